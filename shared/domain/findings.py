@@ -118,10 +118,6 @@ class Findings:
         named = {(file, one) for code, file, detail in self._groups if code in others for one in detail.split(" and ")}
         self._groups = {key: group for key, group in self._groups.items() if key[0] != code or key[1:] not in named}
 
-    def explain(self, code: str, file: str, detail: str) -> None:
-        """Give a group, if there is one, the detail that is known only at the end."""
-        self.replace(code, file, "", (code, detail, ""))
-
     def replace(self, code: str, file: str, detail: str, by: tuple[str, str, str] | None) -> None:
         """Give a group, if there is one, another code, detail and remedy; None: forget it."""
         group = self._groups.pop((code, file, detail), None)

@@ -12,6 +12,7 @@ from shared.domain.model import Frozen
 from shared.domain.urls import check_web_url
 
 Auto = Literal["auto"]
+ANSWER_TOKENS_MAX = 4096  # of evaluation.max_new_tokens
 AUTO: Auto = "auto"
 
 # Azure ML allows 3 to 32 characters for an endpoint; the project names its endpoint by default.
@@ -280,7 +281,7 @@ class Evaluation(Frozen):
         default=(),
         description="row fields whose values form slices, for example `fault_class`, or `meta.machine` in an object",
     )
-    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = Field(
+    max_new_tokens: Annotated[int, Field(ge=1, le=ANSWER_TOKENS_MAX)] = Field(
         default=256, description="longest answer in the evaluation and in the probes of the rollout"
     )
     gate: Gate = Gate()

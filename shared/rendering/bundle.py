@@ -21,10 +21,17 @@ from tokenizers import Tokenizer
 from shared.domain.blank import BLANK
 from shared.domain.catalog import TemplateArguments
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering.template import ChatTemplate, Span
+from shared.rendering.template import DAY, ChatTemplate, Span
 
 TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 SAMPLE = "zqaqz"  # no word of any template, and nothing that one trims or escapes
+_SCHEMA = {"name": SAMPLE, "description": SAMPLE, "parameters": {"type": "object", "properties": {}}}
+_TOOL = {"type": "function", "function": _SCHEMA}
+_CALLED = {"id": "call00000", "function": {"name": SAMPLE, "arguments": {}}, "type": "function"}
+_CALL = {"role": "assistant", "content": "", "tool_calls": [_CALLED]}
+_PARTS = ("%-d", "%-m", *(f"%{one}" for one in "aAbBdDeFHIjmMpSTyY"))
+_REPLACED = "".join(f" | replace('{part}', '{DAY.strftime(part)}')" for part in _PARTS)
+_STRFTIME_NOW = f"{{% macro strftime_now(format) %}}{{{{ format{_REPLACED} }}}}{{% endmacro %}}\n"
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -56,8 +63,14 @@ class Bundle:
             bundle = cls(tokenizer, ChatTemplate(template, named), named)
         except jinja2.TemplateError as error:
             raise _refusal("invalid_chat_template", f"the chat template cannot be read: {error}") from error
-        leave_out(tokenizer, bundle.turn_end)
+        for end in bundle.turn_ends:
+            leave_out(tokenizer, end)
         return bundle
+
+    @cached_property
+    def added(self) -> frozenset[int]:
+        """Ids of the tokens that are no part of the vocabulary that was trained."""
+        return frozenset(self.tokenizer.get_added_tokens_decoder())
 
     @cached_property
     def special_tokens(self) -> tuple[str, ...]:
@@ -77,16 +90,19 @@ class Bundle:
         return (*self._eos, *(token.content for token in added if token.special))
 
     @cached_property
-    def turn_end(self) -> int | None:
-        """Id of the token that the template ends an answer with, if any: not every base stops there by itself."""
-        text = self.dialogue("user", "assistant").rstrip()
-        ends = [token for token in {*self.special_tokens, *self._eos} if text.endswith(token)]
-        return self.tokenizer.token_to_id(max(ends, key=len)) if ends else None
+    def turn_ends(self) -> tuple[int, ...]:
+        """Ids of the tokens that the template ends an answer and a call with: not every base stops there by itself."""
+        answer, call = self.dialogue("user", "assistant").rstrip(), self.dialogue("user", "call").rstrip()
+        ends = [[token for token in {*self.special_tokens, *self._eos} if answer.endswith(token)]]
+        ends += [[token for token in self.end_tokens if call.endswith(token)]]
+        ids = [self.tokenizer.token_to_id(max(tokens, key=len)) for tokens in ends if tokens]
+        return tuple(id for id in dict.fromkeys(ids) if id is not None)
 
     def dialogue(self, *roles: str, ask: bool = False) -> str:
-        """A dialogue in which each says `SAMPLE`; empty if the template refuses it."""
+        """A dialogue in which each says `SAMPLE`, or makes a `call`; empty if the template refuses it."""
+        messages = [_CALL if role == "call" else {"role": role, "content": SAMPLE} for role in roles]
         try:
-            return self.template.render([{"role": role, "content": SAMPLE} for role in roles], None, ask=ask)
+            return self.template.render(messages, [_TOOL] if "call" in roles else None, ask=ask)
         except Exception:  # a template may raise anything
             return ""
 
@@ -142,9 +158,10 @@ def read_bundle_folder(folder: Path, arguments: TemplateArguments = {}) -> Bundl
 
 
 def with_arguments(template: str, arguments: TemplateArguments) -> str:
-    """The template with these values where a request gives none: it is saved with the model, so all ask alike."""
+    """The template with these values where a request gives none, and `DAY` on every day: so saved, all ask alike."""
     values = ((name, json.dumps(value)) for name, value in sorted(arguments.items()))
-    lines = "".join(f"{{% set {name} = {name} if {name} is defined else {value} %}}\n" for name, value in values)
+    lines = _STRFTIME_NOW if "strftime_now" in template else ""
+    lines += "".join(f"{{% set {name} = {name} if {name} is defined else {value} %}}\n" for name, value in values)
     return template if not template or template.startswith(lines) else lines + template
 
 

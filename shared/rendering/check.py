@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ from shared.domain.findings import read_codes
 from shared.domain.prompts import Row, dialogues, is_prompt, prompt_of
 from shared.rendering.bundle import Bundle
 from shared.rendering.compare import Comparison
-from shared.rendering.rows import Rendered, Tokens, render_prompt, render_row, tokenize
+from shared.rendering.rows import Rendered, Tokens, bounds, render_prompt, render_row, tokenize
 from shared.rendering.template import TemplateNotTrainable
 
 OverLength = Literal["reject", "drop", "truncate"]
@@ -31,19 +31,20 @@ OF_TEMPLATE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class LengthPolicy:
-    """`limit`: most tokens a row may have, `prompt_limit`: that the prompt of a held-out row may; None for no limit."""
+    """Most tokens of a row, and of a held-out row's prompt and of its answer; None for no limit."""
 
     limit: int | None
     over_length: OverLength
     prompt_limit: int | None = None
+    answer_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RowTokens:
     """One row in tokens: all of them, those that are kept (0 where it is left out), those that loss falls on.
 
-    `prompt`: those before its last answer. `codes` are keys of `TOKEN_CODES`. A row the template refuses has no tokens;
-    `detail` says why.
+    `prompt`: those that ask for its last answer, `answer`: those of it, with its end. `codes` are keys of
+    `TOKEN_CODES`. A row the template refuses has no tokens; `detail` says why.
     """
 
     tokens: int = 0
@@ -52,6 +53,7 @@ class RowTokens:
     codes: tuple[str, ...] = ()
     detail: str = ""
     prompt: int = 0
+    answer: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class TokenCheck:
     def __init__(self, bundle: Bundle, policy: LengthPolicy) -> None:
         self.bundle, self.policy = bundle, policy
         self._comparison = Comparison(bundle)
+        self._encoded = lru_cache(256)(lambda text: bundle.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def rows(self, batch: Sequence[Row]) -> list[RowTokens]:
         """The batch's rows in order. Some hundred rows at a time keep the tokenizer busy and memory flat."""
@@ -129,11 +132,24 @@ class TokenCheck:
             counted = apply_length_policy_to_prompt(tokens[0], self.policy)
         else:
             counted = _pair([apply_length_policy(output, self.policy) for output in tokens])
-        codes = self._compared(row, texts)
+        codes, prompts = self._compared(row, texts), [self._prompt(*one) for one in zip(texts, tokens, strict=True)]
+        if any(differs for _, differs in prompts):
+            codes.append("some_prompt_tokens_differ")
         if self._holds_special_token(row):
             codes.append("special_token_in_text")
-        prompt = tokens[0].spans[-1][0] if tokens[0].spans else len(tokens[0])
-        return replace(counted, codes=(*counted.codes, *codes), prompt=prompt)
+        first, last = tokens[0].spans[-1] if tokens[0].spans and "text" not in row else (0, 0)
+        return replace(counted, codes=(*counted.codes, *codes), prompt=prompts[0][0], answer=last - first)
+
+    def _prompt(self, reading: Rendered, tokens: Tokens) -> tuple[int, bool]:
+        """How many tokens ask for the last answer, and whether one is learned after others than ask for it."""
+        ids, length, differs = tokens.encoding.ids, len(tokens), False
+        for (start, _), (first, _) in zip(reading.spans, tokens.spans, strict=True):
+            # Text is split at added tokens before all else: the prompt is encoded alone from its last one.
+            last = next((index for index in range(first - 1, 0, -1) if ids[index] in self.bundle.added), 0)
+            alone = self._encoded(reading.text[bounds(tokens.encoding, last)[0] if last else 0 : start])
+            length = last + len(alone)
+            differs = differs or ids[last:length] != alone
+        return length, differs
 
     def _compared(self, row: Row, texts: Readings) -> list[str]:
         if "text" in row:

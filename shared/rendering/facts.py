@@ -8,7 +8,7 @@ from shared.domain.catalog import find_entry
 from shared.domain.findings import Findings, Place
 from shared.domain.planning.methods import served_tokens
 from shared.domain.prompts import Row
-from shared.domain.recipe import AUTO, Recipe
+from shared.domain.recipe import ANSWER_TOKENS_MAX, AUTO, Recipe
 from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import OF_TEMPLATE, LengthPolicy, TokenCheck
@@ -17,6 +17,7 @@ from shared.rendering.token_counter import TokenCounter
 
 FLUSH_ROWS = 256
 FLUSH_CHARACTERS = 2**20
+_IN_MOST = {"some_answers_cut": "answers_cut", "some_prompt_tokens_differ": "prompt_tokens_differ"}
 _LEFT_OUT = {"row_dropped", "truncated_to_nothing"}
 
 
@@ -24,8 +25,8 @@ def length_policy(recipe: Recipe) -> LengthPolicy:
     """The longest row a recipe allows, by itself or by the base model, and the longest prompt that is then served."""
     requested = recipe.method.hyperparameters.max_length_tokens
     limit = find_entry(recipe.base_model).context_tokens if requested == AUTO else requested
-    prompt_limit = served_tokens(recipe, limit) - recipe.evaluation.max_new_tokens
-    return LengthPolicy(limit, recipe.data.over_length, prompt_limit)
+    answer_limit = recipe.evaluation.max_new_tokens
+    return LengthPolicy(limit, recipe.data.over_length, served_tokens(recipe, limit) - answer_limit, answer_limit)
 
 
 class TokenFacts:
@@ -39,8 +40,8 @@ class TokenFacts:
         self._characters = 0
         self._previews = previews
         self._left_out, self._kept = set[str](), set[str]()
-        self._rows, self._by_template = Counter[str](), Counter[tuple[str, str]]()
-        self._eval_longest = 0
+        self._rows, self._held_out, self._by_share = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
+        self._eval_longest = self._longest_answer = 0
         self.preview: list[PreviewRow] = []
 
     def add(self, place: Place, row: Row, characters: int, *, held_out: bool) -> None:
@@ -55,27 +56,35 @@ class TokenFacts:
         self._flush()
         for file_name in sorted(self._left_out - self._kept):
             self._findings.add("no_row_left", file_name)
-        for (code, file_name), count in self._by_template.items():
-            self._findings.explain(code, file_name, f"{count:,} of {self._rows[file_name]:,} rows")
+        for (code, file_name), count in self._by_share.items():
+            cut = code == "some_answers_cut"
+            rows = (self._held_out if cut else self._rows)[file_name]
+            detail = f"{count:,} of {rows:,} " + (f"have up to {self._longest_answer:,}" if cut else "rows")
+            found = _IN_MOST.get(code, code) if 2 * count > rows else code
+            longest = min(self._longest_answer, ANSWER_TOKENS_MAX)
+            self._findings.replace(code, file_name, "", (found, detail, str(longest)))
         return self._counter.statistics().model_copy(update={"eval_tokens_max": self._eval_longest})
 
     def _flush(self) -> None:
         batch, self._batch, self._characters = self._batch, [], 0
-        prompt_limit = self._check.policy.prompt_limit
+        prompt_limit, answer_limit = self._check.policy.prompt_limit, self._check.policy.answer_limit
         counted = self._check.rows([row for _, row, _ in batch])
         for (place, row, held_out), tokens in zip(batch, counted, strict=True):
             self._rows[place.file] += 1
-            for code in tokens.codes:
+            cut = held_out and tokens.answer > (answer_limit or tokens.answer)
+            for code in (*tokens.codes, *["some_answers_cut"] * cut):
                 self._findings.add(code, *place, detail=tokens.detail)
-                if code in OF_TEMPLATE:
-                    self._by_template[code, place.file] += 1
+                if code in OF_TEMPLATE or code in _IN_MOST:
+                    self._by_share[code, place.file] += 1
             file_name = "eval" if held_out else "train"
             if tokens.kept:
                 self._kept.add(file_name)
             elif not _LEFT_OUT.isdisjoint(tokens.codes):
                 self._left_out.add(file_name)
             if held_out:
+                self._held_out[place.file] += 1
                 self._eval_longest = max(self._eval_longest, tokens.kept)
+                self._longest_answer = max(self._longest_answer, tokens.answer)
                 if prompt_limit is not None and tokens.prompt > prompt_limit:
                     self._findings.add("prompt_too_long", *place, detail=f"{prompt_limit:,}")
             else:

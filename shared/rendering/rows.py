@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,8 @@ def render_row(bundle: Bundle, row: Row) -> Rendered:
 def render_answers(bundle: Bundle, row: Row) -> tuple[str, dict[int, Span]]:
     """The text of a dialogue, and where each message lies that loss falls on, by its index; raises as `render_row`."""
     find = _by_blocks if bundle.template.marked else _by_prefixes
-    return find(bundle, normalized(row["messages"]), tools_of(row), learned_indices(row))
+    text, spans = find(bundle, normalized(row["messages"]), tools_of(row), learned_indices(row))
+    return text, {index: _without_space_after_end_token(bundle, text, span) for index, span in spans.items()}
 
 
 def render_prompt(bundle: Bundle, prompt: Prompt) -> Rendered:
@@ -103,14 +104,14 @@ def _by_prefixes(bundle: Bundle, messages: list[Row], tools: Any, learned: list[
             raise TemplateNotTrainable(
                 "the chat template has no generation blocks and rewrites earlier messages when later ones come"
             )
-        spans[index] = (len(before), _without_space_after_end_token(bundle, after))
+        spans[index] = (len(before), len(after))
     return text, spans
 
 
-def _without_space_after_end_token(bundle: Bundle, text: str) -> int:
+def _without_space_after_end_token(bundle: Bundle, text: str, span: Span) -> Span:
     # Generation stops at the end token; the newline many templates put after it is never generated.
-    stripped = text.rstrip()
-    return len(stripped) if stripped.endswith(bundle.special_tokens) else len(text)
+    stripped = text[slice(*span)].rstrip()
+    return (span[0], span[0] + len(stripped)) if stripped.endswith(bundle.special_tokens) else span
 
 
 def tokenize(bundle: Bundle, rows: Sequence[Rendered]) -> Iterator[Tokens]:
@@ -118,7 +119,7 @@ def tokenize(bundle: Bundle, rows: Sequence[Rendered]) -> Iterator[Tokens]:
     for batch in _batches(rows):
         encodings = bundle.tokenizer.encode_batch([row.text for row in batch], add_special_tokens=False)
         for row, encoding in zip(batch, encodings, strict=True):
-            yield Tokens(encoding, tuple(_token_span(encoding, span) for span in row.spans))
+            yield Tokens(encoding, tuple(_token_span(encoding, span, bundle.added) for span in row.spans))
 
 
 def _batches(rows: Sequence[Rendered]) -> Iterator[list[Rendered]]:
@@ -134,7 +135,7 @@ def _batches(rows: Sequence[Rendered]) -> Iterator[list[Rendered]]:
         yield batch
 
 
-def _token_span(encoding: Encoding, span: Span) -> Span:
+def _token_span(encoding: Encoding, span: Span, added: Container[int]) -> Span:
     """Every token that holds a character of the span; a token may reach beyond it, a character be several."""
     start, end = span
     if start == end:
@@ -142,8 +143,10 @@ def _token_span(encoding: Encoding, span: Span) -> Span:
     first, last = encoding.char_to_token(start), encoding.char_to_token(end - 1)
     if first is None or last is None:  # the span begins or ends in text that the tokenizer drops
         return _token_span_by_search(encoding, span)
-    following = last + 1
-    while following < len(encoding) and _bounds(encoding, following)[0] < end:
+    if encoding.ids[first] in added and bounds(encoding, first)[0] < start:
+        first += 1  # Phi-3's `<|assistant|>` takes the blanks of the answer
+    following = max(first, last + 1)
+    while following < len(encoding) and bounds(encoding, following)[0] < end:
         following += 1
     return first, following
 
@@ -151,11 +154,12 @@ def _token_span(encoding: Encoding, span: Span) -> Span:
 def _token_span_by_search(encoding: Encoding, span: Span) -> Span:
     start, end = span
     indices = range(len(encoding))
-    first = bisect_right(indices, start, key=lambda index: _bounds(encoding, index)[1])
-    return first, bisect_left(indices, end, lo=first, key=lambda index: _bounds(encoding, index)[0])
+    first = bisect_right(indices, start, key=lambda index: bounds(encoding, index)[1])
+    return first, bisect_left(indices, end, lo=first, key=lambda index: bounds(encoding, index)[0])
 
 
-def _bounds(encoding: Encoding, index: int) -> Span:
-    bounds = encoding.token_to_chars(index)
-    assert bounds is not None, "every token is of the text, for none is added to it"
-    return bounds
+def bounds(encoding: Encoding, index: int) -> Span:
+    """The range of characters of a token."""
+    span = encoding.token_to_chars(index)
+    assert span is not None, "every token is of the text, for none is added to it"
+    return span

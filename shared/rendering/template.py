@@ -21,6 +21,7 @@ from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
+DAY = datetime(2024, 7, 26)  # noqa: DTZ001  # what Llama 3.2's template says where no day is known
 Span = tuple[int, int]
 _TRACK = "_droptune_track"
 OWN_CHARACTERS = 4  # shorter literals of a template may be words of a row by chance
@@ -103,10 +104,6 @@ def _tojson(
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
-def _strftime_now(form: str) -> str:
-    return datetime.now().strftime(form)  # noqa: DTZ005  # the local day, as transformers and servers have it
-
-
 class ChatTemplate:
     """A template's text with the tokenizer's named special tokens (`bos_token`, ...) as variables.
 
@@ -119,7 +116,7 @@ class ChatTemplate:
         )
         environment.filters["tojson"] = _tojson
         environment.globals.update(
-            raise_exception=_raise_exception, strftime_now=_strftime_now, dict=_Dict(), namespace=_Namespace
+            raise_exception=_raise_exception, strftime_now=DAY.strftime, dict=_Dict(), namespace=_Namespace
         )
         self.text = text
         self.marked = _has_generation_block(environment, text)

@@ -14,7 +14,7 @@ import orjson
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.prompts import Row
-from shared.rendering import Bundle, TemplateNotTrainable, Tokens, render_row, tokenize
+from shared.rendering import Bundle, TemplateNotTrainable, Tokens, tokenize
 from shared.rendering.check import LengthPolicy, Readings, apply_length_policy, readings
 
 if TYPE_CHECKING:
@@ -115,12 +115,6 @@ def read_all(path: Path, bundle: Bundle, rows: Iterable[Row]) -> list[Readings]:
         what = f"refused by the chat template ({next(iter(broken.values()))})"
         raise data_failure("row_not_renderable", what, list(broken), path)
     return read
-
-
-def encode_row(bundle: Bundle, row: Row, number: int = 1) -> Encoded:
-    """Encode one row, whatever its length. Raises TemplateNotTrainable, see `render_row`."""
-    (tokens,) = tokenize(bundle, [render_row(bundle, row)])
-    return encoded(tokens, number, len(tokens))
 
 
 def encoded(tokens: Tokens, number: int, kept: int) -> Encoded:

@@ -19,8 +19,8 @@ from shared.domain.catalog import TemplateArguments
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.prompts import Row, prompt_of, reference_index, up_to_answer
 from shared.rendering import Bundle, tokenize
-from shared.rendering.rows import render_prompt
-from training_job.data.chat_rows import IGNORED, bundle_of, encode_row
+from shared.rendering.rows import Rendered, bounds, render_answers, render_prompt
+from training_job.data.chat_rows import bundle_of
 from training_job.job.files import write_json
 from training_job.model.generation import end_ids, generate
 from training_job.model.quantized import load_model, load_tokenizer
@@ -52,26 +52,31 @@ class Answers:
 
 
 def question(bundle: Bundle, row: Row, number: int) -> Question:
-    """A dialogue up to the answer that is evaluated; a tool call's reference is the template's text of it.
+    """A dialogue up to the answer that is evaluated; its reference is what the template writes after the prompt.
 
     Raises PermanentFailure `no_reference` of class data if nothing is seen of that answer: silence would be right.
     """
     prompt, index = prompt_of(row), reference_index(row)
-    (tokens,) = tokenize(bundle, [render_prompt(bundle, prompt)])
-    reference = None if index is None else _reference(bundle, row, index)
+    rendered = render_prompt(bundle, prompt)
+    (tokens,) = tokenize(bundle, [rendered])
+    reference = None if index is None else _reference(bundle, row, index, rendered.text)
     if reference is not None and is_blank(reference):
         message = f"held-out row {number} has no answer to compare with, or the chat template does not write it"
         raise PermanentFailure(FailureClass.DATA, "no_reference", message, "eval.jsonl")
     return Question(number, prompt.conversation(), list(tokens.encoding.ids), reference)
 
 
-def _reference(bundle: Bundle, row: Row, index: int) -> str:
-    answer = row["messages"][index]
-    if not answer.get("tool_calls"):
-        return str(answer["content"])
-    labels = encode_row(bundle, up_to_answer(row, index)).labels
-    trained = [label for label in labels if label != IGNORED]
-    return str(bundle.tokenizer.decode(trained, skip_special_tokens=True))
+def _reference(bundle: Bundle, row: Row, index: int, prompt: str) -> str:
+    """As a model would be read that answers what was learned: thoughts, channels and calls as the template has them."""
+    text, spans = render_answers(bundle, up_to_answer(row, index))
+    start, end = spans[index]
+    start = len(prompt) if text.startswith(prompt) else start
+    (tokens,) = tokenize(bundle, [Rendered(text, ((start, end),))])
+    first, last = tokens.spans[0]
+    if first >= last or bundle.says_nothing(text, (start, end)):
+        return ""
+    written = str(bundle.tokenizer.decode(tokens.encoding.ids[first:last], skip_special_tokens=True))
+    return written.removeprefix(text[bounds(tokens.encoding, first)[0] : start])  # what a token has of the prompt
 
 
 class TextGenerator:

@@ -66,7 +66,8 @@ def load_tokenizer(folder: Path, arguments: TemplateArguments = {}) -> PreTraine
         folder, local_files_only=True, trust_remote_code=False
     )
     tokenizer.chat_template = bundle.template.text
-    leave_out(tokenizer.backend_tokenizer, bundle.turn_end)
+    for end in bundle.turn_ends:
+        leave_out(tokenizer.backend_tokenizer, end)
     highest, embedded = max(tokenizer.get_vocab().values()), _config_of(folder).get_text_config().vocab_size
     if highest >= embedded:
         message = f"the tokenizer of the base model has the token {highest}, the model embeds only {embedded}"
@@ -119,11 +120,11 @@ def load_model(
 def stop_at_turn_end(model: PreTrainedModel, folder: Path) -> None:
     """Let generation stop where answers end in training; the setting is saved with the model, for the server."""
     settings = model.generation_config
-    end = read_bundle_folder(folder).turn_end if (folder / TOKENIZER).is_file() else None
+    ends = read_bundle_folder(folder).turn_ends if (folder / TOKENIZER).is_file() else ()
     assert settings is not None
     known = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
-    if end is not None and end not in known:
-        settings.eos_token_id = [*(one for one in known if one is not None), end]
+    if missing := [end for end in ends if end not in known]:
+        settings.eos_token_id = [*(one for one in known if one is not None), *missing]
 
 
 def use_one_thread_if_tiny(model: PreTrainedModel) -> None:

@@ -121,7 +121,7 @@ class ContentScan:
         """Note what only the rows as a whole show. `classifies`: the answers are labels, `few_labels`: beyond doubt."""
         for file, clusters in self._clusters.items():
             detail = f"{counted(len(clusters), 'group')}, the largest of {clusters.largest} rows"
-            self._findings.explain("near_duplicate", file, detail)
+            self._findings.replace("near_duplicate", file, "", ("near_duplicate", detail, ""))
         for file, kind, count in self._findings.counts(DAMAGED):
             more = f":{self._unfilled[file]}" if kind == UNFILLED else ""
             by = finding_of(kind + more, count, self._rows[file], labels=few_labels)

@@ -48,8 +48,8 @@ def test_all_are_counted_and_the_first_rows_are_shown() -> None:
 def test_a_detail_that_is_known_at_the_end_is_put_in_and_explains_nothing_that_was_not_found() -> None:
     findings = Findings(CODES)
     findings.add("mild", "train", 1)
-    findings.explain("mild", "train", "late")
-    findings.explain("bad", "train", "late")
+    findings.replace("mild", "train", "", ("mild", "late", ""))
+    findings.replace("bad", "train", "", ("bad", "late", ""))
     [mild] = findings.problems()
     assert (mild.message, mild.fix) == ("mild: late", "keep the others")
 

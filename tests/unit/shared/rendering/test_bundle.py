@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
 from shared.rendering import Bundle, ChatTemplate, read_bundle_folder, render_row
 from shared.rendering.bundle import with_arguments
@@ -65,7 +67,7 @@ def test_the_token_that_ends_an_answer_follows_from_the_template_whatever_ends_a
     of_family = families.bundle(family, marked=marked)
     named = families.NAMED[family] | ({"eos_token": eos} if eos and family == "qwen" else {})
     bundle = Bundle.of(of_family.tokenizer.to_str(), of_family.template.text, named)
-    assert bundle.turn_end == bundle.tokenizer.token_to_id(families.END[family])
+    assert bundle.turn_ends == (bundle.tokenizer.token_to_id(families.END[family]),)
 
 
 def test_no_answer_is_shown_with_the_token_that_ends_it_whatever_the_tokenizer_calls_it() -> None:
@@ -76,9 +78,9 @@ def test_no_answer_is_shown_with_the_token_that_ends_it_whatever_the_tokenizer_c
         named = {**families.NAMED[family], "eos_token": "<s>", "pad_token": "<s>"}
         text = families.template(family, marked=True).replace("eos_token", f"'{end}'")
         bundle = Bundle.of(json.dumps(document), text, named)
-        assert bundle.turn_end is not None, family
+        assert bundle.turn_ends, family
         ids = bundle.tokenizer.encode(f"A bolt.{end}", add_special_tokens=False).ids
-        assert (ids[-1], bundle.tokenizer.decode(ids)) == (bundle.turn_end, "A bolt."), family
+        assert (ids[-1], bundle.tokenizer.decode(ids)) == (*bundle.turn_ends, "A bolt."), family
         marked = Bundle.of(families.tokenizer(family).to_str(), text, named)
         assert bundle.sha256 == marked.sha256, family
 
@@ -103,5 +105,56 @@ def test_a_template_has_its_arguments_where_a_request_gives_none() -> None:
     assert rendered == '\nFalseé"\\n{{%}a3'
 
 
+@pytest.mark.parametrize("form", ["%d %b %Y", "%B %d, %Y", "%Y-%m-%d", "%A, %-d.%-m.%y %T", "%F %D %I %p"])
+def test_a_template_that_writes_the_day_writes_the_same_one_wherever_it_is_rendered(form: str) -> None:
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    text = (
+        "{% macro day() %}{{ strftime_now(format='%s') }}{% endmacro %}"
+        "{% if strftime_now is defined %}{{ day() }}{% endif %}{{ messages[0]['content'] }}"
+    ).replace("%s", form)
+    written = with_arguments(text, {"thinks": True})
+    messages = [{"role": "user", "content": "!"}]
+    assert written == with_arguments(written, {"thinks": True})
+    assert with_arguments(with_arguments(text, {}), {}) == with_arguments(text, {})
+    served = render_jinja_template([messages], chat_template=written)[0]
+    expected = f"{datetime(2024, 7, 26).strftime(form)}!"  # noqa: DTZ001
+    assert [served[0], ChatTemplate(written, {}).render(messages), ChatTemplate(text, {}).render(messages)] == [
+        expected
+    ] * 3
+
+
+CALL_ENDS = {
+    "llama3": "<|reserved_special_token_0|>",
+    "mistral": "[/TOOL_CALLS]",
+    "phi": "<|endoftext|>",
+    "qwen": "<|endoftext|>",
+}
+
+
+@pytest.mark.few_cases(3)
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("family", families.TEMPLATES)
+def test_the_token_that_ends_a_call_ends_a_turn_too(family: str, marked: bool) -> None:
+    """As Llama 3.1's `<|eom_id|>` and the `<|call|>` of gpt-oss."""
+    end = CALL_ENDS[family]
+    core = Tokenizer.from_str(families.tokenizer(family).to_str())
+    core.add_special_tokens([end])
+    head, found, text = families.template(family, marked=marked).partition("message['role'] == 'assistant'")
+    of_answers = families.END[family]
+    for name in (f"'{of_answers}'", "eos_token"):
+        text = text.replace(f"{{{{- {name} -}}}}", f"{{{{- '{end}' if message.tool_calls else {name} -}}}}")
+    bundle = Bundle.of(core.to_str(), head + found + text, families.NAMED[family])
+    assert bundle.turn_ends == tuple(core.token_to_id(token) for token in (of_answers, end))
+
+
+def test_a_call_that_ends_with_a_part_of_its_text_ends_no_turn() -> None:
+    text = families.template("qwen", marked=True).replace(
+        "{{- '<|im_end|>' -}}", "{{- '' if message.tool_calls else '<|im_end|>' -}}"
+    )
+    bundle = Bundle.of(families.tokenizer("qwen").to_str(), text, families.NAMED["qwen"])
+    assert bundle.turn_ends == (bundle.tokenizer.token_to_id("<|im_end|>"),)
+
+
 def test_a_template_may_end_answers_with_no_token() -> None:
-    assert with_template("{{ messages[1]['content'] }}").turn_end is None
+    assert with_template("{{ messages[1]['content'] }}").turn_ends == ()

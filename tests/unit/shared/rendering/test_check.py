@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from shared.domain.prompts import prompt_of
 from shared.rendering import Bundle, Rendered, TokenCheck, render_row, rows, tokenize
 from shared.rendering.check import LengthPolicy, RowTokens
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import ROWS, TEMPLATES, message
-from tests.unit.shared.rendering.support import NO_LIMIT, answer, checked, with_template
+from tests.unit.shared.rendering.support import NO_LIMIT, answer, checked, newlines, with_template
 
 
 def test_a_row_says_how_many_tokens_it_has_and_how_many_are_learned() -> None:
@@ -198,3 +200,43 @@ def test_plain_text_begins_with_what_the_tokenizer_puts_there() -> None:
     (tokens,) = tokenize(bundle, [render_row(bundle, {"text": "Oil."})])
     assert tokens.encoding.ids[:-1] == bundle.tokenizer.encode("Oil.", add_special_tokens=True).ids
     assert tokens.trained() == len(tokens) - 1
+
+
+ANSWERS = ("A bolt.", " x", "\nx", "\n\nx", "  x", "\n x", "\tx", "7", "\u200bx")
+
+
+@pytest.mark.parametrize("ask", ["as it is", " ", "\n", "rstrip"])
+@pytest.mark.parametrize("family", TEMPLATES)
+def test_a_row_learned_after_other_tokens_than_ask_for_it_is_named_and_no_other(family: str, ask: str) -> None:
+    """Of every family, and of its like whose prompt ends with a blank or with a token that takes blanks."""
+    template = families.template(family, marked=False)
+    rstrip: tuple[str, ...] = ()
+    if ask == "rstrip":
+        rstrip = ("<|end_header_id|>", "[/INST]", "<|assistant|>")
+    elif ask != "as it is":
+        end = {
+            "llama3": "<|end_header_id|>\\n\\n",
+            "mistral": "[/INST]",
+            "phi": "<|assistant|>",
+            "qwen": "assistant\\n",
+        }
+        template = template.replace(f"{end[family]}'", f"{end[family]}{json.dumps(ask)[1:-1]}'")
+    bundle = newlines(family, template, rstrip=rstrip)
+    for text in ANSWERS:
+        row = answer(text)
+        (found,) = TokenCheck(bundle, NO_LIMIT).rows([row])
+        (prompt,) = tokenize(bundle, [rows.render_prompt(bundle, prompt_of(row))])
+        (learned,) = tokenize(bundle, [render_row(bundle, row)])
+        differs = learned.encoding.ids[: len(prompt)] != prompt.encoding.ids
+        assert ("some_prompt_tokens_differ" in found.codes) == differs, text
+        assert found.prompt == len(prompt), text
+        assert "<|assistant|>" not in learned.encoding.tokens[slice(*learned.spans[0])], text
+
+
+@pytest.mark.parametrize("family", TEMPLATES)
+def test_all_tokens_up_to_an_answer_are_those_that_ask_for_it(family: str) -> None:
+    bundle = families.bundle(family, marked=True)
+    for name, (row, _) in ROWS.items():
+        (found,) = TokenCheck(bundle, NO_LIMIT).rows([row])
+        (prompt,) = tokenize(bundle, [rows.render_prompt(bundle, prompt_of(row))])
+        assert (found.prompt, "some_prompt_tokens_differ" in found.codes) == (len(prompt), False), name

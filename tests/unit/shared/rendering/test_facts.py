@@ -10,7 +10,7 @@ from shared.domain.findings import Findings, Place
 from shared.rendering.check import TOKEN_CODES, LengthPolicy
 from shared.rendering.facts import FLUSH_ROWS, TokenFacts
 from tests.unit.shared.rendering import families
-from tests.unit.shared.rendering.support import answer, checked
+from tests.unit.shared.rendering.support import answer, checked, newlines
 
 
 def test_facts_add_up_over_files_and_batches() -> None:
@@ -64,3 +64,63 @@ def test_a_held_out_row_whose_prompt_is_not_served_with_its_answer_is_named() ->
     [found] = findings.problems()
     assert (found.code, found.severity, found.rows) == ("prompt_too_long", "error", (2,))
     assert f"more than {prompt} tokens" in found.message
+
+
+@pytest.mark.parametrize(
+    ("long", "short", "severity"), [(0, 3, None), (1, 3, "warning"), (2, 2, "warning"), (2, 1, "error")]
+)
+@pytest.mark.parametrize("file", ["train", "eval"])
+def test_held_out_answers_that_the_evaluation_cuts_are_said_with_the_setting_that_holds_them(
+    long: int, short: int, severity: str | None, file: str
+) -> None:
+    longest = checked(answer("a bolt " * 40)).answer
+    for limit, found in ((longest, None), (longest - 1, severity)):
+        findings = Findings(TOKEN_CODES)
+        policy = LengthPolicy(None, "reject", answer_limit=limit)
+        facts = TokenFacts(findings, families.bundle("qwen", marked=True), policy)
+        facts.add(Place("train", 90), answer("a bolt " * 200), 100, held_out=False)
+        for number in range(long + short):
+            facts.add(Place(file, number + 1), answer("a bolt " * (40 if number < long else 2)), 100, held_out=True)
+        facts.finish()
+        expected = {"warning": "some_answers_cut", "error": "answers_cut"}
+        problems = findings.problems()
+        assert [(one.code, one.severity, one.rows) for one in problems] == (
+            [(expected[found], found, tuple(range(1, long + 1)))] if found else []
+        )
+        if problems:
+            assert f"{long} of {long + short} have up to {longest} tokens" in problems[0].message
+            assert f"evaluation.max_new_tokens to {longest}," in problems[0].fix
+
+
+def test_the_longest_answer_a_recipe_allows_is_offered_where_the_longest_is_longer() -> None:
+    findings = Findings(TOKEN_CODES)
+    policy = LengthPolicy(None, "reject", answer_limit=256)
+    facts = TokenFacts(findings, families.bundle("qwen", marked=True), policy)
+    facts.add(Place("eval", 1), answer("a bolt " * 5000), 100, held_out=True)
+    facts.finish()
+    assert "evaluation.max_new_tokens to 4096," in findings.problems()[0].fix
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"text": "a bolt " * 90, "item": {}}, {"messages": [{"role": "user", "content": "a bolt " * 90}], "item": {}}],
+    ids=["plain text", "prompt"],
+)
+def test_a_row_without_an_answer_has_none_that_is_cut(row: dict[str, Any]) -> None:
+    findings = Findings(TOKEN_CODES)
+    facts = TokenFacts(findings, families.bundle("qwen", marked=True), LengthPolicy(None, "reject", answer_limit=4))
+    facts.add(Place("eval", 1), row, 100, held_out=True)
+    facts.finish()
+    assert findings.problems() == ()
+
+
+@pytest.mark.parametrize(("count", "code"), [(1, "some_prompt_tokens_differ"), (2, "prompt_tokens_differ")])
+def test_tokens_over_the_border_of_prompt_and_answer_are_an_error_in_most_rows(count: int, code: str) -> None:
+    findings = Findings(TOKEN_CODES)
+    facts = TokenFacts(findings, newlines("qwen"), LengthPolicy(None, "reject"))
+    for number in range(3):
+        facts.add(Place("train", number + 1), answer("\n\n" * (number < count) + "a bolt"), 100, held_out=False)
+    facts.finish()
+    [found] = findings.problems()
+    assert (found.code, found.rows) == (code, tuple(range(1, count + 1)))
+    assert f"({count} of 3 rows)" in found.message

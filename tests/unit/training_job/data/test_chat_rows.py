@@ -8,10 +8,16 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering import Bundle, TemplateNotTrainable, read_bundle_folder
+from shared.rendering import Bundle, TemplateNotTrainable, read_bundle_folder, render_row, tokenize
 from shared.rendering.check import LengthPolicy
 from tests.paths import ROOT
-from training_job.data.chat_rows import IGNORED, Encoded, encode_file, encode_row
+from training_job.data.chat_rows import IGNORED, Encoded, encode_file, encoded
+
+
+def encode_row(bundle: Bundle, row: dict[str, Any]) -> Encoded:
+    (tokens,) = tokenize(bundle, [render_row(bundle, row)])
+    return encoded(tokens, 1, len(tokens))
+
 
 TOOLS = [{"type": "function", "function": {"name": "stock", "parameters": {"type": "object"}}}]
 CALL = {"id": "call_1", "type": "function", "function": {"name": "stock", "arguments": '{"part": "A4"}'}}

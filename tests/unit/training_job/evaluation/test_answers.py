@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering import Bundle
+from shared.rendering import Bundle, render_row, tokenize
+from tests.unit.shared.rendering import families
+from tests.unit.shared.rendering.support import newlines
 
 
 def test_the_reference_is_the_last_answer_and_the_prompt_stops_before_it(tokenizer: Any, bundle: Any) -> None:
@@ -85,3 +88,45 @@ def test_a_tool_call_is_judged_by_the_text_the_template_makes_of_it(bundle: Any)
     ]
     reference = question(bundle, {"messages": messages, "tools": []}, 1).reference
     assert reference == '<tool_call>{"arguments": {"part": "A4"}, "name": "stock"}</tool_call>'
+
+
+THINKS = "<think>\\n\\n</think>\\n\\n"
+FORMS = {
+    "as it is": ("", "", "A bolt."),
+    "an empty thought": (THINKS, "", "<think>\n\n</think>\n\nA bolt."),
+    "a channel of control tokens": ("<|channel|>final<|message|>", "", "finalA bolt."),
+    "a thought that the prompt has too": (THINKS, THINKS, "A bolt."),
+}
+
+
+@pytest.mark.few_cases(3)
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("family", families.TEMPLATES)
+def test_the_reference_is_what_a_model_says_that_learned_the_answer(family: str, form: str, marked: bool) -> None:
+    """Whatever the template writes around the words of a row, decoded as an answer is."""
+    from training_job.evaluation.answers import question
+
+    opening, before, expected = FORMS[form]
+    core = Tokenizer.from_str(families.tokenizer(family).to_str())
+    core.add_special_tokens(["<|channel|>", "<|message|>"])
+    text = families.TEMPLATES[family].strip().replace("<<", f"<<{{{{- '{opening}' -}}}}")
+    text = text.replace("<<", "{%- generation -%}" * marked).replace(">>", "{%- endgeneration -%}" * marked)
+    text += f"{{%- if add_generation_prompt %}}{{{{- '{before}' -}}}}{{% endif %}}"
+    bundle = Bundle.of(core.to_str(), text, families.NAMED[family])
+    row = {"messages": [{"role": "user", "content": "Part?"}, {"role": "assistant", "content": "A bolt."}]}
+    (learned,) = tokenize(bundle, [render_row(bundle, row)])
+    found = question(bundle, row, 1)
+    answered = bundle.tokenizer.decode(learned.encoding.ids[len(found.ids) : learned.spans[0][1]])
+    space = families.BEFORE_ANSWER.get(family, "")
+    whole = f"{expected.removesuffix('A bolt.')}{space}A bolt."
+    assert (found.reference, answered) == (whole, whole)
+
+
+def test_a_reference_has_nothing_of_the_prompt_that_is_one_token_with_it() -> None:
+    from training_job.evaluation.answers import question
+
+    text = "{% for m in messages %}{{ m.role + ': ' + m.content + eos_token }}{% endfor %}"
+    bundle = newlines("qwen", text + "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}")
+    row = {"messages": [{"role": "user", "content": "Part?"}, {"role": "assistant", "content": "x"}]}
+    assert question(bundle, row, 1).reference == "x"

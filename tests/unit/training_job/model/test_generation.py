@@ -41,3 +41,23 @@ def test_generation_stops_at_the_token_that_ends_a_turn_and_is_saved_so(
     assert model.generation_config.eos_token_id == expected
     save_merged(model, load_tokenizer(folder), tmp_path / "merged")
     assert json.loads((tmp_path / "merged" / "generation_config.json").read_text())["eos_token_id"] == expected
+
+
+def test_generation_stops_at_the_token_that_ends_a_call(endless_base: Path, tmp_path: Path) -> None:
+    import torch
+
+    from training_job.model.quantized import load_model
+
+    folder = tmp_path / "base"
+    shutil.copytree(endless_base, folder)
+    template = folder / "chat_template.jinja"
+    text = template.read_text()
+    changed = text.replace(
+        "{{ '<|im_end|>' }}\n{%- endgen", "{{ '<|im_start|>' if m['tool_calls'] else '<|im_end|>' }}{%- endgen"
+    )
+    assert changed != text
+    template.write_text(changed)
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 0}))
+    model = load_model(folder, torch.float32)
+    assert model.generation_config is not None
+    assert model.generation_config.eos_token_id == [0, 2, 1]
