@@ -14,7 +14,7 @@ from typing import Any
 import azure.functions as func
 import orjson
 
-from shared.domain.errors import DroptuneError, InvalidInput, LaterVersion, ascii_traceback
+from shared.domain.errors import DroptuneError, InvalidInput, LaterVersion, Problem, ascii_traceback
 from shared.domain.events import parse_event
 from shared.domain.topology import TOPIC
 from shared.pipeline import BY_NAME, Stage
@@ -79,9 +79,13 @@ class Dispatcher:
             work(message)
         except Exception as error:
             waits_s = LATER_VERSION_WAITS_S if isinstance(error, LaterVersion) else FAILED_WAITS_S
-            if failed >= len(waits_s):
-                raise
             fact = _FACT.match(message.message_id or "")  # timers state the same at each tick: one dead letter shows it
+            if failed >= len(waits_s):
+                # Others wait for the run's turn. Elsewhere a replay may heal what a bug left.
+                if fact and stage.name == "submit_evaluation" and not isinstance(error, DroptuneError):
+                    text = f"{stage.name} raised {type(error).__name__} at each delivery; the log has its traceback"
+                    self.runner.refuse(fact[1], stage.name, Problem(code="unforeseen_error", message=text))
+                raise
             mark = outbox.inbox_mark(f"failed-{stage.name}", fact[0]) if fact else ""
             if fact and REPLAYED not in properties and self._is_marked(fact[1], mark):
                 log.warning("%s fails at %a as before: %a", stage.name, message.message_id, error)

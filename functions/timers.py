@@ -78,7 +78,7 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
         "missed_blobs": partial(reconcile_step.start_missed_runs, services),
         "overdue": partial(_publish_overdue, stage, runner, known.pauses),
         "next_evaluations": partial(_start_next_evaluations, stage, runner),
-        "claims": partial(reconcile_step.release_claims, services),
+        "claims": partial(reconcile_step.release_claims, services, runner.note_timer),
     }
     done = for_each(stage.name, tasks, lambda task: tasks[task](), limit_s=TASK_LIMIT_S)
     ticks.record(services.store, now, known.pauses)

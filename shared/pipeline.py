@@ -216,6 +216,9 @@ STAGES: tuple[Stage, ...] = (
 
 BY_NAME = {stage.name: stage for stage in STAGES}
 
+# Facts that a timer or the next look at a job states again while they hold.
+RESTATED = tuple(fact for stage in STAGES if not stage.moves for fact in stage.publishes)
+
 TOPOLOGY = Topology(
     queues=tuple(stage.queue for stage in STAGES if stage.queue),
     topics={

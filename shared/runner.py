@@ -22,9 +22,9 @@ from shared.domain.errors import (
     shortened,
 )
 from shared.domain.events import Event, EventData, RunOverdue, StageRefused
-from shared.domain.run import Attention, Run, Status, Transition
+from shared.domain.run import PASSED_OVER, Attention, Run, Status, Transition
 from shared.domain.topology import TOPIC
-from shared.pipeline import BY_NAME, Stage, deadline
+from shared.pipeline import BY_NAME, RESTATED, Stage, deadline
 from shared.ports import Message, Services, Write
 from shared.ports.message_rules import check
 from shared.records import budget, endpoints, outbox, runs
@@ -211,7 +211,9 @@ class Runner:
             log.warning("%s will retry %s: %s", stage.name, event.id, error)
             # Not through the outbox: until this returns, the message itself is on the bus. If it is delivered again,
             # there are two copies with one id; inbox marks make the second harmless.
-            self.services.bus.send(TOPIC, [self._retry_message(event, retry + 1)])
+            # What is stated again meanwhile is its own retry: each statement would begin another chain of copies.
+            if not (stage.moves and isinstance(event.data, RESTATED)):
+                self.services.bus.send(TOPIC, [self._retry_message(event, retry + 1)])
             return None, Handled.RETRIED
         except PermanentFailure as error:
             return _refusal(stage, event, error.failure_class, error.problem), Handled.REFUSED
@@ -244,7 +246,8 @@ class Runner:
     def _apply(self, outcome: Outcome, stored: runs.StoredRun, event: Event[EventData], mark: str) -> None:
         run = moved = stored.run
         if outcome.status is not None:
-            changed = run.evolve(**outcome.changes, status=outcome.status, revision=run.revision + 1)
+            noted = tuple(one for one in run.attention if one.timer != PASSED_OVER or outcome.status is Status.TRAINED)
+            changed = run.evolve(**outcome.changes, status=outcome.status, revision=run.revision + 1, attention=noted)
             moved = self._entered(changed, event.id, event.wire_type, outcome.note, run)
             if moved.status is not Status.FAILED and len(moved.model_dump_json().encode()) > MAX_RUN_BYTES:
                 message = f"the run would have more than {MAX_RUN_BYTES} bytes: an evaluation needs fewer slices"
@@ -301,7 +304,8 @@ class Runner:
             try:
                 self.services.bus.send(entry.destination, [entry.message])
             except InvalidInput as error:
-                self._state_unsendable(run_id, entry.message, error.problem)
+                log.error("%a can never be sent, and its run ends: %s", entry.message.id, error.problem.message)
+                self.refuse(run_id, "publish", error.problem)
             except PermanentFailure as error:
                 refused[entry.message.id] = error
         try:
@@ -311,12 +315,12 @@ class Runner:
         if refused:
             raise next(iter(refused.values()))
 
-    def _state_unsendable(self, run_id: str, message: Message, problem: Problem) -> None:
-        log.error("%a can never be sent, and its run ends: %s", message.id, problem.message)
+    def refuse(self, run_id: str, stage: str, problem: Problem) -> None:
+        """State that the program cannot go on with a run, if it has not ended: class `code` ends it."""
         run = self.load(run_id)
         if run is not None and not run.terminal:
-            refused = StageRefused(stage="publish", failure_class=FailureClass.CODE, problem=problem)
-            self.publish(run, Draft(refused, key="unsendable"))
+            refused = StageRefused(stage=stage, failure_class=FailureClass.CODE, problem=problem)
+            self.publish(run, Draft(refused, key=stage))
 
 
 def _same_step_of_rollout(before: Run, run: Run) -> bool:

@@ -52,6 +52,8 @@ TERMINAL = frozenset(
     }
 )
 NON_TERMINAL = frozenset(Status) - TERMINAL
+# The name in `attention` for a run that could not begin its evaluation in its turn and waits behind the others.
+PASSED_OVER = "turn"
 
 
 class Transition(Frozen):

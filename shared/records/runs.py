@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure, UnreadableDocument
-from shared.domain.run import Run, Status
+from shared.domain.run import PASSED_OVER, Run, Status
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored, Write
 from shared.records.document import head, put, salvaged_as
@@ -140,9 +140,10 @@ def with_status(store: RunStore, status: Status) -> Iterator[Run]:
 
 
 def waiting(store: RunStore) -> dict[str, list[Run]]:
-    """The runs that wait to be evaluated, by endpoint, those that have waited longest first."""
+    """The runs that wait to be evaluated, by endpoint, those that have waited longest, since their last turn, first."""
     found: dict[str, list[Run]] = {}
-    for run in sorted(with_status(store, Status.TRAINED), key=lambda run: (run.updated_at, run.id)):
+    runs = [([n.since for n in r.attention if n.timer == PASSED_OVER], r) for r in with_status(store, Status.TRAINED)]
+    for _, run in sorted(runs, key=lambda pair: (max([pair[1].updated_at, *pair[0]]), pair[1].id)):
         if run.recipe is not None:
             found.setdefault(run.recipe.endpoint, []).append(run)
     return found

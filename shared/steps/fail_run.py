@@ -11,9 +11,10 @@ from shared.domain.events import Event, JobFailed, RunFailed, RunOverdue, StageR
 from shared.domain.jobs import EndpointView, JobKind
 from shared.domain.run import Run, RunError, Status
 from shared.ports import Services
-from shared.records import endpoints
+from shared.records import claims, endpoints
 from shared.step_support.attempts import retry_after
 from shared.step_support.dataset_files import needs_validation_job
+from shared.step_support.loops import for_each
 from shared.step_support.outcome import Draft, Outcome
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,8 @@ log = logging.getLogger(__name__)
 
 def fail_run(event: Event[JobFailed | StageRefused | RunOverdue], run: Run, services: Services) -> Outcome:
     failure_class, problem = _reason(event)
-    stop_jobs(run, services)
     retry = retry_after(event.data, run, services.config.retry_wait_s)
+    stop_jobs(run, services, ends=retry is None)
     if retry is not None:
         retry_due, delay = retry
         return Outcome(
@@ -81,14 +82,15 @@ def _traffic_before(run: Run, view: EndpointView, services: Services) -> dict[st
 
 
 def stop_unknown_jobs(run: Run, services: Services) -> None:
-    """Stop every job that a run may have whose list of jobs was lost."""
+    """Stop every job that a run may have, known to it or not. Raises Transient `job_not_stopped` after all others."""
     attempts = range(1, 1 + max(run.attempt, *(rule.attempts for rule in RETRY_RULES.values())))
-    for kind, attempt in product(JobKind, attempts):
-        services.launcher.begin_cancel(paths.job_name(run.evolve(attempt=attempt), kind))
+    names = [paths.job_name(run.evolve(attempt=attempt), kind) for kind, attempt in product(JobKind, attempts)]
+    if left := for_each("jobs to stop", names, services.launcher.begin_cancel).failed:
+        raise Transient("job_not_stopped", f"{', '.join(left)} may still run: {next(iter(left.values()))}", run.id)
 
 
-def stop_jobs(run: Run, services: Services) -> None:
-    """As far as its fields and the platform let that be: its end must not need them. Raises what may work later."""
+def stop_jobs(run: Run, services: Services, ends: bool = True) -> None:
+    """As far as fields and platform let that be. If the run `ends`, `reconcile` does what may work later; else raises."""
     try:
         if run.job is not None:
             services.launcher.begin_cancel(run.job.name)
@@ -97,8 +99,11 @@ def stop_jobs(run: Run, services: Services) -> None:
                 continue  # the function validates it
             attempt = 1 + max((job.attempt for job in run.jobs if job.kind is kind), default=0)
             services.launcher.begin_cancel(paths.job_name(run.evolve(attempt=max(attempt, run.attempt)), kind))
-    except (Transient, LaterVersion):
-        raise
+    except (Transient, LaterVersion) as error:
+        if not ends:
+            raise
+        log.warning("the jobs of %s are left to reconcile: %s", run.id, error)
+        claims.take(services.store, f"jobs:{run.id}", run.id, services.clock.now())
     except Exception as error:
         log.error("could not stop the jobs of %s: %s%s", run.id, error, ascii_traceback(error))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -11,7 +11,7 @@ from shared.domain.commands import InspectJob, StartRun
 from shared.domain.drop_zone import is_answered
 from shared.domain.errors import DroptuneError, InvalidInput
 from shared.domain.events import ApprovalExpired, EvaluationDue, RunOverdue
-from shared.domain.run import Run, Status
+from shared.domain.run import PASSED_OVER, Run, Status
 from shared.domain.topology import EVENT_ALLOWANCE, JOB_EVENTS, STORAGE_EVENTS
 from shared.ports import BlobInfo, Services
 from shared.records import claims, endpoints, runs, ticks
@@ -20,16 +20,18 @@ from shared.records.ticks import Pause
 from shared.step_support.commands import message_of
 from shared.step_support.loops import LoopResult, for_each, where
 from shared.step_support.outcome import Draft
-from shared.steps.fail_run import undo_work
+from shared.steps.fail_run import stop_unknown_jobs, undo_work
 from shared.steps.inspect_job import IN_FLIGHT
 
 WATERMARK_LAG = timedelta(minutes=10)
 # How far back is looked for blobs after the clock was set back: it may have been wrong for as long.
 SET_BACK_LAG = timedelta(days=2)
+Note = Callable[[str, str, str | None], None]  # `Runner.note_timer`
 _EPOCH = datetime.fromtimestamp(0, UTC)
 AFTER_PAUSE = timedelta(minutes=10)
 SCAN_PAGE = 2_000
 OWNERLESS_CLAIM_AGE = timedelta(minutes=15)
+TURN_ALLOWANCE = timedelta(minutes=15)  # to begin an evaluation: longer than what fails by a bug is delivered again
 # Longer than an update of the app lasts: after it a run that only a later version can read keeps nobody waiting.
 LATER_VERSION_CLAIM = timedelta(hours=1)
 
@@ -89,13 +91,15 @@ def start_missed_runs(services: Services, page_size: int = SCAN_PAGE) -> LoopRes
 def next_evaluation(waiting: list[Run], services: Services) -> tuple[Run, Draft] | None:
     """Of the runs that wait at one endpoint the one whose turn it is, with the event that says so.
 
-    It may have the turn already, if a handler died. None while the turn is that of a run that does not wait.
+    A free turn is taken for it, so that it can be passed on. None while it is that of a run that does not wait.
     """
     assert waiting[0].recipe is not None
     endpoint = waiting[0].recipe.endpoint
-    held = claims.read(services.store, claims.turn_claim(endpoint))
+    turn = claims.turn_claim(endpoint)
+    held = claims.read(services.store, turn)
     endpoints.read(services.store, endpoint)  # raises what the evaluation would wait for
-    due = [run for run in waiting if held is None or held.owner == run.id]
+    owner = held.owner if held else claims.take(services.store, turn, waiting[0].id, services.clock.now())
+    due = [run for run in waiting if run.id == owner]
     return (due[0], Draft(EvaluationDue(endpoint=endpoint))) if due else None
 
 
@@ -119,14 +123,14 @@ def overdue(run: Run, now: datetime, pauses: Iterable[Pause] = ()) -> Draft | No
     return Draft(RunOverdue(status=run.status.value, deadline_at=run.deadline_at))
 
 
-def release_claims(services: Services) -> LoopResult[bool]:
+def release_claims(services: Services, note: Note) -> LoopResult[bool]:
     """Undo what finished runs left behind, then give their claims back. One that fails stays for the next tick."""
     held = claims.unsettled(services.store)
-    release = partial(_release_if_finished, services)
+    release = partial(_release_if_finished, services, note)
     return for_each("claims", held, release, id_of=lambda claim: f"{claim.name} of {claim.owner}")
 
 
-def _release_if_finished(services: Services, claim: claims.Claim) -> bool:
+def _release_if_finished(services: Services, note: Note, claim: claims.Claim) -> bool:
     try:
         run = runs.load(services.store, claim.owner)
     except DroptuneError as error:
@@ -140,9 +144,16 @@ def _release_if_finished(services: Services, claim: claims.Claim) -> bool:
         if expired:
             claims.release(services.store, claim.name, claim.owner)
         return expired
-    if not run.terminal:
+    if claim.kind == "jobs" and (run.terminal or run.status is Status.CANCELLING):
+        stop_unknown_jobs(run, services)
+    elif claim.kind == "turn" and run.status in (Status.TRAINING, Status.TRAINED):
+        if abs(services.clock.now() - claim.created_at) <= TURN_ALLOWANCE:
+            return False
+        note(run.id, PASSED_OVER, None)  # stated anew: it dates the turn
+        note(run.id, PASSED_OVER, "its evaluation could not begin in its turn: those that wait come first")
+    elif not run.terminal:
         return False
-    if claim.kind == "turn":
+    if claim.kind in ("turn", "jobs"):
         claims.release(services.store, claim.name, run.id)
         return True
     endpoint = run.recipe.endpoint if run.recipe else None

@@ -88,8 +88,8 @@ def evaluate_in_turn(event: Event[EventData], run: Run, services: Services) -> O
     assert run.recipe is not None
     endpoint = run.recipe.endpoint
     try:
-        owner = _whose_turn(run, endpoint, services)
         record = endpoints.read(services.store, endpoint)
+        owner = _whose_turn(run, endpoint, services)
     except (WaitsForRelease, LaterVersion) as error:  # once it is released, `reconcile` asks again
         return Outcome(status=Status.TRAINED, note=f"waits for its turn at {endpoint}: {error.problem.message}")
     if owner != run.id:

@@ -204,7 +204,8 @@ def test_a_released_run_under_way_ends_as_failed_says_so_and_gives_back_what_it_
     assert [event.short_type() for event in events_at(services, "notify")] == ["run.failed"]
     assert claims.read(services.store, turn) is None
     assert bool(platform.cancelled) == (status in NEXT_JOB)
-    release_claims(replace(services, launcher=platform, models=platform))  # type: ignore[arg-type]
+    ports = replace(services, launcher=platform, models=platform)  # type: ignore[arg-type]
+    release_claims(ports, Runner(ports).note_timer)
     assert [claim for claim in claims.unsettled(services.store) if claim.kind == "dataset"] == []
     kept = orjson.loads(b"".join(services.blobs.read(released["path"])))
     assert kept["document"]["run"]["curated"] == {"rows": "all"}

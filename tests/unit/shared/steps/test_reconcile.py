@@ -20,6 +20,7 @@ from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
 from shared.ports import BlobInfo, RunStore, Services, Stored, Write
 from shared.records import claims, runs, ticks
 from shared.runner import Runner
+from shared.step_support.loops import LoopResult
 from shared.step_support.outcome import Draft
 from shared.steps.inspect_job import IN_FLIGHT
 from shared.steps.reconcile import inspect_silent_jobs, next_evaluation, overdue, release_claims, start_missed_runs
@@ -312,9 +313,13 @@ class Deployments(Platform):
             self.view = self.view.model_copy(update={"deployments": left})
 
 
+def give_back(services: Services) -> LoopResult[bool]:
+    return release_claims(services, Runner(services).note_timer)
+
+
 def released(services: Services, platform: Deployments) -> tuple[int, list[str]]:
     """How many claims were released, and the kinds of those that are not settled."""
-    count = release_claims(replace(services, models=platform, launcher=platform)).count  # type: ignore[arg-type]
+    count = give_back(replace(services, models=platform, launcher=platform)).count  # type: ignore[arg-type]
     return count, sorted(claim.kind for claim in claims.unsettled(services.store))
 
 
@@ -391,7 +396,7 @@ def test_the_turn_of_a_finished_run_is_given_back(
     assert run.recipe is not None
     name = claims.turn_claim(run.recipe.endpoint)
     claims.take(services.store, name, run.id, clock.now())
-    assert release_claims(services).results[f"{name} of {run.id}"] is True
+    assert give_back(services).results[f"{name} of {run.id}"] is True
     assert claims.read(services.store, name) is None
 
 
@@ -441,5 +446,5 @@ def test_the_turn_of_a_run_stays_while_the_store_does_not_answer(
 
     with monkeypatch.context() as patched:
         patched.setattr(services.store, "get", get)
-        assert f"{name} of {prepared.id}" in release_claims(services).failed
+        assert f"{name} of {prepared.id}" in give_back(services).failed
     assert claims.read(services.store, name) is not None
