@@ -90,7 +90,7 @@ def stop_unknown_jobs(run: Run, services: Services) -> None:
 
 
 def stop_jobs(run: Run, services: Services, ends: bool = True) -> None:
-    """As far as fields and platform let that be. If the run `ends`, `reconcile` does what may work later; else raises."""
+    """As far as fields and platform let that be. If the run `ends`, what may work later is left to `reconcile`."""
     try:
         if run.job is not None:
             services.launcher.begin_cancel(run.job.name)
