@@ -220,7 +220,7 @@ def _prompt_beside(source: Source, before: list[Any], answers: tuple[list[Any], 
             del source[beside]
         if turns:
             return turns
-    return _prompt_turns(source, beside) if beside else []
+    return _prompt_turns(source, beside) if beside and source[beside] is not None else []
 
 
 def leave_out(source: Source, name: str) -> None:

@@ -265,7 +265,8 @@ _BETTER = (
 )
 _ORDERS = {
     "better_response_id": ".better_response_id==0 .better_response_id==1 response_0 response_1 prompt",
-    "winner": '(.winner|test("a$";"i")) (.winner|test("b$";"i")) response_a response_b prompt',
+    "winner": '(.winner|test("a$";"i")) (.winner|test("b$";"i")) '
+    "response_a//.conversation_a response_b//.conversation_b prompt",
     "winner_model_a": ".winner_model_a==1 .winner_model_b==1 response_a response_b prompt",
     "overall_preference": ".overall_preference<0 .overall_preference>0 response1 response2 context",
     "human_ref_A": ".labels==1 .labels==0 human_ref_A human_ref_B history",

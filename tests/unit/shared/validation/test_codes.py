@@ -342,11 +342,13 @@ TIE = {"winner": "tie", "winner_model_b": 0, "overall_preference": 0, "better_re
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="the command of the remedy is for it")
 def test_the_command_for_answers_in_no_order_makes_pairs_of_those_that_differ() -> None:
-    for name, row in ORDERED.items():
+    turns = [[{"role": "user", "content": "q"}, {"role": "assistant", "content": text}] for text in "xy"]
+    dialogues = {"conversation_a": turns[0], "conversation_b": turns[1], "winner": "B"}
+    for name, row in [*ORDERED.items(), ("winner", dialogues)]:
         assert codes_of(row) == {"unknown_format"}
         command = FOREIGN[name].partition("jq -c '")[2].rpartition("'")[0]
         data = json.dumps(row) + json.dumps({**row, **{field: TIE[field] for field in TIE.keys() & row.keys()}})
         made = subprocess.run(["jq", "-c", command], input=data.encode(), stdout=subprocess.PIPE, check=True)
         pair = json.loads(made.stdout)
-        assert (pair["chosen"], pair["rejected"]) == ("y", "x")
+        assert (pair["chosen"], pair["rejected"]) == (("y", "x") if row is not dialogues else (turns[1], turns[0]))
         assert codes_of(pair) == set()

@@ -308,6 +308,10 @@ UNIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"messages": None, "conversations": None, "prompt": "What is 2 + 2?", "chosen": "4", "rejected": "5"},
         PREFERENCE,
     ),
+    "dialogues, no question": (
+        {"prompt": None, "chosen": [QUESTION, ANSWER], "rejected": [QUESTION, *OTHER]},
+        PREFERENCE,
+    ),
     "outputs of one name": (
         {"chosen": None, "rejected": None, **PAIR, "chosen_response": "4", "rejected_response": "5"},
         PREFERENCE,
