@@ -30,7 +30,7 @@ def report_view(report: Report) -> Group:
     if report.mapping:
         parts.append(Text("fields: " + "; ".join(f"{name} -> {part}" for name, part in report.mapping.items())))
     if counts.languages:
-        parts.append(Text(f"languages: {_shares(counts.languages)}"))
+        parts.append(Text("languages: " + ", ".join(f"{name} {count}" for name, count in counts.languages.items())))
     parts += [Text(line) for line in _quality(report.quality)]
     parts.append(_problems(report.problems) if report.problems else Text("no problems found"))
     if report.not_searched_for:
@@ -59,10 +59,6 @@ def _values(values: tuple[ValueCount, ...]) -> str:
     shown = [f"{one.value} {count}" for one, count in zip(values, counts, strict=True) if one.value]
     hidden = len(values) - len(shown)
     return ", ".join(shown + ([f"{hidden} not shown"] if hidden else []))
-
-
-def _shares(languages: dict[str, int]) -> str:
-    return ", ".join(f"{language} {count}" for language, count in languages.items())
 
 
 def _problems(problems: tuple[ProblemGroup, ...]) -> Table:

@@ -10,18 +10,34 @@ from pathlib import Path
 from typing import TypeVar
 
 from local_stack.emulators import service_bus_url
+from local_stack.service_bus.amqp import AmqpError, AmqpLink
+from local_stack.service_bus.broker import Broker, Entity
 from local_stack.service_bus.server import ServiceBusEmulator
+from local_stack.service_bus.service import ServiceBus
 from shared.domain.topology import Topology
 from shared.ports import Clock
 
 T = TypeVar("T")
 
 
+class FailingServiceBus(ServiceBus):
+    """Answers sends to an entity with the error conditions in `failures`, by its path in lower case, the last first."""
+
+    def __init__(self, broker: Broker) -> None:
+        super().__init__(broker)
+        self.failures: dict[str, list[str]] = {}
+
+    def arrived(self, link: AmqpLink, payload: bytes, message_format: int) -> None:
+        if isinstance(link.node, Entity) and self.failures.get(link.node.key):
+            raise AmqpError(self.failures[link.node.key].pop(), "injected by a test")
+        super().arrived(link, payload, message_format)
+
+
 class Running:
     """An emulator in a thread of this process: a test may empty it, cut it off, let it fail."""
 
-    def __init__(self, emulator: ServiceBusEmulator, loop: asyncio.AbstractEventLoop, port: int) -> None:
-        self._emulator, self._loop = emulator, loop
+    def __init__(self, service: FailingServiceBus, loop: asyncio.AbstractEventLoop, port: int) -> None:
+        self._service, self._loop = service, loop
         self.url = service_bus_url(port)
 
     def catch_up(self) -> None:
@@ -30,19 +46,20 @@ class Running:
 
     def clear(self) -> None:
         """Remove every message, and every failure that was asked for."""
-        self._do(self._emulator.service.clear)
+        self._do(self._service.failures.clear)
+        self._do(self._service.broker.clear)
 
     def fail_next(self, entity: str, condition: str, times: int = 1) -> None:
-        self._do(lambda: self._emulator.service.fail_next(entity, condition, times))
+        self._do(lambda: self._service.failures.update({entity.lower(): [condition] * times}))
 
     def drop_connections(self) -> None:
         """As a network does: no frame says good-bye."""
-        self._do(self._emulator.service.drop_connections)
+        self._do(self._service.drop_connections)
 
     def _do(self, action: Callable[[], T]) -> T:
         async def on_loop() -> T:
             result = action()
-            self._emulator.service.tick()
+            self._service.tick()
             return result
 
         return asyncio.run_coroutine_threadsafe(on_loop(), self._loop).result(timeout=10)
@@ -56,9 +73,10 @@ def running(topology: Topology, database: Path, clock: Clock) -> Iterator[Runnin
     thread.start()
     try:
         emulator = ServiceBusEmulator(topology, database, clock)
+        service = emulator.service = FailingServiceBus(emulator.service.broker)
         port = asyncio.run_coroutine_threadsafe(emulator.listen(), loop).result(timeout=10)
         try:
-            yield Running(emulator, loop, port)
+            yield Running(service, loop, port)
         finally:
 
             async def end() -> None:

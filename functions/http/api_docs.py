@@ -5,12 +5,10 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter
 
-from functions.http.errors import ApiError
-from functions.http.static_files import StaticFile, answer, read_files
+from functions.http.static_files import StaticFile, read_files, serve
 
 router = APIRouter(prefix="/api/docs", include_in_schema=False)
 
@@ -27,13 +25,4 @@ def _files() -> dict[str, StaticFile]:
     return {**read_files(files("fastapi_swagger") / "resources"), **read_files(Path(__file__).with_name("docs_page"))}
 
 
-@router.get("")
-def page(if_none_match: Annotated[str, Header()] = "") -> Response:
-    return answer(_files()["index.html"], if_none_match, CONTENT_SECURITY_POLICY)
-
-
-@router.get("/{name}")
-def part(name: str, if_none_match: Annotated[str, Header()] = "") -> Response:
-    if name not in _files():
-        raise ApiError(404, "not_found", f"no part {name}", "name")
-    return answer(_files()[name], if_none_match, CONTENT_SECURITY_POLICY)
+serve(router, "", "", _files, CONTENT_SECURITY_POLICY)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter
 
-from functions.http.errors import ApiError
-from functions.http.static_files import answer, read_files
+from functions.http.static_files import read_files, serve
 
 router = APIRouter(include_in_schema=False)
 
@@ -19,14 +17,4 @@ CONTENT_SECURITY_POLICY = (
 )
 FILES = read_files(Path(__file__).with_name("static"))
 
-
-@router.get("/")
-def page(if_none_match: Annotated[str, Header()] = "") -> Response:
-    return answer(FILES["index.html"], if_none_match, CONTENT_SECURITY_POLICY)
-
-
-@router.get("/static/{name}")
-def part(name: str, if_none_match: Annotated[str, Header()] = "") -> Response:
-    if name not in FILES:
-        raise ApiError(404, "not_found", f"no part {name}", "name")
-    return answer(FILES[name], if_none_match, CONTENT_SECURITY_POLICY)
+serve(router, "/", "/static", lambda: FILES, CONTENT_SECURITY_POLICY)

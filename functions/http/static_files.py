@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import PurePath
+from typing import Annotated
 
-from fastapi import Response
+from fastapi import APIRouter, Header, Response
+
+from functions.http.errors import ApiError
 
 # A function app's image need not have a mime.types, so the types are ours.
 TYPES = {
@@ -40,6 +44,22 @@ def read_files(folder: Traversable) -> dict[str, StaticFile]:
 def _read(file: Traversable, suffix: str) -> StaticFile:
     content = file.read_bytes()
     return StaticFile(content, TYPES[suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+
+
+def serve(
+    router: APIRouter, page: str, part: str, files: Callable[[], Mapping[str, StaticFile]], content_security_policy: str
+) -> None:
+    """Routes of index.html, and below `part` of each file by its name."""
+
+    @router.get(page)
+    def index(if_none_match: Annotated[str, Header()] = "") -> Response:
+        return answer(files()["index.html"], if_none_match, content_security_policy)
+
+    @router.get(f"{part}/{{name}}")
+    def by_name(name: str, if_none_match: Annotated[str, Header()] = "") -> Response:
+        if name not in files():
+            raise ApiError(404, "not_found", f"no part {name}", "name")
+        return answer(files()[name], if_none_match, content_security_policy)
 
 
 def answer(file: StaticFile, if_none_match: str, content_security_policy: str) -> Response:

@@ -59,7 +59,7 @@ class AzureMlEmulator:
         self.config = config
         self.store = WorkspaceStore(config.root / "azure_ml.db")
         self.faults = Faults(self.store)
-        self.jobs = JobsResource(config, self.store, self.faults)
+        self.jobs = JobsResource(config, self.store)
         mounts = make_mounts(config)
         self.models = Models(config, self.store, mounts)
         self.endpoints = EndpointsResource(config, self.store, self.models)

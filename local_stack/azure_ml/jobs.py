@@ -36,8 +36,8 @@ _PLACEHOLDER = re.compile(r"\$\{\{\s*(inputs|outputs)\.([A-Za-z0-9_]+)\s*\}\}")
 class JobsResource:
     """The jobs resource. Every change of status is one transaction with its event."""
 
-    def __init__(self, config: EmulatorConfig, store: WorkspaceStore, faults: Faults) -> None:
-        self._config, self._store, self._faults = config, store, faults
+    def __init__(self, config: EmulatorConfig, store: WorkspaceStore) -> None:
+        self._config, self._store = config, store
 
     def put(self, workspace: str, name: str, body: Document) -> tuple[int, Document]:
         """Create once: the same body again is 200 and runs nothing, a changed immutable field is refused."""
@@ -230,7 +230,7 @@ class JobRunner:
 
     def _step(self, job: Document) -> None:
         steps = {
-            "NotStarted": self._queue,
+            "NotStarted": lambda job: move(self._store, job, "Queued"),
             "Queued": self._take_slot,
             "Preparing": self._start,
             "Running": self._watch,
@@ -238,9 +238,6 @@ class JobRunner:
             "CancelRequested": self._stop_job,
         }
         steps[job["status"]](job)
-
-    def _queue(self, job: Document) -> None:
-        move(self._store, job, "Queued")
 
     def _take_slot(self, job: Document) -> None:
         busy = [

@@ -41,22 +41,13 @@ class _Receiver:
 
 
 class ServiceBus:
-    """What happens on links, by their address. `fail_next` makes the error paths testable."""
+    """What happens on links, by their address."""
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self.connections: set[Connection] = set()
         self._to_flush: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._failures: dict[str, list[str]] = {}
-
-    def fail_next(self, entity: str, condition: str, times: int) -> None:
-        """Answer the next sends to a queue or topic with an error condition."""
-        self._failures[entity.lower()] = [condition] * times
-
-    def clear(self) -> None:
-        self._failures.clear()
-        self.broker.clear()
 
     def drop_connections(self) -> None:
         for connection in list(self.connections):
@@ -132,8 +123,6 @@ class ServiceBus:
             link.node(link, payload)
 
     def _send(self, entity: Entity, payload: bytes, message_format: int) -> None:
-        if self._failures.get(entity.key):
-            raise AmqpError(self._failures[entity.key].pop(), "injected by a test")
         if len(payload) > MAX_MESSAGE_BYTES:
             raise AmqpError("amqp:link:message-size-exceeded", f"{len(payload)} > {MAX_MESSAGE_BYTES}")
         for message in [parse(one) for one in unbatched(payload, message_format)]:

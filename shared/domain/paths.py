@@ -11,6 +11,10 @@ from shared.domain.run import Run
 DATASETS, CURATED, RUNS, MODELS = "datasets", "curated", "runs", "models"
 
 
+def file_name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
 def curated(version: CuratedVersion, name: str = "") -> str:
     return _join(f"{CURATED}/{version.project}/{version.version}", name)
 

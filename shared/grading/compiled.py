@@ -236,7 +236,8 @@ def _python(spec: PythonGrader) -> Compiled:
         where = f" on line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise BadGrader("source", f"not Python{where}") from error
     grades = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "grade"]
-    if len(grades) != 1 or len(grades[0].args.posonlyargs + grades[0].args.args) != 2:
+    arguments = [one.arg for grade in grades for one in (*grade.args.posonlyargs, *grade.args.args)]
+    if len(grades) != 1 or len(arguments) != 2:
         raise BadGrader("source", "it must define `def grade(sample, item)` once")
     sandbox = Sandbox(spec.source)
 
@@ -250,12 +251,8 @@ def _python(spec: PythonGrader) -> Compiled:
             raise GradingFailed(GradingErrorCode.PYTHON_RUNTIME, f"grade returned {value:g}, a score is 0 to 1")
         return value
 
-    needed, optional = _fields_named(tree, _second_name(grades[0]))
+    needed, optional = _fields_named(tree, arguments[1])
     return Compiled(score, needed, optional, sandbox.close)
-
-
-def _second_name(grade: ast.FunctionDef) -> str:
-    return (grade.args.posonlyargs + grade.args.args)[1].arg
 
 
 def _fields_named(tree: ast.Module, row: str) -> tuple[frozenset[str], frozenset[str] | None]:

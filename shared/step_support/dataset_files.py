@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from shared.domain.drop_zone import Role, held_out_rank, may_be_prose, role_of
 from shared.domain.errors import BlobNotFound
 from shared.domain.findings import Findings
+from shared.domain.paths import file_name
 from shared.domain.run import Run
 from shared.ports import BlobInfo, Services
 from shared.validation.containers import needs_job
@@ -47,7 +48,7 @@ def held_out_file(dataset: str, services: Services) -> BlobInfo | None:
 
 
 def _rank(file: BlobInfo) -> int:
-    return held_out_rank(_name(file.path)) or 0
+    return held_out_rank(file_name(file.path)) or 0
 
 
 def _holds_rows(file: BlobInfo, services: Services) -> bool:
@@ -62,13 +63,9 @@ def _files(folder: str, role: Role, services: Services) -> Iterator[BlobInfo]:
                 yield file
 
 
-def _name(path: str) -> str:
-    return path.rsplit("/", 1)[-1]
-
-
 def _in_a_project(path: str) -> str:
     """The API's own folders have roles too for those who ask for them."""
-    return f"datasets/project/{_name(path)}"
+    return f"datasets/project/{file_name(path)}"
 
 
 def _folders(dataset: str) -> list[str]:

@@ -71,7 +71,7 @@ def _misplaced(run: Run, services: Services) -> Report | None:
     if role_of(run.dataset.path) is Role.MISPLACED:
         findings.add("no_project_folder", "train")
     elif len(recipes) > 1:
-        names = ", ".join(_name(recipe.path) for recipe in recipes)
+        names = ", ".join(paths.file_name(recipe.path) for recipe in recipes)
         findings.add("several_recipes", "recipe", detail=names)
     if not findings.failed:
         return None
@@ -80,7 +80,7 @@ def _misplaced(run: Run, services: Services) -> Report | None:
 
 def _with_unread_files(report: Report, run: Run, services: Services) -> Report:
     """The report with a warning that names the held-out files beside the one that was read."""
-    read, *others = [_name(file.path) for file in held_out_files(run.dataset.path, services)] or [""]
+    read, *others = [paths.file_name(file.path) for file in held_out_files(run.dataset.path, services)] or [""]
     if not others:
         return report
     findings = Findings(ALL_CODES)
@@ -108,12 +108,12 @@ def encoded(value: str) -> str:
 
 def validation_job(run: Run, services: Services) -> JobSpec:
     """The same validator as a CPU job: it writes the curated version itself and says so in its outcome."""
-    name = paths.job_name(run, JobKind.VALIDATION)
+    name, dropped = paths.job_name(run, JobKind.VALIDATION), paths.file_name(run.dataset.path)
     held_out = held_out_file(run.dataset.path, services)
     recipe = recipe_file(run.dataset.path, services)
     command = (
         f"python -m training_job.validate --job-name {name} --project={encoded(run.project)} "
-        f"--dataset ${{{{inputs.dataset}}}} --name={encoded(file_name(run))} --sha256 {run.dataset.sha256} "
+        f"--dataset ${{{{inputs.dataset}}}} --name={encoded(dropped)} --sha256 {run.dataset.sha256} "
         f"--default-base-model {shlex.quote(services.config.default_base_model)} "
         "--curated ${{outputs.curated}} --output ${{outputs.run}}"
     )
@@ -186,7 +186,7 @@ def _validate(run: Run, services: Services, sink: Sink) -> Validated:
             services.blobs.read(held_out.path) if held_out else None,
             b"".join(services.blobs.read(recipe.path)) if recipe else None,
             project=run.project,
-            file_name=file_name(run),
+            file_name=paths.file_name(run.dataset.path),
             default_base_model=services.config.default_base_model,
             sink=sink,
             bundle_of=lambda base_model: base_bundle(base_model, services.blobs),
@@ -195,14 +195,6 @@ def _validate(run: Run, services: Services, sink: Sink) -> Validated:
     except (BlobNotFound, StoreConflict) as error:
         message = "the dropped file was deleted or replaced before it was read; its successor has its own run"
         raise PermanentFailure(FailureClass.DATA, "dataset_replaced", message, run.dataset.path) from error
-
-
-def file_name(run: Run) -> str:
-    return _name(run.dataset.path)
-
-
-def _name(path: str) -> str:
-    return path.rsplit("/", 1)[-1]
 
 
 def _curate(run: Run, validated: Validated, sink: Sink, services: Services) -> CuratedVersion:

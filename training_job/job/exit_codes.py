@@ -16,8 +16,3 @@ BY_CLASS = {
     FailureClass.CAPACITY: 14,
     FailureClass.LICENSE: 15,
 }
-
-
-def interrupted_by(signal_number: int) -> int:
-    """The shell's convention for a process ended by a signal."""
-    return 128 + signal_number

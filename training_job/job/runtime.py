@@ -79,7 +79,7 @@ def run_job(name: str, output: Path, work: Callable[[RunningMetrics], None]) -> 
             work(metrics)
     except Interrupted as stop:
         failure = PermanentFailure(FailureClass.PLATFORM, "interrupted", f"stopped by {stop}")
-        code = exit_codes.interrupted_by(stop.signal_number)
+        code = 128 + stop.signal_number  # as a shell reports it
     except Exception as error:
         failure = classify(error)
         code = exit_codes.BY_CLASS[failure.failure_class]

@@ -87,7 +87,7 @@ def translate(error: Exception) -> DroptuneError | None:
 
 def _of_answer(error: HttpResponseError) -> DroptuneError | None:
     status = error.status_code
-    code, message = _code_of(error), _first_line(error)
+    code, message = str(getattr(error.error, "code", None) or status), _first_line(error)
     if status == 404:
         return None
     known = failure_class(code, message)
@@ -120,10 +120,6 @@ def translated(what: str) -> Iterator[None]:
         if found is None:
             found = PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", f"{what} does not exist")
         raise found from error
-
-
-def _code_of(error: HttpResponseError) -> str:
-    return str(getattr(error.error, "code", None) or error.status_code)
 
 
 def _first_line(error: Exception) -> str:
