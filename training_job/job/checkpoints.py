@@ -38,7 +38,7 @@ def mark_complete(checkpoint: Path, identity: Identity, micro_batch_size: int, p
     """Declare a checkpoint whole, written with micro batches of so many rows, and with this loss on the rows probed."""
     facts = {"step": step_of(checkpoint), "micro_batch_size": micro_batch_size, "probe_loss": probe_loss}
     write_json(checkpoint / MARK, {"identity": asdict(identity), **facts, "sha256": hashes(checkpoint)})
-    sync(*checkpoint.iterdir())
+    sync(*(path for path in checkpoint.rglob("*") if path.is_file()))  # PEFT keeps a reference adapter in a folder
 
 
 def keep_two(newest: Path, best_step: int | None) -> None:
