@@ -62,7 +62,7 @@ class Dispatcher:
             self.quarantine(message, error)
             return None
         properties = properties_of(message)
-        retry, early = _count(properties.get(RETRY)), _count(properties.get(EARLY))
+        retry, early = count_of(properties, RETRY), count_of(properties, EARLY)
         return self.runner.handle(stage, event, retry, early)
 
     def attempt(self, stage: Stage, work: Callable[[func.ServiceBusMessage], object], message: Any) -> None:
@@ -72,7 +72,7 @@ class Dispatcher:
         attempt raised: the host's own deliveries follow, and then the dead letter.
         """
         properties = properties_of(message)
-        failed = _count(properties.get(FAILED))
+        failed = count_of(properties, FAILED)
         if failed and properties.get(FAILED_AT) in BY_NAME and properties[FAILED_AT] != stage.name:
             return  # the copy is for the function that failed; the topic has brought it here too
         try:
@@ -144,7 +144,7 @@ def _text(value: object) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def _count(text: str | None) -> int:
+def count_of(properties: dict[str, str], name: str) -> int:
     """A count that the runner wrote; 0 if there is none or it cannot be the runner's."""
-    written = text is not None and text.isascii() and text.isdecimal() and len(text) <= MAX_COUNT_DIGITS
-    return int(text) if text is not None and written else 0
+    text = properties.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_COUNT_DIGITS else 0

@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 
 import azure.functions as func
 
-from functions.dispatch import Dispatcher, as_message, read_json
+from functions.dispatch import Dispatcher, as_message, count_of, properties_of, read_json
 from shared.domain.commands import job_of, parse_request
 from shared.domain.errors import InvalidInput, Transient
 from shared.domain.paths import run_id_of_job
 from shared.domain.topology import STORAGE_EVENTS
 from shared.pipeline import Stage
 from shared.ports import Services
+from shared.records import claims
+from shared.runner import RETRY
 from shared.steps import deliver_notification as delivery_step
 from shared.steps import inspect_job as job_step
 from shared.steps import receive_dataset as receive_step
@@ -22,24 +24,32 @@ from shared.steps import receive_dataset as receive_step
 log = logging.getLogger(__name__)
 
 CLAIM_RETRY = timedelta(minutes=1)
+MAX_TRIES = 1440  # a day: a blob is brought back from the archive tier in up to 15 hours
 
 
 def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:
-    services = dispatcher.services
+    services, tried = dispatcher.services, count_of(properties_of(message), RETRY)
     try:
         request = parse_request(read_json(message))
+        chain = f"reception:{request.path}:{request.key}"
         due = receive_step.settles_at(request.path, services)
         if due is not None:
-            _send_again(message, due, services)
+            _send_again(message, due, services, tried)
             return
-        reception = receive_step.receive_dataset(request, services)
+        reception = receive_step.receive_dataset(request, services, last=tried >= MAX_TRIES)
     except InvalidInput as error:
         dispatcher.quarantine(message, error)
         return
     except Transient as error:
         log.warning("%s", error)
-        _send_again(message, services.clock.now() + CLAIM_RETRY, services)
+        now = services.clock.now()
+        # `reconcile` asks at each tick for what has no run yet: one message at a time goes round.
+        if tried or not claims.read(services.store, chain):
+            claims.take(services.store, chain, chain, now)
+            _send_again(message, now + CLAIM_RETRY, services, tried + 1)
         return
+    if tried:
+        claims.release(services.store, chain, chain)
     if reception is None:
         return
     run = dispatcher.runner.create(reception, request.id or message.message_id, request.wire_type)
@@ -48,8 +58,9 @@ def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceB
         log.info("%s: %s asks for what %s trains or trained; nothing is done", run.id, requester, run.duplicate_of)
 
 
-def _send_again(message: func.ServiceBusMessage, due: datetime, services: Services) -> None:
-    services.bus.send(STORAGE_EVENTS, [replace(as_message(message), properties={}, scheduled_at=due)])
+def _send_again(message: func.ServiceBusMessage, due: datetime, services: Services, tried: int) -> None:
+    properties = {RETRY: str(tried)} if tried else {}
+    services.bus.send(STORAGE_EVENTS, [replace(as_message(message), properties=properties, scheduled_at=due)])
 
 
 def inspect_job(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:

@@ -70,8 +70,8 @@ STAGES: tuple[Stage, ...] = (
         name="receive_dataset",
         description="Receives a blob of the drop zone: pins it and creates its run.",
         queue=STORAGE_EVENTS,
-        moves=_from(None, Status.RECEIVED, Status.DUPLICATE),
-        publishes=(e.DatasetUploaded,),
+        moves=_from(None, Status.RECEIVED, Status.DUPLICATE, Status.FAILED),
+        publishes=(e.DatasetUploaded, e.RunFailed),
     ),
     Stage(
         name="validate_dataset",

@@ -5,6 +5,7 @@ Rule 3 of docs/explanation/design-rules.md.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -114,7 +115,7 @@ class Runner:
                 except InvalidInput as error:  # too large for the store or the bus: nothing was written
                     if outcome.undo is not None:
                         outcome.undo(run)
-                    outcome, handled = _refusal(stage, event, FailureClass.CODE, error.problem), Handled.REFUSED
+                    outcome, handled = _refusal(stage, event, error), Handled.REFUSED
                     self._apply(outcome, stored, event, mark)
             except StoreConflict:
                 self._undo_if_overtaken(outcome, stage, event)
@@ -215,10 +216,8 @@ class Runner:
             if not (stage.moves and isinstance(event.data, RESTATED)):
                 self.services.bus.send(TOPIC, [self._retry_message(event, retry + 1)])
             return None, Handled.RETRIED
-        except PermanentFailure as error:
-            return _refusal(stage, event, error.failure_class, error.problem), Handled.REFUSED
-        except InvalidInput as error:  # what the run holds is of a right type and still nothing that can be used
-            return _refusal(stage, event, FailureClass.CODE, error.problem), Handled.REFUSED
+        except (PermanentFailure, InvalidInput) as error:  # or what the run holds is nothing that can be used
+            return _refusal(stage, event, error, run), Handled.REFUSED
         if outcome is None:
             return None, Handled.IGNORED
         _require_declared(stage, run.status, outcome.status, outcome.events)
@@ -336,10 +335,19 @@ def _checked(outgoing: list[Outgoing]) -> list[Outgoing]:
     return outgoing
 
 
-def _refusal(stage: Stage, event: Event[EventData], failure_class: FailureClass, problem: Problem) -> Outcome:
-    log.error("%s refuses %s: %s: %s", stage.name, event.id, problem.code, problem.message)
-    refused = StageRefused(stage=stage.name, failure_class=failure_class, problem=problem)
-    return Outcome(events=(Draft(refused, key=stage.name),))
+def _refusal(
+    stage: Stage, event: Event[EventData], error: PermanentFailure | InvalidInput, run: Run | None = None
+) -> Outcome:
+    """The fact, and a line in the history of a run that has ended. That `notify` failed is nothing a run is told."""
+    log.error("%s refuses %s: %s", stage.name, event.id, error)
+    if not stage.moves:
+        return Outcome()
+    failure_class = error.failure_class if isinstance(error, PermanentFailure) else FailureClass.CODE
+    refused = StageRefused(stage=stage.name, failure_class=failure_class, problem=error.problem)
+    # Two events that one stage refuses at one revision are two facts.
+    key = f"{stage.name}.{hashlib.sha256(event.id.encode()).hexdigest()[:8]}"
+    status = run.status if run is not None and run.terminal else None
+    return Outcome(status, events=(Draft(refused, key=key),), note=str(error))
 
 
 def _require_declared(stage: Stage, before: Status | None, after: Status | None, drafts: tuple[Draft, ...]) -> None:

@@ -51,12 +51,11 @@ def roll_back(
     if record.previous is None or now >= record.previous.keep_until:
         raise ApiError(409, "nothing_to_roll_back_to", f"{name} keeps no previous deployment", name)
     run = _readable_run(runner, record.champion, record.previous.champion)
-    data = RollbackRequested(
-        endpoint=name, deployment=record.deployment, by=caller.name, comment=request.comment if request else ""
-    )
+    leave, to, comment = record.deployment, record.previous.deployment, request.comment if request else ""
+    data = RollbackRequested(endpoint=name, deployment=leave, to=to, by=caller.name, comment=comment)
     # Back and forth and back again are three requests; a double click is one.
-    runner.publish(run, Draft(data, key=f"{record.deployment}.{int(now.timestamp())}"))
-    return RollbackAccepted(endpoint=name, from_=record.deployment, to=record.previous.deployment)
+    runner.publish(run, Draft(data, key=f"{leave}.{int(now.timestamp())}"))
+    return RollbackAccepted(endpoint=name, from_=leave, to=to)
 
 
 def _readable_run(runner: Runner, champion: str, previous: str) -> Run:

@@ -33,6 +33,7 @@ class EventData(Frozen):
 
 MAX_FAILED_CHECKS = 20
 MAX_NAME = 100  # characters: an event's id is the id of its message and part of its mark in the store
+IN_A_NAME = r"^[^/\\?#\x00-\x1f]*$"  # ids of Cosmos DB hold none of these
 
 DataT = TypeVar("DataT", bound=EventData, covariant=True)
 
@@ -41,12 +42,12 @@ class Event(Frozen, Generic[DataT]):
     """An event of a run. `key` tells apart events of one type at one revision (attempts of a poll)."""
 
     data: DataT
-    run_id: str = Field(max_length=MAX_NAME)
+    run_id: str = Field(max_length=MAX_NAME, pattern=IN_A_NAME)
     project: str
     attempt: int = Field(lt=2**31)
     revision: int = Field(lt=2**31, description="the run's revision this event belongs to")
     time: UtcTime
-    key: str = Field(default="", max_length=MAX_NAME)
+    key: str = Field(default="", max_length=MAX_NAME, pattern=IN_A_NAME)
 
     def short_type(self) -> str:
         return self.data.short_type()
@@ -312,6 +313,7 @@ class RollbackRequested(EventData):
     about_any_revision = True
     endpoint: str
     deployment: str = Field(description="the one to leave; a repeat finds it left")
+    to: str = Field(default="", description="the one to get the traffic")
     by: Person
     comment: Comment = ""
 

@@ -16,13 +16,13 @@ RELEASING = frozenset({Status.FAILED, Status.CANCELLED, Status.ROLLED_BACK})
 def release(store: RunStore, run: Run, now: datetime, retention_days: int = 0) -> None:
     """Everything a finished run holds. What a crash leaves here, `reconcile` releases.
 
-    A failed or cancelled run may have left a deployment: its endpoint is given back once that is gone.
+    One that was not deployed may have left a deployment: its endpoint is given back once that is gone.
     """
     release_dataset(store, run, now, retention_days)
     if run.recipe is None:
         return
     claims.release(store, claims.turn_claim(run.recipe.endpoint), run.id)
-    if run.status not in (Status.FAILED, Status.CANCELLED):
+    if run.status not in RELEASING:
         claims.release(store, claims.endpoint_claim(run.recipe.endpoint), run.id)
 
 

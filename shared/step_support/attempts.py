@@ -22,8 +22,10 @@ from shared.domain.run import Run
 
 RETRY_OF_STAGE: dict[str, type[RetryDue]] = {
     "validate_dataset": ValidationRetryDue,
+    "conclude_validation": ValidationRetryDue,  # its job again: one answer of 403 must not lose a run
     "submit_training": TrainingRetryDue,
     "submit_evaluation": EvaluationRetryDue,
+    "apply_gate": EvaluationRetryDue,
     "deploy_model": DeploymentRetryDue,
 }
 RETRY_OF_JOB: dict[JobKind, type[RetryDue]] = {

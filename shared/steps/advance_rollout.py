@@ -32,6 +32,8 @@ NOTICEABLE_S = 1.0
 UNREACHABLE_ALLOWANCE = timedelta(minutes=2)
 # and less while it is given requests that the old deployment would answer.
 UNREACHABLE_WITH_TRAFFIC_ALLOWANCE = timedelta(seconds=10)
+# Azure may accept a change of traffic and then fail at it: one that is not seen for so long is asked for again.
+SHIFT_ALLOWANCE = timedelta(minutes=5)
 # A candidate that is rolled back may finish what it is answering before it is deleted.
 LAST_ANSWERS = timedelta(seconds=10)
 NOT_ANSWERING, REQUESTS_FAIL, TOO_SLOW = "not_answering", "requests_fail", "too_slow"
@@ -132,6 +134,8 @@ def _slowness(event: Event[DeploymentProbed]) -> Problem | None:
 def _advance(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, services: Services) -> Outcome | None:
     assert run.recipe is not None
     if event.data.traffic != rollout.traffic:  # the last shift is not seen yet; the next probe reads it again
+        if event.time - run.updated_at > SHIFT_ALLOWANCE:
+            _ask_again(rollout, services)
         return _answers_again(rollout)
     if rollout.traffic == {rollout.deployment: 100}:
         return _promote(event, run, rollout, services)
@@ -164,39 +168,22 @@ def split(rollout: RolloutRef, share: int) -> dict[str, int]:
 def _promote(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, services: Services) -> Outcome:
     assert event.data.scoring_uri is not None
     assert run.recipe is not None
+    uri = event.data.scoring_uri
     before = endpoints.read(services.store, rollout.endpoint)
     if before is not None and before.champion == run.id:
         previous = before.previous  # written by an earlier delivery of this very event
     else:
         keep = timedelta(hours=run.recipe.requested.deployment.keep_previous_hours)
         previous = before.as_previous(run.updated_at + keep) if before else None
-    endpoints.write(
-        services.store,
-        EndpointRecord(
-            endpoint=rollout.endpoint,
-            project=run.project,
-            champion=run.id,
-            deployment=rollout.deployment,
-            model=rollout.model,
-            scoring_uri=event.data.scoring_uri,
-            promoted_at=run.updated_at,
-            previous=previous,
-        ),
-        replacing=before,
+    names = {"endpoint": rollout.endpoint, "deployment": rollout.deployment, "model": rollout.model}
+    record = EndpointRecord(
+        **names, project=run.project, champion=run.id, scoring_uri=uri, promoted_at=run.updated_at, previous=previous
     )
+    endpoints.write(services.store, record, replacing=before)
     return Outcome(
         status=Status.DEPLOYED,
-        changes={"rollout": rollout.model_copy(update={"scoring_uri": event.data.scoring_uri})},
-        events=(
-            Draft(
-                ModelPromoted(
-                    endpoint=rollout.endpoint,
-                    deployment=rollout.deployment,
-                    model=rollout.model,
-                    scoring_uri=event.data.scoring_uri,
-                )
-            ),
-        ),
+        changes={"rollout": rollout.model_copy(update={"scoring_uri": uri})},
+        events=(Draft(ModelPromoted(**names, scoring_uri=uri)),),
         undo=lambda now: _withdraw_unless_deployed(now, rollout.endpoint, services),
     )
 
@@ -213,7 +200,7 @@ def _finish_rollback(
     """Traffic, then record, then the deployment itself; at each probe whatever is not seen yet, again."""
     endpoints.withdraw(services.store, rollout.endpoint, run.id)
     if event.data.traffic != rollout.previous:
-        _ask_for_previous(rollout, services)
+        _ask_again(rollout, services)
         return None
     if rollout.step > 0 and event.data.state is DeploymentState.SUCCEEDED:  # it had traffic and is up
         if rollout.back_since is None or event.time < rollout.back_since:
@@ -224,13 +211,13 @@ def _finish_rollback(
     try:
         services.models.begin_delete_deployment(rollout.endpoint, rollout.deployment)
     except (Transient, PermanentFailure):  # a shift asked for earlier came through only now
-        _ask_for_previous(rollout, services)
+        _ask_again(rollout, services)
         return None
     reason, by = run.rollback_reason, run.rollback.by if run.rollback else None
     fact = ModelRolledBack(endpoint=rollout.endpoint, traffic=rollout.previous, reason=reason, by=by)
     return Outcome(status=Status.ROLLED_BACK, events=(Draft(fact),), note=f"{reason.code}: {reason.message}")
 
 
-def _ask_for_previous(rollout: RolloutRef, services: Services) -> None:
+def _ask_again(rollout: RolloutRef, services: Services) -> None:
     with suppress(Transient):  # another change is in progress; the next probe asks again
-        services.models.begin_traffic(rollout.endpoint, rollout.previous)
+        services.models.begin_traffic(rollout.endpoint, rollout.traffic)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from shared.domain.errors import BlobNotFound, InvalidInput
+from shared.domain.errors import BlobNotFound, InvalidInput, PermanentFailure
 from shared.domain.events import Event, EventData
 from shared.domain.model import Frozen
 from shared.domain.recipe import Notify
@@ -58,7 +58,8 @@ def _channels_of_recipe(run: Run, services: Services) -> Iterable[Notify]:
         return run.recipe.requested.notify
     try:
         texts = [b"".join(services.blobs.read(file.path)) for file in recipe_files(run.dataset.path, services)]
-    except (BlobNotFound, InvalidInput):  # deleted since, or the run does not say where its data are
+    except (BlobNotFound, InvalidInput, PermanentFailure):
+        # Deleted since, refused, or the run does not say where its data are: the platform's channels are told.
         return ()
     return [channel for text in texts for channel in read_channels(text)]
 

@@ -10,9 +10,9 @@ from shared.domain import paths
 from shared.domain.commands import BlobCreated, StartRun
 from shared.domain.dataset import DatasetRef
 from shared.domain.drop_zone import is_answered
-from shared.domain.errors import BlobNotFound, Transient
-from shared.domain.events import DatasetUploaded
-from shared.domain.run import Run, Status
+from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, Problem, Transient
+from shared.domain.events import DatasetUploaded, RunFailed
+from shared.domain.run import Run, RunError, Status
 from shared.ports import BlobInfo, Services
 from shared.records import claims, runs
 from shared.step_support.dataset_files import held_out_file, recipe_files
@@ -20,6 +20,7 @@ from shared.step_support.outcome import Draft
 
 # Times what a blob of some bytes waits.
 EMPTY_WAITS = 30
+REMEDY = "bring it back from the archive tier, or let the app read it; then `droptune retry` the run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +31,26 @@ class Reception:
     events: tuple[Draft, ...]
 
 
-def receive_dataset(request: StartRun | BlobCreated, services: Services) -> Reception | None:
-    """None if the blob starts no run, or is gone by now.
+def receive_dataset(request: StartRun | BlobCreated, services: Services, last: bool = False) -> Reception | None:
+    """None if the blob starts no run, or is gone by now. What cannot be read, at the `last` try for now, fails its run.
 
-    Raises InvalidInput `bad_blob_path`, Transient `claim_without_run`.
+    Raises InvalidInput `bad_blob_path`, Transient `claim_without_run`, StoreConflict if it is replaced meanwhile.
     """
     path, key = request.path, request.key
     info = services.blobs.info(path)
     if info is None or not (is_answered(path) or request.requested_by):
         return None
     project = path.split("/")[1]
+    failed: PermanentFailure | Transient | None = None
     try:
-        dataset = _pin(info, services)
-        fingerprint = _fingerprint(path, services)
+        sha256, fingerprint = _sha256(info, services), _fingerprint(path, services)
     except BlobNotFound:
         return None
+    except (PermanentFailure, Transient) as error:
+        if isinstance(error, Transient) and not last:
+            raise
+        sha256, fingerprint, failed = "", "", error
+    dataset = DatasetRef(path=path, etag=info.etag, size_bytes=info.size_bytes, sha256=sha256)
     run_id = paths.run_id_of_blob(path, info.etag, key)
     now = services.clock.now()
     run = Run(
@@ -61,6 +67,10 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services) -> Rece
         requested_by=request.requested_by,
         parent_run=request.parent_run,
     )
+    if failed is not None:
+        problem = Problem(code=failed.problem.code, message=f"{failed.problem.message}; {REMEDY}", param=path)
+        fact = RunFailed(failure_class=FailureClass.PLATFORM, problem=problem)
+        return Reception(run.evolve(status=Status.FAILED, error=RunError(**dict(fact))), (Draft(fact),))
     claim = claims.dataset_claim(project, dataset.sha256, fingerprint)
     owner = claims.take(services.store, claim, run_id, now)
     # A person who sends a key asks for another run. The key of a schedule only names its run.
@@ -86,11 +96,11 @@ def settles_at(path: str, services: Services) -> datetime | None:
     return info.modified_at + debounce if abs(now - info.modified_at) < debounce else None
 
 
-def _pin(info: BlobInfo, services: Services) -> DatasetRef:
+def _sha256(info: BlobInfo, services: Services) -> str:
     digest = hashlib.sha256()
-    for chunk in services.blobs.read(info.path):
+    for chunk in services.blobs.read(info.path, etag=info.etag):
         digest.update(chunk)
-    return DatasetRef(path=info.path, etag=info.etag, size_bytes=info.size_bytes, sha256=digest.hexdigest())
+    return digest.hexdigest()
 
 
 def _fingerprint(dataset: str, services: Services) -> str:

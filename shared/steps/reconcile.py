@@ -177,11 +177,8 @@ def _passes_on(claim: claims.Claim, error: DroptuneError, services: Services) ->
 
     If it can be read again, it is evaluated again where another was promoted meanwhile.
     """
-    codes = {"unreadable_document"}
-    if (
-        abs(services.clock.now() - claim.created_at) > LATER_VERSION_CLAIM
-    ):  # else a host of that version is at work on it
-        codes.add("later_version")
+    is_old = abs(services.clock.now() - claim.created_at) > LATER_VERSION_CLAIM  # else a later host is at work on it
+    codes = ("unreadable_document", "later_version") if is_old else ("unreadable_document",)
     passes = claim.kind in ("turn", "endpoint") and error.problem.code in codes
     return passes and not _still_there(claim.owner, claim.name.partition(":")[2], services)
 

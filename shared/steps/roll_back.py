@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from shared.domain.endpoint import EndpointRecord, PreviousDeployment
-from shared.domain.errors import Problem, Transient
+from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.events import Event, ModelRolledBack, RollbackRequested
 from shared.domain.recipe import Deployment
 from shared.domain.run import Rollback, Run, Status
@@ -14,19 +14,20 @@ from shared.records import claims, endpoints
 from shared.step_support.outcome import Draft, Outcome
 
 
-def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> Outcome | None:
-    """None if there is nothing to go back to. The record is changed once the traffic is seen."""
-    claim = claims.endpoint_claim(event.data.endpoint)
-    # The claim is the request's, not the run's: a deployed run holds no claim any more.
-    owner = claims.take(services.store, claim, event.id, services.clock.now())
-    if owner != event.id:
-        raise Transient("endpoint_busy", f"run {owner} is rolling out on {event.data.endpoint}", event.data.endpoint)
-    record = endpoints.read(services.store, event.data.endpoint)
-    if record is not None and record.deployment == event.data.deployment and record.previous is not None:
-        record = _swap(record, record.previous, run, services)
+def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> Outcome:
+    """The record is changed once the traffic is seen. PermanentFailure `rollback_void`, `deployment_vanished`."""
+    claim, now = claims.endpoint_claim(event.data.endpoint), services.clock.now()
+    try:
+        # The claim is the request's, not the run's: a deployed run holds no claim any more.
+        record = _swapped(event, run, claims.take(services.store, claim, event.id, now), services)
+    except Transient:
+        claims.renew(services.store, claim, event.id, now)
+        raise
+    except PermanentFailure:
+        claims.release(services.store, claim, event.id)
+        raise
     claims.release(services.store, claim, event.id)
-    if record is None or record.previous is None or record.previous.deployment != event.data.deployment:
-        return None
+    assert record.previous is not None
     by, comment, endpoint = event.data.by, event.data.comment, event.data.endpoint
     message = f"{by} gave the traffic back to {record.deployment}" + (f": {comment}" if comment else "")
     reason = Problem(code="requested", message=message)
@@ -41,17 +42,35 @@ def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> 
     )
 
 
+def _swapped(event: Event[RollbackRequested], run: Run, owner: str, services: Services) -> EndpointRecord:
+    leave, to, endpoint = event.data.deployment, event.data.to, event.data.endpoint
+    if owner != event.id:
+        raise Transient("endpoint_busy", f"run {owner} is rolling out on {endpoint}", endpoint)
+    record = endpoints.read(services.store, endpoint)
+    previous = record.previous if record is not None else None
+    if record is not None and previous is not None:
+        if (record.deployment, previous.deployment) == (to, leave):
+            return record  # by an earlier delivery
+        if record.deployment == leave and to in ("", previous.deployment):
+            return _swap(record, previous, run, services)
+    found = record.deployment if record else "nothing"
+    message = f"{endpoint} has {found} in production by now: the order to go back from {leave} to {to} is void"
+    raise PermanentFailure(FailureClass.PLATFORM, "rollback_void", message, endpoint)
+
+
 def _swap(record: EndpointRecord, previous: PreviousDeployment, run: Run, services: Services) -> EndpointRecord:
     """The deployment that loses the traffic is kept too, so that the rollback can be reversed."""
     traffic = {previous.deployment: 100}
     view = services.models.get_endpoint(record.endpoint)
-    if view is None or view.traffic != traffic:
+    if view is None or previous.deployment not in view.deployments:
+        message = f"{record.endpoint} has no {previous.deployment} any more: drop the data of {previous.champion} again"
+        raise PermanentFailure(FailureClass.PLATFORM, "deployment_vanished", message, previous.deployment)
+    if view.traffic != traffic:
         services.models.begin_traffic(record.endpoint, traffic)
         raise Transient("traffic_shifting", f"{record.endpoint} is to answer with {previous.deployment}")
     settings = run.recipe.requested.deployment if run.recipe else Deployment()  # lost in a repair
     keep = timedelta(hours=settings.keep_previous_hours)
-    now = services.clock.now()
-    dates = {"promoted_at": now, "previous": record.as_previous(now + keep)}
-    swapped = record.model_copy(update=previous.model_dump(exclude={"keep_until"}) | dates)
+    now, back = services.clock.now(), previous.model_dump(exclude={"keep_until"})
+    swapped = record.model_copy(update={**back, "promoted_at": now, "previous": record.as_previous(now + keep)})
     endpoints.write(services.store, swapped, replacing=record)
     return swapped

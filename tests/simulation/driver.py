@@ -122,7 +122,8 @@ class Driver:
         record = endpoints.read(self.world.store, endpoint)
         if record is None or record.previous is None:
             return False
-        request = RollbackRequested(endpoint=endpoint, deployment=record.deployment, by="a person")
+        leave, to = record.deployment, record.previous.deployment
+        request = RollbackRequested(endpoint=endpoint, deployment=leave, to=to, by="a person")
         key = f"{self.world.clock.now().timestamp():.0f}"
         self.world.publish(self.world.run(record.champion), Draft(request, key=key))
         return True

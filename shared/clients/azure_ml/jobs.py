@@ -104,7 +104,12 @@ class AzureMlJobs:
         status = status_of(job.status)
         # A job stopped by its own time limit ends cancelled too; only its error tells it from a person's cancel.
         ended_badly = status in (JobStatus.FAILED, JobStatus.CANCELLED)
-        code, message = self._run_error(job.name) if ended_badly else (None, None)
+        code, message = None, None
+        if ended_badly:
+            try:
+                code, message = self._run_error(job.name)
+            except Exception as error:  # refused, unreachable or of an unknown form: the status alone decides
+                message = f"its details cannot be read: {error}"
         studio = (job.services or {}).get("Studio")
         return JobView(
             name=job.name,

@@ -55,7 +55,7 @@ def test_a_rollback_orders_the_previous_deployment_back(client: TestClient, serv
     assert (answer.status_code, answer.json()) == (202, {"endpoint": "shop", "from": "d-new", "to": "d-old"})
     (event,) = events_at(services, "roll_back")
     assert isinstance(event.data, RollbackRequested)
-    expected = RollbackRequested(endpoint="shop", deployment="d-new", by="ada", comment="wrong torque")
+    expected = RollbackRequested(endpoint="shop", deployment="d-new", to="d-old", by="ada", comment="wrong torque")
     assert (event.run_id, event.data) == (record.champion, expected)
 
 

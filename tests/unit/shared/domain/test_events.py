@@ -54,6 +54,10 @@ def test_a_field_that_a_later_version_added_is_ignored() -> None:
         ({"data": None}, "malformed_event"),
         ({"revision": "many"}, "malformed_event"),
         ({"time": "yesterday"}, "malformed_event"),
+        *(
+            ({"data": {**CANCELLED.to_cloudevent()["data"], "key": f"a{character}b"}}, "malformed_event")
+            for character in "/\\?#\x00"
+        ),
     ],
 )
 def test_an_event_that_cannot_be_read_is_refused_by_name(changes: dict[str, Any], code: str) -> None:

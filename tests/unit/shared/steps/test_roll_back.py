@@ -8,18 +8,20 @@ from typing import Any
 import pytest
 
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import Problem, Transient
+from shared.domain.errors import PermanentFailure, Problem, Transient
 from shared.domain.events import Event, ModelRolledBack, RollbackRequested
 from shared.domain.run import Rollback, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints
 from shared.step_support.outcome import event_of
+from shared.steps.reconcile import release_claims
 from shared.steps.roll_back import roll_back
+from tests.clock import ManualClock
 from tests.unit.shared.steps.production import NEW, OLD, Endpoint
 
 
 def rollback_requested(champion: Run, **changes: Any) -> Event[RollbackRequested]:
-    requested = RollbackRequested(**{"endpoint": "shop", "deployment": NEW, "by": "ada", **changes})
+    requested = RollbackRequested(**{"endpoint": "shop", "deployment": NEW, "to": OLD, "by": "ada", **changes})
     return event_of(champion, requested, champion.updated_at)
 
 
@@ -104,11 +106,46 @@ def test_the_run_that_gets_the_traffic_tells_of_it_where_that_in_production_cann
     assert outcome.note == f"requested: ada gave the traffic back to {OLD}"
 
 
-def test_a_rollback_of_what_is_not_in_production_does_nothing(
+@pytest.mark.parametrize(
+    ("in_production", "before"),
+    [("d-other", NEW), ("d-other", OLD), (NEW, "d-other"), (NEW, None), (OLD, "d-other")],
+)
+def test_a_rollback_is_void_once_it_is_not_about_what_is_in_production_any_more(
+    ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord, in_production: str, before: str | None
+) -> None:
+    """Such as after a rollout it waited for: it neither goes elsewhere nor is it taken for done."""
+    assert record.previous is not None
+    previous = record.previous.model_copy(update={"deployment": before}) if before else None
+    changed = record.model_copy(update={"deployment": in_production, "previous": previous})
+    endpoints.write(ports.store, changed, replacing=record)
+    with pytest.raises(PermanentFailure, match=f"rollback_void: shop has {in_production} in production by now"):
+        roll_back(rollback_requested(champion), champion, ports)
+    assert endpoint.requested == {NEW: 100}
+    assert endpoints.read(ports.store, "shop") == changed
+    assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
+
+
+def test_a_rollback_to_what_was_deleted_by_hand_says_so_and_gives_the_endpoint_back(
     ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord
 ) -> None:
-    assert roll_back(rollback_requested(champion, deployment="d-other"), champion, ports) is None
-    assert endpoint.requested == {NEW: 100}
+    endpoint.deployments.remove(OLD)
+    with pytest.raises(PermanentFailure, match=f"deployment_vanished: shop has no {OLD} any more"):
+        roll_back(rollback_requested(champion), champion, ports)
+    assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
+
+
+def test_a_rollback_whose_traffic_takes_half_an_hour_keeps_the_endpoint(
+    ports: Services, clock: ManualClock, endpoint: Endpoint, champion: Run, record: EndpointRecord
+) -> None:
+    for _ in range(3):
+        with pytest.raises(Transient, match="traffic_shifting"):
+            roll_back(rollback_requested(champion), champion, ports)
+        clock.advance(600)
+        release_claims(ports)
+        assert claims.read(ports.store, claims.endpoint_claim("shop")) is not None
+    clock.advance(600)  # the order is lost
+    release_claims(ports)
+    assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
 
 
 def test_a_rollback_waits_for_a_rollout_on_the_same_endpoint(

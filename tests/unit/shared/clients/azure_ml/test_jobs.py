@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import httpx
 import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
@@ -143,3 +144,25 @@ def test_a_long_curve_is_read_over_several_pages(local: Local) -> None:
 
 def test_the_curve_of_an_unknown_job_is_empty(local: Local) -> None:
     assert local.client.metric_history("never-submitted", "train_loss") == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [httpx.Response(403), httpx.Response(500), httpx.Response(200, text="<html>"), httpx.ConnectError("down")],
+    ids=["refused", "busy", "not JSON", "unreachable"],
+)
+def test_a_failed_job_whose_details_cannot_be_read_has_failed_all_the_same(
+    local: Local, monkeypatch: pytest.MonkeyPatch, answer: httpx.Response | Exception
+) -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    local.client.submit(job("without-details", "exit 3"))
+    assert local.finish("without-details").error_message is not None
+    monkeypatch.setattr(local.client.session, "http", httpx.Client(transport=httpx.MockTransport(respond)))
+    view = local.client.get_job("without-details")
+    assert view is not None
+    assert (view.status, view.error_code) == (JobStatus.FAILED, None)
+    assert str(view.error_message).startswith("its details cannot be read: ")
