@@ -42,11 +42,10 @@ def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceB
         return
     except Transient as error:
         log.warning("%s", error)
-        now = services.clock.now()
         # `reconcile` asks at each tick for what has no run yet: one message at a time goes round.
         if tried or not claims.read(services.store, chain):
-            claims.take(services.store, chain, chain, now)
-            _send_again(message, now + CLAIM_RETRY, services, tried + 1)
+            claims.take(services.store, chain, chain, services.clock.now())
+            _send_again(message, services.clock.now() + CLAIM_RETRY, services, tried + 1)
         return
     if tried:
         claims.release(services.store, chain, chain)
@@ -59,8 +58,7 @@ def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceB
 
 
 def _send_again(message: func.ServiceBusMessage, due: datetime, services: Services, tried: int) -> None:
-    properties = {RETRY: str(tried)} if tried else {}
-    services.bus.send(STORAGE_EVENTS, [replace(as_message(message), properties=properties, scheduled_at=due)])
+    services.bus.send(STORAGE_EVENTS, [replace(as_message(message), properties={RETRY: str(tried)}, scheduled_at=due)])
 
 
 def inspect_job(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:

@@ -73,10 +73,12 @@ def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
         lambda: services.launcher.metric_history(NO_JOB, "train_loss"),
         "the workspace exists and its metrics can be asked for",
     )
-    if blobs.status is CheckStatus.OK:
+    try:
         yield from base_model_checks(services.blobs, settings.default_base_model)
-    else:
-        yield Check(name="base models", status=CheckStatus.SKIPPED, detail="the blobs cannot be read")
+    except Exception as error:  # as in `attempt`; that nothing can be listed is said already
+        fix = _remedy(error, "BLOB_STORE_URL") if blobs.status is CheckStatus.OK else ""
+        status = CheckStatus.FIX if fix else CheckStatus.SKIPPED
+        yield Check(name="base models", status=status, detail=_message_of(error), fix=fix)
     for environment in (settings.training_environment, settings.serving_environment):
         yield from _environment(environment, services)
     yield from _quotas(services)

@@ -78,10 +78,11 @@ def cursor_of(created_at: str, id: str, partition: str) -> str:
 def read_cursor(cursor: str) -> tuple[str, str, str]:
     """`created_at`, id and partition of the last document seen; raises InvalidInput if it is not a cursor."""
     try:
-        created_at, id, partition = json.loads(base64.urlsafe_b64decode(cursor))
+        created_at, id, partition = map(str, json.loads(base64.urlsafe_b64decode(cursor)))
+        f"{created_at}{id}{partition}".encode()  # none holds half of a surrogate pair
     except (TypeError, ValueError) as error:
         raise InvalidInput("bad_cursor", "the cursor is not one this store gave out", "after") from error
-    return str(created_at), str(id), str(partition)
+    return created_at, id, partition
 
 
 def _checked_body(write: Write) -> str:

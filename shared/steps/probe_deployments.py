@@ -55,11 +55,8 @@ def probe_deployment(run: Run, services: Services, answers_s: float = ANSWERS_S)
         case DeploymentState.CREATING:
             return None
         case DeploymentState.FAILED:
-            problem = Problem(
-                code=view.error_code or "deployment_failed",
-                message=view.error_message or "no reason was given",
-                param=rollout.deployment,
-            )
+            code, message = view.error_code or "deployment_failed", view.error_message or "no reason was given"
+            problem = Problem(code=code, message=message, param=rollout.deployment)
             return _probed(rollout, DeploymentState.FAILED, endpoint.traffic, problem=problem)
         case DeploymentState.SUCCEEDED:
             return _ask(run, rollout, endpoint, services, answers_s)
@@ -173,8 +170,5 @@ def _probed(
     rollout: RolloutRef, state: DeploymentState, traffic: dict[str, int], problem: Problem | None = None
 ) -> Draft:
     """Without questions: it cannot answer, or is being rolled back."""
-    return Draft(
-        DeploymentProbed(
-            endpoint=rollout.endpoint, deployment=rollout.deployment, state=state, traffic=traffic, problem=problem
-        )
-    )
+    names = {"endpoint": rollout.endpoint, "deployment": rollout.deployment}
+    return Draft(DeploymentProbed(**names, state=state, traffic=traffic, problem=problem))

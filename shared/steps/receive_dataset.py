@@ -10,7 +10,7 @@ from shared.domain import paths
 from shared.domain.commands import BlobCreated, StartRun
 from shared.domain.dataset import DatasetRef
 from shared.domain.drop_zone import is_answered
-from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, Problem, Transient
+from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, Transient
 from shared.domain.events import DatasetUploaded, RunFailed
 from shared.domain.run import Run, RunError, Status
 from shared.ports import BlobInfo, Services
@@ -51,10 +51,9 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, last: b
             raise
         sha256, fingerprint, failed = "", "", error
     dataset = DatasetRef(path=path, etag=info.etag, size_bytes=info.size_bytes, sha256=sha256)
-    run_id = paths.run_id_of_blob(path, info.etag, key)
     now = services.clock.now()
     run = Run(
-        id=run_id,
+        id=paths.run_id_of_blob(path, info.etag, key),
         project=project,
         status=Status.RECEIVED,
         revision=1,
@@ -68,13 +67,13 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, last: b
         parent_run=request.parent_run,
     )
     if failed is not None:
-        problem = Problem(code=failed.problem.code, message=f"{failed.problem.message}; {REMEDY}", param=path)
+        problem = failed.problem.model_copy(update={"message": f"{failed.problem.message}; {REMEDY}", "param": path})
         fact = RunFailed(failure_class=FailureClass.PLATFORM, problem=problem)
         return Reception(run.evolve(status=Status.FAILED, error=RunError(**dict(fact))), (Draft(fact),))
     claim = claims.dataset_claim(project, dataset.sha256, fingerprint)
-    owner = claims.take(services.store, claim, run_id, now)
+    owner = claims.take(services.store, claim, run.id, now)
     # A person who sends a key asks for another run. The key of a schedule only names its run.
-    if owner != run_id and not (key and run.requested_by):
+    if owner != run.id and not (key and run.requested_by):
         if not runs.exists(services.store, owner):
             # Its creator died, or is about to write it; `reconcile` releases a claim that no run follows.
             raise Transient("claim_without_run", f"{owner} claims the same data and does not exist yet", claim)

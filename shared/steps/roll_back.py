@@ -47,14 +47,13 @@ def _swapped(event: Event[RollbackRequested], run: Run, owner: str, services: Se
     if owner != event.id:
         raise Transient("endpoint_busy", f"run {owner} is rolling out on {endpoint}", endpoint)
     record = endpoints.read(services.store, endpoint)
-    previous = record.previous if record is not None else None
-    if record is not None and previous is not None:
+    if record is not None and (previous := record.previous) is not None:
         if (record.deployment, previous.deployment) == (to, leave):
             return record  # by an earlier delivery
         if record.deployment == leave and to in ("", previous.deployment):
             return _swap(record, previous, run, services)
     found = record.deployment if record else "nothing"
-    message = f"{endpoint} has {found} in production by now: the order to go back from {leave} to {to} is void"
+    message = f"{endpoint} has {found} in production by now: the order from {leave} to {to} is void"
     raise PermanentFailure(FailureClass.PLATFORM, "rollback_void", message, endpoint)
 
 

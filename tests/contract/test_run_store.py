@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -350,8 +351,9 @@ def test_equal_ids_of_two_partitions_are_both_in_the_pages(store: RunStore, part
 
 
 def test_a_query_refuses_what_it_does_not_understand(store: RunStore, kind: str) -> None:
-    with pytest.raises(InvalidInput, match="bad_cursor: the cursor is not one this store gave out"):
-        store.query(kind, after="not a cursor")
+    for cursor in ("not a cursor", base64.urlsafe_b64encode(b'["\\ud800","b","c"]').decode()):
+        with pytest.raises(InvalidInput, match="bad_cursor: the cursor is not one this store gave out"):
+            store.query(kind, after=cursor)
     with pytest.raises(InvalidInput, match="bad_limit: limit is 0, not within 1 and 1000"):
         store.query(kind, limit=0)
     for fields in (['status" OR 1=1 --'], ["run_id"], ["project", "sent"]):

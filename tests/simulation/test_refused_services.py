@@ -103,7 +103,8 @@ def test_a_dataset_replaced_while_it_is_read_is_trained_with_its_new_rows(
 ) -> None:
     world = make_world(1)
     driver = prepared(world)
-    read, replaced = world.blobs.read, []
+    read = world.blobs.read
+    replaced: list[str] = []
 
     def replacing_read(path: str, **options: Any) -> Any:
         if path.endswith("train-80-0.jsonl") and not replaced:
@@ -206,7 +207,8 @@ def test_a_change_of_traffic_that_azure_lost_is_asked_for_again(
 ) -> None:
     world = make_world(1)
     driver = deployed(world, (60,))
-    begin, calls = world.platform.begin_traffic, []
+    begin = world.platform.begin_traffic
+    calls: list[dict[str, int]] = []
 
     def losing(endpoint: str, traffic: dict[str, int]) -> None:
         calls.append(traffic)
@@ -227,7 +229,8 @@ def test_the_deletion_of_a_first_model_that_azure_lost_is_asked_for_again(
 ) -> None:
     world = make_world(1)
     driver = prepared(world)
-    begin, calls = world.platform.begin_delete_deployment, []
+    begin = world.platform.begin_delete_deployment
+    calls: list[str] = []
 
     def losing(endpoint: str, name: str) -> None:
         calls.append(name)

@@ -132,6 +132,20 @@ def test_without_blobs_nothing_is_said_about_base_models(app: Path) -> None:
     assert not any(TINY in name for name in checks)
 
 
+class RefusedReads(FileBlobStore):
+    def read(self, path: str, *, etag: str | None = None) -> Iterator[bytes]:
+        raise PermanentFailure(FailureClass.PLATFORM, "blob_refused", f"blob {path}: not permitted")
+
+
+@pytest.mark.usefixtures("azure_ml")
+def test_base_models_whose_blobs_are_refused_are_to_be_fixed(app: Path) -> None:
+    bundle(app, base_model(app))
+    checks = found(lambda: replace(services(), blobs=RefusedReads(app / "blobs")))
+    assert checks["blobs"].status is OK
+    refused = [one for one in checks.values() if one.detail.endswith(": not permitted")]
+    assert [one.status for one in refused] == [FIX]
+
+
 def test_an_azure_ml_that_does_not_answer_is_said_of_all_that_it_has_and_no_clock(app: Path) -> None:
     checks = found()
     environments = ("environment droptune-training:4", "environment droptune-serving:3")
