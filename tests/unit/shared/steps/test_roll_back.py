@@ -13,6 +13,7 @@ from shared.domain.events import Event, ModelRolledBack, RollbackRequested
 from shared.domain.run import Rollback, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints
+from shared.runner import Runner
 from shared.step_support.outcome import event_of
 from shared.steps.reconcile import release_claims
 from shared.steps.roll_back import roll_back
@@ -141,10 +142,10 @@ def test_a_rollback_whose_traffic_takes_half_an_hour_keeps_the_endpoint(
         with pytest.raises(Transient, match="traffic_shifting"):
             roll_back(rollback_requested(champion), champion, ports)
         clock.advance(600)
-        release_claims(ports)
+        release_claims(ports, Runner(ports).note_timer)
         assert claims.read(ports.store, claims.endpoint_claim("shop")) is not None
     clock.advance(600)  # the order is lost
-    release_claims(ports)
+    release_claims(ports, Runner(ports).note_timer)
     assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
 
 
