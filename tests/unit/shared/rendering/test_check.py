@@ -205,6 +205,7 @@ def test_plain_text_begins_with_what_the_tokenizer_puts_there() -> None:
 ANSWERS = ("A bolt.", " x", "\nx", "\n\nx", "  x", "\n x", "\tx", "7", "\u200bx")
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("ask", ["as it is", " ", "\n", "rstrip"])
 @pytest.mark.parametrize("family", TEMPLATES)
 def test_a_row_learned_after_other_tokens_than_ask_for_it_is_named_and_no_other(family: str, ask: str) -> None:
@@ -230,7 +231,7 @@ def test_a_row_learned_after_other_tokens_than_ask_for_it_is_named_and_no_other(
         differs = learned.encoding.ids[: len(prompt)] != prompt.encoding.ids
         assert ("some_prompt_tokens_differ" in found.codes) == differs, text
         assert found.prompt == len(prompt), text
-        assert "<|assistant|>" not in learned.encoding.tokens[slice(*learned.spans[0])], text
+        assert learned.encoding.ids[learned.spans[0][0]] not in bundle.added, text
 
 
 @pytest.mark.parametrize("family", TEMPLATES)

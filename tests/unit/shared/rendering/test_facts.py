@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from shared.domain.findings import Findings, Place
+from shared.domain.recipe import Recipe
 from shared.rendering.check import TOKEN_CODES, LengthPolicy
-from shared.rendering.facts import FLUSH_ROWS, TokenFacts
+from shared.rendering.facts import FLUSH_ROWS, TokenFacts, length_policy
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.support import answer, checked, newlines
 
@@ -124,3 +125,8 @@ def test_tokens_over_the_border_of_prompt_and_answer_are_an_error_in_most_rows(c
     [found] = findings.problems()
     assert (found.code, found.rows) == (code, tuple(range(1, count + 1)))
     assert f"({count} of 3 rows)" in found.message
+
+
+def test_the_longest_answer_is_that_of_the_evaluation() -> None:
+    recipe = Recipe.model_validate({"base_model": "droptune/tiny-llama", "evaluation": {"max_new_tokens": 24}})
+    assert length_policy(recipe).answer_limit == 24

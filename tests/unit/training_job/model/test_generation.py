@@ -43,6 +43,7 @@ def test_generation_stops_at_the_token_that_ends_a_turn_and_is_saved_so(
     assert json.loads((tmp_path / "merged" / "generation_config.json").read_text())["eos_token_id"] == expected
 
 
+@pytest.mark.ci
 def test_generation_stops_at_the_token_that_ends_a_call(endless_base: Path, tmp_path: Path) -> None:
     import torch
 
