@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from shared.validation.marks import is_verdict, plain_name
-from shared.validation.names import EMPTY, wrong_type
+from shared.validation.names import EMPTY, NO_VALUE, NONE, wrong_type
 from shared.validation.strict import parse_text, what_was_lost
 
 Source = dict[str, Any]
@@ -270,12 +270,16 @@ def _prompt_turns(source: Source, name: str) -> list[Any]:
 
 
 def _context(name: str, value: Any) -> str:
-    """A text, or several with a blank line between them."""
+    """A text, or several with a blank line between them; a word such as `nan` is none."""
     if type(value) is list and all(type(text) is str for text in value):
         return "\n\n".join(value)
     if value is not None and type(value) is not str:
         raise Refused(wrong_type(name, value))
-    return value or ""
+    return value if value and not _says_nothing(value) else ""
+
+
+def _says_nothing(text: str) -> bool:
+    return text.strip() in NO_VALUE | NONE | {""}
 
 
 def _history(source: Source) -> list[Any]:
@@ -330,7 +334,7 @@ def _dialogue(source: Source, messages: Any) -> Source:
 def _system(source: Source) -> Any:
     found = {name: source.pop(name) for name in SYSTEM if name in source}
     given = (_checked_text(name, value) for name, value in found.items() if value is not None)
-    texts = [text for text in given if text.strip()]
+    texts = [text for text in given if not _says_nothing(text)]
     if any(text != texts[0] for text in texts):
         raise Refused("system_twice")
     return texts[0] if texts else None

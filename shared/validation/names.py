@@ -7,6 +7,9 @@ from typing import Any
 
 OTHER_NAMES = "fields whose names are not shown"
 NAMES_MAX = 32  # of one file and kind of finding; the others are counted together
+# Words that programs write for no value; in the answers of people the second ones may be meant.
+NO_VALUE = frozenset("NaN nan NAN null NULL undefined <NA> NaT \\N nil <noinput> <nooutput>".split())  # noqa: SIM905
+NONE = frozenset("None none NONE N/A n/a NA n.a. N.A.".split())  # noqa: SIM905
 EMPTY: tuple[Any, ...] = (None, "", [], {})  # values that say nothing
 _CHARACTERS = 40
 _NAME = re.compile(r"[^\W\d][\w./()-]*(?: \(?[^\W\d][\w./()-]*){0,3}")

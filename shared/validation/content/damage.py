@@ -10,15 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from shared.validation.content.pattern_set import PATTERNS, PatternSet
+from shared.validation.names import NO_VALUE, NONE
 
 DAMAGED, MOJIBAKE, UNFILLED = "damaged_text", "mojibake", "unfilled"
 MIN_ROWS = 5  # of fewer rows the file is never refused, whatever their share
 _MIN_CUT = 40  # characters; shorter answers have one length by chance, as labels and codes do
 _CELL = 32_767  # UTF-16 code units that a cell of Excel holds (Microsoft, "Excel specifications and limits")
-_WORDS = {
-    **dict.fromkeys(("NaN", "nan", "NAN", "null", "NULL", "undefined", "<NA>", "NaT", "\\N", "nil"), "no_value"),
-    **dict.fromkeys(("None", "none", "NONE", "N/A", "n/a", "NA", "n.a.", "N.A."), "none"),
-}
+_WORDS = {**dict.fromkeys(NO_VALUE, "no_value"), **dict.fromkeys(NONE, "none")}
 _ERROR = re.compile(r"#(?:N/A|NV|GETTING_DATA|[A-ZÀ-Ý0-9_/]{2,20}[!?]|##+)|(?:\[object \w+\][\s,]*)+")
 _PUNCTUATION = " \t\r\n.,;:!?…-–—_'\"“”‘’*•·´`~/\\|#"  # noqa: RUF001
 

@@ -865,3 +865,29 @@ def test_an_answer_of_squad_is_its_text_and_one_of_several_is_refused() -> None:
         document, codes = read({"question": "Is it on?", "answer": {"text": texts, "answer_start": []}})
         assert document is None
         assert {code.partition("|")[0] for code in codes} <= {"data_type", "example_missing_assistant_message"}
+
+
+NO_VALUES = ["nan", "NaN", "None", "null", "N/A", "NA", "<NA>", " nan ", "<noinput>", "undefined", ""]
+
+
+@pytest.mark.few_cases(3)
+@pytest.mark.parametrize("value", NO_VALUES)
+@pytest.mark.parametrize("name", ["input", "context", "passage", "system", "system_prompt"])
+def test_a_word_for_no_value_beside_the_question_is_not_read(name, value) -> None:
+    row = {"instruction": "Is it on?", "output": "yes"}
+    line = json.dumps({**row, name: value}).encode()
+    form = open_rows([line]).form
+    assert form is not None
+    read, codes = read_row(line, form)
+    assert read is not None
+    assert (read.messages, codes) == ([QUESTION, ANSWER], set())
+
+
+@pytest.mark.parametrize("value", ["Na", "nan bread", "null hypothesis", "0", "no"])
+def test_other_short_texts_are_read(value) -> None:
+    line = json.dumps({"instruction": "Is it on?", "input": value, "output": "yes"}).encode()
+    form = open_rows([line]).form
+    assert form is not None
+    read, _ = read_row(line, form)
+    assert read is not None
+    assert read.messages[0] == user("Is it on?", value)
