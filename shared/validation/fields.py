@@ -15,6 +15,7 @@ from shared.domain.findings import ROWS_SHOWN, Findings
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
+from shared.validation.content.injection import PLACEHOLDER
 from shared.validation.conversions import ANSWER_FIELDS, TOOLS
 from shared.validation.labels import LABEL_NAMES
 from shared.validation.marks import WORDS, Mark, grade_of, is_bad, mark_of, plain_name
@@ -28,7 +29,7 @@ _MEDIA = _MANY_MEDIA | _FIELDS["one_medium"]
 _OF_ANSWER = re.compile(r"^(?:chosen|rejected|preferred|answer|response)_|_(?:chosen|rejected|preferred)$")
 # Fields of one choice each, by the answer that names it (MMLU as CSV, MedMCQA).
 _CHOICE_FIELD = re.compile(r"((?:op|opt|option|choice|ans|answer|alternative)?_?)([a-z\d])")
-_PLACEHOLDER = re.compile(r"<(image|audio|video)s?(_?\d+)?>|<\|(image|audio|video|vision)|\[(IMG|IMAGE|AUDIO|VIDEO)\]")
+_PLACEHOLDER = re.compile(PLACEHOLDER + r"|<(image|audio|video)s?>|<\|(image|audio|video|vision)")
 
 
 def _spelled(names: Iterable[str]) -> frozenset[str]:

@@ -62,6 +62,8 @@ def open_workbook(chunks: Iterable[bytes], note: Note, is_header: Callable[[list
     if not columns:
         raise Unreadable("csv_header")
     number = first[place][0]
+    if found.hidden_rows:
+        note("hidden_rows", None, 0, str(found.hidden_rows))
     if place:
         note("lines_above_header", number, 0, f"row {number}")
     without_value = {row for row in found.without_value if row > number}
@@ -78,17 +80,18 @@ class _Sheet:
 
     def __init__(self, name: str, visible: bool) -> None:
         self.name, self.visible = name, visible
-        self.rows = 0  # with a value, or with what should be one
+        self.rows = self.hidden_rows = 0  # with a value, or with what should be one
         self.without_value: set[int] = set()  # rows with an error, or with a formula that was never computed
         self._row = self._column = self._filled = 0
         self._far = (0, 0)
         self._kind = ""
-        self._formula = self._value = self._reads = False
+        self._formula = self._value = self._reads = self._hidden = False
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         match name.rpartition(":")[2]:
             case "row":
                 self._row, self._column = int(attributes.get("r", self._row + 1)), 0
+                self._hidden = attributes.get("hidden") in ("1", "true")
             case "c":
                 self._place(attributes.get("r", ""))
                 self._kind, self._formula, self._value = attributes.get("t", ""), False, False
@@ -109,6 +112,7 @@ class _Sheet:
             self.without_value.add(self._row)
         if self._value or lacks:
             self.rows += self._row != self._filled
+            self.hidden_rows += self._hidden and self._row != self._filled
             self._filled = self._row
             self._far = max(self._far[0], self._row), max(self._far[1], self._column)
 

@@ -30,8 +30,11 @@ _HOMOGLYPH = f"[A-Za-z]{{2}}[{_CONFUSABLE}]|[{_CONFUSABLE}][A-Za-z]{{2}}"
 _BLOB = r"[A-Za-z0-9+/_-]{160}"
 _BLOBS = re.compile(r"[A-Za-z0-9+/_-]{160,}")
 
-# Where a vision or speech model gets its input (LLaVA, LLaMA-Factory). HTML has such tags too, and closes them.
-_PLACEHOLDER = r"(?m)^\s*<(image|audio|video)>|<(image|audio|video)>\s*$"
+# Where a model of images or speech reads them (LLaVA, MMMU, Qwen-VL, Gemma). HTML has such tags too, and closes them.
+PLACEHOLDER = (
+    r"(?im)^\s*<(image|audio|video)s?>|<(image|audio|video)s?>\s*$|<start_of_(image|audio|video)>|<img>[^<>\n]+</img>"
+    r"|<(image|audio|video)[ _-]?(\d+|placeholder|soft_token)>|\[(?-i:IMG|IMAGE|AUDIO|VIDEO)\]|!\[[^\n]*\]\(data:image"
+)
 
 _OVERRIDE = (
     r"(?i)\b(ignore|disregard|forget|override|bypass)\b[^.\n]{0,24}"
@@ -51,7 +54,7 @@ def triggers(special_tokens: Iterable[str] = ()) -> dict[str, str]:
         "control_tokens": "|".join([_CONTROL, *sorted(tokens)]),
         "encoded_blob": _BLOB,
         "prompt_injection": _OVERRIDE,
-        "media_placeholder": _PLACEHOLDER,
+        "media_placeholder": PLACEHOLDER,
     }
 
 

@@ -133,6 +133,15 @@ def test_hidden_rows_of_another_sheet_are_reported(check, rows) -> None:
     ]
 
 
+def test_rows_that_a_filter_has_hidden_are_read_and_counted(check, rows) -> None:
+    plain = sheet_data(GOOD)
+    hidden = plain.replace('<row r="4"', '<row r="4" hidden="1"').replace('<row r="7"', '<row r="7" hidden="1"')
+    checked = check(workbook({"Data": hidden}), rows(20, start=1000))
+    (problem,) = checked.result.report.problems
+    assert (problem.code, problem.severity, problem.message[-3:]) == ("hidden_rows", "warning", " 2.")
+    assert checked.train == check(workbook({"Data": plain}), rows(20, start=1000)).train
+
+
 def far(reference: str) -> str:
     return f'<sheetData><row r="1"><c r="A1"><v>1</v></c></row><row><c r="{reference}"><v>1</v></c></row></sheetData>'
 
