@@ -45,6 +45,7 @@ _OPERATORS, _BEFORE_WORDS = frozenset("±×÷·¬"), frozenset("ØÅ¶†‡‰�
 _IN_WORDS, _OPENING, _BETWEEN = frozenset("’·\xa0"), frozenset("„«‘¿¡•§±×÷"), frozenset("–—")  # noqa: RUF001
 _KANA, _LATIN_END = frozenset(map(chr, range(0x3041, 0x3100))), "\u0250"
 _LATER, _LESS_COMMON, _LESS_FREQUENT, _OTHER_LANGUAGE, _RARE, _WRONG = 0.002, 0.05, 0.01, 0.15, 0.3, 0.5
+_PRIOR = {name: n * _LATER + (n > LEGACY.index(_WINDOWS)) * _LESS_COMMON for n, name in enumerate(LEGACY)}
 _WORDS_SHOWN, _WORD_CHARACTERS, _CHARACTERS_SHOWN = 3, 20, 12
 _TOKEN = re.compile(r"[^\x00-/:-@\[-`{-\x7f]+")  # between blanks and the signs of ASCII
 
@@ -77,13 +78,8 @@ def guessed(sample: bytes, among: Sequence[str] = LEGACY) -> tuple[str, str]:
     A word for each of the most frequent characters beyond ASCII: wrong ones stand in them too. Words with a capital may
     be names: if there are no others, characters are shown.
     """
-    read = ((place, name, _decoded(sample, name)) for place, name in enumerate(among))
-    common = among.index(_WINDOWS) if _WINDOWS in among else len(among)
-    costs = (
-        (_cost(text, name) + place * _LATER + (place > common) * _LESS_COMMON, text, name)
-        for place, name, text in read
-        if text
-    )
+    read = ((name, _decoded(sample, name)) for name in among)
+    costs = ((_cost(text, name) + _PRIOR.get(name, 0), text, name) for name, text in read if text)
     cost, text, name = min(costs, key=itemgetter(0), default=(1.0, "", UNKNOWN))
     count_by_character = Counter(character for character in text if not character.isascii())
     # One character may be anything, unless the most common encoding has it.
@@ -112,11 +108,9 @@ def _cost(text: str, name: str) -> float:
             continue
         if _is_misplaced(before, one, after):
             cost += count
-        elif one in _SIGNS:
-            continue
-        elif one < _LATIN_END and one.isalpha():
+        elif one < _LATIN_END and one.isalpha() and one not in _SIGNS:
             letters.update(dict.fromkeys(one.lower(), count))
-        else:
+        elif one not in _SIGNS:
             is_alone = not before.isalpha() and not after.isalpha()
             cost += count * (_rarity(one, name) + is_alone * _OTHER_LANGUAGE)
     of_language = language_of(text) if letters else ""

@@ -54,7 +54,6 @@ _CORRECTED = re.compile(
 # What is beside a text that is to be sorted.
 _LABELS = (*LABEL_NAMES, "summary", *ANSWER_FIELDS)
 _NO_CASE = _spelled((*_LABELS, *_FIELDS["reasons"], *_FIELDS["reasoning"]))
-_INTO = "Put it into the question"
 
 
 class UsedFields(NamedTuple):
@@ -314,9 +313,9 @@ class FieldNotes:
             if name not in self._counts and len(self._counts) >= NAMES_MAX:
                 name = OTHER_NAMES
             self._counts[name] = self._counts.get(name, 0) + 1
-        if not self._same.are_many and (len(messages) > 1 or messages[0]["role"] == "user"):
+        if not self._same.is_settled and (len(messages) > 1 or messages[0]["role"] == "user"):
             unread = {name: item[name] for name in item.keys() - self._used.names - _NO_CASE}
-            self._same.add(row, unread, messages, str([item.get(name) for name in self._used.names]))
+            self._same.add(unread, messages, str([item.get(name) for name in self._used.names]))
         if has_answer and (names := _named_choice(item, messages)):
             self._miss("choices_not_read", names, row, [])
         if self._learned and not has_answer and (names := _reversed_grade(item)):
@@ -366,8 +365,8 @@ class FieldNotes:
         reported = {*chain.from_iterable(found), name}
         if name:
             can_be_named = name == shown(name) and not {"context", "messages", "conversations"}.intersection(mapping)
-            remedy = f"Say so in the recipe: data: {{columns: {{{name}: context}}}}" if can_be_named else _INTO
-            findings.add_many("case_not_read", file, shown(name), self._same.count, self._same.rows, remedy=remedy)
+            remedy = f"Set data: {{columns: {{{name}: context}}}}" if can_be_named else "Put it into the question"
+            findings.add_many("case_not_read", file, shown(name), self._counts.get(name, 1), remedy=remedy)
         for path, mark in self._marks.items():
             marked, name = mark.finding(container, file), ".".join(path)
             if marked is not None:

@@ -113,6 +113,6 @@ def test_a_field_that_may_say_something_else_is_only_ignored(check, fields) -> N
 def test_nothing_more_is_kept_of_many_questions() -> None:
     seen = SameQuestions()
     for n in range(51):
-        seen.add(n, {"note": note(n)}, [{"role": "user", "content": f"{n}"}, {"role": "assistant", "content": ""}], "")
-    assert seen.are_many
+        seen.add({"note": note(n)}, [{"role": "user", "content": f"{n}"}, {"role": "assistant", "content": ""}], "")
+    assert seen.is_settled
     assert seen.field(()) == ""
