@@ -15,11 +15,10 @@ from shared.domain.findings import ROWS_SHOWN, Findings
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.grading import fields, read_fields
-from shared.validation.content.injection import PLACEHOLDER
 from shared.validation.conversions import ANSWER_FIELDS, TOOLS
 from shared.validation.labels import LABEL_NAMES
 from shared.validation.marks import WORDS, Mark, grade_of, is_bad, mark_of, plain_name
-from shared.validation.names import EMPTY, NAMES_MAX, OTHER_NAMES, shown
+from shared.validation.names import EMPTY, NAMES_MAX, OTHER_NAMES, PLACEHOLDER, shown
 from shared.validation.same_questions import SameQuestions
 from shared.validation.strict import parse_text
 

@@ -10,6 +10,11 @@ NAMES_MAX = 32  # of one file and kind of finding; the others are counted togeth
 # Words that programs write for no value; in the answers of people the second ones may be meant.
 NO_VALUE = frozenset("NaN nan NAN null NULL undefined <NA> NaT \\N nil <noinput> <nooutput>".split())  # noqa: SIM905
 NONE = frozenset("None none NONE N/A n/a NA n.a. N.A.".split())  # noqa: SIM905
+# Where a model of images or speech reads them (LLaVA, MMMU, Qwen-VL, Gemma). HTML has such tags too, and closes them.
+PLACEHOLDER = (
+    r"(?im)^\s*<(image|audio|video)s?>|<(image|audio|video)s?>\s*$|<start_of_(image|audio|video)>|<img>[^<>\n]+</img>"
+    r"|<(image|audio|video)[ _-]?(\d+|placeholder|soft_token)>|\[(?-i:IMG|IMAGE|AUDIO|VIDEO)\]|!\[[^\n]*\]\(data:image"
+)
 EMPTY: tuple[Any, ...] = (None, "", [], {})  # values that say nothing
 _CHARACTERS = 40
 _NAME = re.compile(r"[^\W\d][\w./()-]*(?: \(?[^\W\d][\w./()-]*){0,3}")

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import re2
 
 from shared.validation.content.pattern_set import PATTERNS
+from shared.validation.names import PLACEHOLDER
 
 _CONTROL = r"<\|[A-Za-z0-9_:-]{1,60}\|>|<｜[^｜\n]{1,40}｜>"  # noqa: RUF001
 
@@ -29,12 +30,6 @@ _HOMOGLYPH = f"[A-Za-z]{{2}}[{_CONFUSABLE}]|[{_CONFUSABLE}][A-Za-z]{{2}}"
 
 _BLOB = r"[A-Za-z0-9+/_-]{160}"
 _BLOBS = re.compile(r"[A-Za-z0-9+/_-]{160,}")
-
-# Where a model of images or speech reads them (LLaVA, MMMU, Qwen-VL, Gemma). HTML has such tags too, and closes them.
-PLACEHOLDER = (
-    r"(?im)^\s*<(image|audio|video)s?>|<(image|audio|video)s?>\s*$|<start_of_(image|audio|video)>|<img>[^<>\n]+</img>"
-    r"|<(image|audio|video)[ _-]?(\d+|placeholder|soft_token)>|\[(?-i:IMG|IMAGE|AUDIO|VIDEO)\]|!\[[^\n]*\]\(data:image"
-)
 
 _OVERRIDE = (
     r"(?i)\b(ignore|disregard|forget|override|bypass)\b[^.\n]{0,24}"
