@@ -16,7 +16,7 @@ from shared.domain.commands import InspectJob, StartRun
 from shared.domain.errors import InvalidInput, StoreConflict, Transient
 from shared.domain.events import ApprovalExpired, EvaluationDue, EventData, RunOverdue
 from shared.domain.jobs import EndpointView, JobKind
-from shared.domain.run import NON_TERMINAL, JobRef, Run, Status
+from shared.domain.run import NON_TERMINAL, PASSED_OVER, JobRef, Run, Status
 from shared.ports import BlobInfo, RunStore, Services, Stored, Write
 from shared.records import claims, runs, ticks
 from shared.runner import Runner
@@ -385,6 +385,10 @@ def test_the_run_that_has_waited_longest_is_evaluated_once_the_turn_is_free(
         assert next_evaluation(waiting, services) == due
         claims.release(services.store, name, owner)
     assert next_evaluation(waiting, services) == (first, draft)
+    assert claims.take(services.store, name, "run-other", clock.now()) == first.id  # asking it gives it the turn
+    clock.advance(60)
+    Runner(services).note_timer(first.id, PASSED_OVER, "could not begin")
+    assert [run.id for run in runs.waiting(services.store)[first.recipe.endpoint]] == [later.id, first.id]
 
 
 @pytest.mark.few_cases(3)
