@@ -84,6 +84,7 @@ def test_a_file_of_a_drop_that_is_refused_fails_its_run_once_with_a_remedy(
     assert (world.dead_letters(), world.waiting(), problems(world)) == ({}, {}, [])
 
 
+@pytest.mark.ci
 def test_a_blob_that_is_being_brought_back_has_one_message_that_waits_for_it(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +118,7 @@ def test_a_dataset_replaced_while_it_is_read_is_trained_with_its_new_rows(
     assert (the_run(world).error, the_run(world).duplicate_of) == (None, None)
 
 
-@pytest.mark.few_cases(1)
+@pytest.mark.ci
 @pytest.mark.parametrize("percent", [80, 1])
 def test_a_recipe_that_only_notify_cannot_read_changes_no_run(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, percent: int
