@@ -12,6 +12,7 @@ from training_job.job.checkpoints import Identity
 from training_job.job.files import ADAPTER_FILE, read_json, sha256_of
 from training_job.job.runtime import CALIBRATION_FILE
 from training_job.job.setup import Setup
+from training_job.model.generation import left_out
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "tokenizers", "datasets")
 
@@ -24,6 +25,7 @@ def model_manifest(
     return {
         "base_model": recipe.requested.base_model,
         "base_sha256": identity.base_sha256,
+        "generation_settings_left_out": left_out(read_json(setup.base_model / "generation_config.json") or {}),
         "license": find_entry(recipe.requested.base_model).license,
         "continued_from": lineage(setup),
         "data_version": data_manifest["version"],

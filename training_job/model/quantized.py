@@ -36,6 +36,7 @@ from shared.rendering.bundle import TOKENIZER, leave_out
 from training_job.job.checkpoints import MARK, hashes, mark_of
 from training_job.job.files import ADAPTER_FILE
 from training_job.job.runtime import classify
+from training_job.model.generation import own_settings
 
 TINY_PARAMETERS = 50_000_000
 # Fields of an adapter's configuration that say where it comes from or how it starts.
@@ -110,21 +111,13 @@ def load_model(
         **options,
     )
     use_one_thread_if_tiny(model)
-    stop_at_turn_end(model, folder)
+    assert model.generation_config is not None
+    turn_ends = read_bundle_folder(folder).turn_ends if (folder / TOKENIZER).is_file() else ()
+    model.generation_config = own_settings(model.generation_config, turn_ends)
     if quantize:
         require_quantized(model)
         keep_training_kernel(model)
     return model
-
-
-def stop_at_turn_end(model: PreTrainedModel, folder: Path) -> None:
-    """Let generation stop where answers end in training; the setting is saved with the model, for the server."""
-    settings = model.generation_config
-    ends = read_bundle_folder(folder).turn_ends if (folder / TOKENIZER).is_file() else ()
-    assert settings is not None
-    known = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
-    if missing := [end for end in ends if end not in known]:
-        settings.eos_token_id = [*(one for one in known if one is not None), *missing]
 
 
 def use_one_thread_if_tiny(model: PreTrainedModel) -> None:
