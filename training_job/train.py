@@ -58,10 +58,6 @@ class TrainArguments:
         """Files of training and held-out rows."""
         return self.data / "train.jsonl", self.data / "eval.jsonl"
 
-    @property
-    def manifest(self) -> Path:
-        return self.data / "manifest.json"
-
 
 def main(argv: list[str] | None = None) -> int:
     task = parse_arguments(TrainArguments, "training_job.train", __doc__, argv)
@@ -76,7 +72,7 @@ def train(task: TrainArguments, metrics: RunningMetrics) -> None:
     """
     init_process_group()
     adapter = [task.continue_from] if task.continue_from else []
-    require(*task.rows, task.manifest, task.base_model, task.recipe, *adapter)
+    require(*task.rows, task.data / "manifest.json", task.base_model, task.recipe, *adapter)
     task = replace(task, base_model=model_folder(task.base_model))
     recipe = read_recipe(task.recipe)
     require_start(recipe, task.continue_from)
@@ -127,7 +123,7 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: RunningMetric
     tokenizer = quantized.load_tokenizer(task.base_model, find_entry(recipe.requested.base_model).template_arguments)
     limit = length_limit(recipe.hyperparameters, quantized.context_tokens(task.base_model))
     bundle, policy = bundle_of(tokenizer), LengthPolicy(limit, recipe.requested.data.over_length)
-    data_manifest = orjson.loads(task.manifest.read_bytes())
+    data_manifest = orjson.loads((task.data / "manifest.json").read_bytes())
     require_same_reading(data_manifest, bundle)
     data = method.read(*task.rows, bundle, policy, recipe)
     print(f"{task.job_name}: {data.dropped_rows} rows left out, {data.truncated_rows} cut", flush=True)

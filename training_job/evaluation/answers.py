@@ -21,6 +21,7 @@ from shared.domain.prompts import Row, prompt_of, reference_index, up_to_answer
 from shared.rendering import Bundle, tokenize
 from shared.rendering.rows import Rendered, bounds, render_answers, render_prompt
 from training_job.data.chat_rows import bundle_of
+from training_job.job.checkpoints import hashes
 from training_job.job.files import write_json
 from training_job.model.generation import end_ids, generate
 from training_job.model.quantized import load_model, load_tokenizer
@@ -110,17 +111,12 @@ class TextGenerator:
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
         settings = [[*Answers.__annotations__], max_new_tokens, str(self._dtype), BATCH_ROWS, device]
         settings += [torch.__version__, transformers.__version__]
-        content = [self._model_sha256, [one.ids for one in questions], settings]
+        content = [self._hashes, [one.ids for one in questions], settings]
         return hashlib.sha256(orjson.dumps(content)).hexdigest()
 
     @cached_property
-    def _model_sha256(self) -> str:
-        digest = hashlib.sha256()
-        for path in sorted(path for path in self._folder.rglob("*") if path.is_file()):
-            digest.update(f"{path.relative_to(self._folder)}\0".encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
+    def _hashes(self) -> dict[str, str]:
+        return hashes(self._folder)
 
     @cached_property
     def _model(self) -> PreTrainedModel:

@@ -9,11 +9,14 @@ import os
 import queue
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from shared.domain.results import CURVE_FILE
-from training_job.job.files import append_line, read_lines, write_lines
+from training_job.job.files import append_line, write_lines
 from training_job.job.processes import is_main_process
 
 _REWARDS = ("reward", "reward_spread", "reward_gap", "reward_accuracy", "reward_margin")
@@ -49,7 +52,11 @@ class Curve:
 
     def points(self) -> list[dict[str, Any]]:
         """All points, in order of time."""
-        return [point for point in read_lines(self.path) if _is_point(point)]
+        lines: list[Any] = []
+        for raw in self.path.read_bytes().splitlines() if self.path.exists() else []:
+            with suppress(orjson.JSONDecodeError):  # torn by a kill
+                lines.append(orjson.loads(raw))
+        return [line for line in lines if isinstance(line, dict) and _is_point(line)]
 
     def values(self, key: str) -> list[float]:
         """All values of one key, in order of time."""

@@ -46,19 +46,6 @@ def append_line(path: Path, content: dict[str, Any]) -> None:
         file.write(orjson.dumps(content) + b"\n")
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All objects of a JSONL file; a line torn by a kill is left out. No file, no lines."""
-    if not path.exists():
-        return []
-    lines = []
-    for raw in path.read_bytes().splitlines():
-        try:
-            lines.append(orjson.loads(raw))
-        except orjson.JSONDecodeError:
-            continue
-    return [line for line in lines if isinstance(line, dict)]
-
-
 def sha256_of(*paths: Path) -> str:
     """Hash over the contents of several files, in order."""
     digest = hashlib.sha256()

@@ -1,8 +1,9 @@
 """Attention that stays within a row when rows lie end to end in one sequence.
 
 A mask over a packed sequence costs the square of its length and rules out the fast kernels. Here each row is
-attended apart, causally and without a mask: the cost is the sum of squares of the rows, a token of another row is
-never read, and on a GPU torch takes its flash kernel. Import only where torch may be loaded.
+attended apart, causally, and without a mask unless it is longer than the model's window: the cost is the sum of
+squares of the rows, a token of another row is never read, and on a GPU torch takes its flash kernel. Import only where
+torch may be loaded.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def attend_within_rows(
     attention_mask: torch.Tensor | None,
     *,
     row_lengths: list[int] | None,
+    sliding_window: int | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Scaled dot product attention over `[batch, heads, tokens, head_dim]`; gives `[batch, tokens, heads, head_dim]`.
@@ -32,11 +34,18 @@ def attend_within_rows(
     It has no default, so that a model loaded for training cannot be called without saying which it is.
     """
     assert attention_mask is None
-    if row_lengths is None:
-        return sdpa_attention_forward(module, query, key, value, None, **options)
-    rows = zip(*(tensor.split(row_lengths, dim=2) for tensor in (query, key, value)), strict=True)
-    outputs = [sdpa_attention_forward(module, q, k, v, None, **options)[0] for q, k, v in rows]
+    lengths = row_lengths or [query.shape[2]]
+    rows = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
+    outputs = [sdpa_attention_forward(module, q, k, v, _window(q, sliding_window), **options)[0] for q, k, v in rows]
     return torch.cat(outputs, dim=1), None
+
+
+def _window(query: torch.Tensor, width: int | None) -> torch.Tensor | None:
+    """Mask `[1, 1, tokens, tokens]` of a row that is longer than the model looks back."""
+    tokens = query.shape[2]
+    if width is None or tokens <= width:
+        return None
+    return torch.ones(tokens, tokens, dtype=torch.bool, device=query.device).tril().triu(1 - width)[None, None]
 
 
 # Without a mask function of the same name, transformers builds no mask.

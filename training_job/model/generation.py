@@ -1,7 +1,4 @@
-"""Greedy answers to a batch of prompts, and what of a base's generation settings is kept.
-
-Import only where torch may be loaded.
-"""
+"""Greedy answers to prompts, and what of a base's settings is kept. Import only where torch may be loaded."""
 
 from __future__ import annotations
 
@@ -14,25 +11,23 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# Of all else generation would depend, here and where the model is served, though training knows nothing of it.
+# All else would change answers, here and where the model is served, though training knows nothing of it.
 KEPT = ("bos_token_id", "eos_token_id", "pad_token_id")
 SAMPLING = ("do_sample", "temperature", "top_p", "top_k")  # a server's defaults; whoever generates here sets its own
 
 
 def own_settings(given: GenerationConfig, turn_end: int | None) -> GenerationConfig:
     """The part of a base's settings that is kept; answers end where those of training do, too."""
-    ids = {name: _ids(getattr(given, name)) for name in KEPT}
-    if turn_end is not None and turn_end not in ids["eos_token_id"]:
-        ids["eos_token_id"].append(turn_end)
-    kept = {name: found if len(found) > 1 else found[0] for name, found in ids.items() if found}
-    sampling = {name: getattr(given, name) for name in SAMPLING if given.do_sample}
-    return GenerationConfig(**kept, **sampling)
+    kept = {name: getattr(given, name) for name in (*KEPT, *(SAMPLING if given.do_sample else ()))}
+    if turn_end is not None and turn_end not in (ends := _ids(given.eos_token_id)):
+        kept["eos_token_id"] = [*ends, turn_end]
+    return GenerationConfig(**kept)
 
 
 def left_out(given: dict[str, Any]) -> list[str]:
     """What a base's `generation_config.json` sets and is not kept."""
-    of_no_effect = ("_from_model_config", "transformers_version", "use_cache", *KEPT, *SAMPLING)
-    return sorted(name for name, value in given.items() if value not in (None, False) and name not in of_no_effect)
+    others = given.keys() - {"_from_model_config", "transformers_version", "use_cache", *KEPT, *SAMPLING}
+    return sorted(name for name in others if given[name] not in (None, False))
 
 
 def _ids(configured: int | list[int] | None) -> list[int]:

@@ -9,7 +9,7 @@ import re
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from accelerate import PartialState
@@ -21,14 +21,14 @@ from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    TokenizersBackend,
 )
 
-from shared.domain.catalog import TemplateArguments
+from shared.domain.catalog import Architecture, TemplateArguments
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedHyperparameters
 from shared.rendering import read_bundle_folder
@@ -63,9 +63,8 @@ def load_tokenizer(folder: Path, arguments: TemplateArguments = {}) -> PreTraine
     would fail at in the middle of training.
     """
     bundle = read_bundle_folder(folder, arguments)
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False
-    )
+    # Not `AutoTokenizer`: some of the classes that a configuration may name rebuild what `tokenizer.json` says.
+    tokenizer: PreTrainedTokenizerBase = TokenizersBackend.from_pretrained(folder, local_files_only=True)
     tokenizer.chat_template = bundle.template.text
     for end in bundle.turn_ends:
         leave_out(tokenizer.backend_tokenizer, end)
@@ -80,6 +79,9 @@ def load_tokenizer(folder: Path, arguments: TemplateArguments = {}) -> PreTraine
 
 def _config_of(folder: Path) -> PretrainedConfig:
     config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if config.model_type not in get_args(Architecture.model_fields["model_type"].annotation):
+        message = f"the base model is a {config.model_type}: training does not know what its layers do"
+        raise PermanentFailure(FailureClass.RECIPE, "unknown_model_type", message, "base_model")
     return config
 
 
@@ -246,16 +248,12 @@ def _cannot_start(why: str) -> PermanentFailure:
     return PermanentFailure(FailureClass.RECIPE, "adapter_differs", message, "method.continue_from")
 
 
-def trained_base(base: Path, dtype: torch.dtype, *, quantize: bool) -> PreTrainedModel:
-    """The weights an adapter was trained on, ready to be merged with: DEQUANTIZED where they were in 4 bit."""
-    model = load_model(base, dtype, quantize=quantize, spread=True)
-    return model.dequantize() if quantize else model
-
-
 def merge_adapter(base: Path, adapter: Path, dtype: torch.dtype, *, quantize: bool) -> PreTrainedModel:
-    """The adapter merged into the base it was trained on."""
-    model = trained_base(base, dtype, quantize=quantize)
-    merged: PreTrainedModel = attach(model, adapter).merge_and_unload(safe_merge=True)
+    """The adapter merged into the base it was trained on: DEQUANTIZED where that was in 4 bit."""
+    model = load_model(base, dtype, quantize=quantize, spread=True)
+    merged: PreTrainedModel = attach(model.dequantize() if quantize else model, adapter).merge_and_unload(
+        safe_merge=True
+    )
     return merged
 
 

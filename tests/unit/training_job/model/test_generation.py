@@ -87,7 +87,7 @@ def test_every_field_of_the_librarys_settings_is_kept_on_purpose_or_left_out_and
 
 
 @pytest.mark.parametrize(
-    ("configured", "expected"), [(0, [0, 2]), ([0, 1], [0, 1, 2]), (2, 2), ([5, 2], [5, 2]), (None, 2), (-1, 2)]
+    ("configured", "expected"), [(0, [0, 2]), ([0, 1], [0, 1, 2]), (2, 2), ([5, 2], [5, 2]), (None, [2]), (-1, [2])]
 )
 def test_generation_stops_at_the_token_that_ends_a_turn_and_is_saved_so(
     endless_base: Path, tmp_path: Path, configured: Any, expected: Any

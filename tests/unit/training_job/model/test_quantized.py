@@ -207,6 +207,47 @@ def test_a_token_that_the_model_does_not_embed_is_refused_before_training(
     assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.RECIPE, "token_without_embedding")
 
 
+CLASSES = ("Qwen2Tokenizer", "GPT2Tokenizer", "GPT2TokenizerFast", "LlamaTokenizer", "GemmaTokenizerFast", None)
+
+
+@pytest.mark.few_cases(3)
+@pytest.mark.parametrize("kind", ["llama", "mistral", "phi3"])
+@pytest.mark.parametrize("named", CLASSES)
+def test_training_and_what_serves_the_model_read_text_as_the_file_says_whatever_class_is_named(
+    random_base: Path, tmp_path: Path, named: str | None, kind: str
+) -> None:
+    from transformers import AutoTokenizer
+
+    from training_job.data.chat_rows import bundle_of
+    from training_job.model.quantized import load_tokenizer
+
+    folder = Path(shutil.copytree(random_base, tmp_path / "base"))
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config |= {"tokenizer_class": named, "backend": None}
+    (folder / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    model = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**model, "model_type": kind}))
+    expected, loaded = read_bundle_folder(folder), load_tokenizer(folder)
+    loaded.save_pretrained(tmp_path / "saved")
+    shutil.copy(folder / "config.json", tmp_path / "saved")
+    served = bundle_of(AutoTokenizer.from_pretrained(tmp_path / "saved"))
+    assert bundle_of(loaded).sha256 == expected.sha256 == served.sha256
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "granite", "cohere", "qwen2", "gpt2"])
+def test_a_model_of_a_type_that_training_does_not_know_is_refused_before_it_begins(
+    random_base: Path, tmp_path: Path, kind: str
+) -> None:
+    from training_job.model.quantized import load_tokenizer
+
+    folder = Path(shutil.copytree(random_base, tmp_path / "base"))
+    model = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**model, "model_type": kind}))
+    with pytest.raises(PermanentFailure) as caught:
+        load_tokenizer(folder)
+    assert (caught.value.failure_class, caught.value.problem.code) == (FailureClass.RECIPE, "unknown_model_type")
+
+
 def test_the_token_that_ends_a_turn_is_saved_as_one_that_no_answer_is_shown_with(
     random_base: Path, tmp_path: Path
 ) -> None:
