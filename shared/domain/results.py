@@ -11,8 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.model import FirstItems, Frozen, Measured, Text, finite
 
-# Seconds of all attempts of a training run, whose machines are paid for by the second; each point of the curve has them
-# as well, for a kill may cut one of the files short where a mount replaces none at once.
+# Seconds of all attempts of a training run; each point of the curve has them too, for a kill may cut a file short.
 SPENT_FILE, CURVE_FILE = "spent.json", "metrics.jsonl"
 _SECONDS = re.compile(rb'"(?:seconds|elapsed_s)"\s*:\s*(\d+(?:\.\d+)?(?:e\+?\d+)?)')
 

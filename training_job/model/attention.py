@@ -2,8 +2,7 @@
 
 A mask over a packed sequence costs the square of its length and rules out the fast kernels. Here each row is
 attended apart, causally, and without a mask unless it is longer than the model's window: the cost is the sum of
-squares of the rows, a token of another row is never read, and on a GPU torch takes its flash kernel. Import only where
-torch may be loaded.
+squares of the rows, no other row is read, and on a GPU torch takes its flash kernel. Import only with torch.
 """
 
 from __future__ import annotations

@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# All else would change answers, here and where the model is served, though training knows nothing of it.
-KEPT = ("bos_token_id", "eos_token_id", "pad_token_id")
+KEPT = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+)  # all else would change answers, of which training knows nothing
 SAMPLING = ("do_sample", "temperature", "top_p", "top_k")  # a server's defaults; whoever generates here sets its own
 
 
