@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,19 +12,16 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-KEPT = (
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-)  # all else would change answers, of which training knows nothing
+KEPT = ("bos_token_id", "eos_token_id", "pad_token_id")  # all else changes answers, and training knows nothing of it
 SAMPLING = ("do_sample", "temperature", "top_p", "top_k")  # a server's defaults; whoever generates here sets its own
 
 
-def own_settings(given: GenerationConfig, turn_end: int | None) -> GenerationConfig:
+def own_settings(given: GenerationConfig, turn_ends: Iterable[int]) -> GenerationConfig:
     """The part of a base's settings that is kept; answers end where those of training do, too."""
     kept = {name: getattr(given, name) for name in (*KEPT, *(SAMPLING if given.do_sample else ()))}
-    if turn_end is not None and turn_end not in (ends := _ids(given.eos_token_id)):
-        kept["eos_token_id"] = [*ends, turn_end]
+    known = _ids(given.eos_token_id)
+    if missing := [end for end in turn_ends if end not in known]:
+        kept["eos_token_id"] = [*known, *missing]
     return GenerationConfig(**kept)
 
 
