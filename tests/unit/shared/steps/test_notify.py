@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.domain.cost import CostEstimate
+from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.events import TrainingStarted
 from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS, MAX_CHANNELS
 from shared.pipeline import BY_NAME
@@ -103,3 +104,19 @@ def test_by_default_a_channel_is_not_told_that_training_started(with_channel: Se
     event = event_of(run, TrainingStarted(job="j", estimate=estimate), run.updated_at)
     assert runner.handle(BY_NAME["notify"], event) is Handled.IGNORED
     assert take(with_channel, "deliveries") == []
+
+
+def test_the_platforms_channels_are_told_though_the_recipe_cannot_be_read(
+    with_channel: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_channel.blobs.write("datasets/shop/recipe.yaml", [b"base_model: droptune/tiny-llama\n"])
+    runner = Runner(with_channel)
+    run = drop(with_channel, runner)
+    assert run is not None
+
+    def refuse(path: str, **options: Any) -> Any:
+        raise PermanentFailure(FailureClass.PLATFORM, "blob_refused", f"blob {path}: 403")
+
+    monkeypatch.setattr(with_channel.blobs, "read", refuse)
+    assert runner.handle(BY_NAME["notify"], failed(run.id)) is Handled.APPLIED
+    assert len(take(with_channel, "deliveries")) == 1
