@@ -8,8 +8,8 @@ REQUIREMENTS := pyproject.toml requirements.txt cli/requirements.txt requirement
 PIP := $(RUN) -m pip -qq --disable-pip-version-check --no-input install --root-user-action=ignore
 UV := $(RUN) -m uv pip install --quiet --python $(RUN)
 CHECKOV := .venv-checkov
-# Four workers on two cores: the tests of the whole stack wait more than they compute. tests/conftest.py puts them first.
-PYTEST := $(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+# Three workers on two cores: the tests of the whole stack wait more than they compute. tests/conftest.py puts them first.
+PYTEST := $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 RECIPE ?= manufacturing
 
 # Images for containers set it. Without byte code, each of the hundreds of processes of a test run compiles what it imports.

@@ -48,6 +48,7 @@ def test_an_import_leaves_the_bundle_that_the_stack_placed(local: LocalStack) ->
     assert import_check(local) == ("ok", "")
 
 
+@pytest.mark.ci
 def test_a_base_model_that_is_not_what_it_should_be_is_refused_by_the_job(local: LocalStack, tmp_path: Path) -> None:
     before = bundle(local)
     pickle = local.root / "blobs" / "models" / "tiny-llama" / "pytorch_model.bin"

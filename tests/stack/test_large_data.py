@@ -36,6 +36,7 @@ def statuses(run: dict[str, Any]) -> list[str]:
     return [line["status"] for line in run["history"]]
 
 
+@pytest.mark.ci
 def test_broken_rows_of_a_large_file_are_rejected_by_row_and_code_after_one_cpu_job(local: LocalStack) -> None:
     rows = [
         json.dumps({"messages": [{"role": "user", "content": f"part {n}"}, {"role": "assistant", "content": "a"}]})

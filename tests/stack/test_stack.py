@@ -103,6 +103,7 @@ def test_up_down_and_a_kill_of_everything_in_between(root: Path) -> None:
     assert run_stack("down", root).returncode == 0, "down twice is fine"
 
 
+@pytest.mark.ci
 def test_a_stack_on_files_is_not_started_on_emulators(root: Path) -> None:
     (root / "stack.json").write_text(json.dumps({"parts": {"host": {"port": 7071}}}))
     refused = run_stack("up", root, "--emulators")

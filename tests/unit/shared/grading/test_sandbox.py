@@ -57,6 +57,7 @@ def test_a_grader_that_fails_says_how_and_nothing_of_the_row(
     assert [(error.code, error.message) for error in graded.errors] == [(code, message)]
 
 
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize(
     "source", ["while True: pass\ndef grade(sample, item): pass", "def grade(sample, item):\n  while True: pass"]
 )

@@ -77,6 +77,7 @@ def test_mlflow_gets_the_whole_curve(
     assert posted["train_loss"] == [(p["step"], p["loss"]) for p in run.metrics() if "loss" in p]
 
 
+@pytest.mark.few_cases(1)
 @pytest.mark.parametrize(("status", "hangs"), [(500, False), (200, True)], ids=["failing", "hanging"])
 def test_a_broken_mlflow_neither_stops_nor_slows_training(
     mlflow_server: type[FakeMlflow], status: int, hangs: bool, tmp_path: Path
@@ -107,6 +108,7 @@ def test_lines_of_the_file_that_are_no_points_are_passed_over(tmp_path: Path) ->
     assert (curve.points(), curve.values("loss")) == ([], [])
 
 
+@pytest.mark.ci
 def test_a_run_without_mlflow_server_completes(
     monkeypatch: pytest.MonkeyPatch, bench: Callable[..., Any], resolved: Callable[..., Any], tmp_path: Path
 ) -> None:
