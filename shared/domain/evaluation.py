@@ -8,7 +8,7 @@ from pydantic import Field
 
 from shared.domain.judges import JudgeUse
 from shared.domain.model import FirstItems, Frozen, Measured, Text
-from shared.domain.recipe import Gate
+from shared.domain.recipe import Evaluation, Gate
 
 MAX_SLICES = 100  # the intervals of more slices, which share one confidence, are too wide to show anything
 MAX_SLICE_CHARACTERS = 200
@@ -56,6 +56,21 @@ class GraderScore(Frozen):
     base: Score
     candidate: Score
     champion: Score | None = None
+
+
+class FloorScore(Frozen):
+    """The candidate's mean of a grader that has a floor: over all rows, or those whose `field` equals `value`.
+
+    `failed`: rows where the grader gave less than 1; `failed_rows`: the first of them, by number.
+    """
+
+    grader: Text
+    field: Text | None = None
+    value: Text | None = None
+    mean: float
+    rows: int
+    failed: int
+    failed_rows: Annotated[tuple[int, ...], FirstItems] = ()
 
 
 class GeneralScore(Frozen):
@@ -142,6 +157,7 @@ class EvaluationResult(Frozen):
     gains: tuple[Gain, ...] = Field(max_length=MAX_CHECKED)
     graders: tuple[GraderScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     slices: tuple[SliceScore, ...] = Field(default=(), max_length=MAX_CHECKED)
+    floors: tuple[FloorScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     general: tuple[GeneralScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     errors: Annotated[tuple[GradingError, ...], FirstItems] = ()
     judges: Annotated[tuple[JudgeUse, ...], FirstItems] = ()
@@ -176,11 +192,13 @@ class Verdict(Frozen):
 
 # A base that solves less than this of a part of the general suite has no such ability that tuning could take away.
 GENERAL_MIN_BASE = 0.3
+ROUNDING = 1e-9  # of a mean of floats
 
 
-def gate_verdict(result: EvaluationResult, gate: Gate) -> Verdict:
-    """Apply the gate: enough rows, graders that worked, floor, one template, an adapter that acts, a gain beyond its
-    interval over base and champion, no slice worse, no general ability lost."""
+def gate_verdict(result: EvaluationResult, settings: Evaluation) -> Verdict:
+    """Apply the gate: enough rows, graders that worked, floors of the score and of graders, one template, an adapter
+    that acts, a gain beyond its interval over base and champion, no slice worse, no general ability lost."""
+    gate = settings.gate
     checks = [
         GateCheck(
             name="min_rows",
@@ -203,6 +221,7 @@ def gate_verdict(result: EvaluationResult, gate: Gate) -> Verdict:
             passed=result.answers_differ > 0,
             detail=f"{result.answers_differ:.0%} of the answers differ from the base model's",
         ),
+        *_floor_checks(result, settings.floors),
         *(_gain_check(gain, gate) for gain in result.gains),
         *(_slice_check(part, gate) for part in result.slices),
         *_general_checks(result, gate),
@@ -220,6 +239,26 @@ def _graders_worked(result: EvaluationResult) -> GateCheck:
             f"{first.code}: {first.message}"
         )
     return GateCheck(name="graders_worked", passed=not failed, detail=detail)
+
+
+def _floor_checks(result: EvaluationResult, floors: dict[str, float]) -> list[GateCheck]:
+    checks = []
+    for grader, floor in floors.items():
+        measured = [part for part in result.floors if part.grader == grader]
+        checks += [_floor_check(part, floor) for part in measured]
+        if not measured:
+            checks.append(GateCheck(name=f"grader:{grader}", passed=False, detail="the report has no mean of it"))
+    return checks
+
+
+def _floor_check(part: FloorScore, floor: float) -> GateCheck:
+    where = "" if part.field is None else f":{part.field}={part.value}"
+    first = f", first {', '.join(map(str, part.failed_rows))}" if part.failed else ""
+    return GateCheck(
+        name=f"grader:{part.grader}{where}",
+        passed=part.mean >= floor - ROUNDING,
+        detail=f"mean {part.mean:.3f}, at least {floor:.3f}; below 1 on {part.failed} of {part.rows} rows{first}",
+    )
 
 
 def _gain_check(gain: Gain, gate: Gate) -> GateCheck:

@@ -38,10 +38,14 @@ def _refuse(value: Any, refused: dict[str, str]) -> Any:
 
 
 class Spec(Frozen):
-    """What every grader has. `weight` is its share in the mean of a list of graders."""
+    """What every grader has."""
 
     name: GraderName = Field(description="unique within the list")
     weight: float = Field(default=1.0, gt=0, description="share in the mean of a list of graders")
+    veto: bool = Field(
+        default=False,
+        description="true: an answer to which this grader gives less than 1 scores 0, whatever the others give",
+    )
 
 
 class StringCheck(Spec):
@@ -239,9 +243,11 @@ class Multi(Spec):
     calculate_output: str = Field(min_length=1, max_length=1000, description="for example `0.8 * right + 0.2 * short`")
 
     @model_validator(mode="after")
-    def _no_weights_inside(self) -> Multi:
+    def _neither_weight_nor_veto_inside(self) -> Multi:
         if any(grader.weight != 1 for grader in self.graders.values()):  # a recipe read again has all its defaults
             raise ValueError("weights inside a multi grader have no effect; write them in calculate_output")
+        if any(grader.veto for grader in self.graders.values()):
+            raise ValueError("veto inside a multi grader has no effect; give the multi grader the veto")
         return self
 
 

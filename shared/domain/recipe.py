@@ -263,6 +263,12 @@ class Gate(Frozen):
         default=0.05,
         description="largest drop tolerated in general ability and in refusals, likewise; null: the suite is left out",
     )
+    floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={},
+        max_length=16,
+        description="grader -> least mean of it over all rows and in each slice, for example `{triage: 0.99}`; "
+        "a grader with `veto: true` that is not named has 1.0",
+    )
     min_rows: Annotated[int, Field(ge=2)] = Field(
         default=20, description="with fewer held-out rows the model is not deployed, so data that has fewer is refused"
     )
@@ -287,9 +293,17 @@ class Evaluation(Frozen):
     gate: Gate = Gate()
 
     @model_validator(mode="after")
-    def _grader_names_are_unique(self) -> Evaluation:
+    def _grader_names_are_unique_and_known(self) -> Evaluation:
         _refuse_equal_names(self.graders)
+        names = [grader.name for grader in self.graders]
+        if unknown := [name for name in self.gate.floors if name not in names]:
+            raise ValueError(f"gate.floors names {', '.join(unknown)}: the graders are {', '.join(names)}")
         return self
+
+    @property
+    def floors(self) -> dict[str, float]:
+        """Grader -> least mean: those of the gate, and 1.0 for each other grader with a veto."""
+        return {grader.name: 1.0 for grader in self.graders if grader.veto} | self.gate.floors
 
 
 class Deployment(Frozen):

@@ -17,7 +17,8 @@ from shared.grading.templates import Item, Sample
 class Grade:
     """What one answer earned.
 
-    `score`: 0 to 1, the weighted mean of the graders; None if a grader failed, which is no 0. `parts`: score by grader,
+    `score`: 0 to 1, the weighted mean of the graders, or 0 where one with a veto gives less than 1; None if a grader
+    failed, which is no 0. `parts`: score by grader,
     those inside a multi as `multi.part`; one that failed has none. `errors`: what failed, and where the answer itself
     could not be read (`sample_parse_error`), which is a score of 0. `reasons`: a judge's words, by grader.
     """
@@ -69,14 +70,16 @@ class Engine:
     def _one(self, sample: Sample, item: Item) -> Grade:
         notes = _Notes()
         total = weights = 0.0
-        failed = False
+        failed = vetoed = False
         for grader, compiled in self._graders:
             score = _score(grader.name, compiled, sample, item, notes)
             if score is None:
                 failed = True
             else:
                 total, weights = total + grader.weight * score, weights + grader.weight
-        return Grade(None if failed else total / weights, notes.parts, tuple(notes.errors), notes.reasons)
+                vetoed |= grader.veto and score < 1
+        mean = None if failed else 0.0 if vetoed else total / weights
+        return Grade(mean, notes.parts, tuple(notes.errors), notes.reasons)
 
 
 def _score(name: str, compiled: Compiled | CompiledMulti, sample: Sample, item: Item, notes: _Notes) -> float | None:

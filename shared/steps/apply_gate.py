@@ -18,7 +18,7 @@ def apply_gate(event: Event[EvaluationCompleted], run: Run, services: Services) 
     result = read_model(services.blobs, paths.run(run.id, "evaluation/report.json"), EvaluationResult)
     if result is None:
         raise PermanentFailure(FailureClass.CODE, "no_evaluation", "the evaluation job wrote no report")
-    verdict = evaluation.gate_verdict(result, run.recipe.requested.evaluation.gate)
+    verdict = evaluation.gate_verdict(result, run.recipe.requested.evaluation)
     changes = RunChanges(evaluation=result, verdict=verdict)
     if not verdict.passed:
         failed = [check.name for check in verdict.checks if check.blocks]

@@ -193,7 +193,7 @@ def evaluated(project: str, *, better: bool = True) -> dict[str, Any]:
             diagnosis=("Held-out loss is 1.2 times the training loss: mild overfit.",),
         ),
         "evaluation": result,
-        "verdict": gate_verdict(result, recipe.requested.evaluation.gate),
+        "verdict": gate_verdict(result, recipe.requested.evaluation),
         "champion": "run-0000000000aa",
     }
 

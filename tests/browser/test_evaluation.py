@@ -40,7 +40,7 @@ def test_what_does_not_apply_is_shown_as_neither_passed_nor_failed(browser: Brow
     ability, refusal = run.evaluation.general
     weak = ability.model_copy(update={"base": sample_runs.near(0.1, 34)})
     result = run.evaluation.model_copy(update={"general": (weak, refusal)})
-    verdict = gate_verdict(result, run.recipe.requested.evaluation.gate)
+    verdict = gate_verdict(result, run.recipe.requested.evaluation)
     sample_runs.write(stack.services, run.model_copy(update={"evaluation": result, "verdict": verdict}))
     browser.open(run_url(stack, run))
     browser.shows("#part-general tbody tr:first-child", "does not apply")

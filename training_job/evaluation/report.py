@@ -64,6 +64,7 @@ def summarize(
         gains=tuple(gains),
         graders=scoring.grader_scores(models, bootstrap),
         slices=scoring.slice_scores(settings.slices, items, models, confidence, BOOTSTRAP_SEED),
+        floors=scoring.floor_scores(settings.floors, settings.slices, items, candidate, [i + 1 for i in scored]),
         general=general,
         errors=errors,
         judges=judges.uses,

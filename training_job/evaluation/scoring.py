@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.evaluation import Gain, GraderScore, GradingError, SampleAnswer, Score, SliceScore
+from shared.domain.evaluation import FloorScore, Gain, GraderScore, GradingError, SampleAnswer, Score, SliceScore
 from shared.domain.graders import Grader
 from shared.domain.row_fields import is_missing, value_at
 from shared.grading import JUDGE_CODES, Ask, Engine, Grade, GradingErrorCode, fields
@@ -178,17 +178,50 @@ def grader_scores(models: dict[str, GradedAnswers], bootstrap: Bootstrap) -> tup
     )
 
 
+def floor_scores(
+    graders: Iterable[str],
+    names: tuple[str, ...],
+    items: list[dict[str, Any]],
+    candidate: GradedAnswers,
+    rows: list[int],
+) -> tuple[FloorScore, ...]:
+    """The candidate's means of some graders, over all rows and by slice; `rows` are the rows' numbers, from 1."""
+    numbers = np.array(rows)
+    parts: list[tuple[dict[str, str], NDArray[np.bool_]]] = [({}, np.ones(len(rows), dtype=bool))]
+    parts += [({"field": name, "value": value}, inside) for name, value, inside in _cuts(names, items)]
+    found = []
+    for grader in graders:
+        scores = candidate.part(grader)
+        for where, inside in parts:
+            failed = numbers[inside & (scores < 1)].tolist()
+            found.append(
+                FloorScore(
+                    grader=grader,
+                    **where,
+                    mean=float(scores[inside].mean()),
+                    rows=int(inside.sum()),
+                    failed=len(failed),
+                    failed_rows=tuple(failed[:ROWS_NAMED]),
+                )
+            )
+    return tuple(found)
+
+
+def _cuts(names: tuple[str, ...], items: list[dict[str, Any]]) -> list[tuple[str, str, NDArray[np.bool_]]]:
+    """Field, value and which rows are inside `[rows]`, of each slice."""
+    cuts = []
+    for name in dict.fromkeys(names):
+        values = slice_values(name, items)
+        found = sorted({value for value in values if value is not None})
+        cuts += [(name, value, np.array([one == value for one in values])) for value in found]
+    return cuts
+
+
 def slice_scores(
     names: tuple[str, ...], items: list[dict[str, Any]], models: dict[str, GradedAnswers], confidence: float, seed: int
 ) -> tuple[SliceScore, ...]:
     """Mean scores by value of each field; rows without the field are in no slice of it."""
-    cuts = []
-    for name in dict.fromkeys(names):
-        values = slice_values(name, items)
-        cuts += [
-            (name, value, np.array([v == value for v in values]))
-            for value in sorted({v for v in values if v is not None})
-        ]
+    cuts = _cuts(names, items)
     shared = 1 - (1 - confidence) / max(1, len(cuts))
     over = baseline_of(models)
     slices = []

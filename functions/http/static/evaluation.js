@@ -29,8 +29,12 @@ const CHECKS = {
   "general:ability": "General ability kept",
   "general:refusal": "Harmful requests still refused, others still answered",
 };
-const checkName = (name) =>
-  CHECKS[name] ?? (name.startsWith("slice:") ? `No worse where ${name.slice(6).replace("=", " = ")}` : words(name));
+function checkName(name) {
+  if (name.startsWith("slice:")) return `No worse where ${name.slice(6).replace("=", " = ")}`;
+  const [, grader, where] = name.match(/^grader:([^:]+)(?::(.*))?$/s) ?? [];
+  if (grader) return `${words(grader)} at or above its floor${where ? ` where ${where.replace("=", " = ")}` : ""}`;
+  return CHECKS[name] ?? words(name);
+}
 
 export function evaluation(run) {
   const result = run.evaluation;

@@ -156,7 +156,7 @@ def test_the_general_suite_is_asked_and_does_not_apply_to_a_base_that_knows_noth
     assert run.evaluate("--candidate", str(finished.output / "model" / "merged"), output=tmp_path / "e") == 0
     report = report_of(tmp_path / "e")
     assert [(part.part, part.base.rows) for part in report.general] == [("ability", 34), ("refusal", 18)]
-    checks = {check.name: check for check in gate_verdict(report, recipe.requested.evaluation.gate).checks}
+    checks = {check.name: check for check in gate_verdict(report, recipe.requested.evaluation).checks}
     assert checks["general:ability"].skipped
     assert checks["general:refusal"].skipped
     assert run.result(tmp_path / "e").metrics.last_step == 2 * (6 + 52)

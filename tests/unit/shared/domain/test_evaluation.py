@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from shared.domain.evaluation import EvaluationResult, Gain, GeneralScore, GradingError, Score, SliceScore, gate_verdict
-from shared.domain.recipe import Gate
+from shared.domain.evaluation import (
+    EvaluationResult,
+    FloorScore,
+    Gain,
+    GeneralScore,
+    GradingError,
+    Score,
+    SliceScore,
+    gate_verdict,
+)
+from shared.domain.graders import Regex, StringCheck
+from shared.domain.recipe import Evaluation, Gate
 
 
 def score(mean: float, rows: int = 100) -> Score:
@@ -25,12 +35,12 @@ def result(**changes: object) -> EvaluationResult:
 
 
 def failed(evaluation: EvaluationResult, gate: Gate | None = None) -> list[str]:
-    return [check.name for check in gate_verdict(evaluation, gate or Gate()).checks if check.blocks]
+    return [check.name for check in gate_verdict(evaluation, Evaluation(gate=gate or Gate())).checks if check.blocks]
 
 
 def test_a_gain_beyond_its_interval_passes() -> None:
     assert failed(result()) == []
-    assert gate_verdict(result(), Gate()).passed
+    assert gate_verdict(result(), Evaluation()).passed
 
 
 @pytest.mark.parametrize(
@@ -95,7 +105,41 @@ def test_a_drop_blocks_where_it_is_more_than_tolerated_and_more_than_noise(chang
 
 def test_a_base_without_general_ability_can_lose_none_and_the_verdict_says_so() -> None:
     part = GeneralScore(part="ability", base=score(0.2), candidate=score(0.0), gain=gain(-0.2, -0.1))
-    verdict = gate_verdict(result(general=(part,)), Gate())
+    verdict = gate_verdict(result(general=(part,)), Evaluation())
     assert verdict.passed
     [check] = [check for check in verdict.checks if check.skipped]
     assert (check.name, check.detail) == ("general:ability", "not applicable: the base itself scores 0.200, below 0.3")
+
+
+def floor(mean: float, **changes: object) -> FloorScore:
+    where = {"grader": "triage", "rows": 100, "failed": round(100 - 100 * mean), "failed_rows": (7, 12)}
+    return FloorScore.model_validate({**where, "mean": mean, **changes})
+
+
+TRIAGE = StringCheck(name="triage", veto=True)
+
+
+@pytest.mark.parametrize(
+    ("gate", "measured", "blocking"),
+    [
+        (Gate(), (floor(1.0), floor(1.0, field="unit", value="4")), []),
+        (Gate(), (floor(0.98), floor(1.0, field="unit", value="4")), ["grader:triage"]),
+        (Gate(floors={"triage": 0.98}), (floor(0.98), floor(0.97, field="unit", value="4")), ["grader:triage:unit=4"]),
+        (Gate(floors={"triage": 0.98}), (floor(0.97999999999999),), []),
+        (Gate(floors={"tone": 0.5}), (floor(0.4, grader="tone"), floor(1.0)), ["grader:tone"]),
+        (Gate(), (), ["grader:triage"]),
+    ],
+    ids=["held", "a veto has 1.0", "in a slice", "rounding", "no veto", "not measured"],
+)
+def test_a_graders_floor_blocks_over_all_rows_and_in_each_slice(
+    gate: Gate, measured: tuple[FloorScore, ...], blocking: list[str]
+) -> None:
+    settings = Evaluation(graders=(TRIAGE, Regex(name="tone", pattern="x")), gate=gate)
+    verdict = gate_verdict(result(floors=measured), settings)
+    assert [check.name for check in verdict.checks if check.blocks] == blocking
+
+
+def test_the_verdict_names_the_rows_that_a_veto_grader_failed() -> None:
+    verdict = gate_verdict(result(floors=(floor(0.98),)), Evaluation(graders=(TRIAGE,)))
+    [check] = [check for check in verdict.checks if check.blocks]
+    assert check.detail == "mean 0.980, at least 1.000; below 1 on 2 of 100 rows, first 7, 12"

@@ -44,6 +44,7 @@ def test_each_judge_is_named_once_in_order() -> None:
         ({"name": "x", "type": "endpoint"}, "a job calls no address"),
         (multi(right={"name": "other", "type": "string_check"}), "has another name"),
         (multi(right={"type": "string_check", "weight": 2}), "weights inside a multi grader have no effect"),
+        (multi(right={"type": "string_check", "veto": True}), "veto inside a multi grader has no effect"),
         (multi(right={"type": "endpoint"}), "a job calls no address"),
         (judge(range=[1, 1]), "two finite numbers"),
         (judge(range=[0, float("inf")]), "two finite numbers"),

@@ -57,3 +57,34 @@ def test_every_simple_grader_has_a_builder_or_is_compiled_by_itself() -> None:
     types = set(get_args(get_args(SimpleGrader)[0]))
     assert len(types) >= 12
     assert types == {*_BUILDERS, PythonGrader, ScoreModel}
+
+
+@pytest.mark.parametrize(
+    "veto",
+    [
+        {"type": "regex", "pattern": "^safe"},
+        {"type": "reading_level", "max_grade": 0},
+        {"type": "multi", "graders": {"safe": {"type": "regex", "pattern": "^safe"}}, "calculate_output": "safe"},
+    ],
+    ids=lambda spec: spec["type"],
+)
+def test_a_grader_with_a_veto_makes_the_score_0_where_it_gives_less_than_1(veto: dict[str, Any], read: Any) -> None:
+    exact = read({"name": "exact", "type": "string_check", "weight": 9})
+    vetoing, mild = read({"name": "safe", "veto": True, **veto}), read({"name": "safe", **veto})
+    item = {"answer": "unstoppably so"}
+    with Engine([exact, vetoing]) as engine, Engine([exact, mild]) as without:
+        [refused], [counted] = engine.grade(["unstoppably so"], [item]), without.grade(["unstoppably so"], [item])
+    assert refused.score == 0
+    assert counted.score is not None
+    assert counted.score >= 0.9
+    assert refused.parts == counted.parts
+
+
+def test_a_veto_that_is_not_used_leaves_the_mean_and_an_error_stays_no_score(read: Any) -> None:
+    graders = [
+        read({"name": "safe", "veto": True, "type": "regex", "pattern": "^safe"}),
+        read({"type": "string_check"}),
+    ]
+    with Engine(graders) as engine:
+        kept, failed = engine.grade(["safe", "x"], [{"answer": "y"}, {}])
+    assert (kept.score, failed.score) == (0.5, None)

@@ -41,6 +41,7 @@ def packs() -> dict[str, list[Grader]]:
         ),
         ("refusal", {"refuse": True}, "I can't help with that.", "Mix the two."),
         ("acronyms", {"acronyms": {"SOB": "shortness of breath"}}, "Shortness of breath.", "SOB."),
+        ("level", {"level": "urgent", "answer": "Urgent."}, "Urgent.", "Routine."),
         ("order", {"steps": ["stop the press", "lock it"]}, "Stop the press, then lock it.", "Nothing."),
     ],
 )
@@ -54,7 +55,8 @@ def test_a_documented_pack_grades_a_right_answer_1_and_a_wrong_one_0(
 
 
 def test_every_documented_pack_is_tried_here() -> None:
-    assert set(packs()) == {"exact", "citations", "structure", "plain_words", "refusal", "acronyms", "order", "helpful"}
+    tried = {"exact", "citations", "structure", "plain_words", "refusal", "acronyms", "order", "helpful", "level"}
+    assert set(packs()) == tried
 
 
 def test_the_documented_judge_grades_by_the_place_in_its_range() -> None:

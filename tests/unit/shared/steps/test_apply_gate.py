@@ -93,7 +93,7 @@ def test_the_gate_decides_and_the_event_has_its_numbers(
 ) -> None:
     write_model(services.blobs, paths.run(run.id, "evaluation/report.json"), result)
     outcome = applied(run, services, approval)
-    verdict = evaluation.gate_verdict(result, Recipe(base_model="droptune/tiny-llama").evaluation.gate)
+    verdict = evaluation.gate_verdict(result, Recipe(base_model="droptune/tiny-llama").evaluation)
     assert (outcome.status, outcome.note) == (status, note)
     assert [draft.data for draft in outcome.events] == [data.of(result, verdict)]
     assert type(outcome.events[0].data) is data

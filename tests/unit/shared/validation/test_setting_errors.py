@@ -273,6 +273,11 @@ def test_a_value_like_no_other_gets_no_suggestion() -> None:
         ("evaluation: {slices: a}", "evaluation.slices", "Input should be a list"),
         ("evaluation: {graders: [5]}", "evaluation.graders[0]", "Input should be a mapping of settings"),
         ("evaluation: [5]", "evaluation", "Input should be a mapping of settings"),
+        (
+            "evaluation: {gate: {floors: {right: 1, exact: 1}}}",
+            "evaluation",
+            "gate.floors names right: the graders are exact",
+        ),
     ],
 )
 def test_a_list_and_a_mapping_are_named_as_yaml_names_them(text: str, path: str, message: str) -> None:

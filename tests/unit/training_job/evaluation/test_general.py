@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from shared.domain.evaluation import EvaluationResult, Gain, Score, gate_verdict
-from shared.domain.recipe import Gate
+from shared.domain.recipe import Evaluation
 from training_job.evaluation.general import SUITE_FILE, Suite, load_suite
 
 RIGHT = Path(__file__).with_name("general_answers.json")
@@ -51,7 +51,9 @@ def verdict(suite: Suite, base: list[str], candidate: list[str]) -> dict[str, bo
         base_template_sha256="0",
     )
     return {
-        check.name: check.passed for check in gate_verdict(report, Gate()).checks if check.name.startswith("general")
+        check.name: check.passed
+        for check in gate_verdict(report, Evaluation()).checks
+        if check.name.startswith("general")
     }
 
 

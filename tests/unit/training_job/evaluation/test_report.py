@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from shared.domain.evaluation import Verdict, gate_verdict
+from shared.domain.graders import StringCheck
 from shared.domain.recipe import Evaluation, Gate
 from shared.grading import Grade
 from training_job.evaluation import report, scoring
@@ -36,7 +37,7 @@ def verdict(draw: np.random.Generator, **chances: Any) -> Verdict:
         dict.fromkeys(names, "t"),
     )
     settings = Evaluation(slices=("region",), gate=Gate(confidence=0.95))
-    return gate_verdict(report.summarize(settings, items, models(draw, chances), measured, ()), settings.gate)
+    return gate_verdict(report.summarize(settings, items, models(draw, chances), measured, ()), settings)
 
 
 def failed(found: Verdict) -> set[str]:
@@ -72,7 +73,7 @@ def test_the_very_same_answers_are_never_called_better() -> None:
         dict.fromkeys(both, "t"),
     )
     settings = Evaluation()
-    found = gate_verdict(report.summarize(settings, [{}] * ROWS, both, measured, ()), settings.gate)
+    found = gate_verdict(report.summarize(settings, [{}] * ROWS, both, measured, ()), settings)
     assert failed(found) == {"gain_over_base", "adapter_has_effect"}
 
 
@@ -118,3 +119,20 @@ def test_the_model_in_production_is_held_against_the_candidate_as_the_base_is() 
     found = verdict(np.random.default_rng(3), base=0.2, champion=0.9, candidate=0.6)
     assert "gain_over_champion" in failed(found)
     assert "gain_over_base" not in failed(found)
+
+
+def test_a_veto_graders_floor_is_measured_without_being_asked_for() -> None:
+    drawn = models(np.random.default_rng(1), {"base": 0.5, "candidate": 0.9})
+    measured = report.Generation(
+        {n: [1] * ROWS for n in drawn},
+        {n: [False] * ROWS for n in drawn},
+        dict.fromkeys(drawn, 1.0),
+        dict.fromkeys(drawn, "t"),
+    )
+    settings = Evaluation(graders=(StringCheck(name="right", veto=True),))
+    unscored = report.JudgeReport(unscored=frozenset({0}))
+    found = report.summarize(settings, [{}] * ROWS, drawn, measured, (), unscored)
+    wrong = [n for n, score in enumerate(drawn["candidate"].scores, start=1) if score < 1 and n > 1]
+    [floor] = found.floors
+    assert (floor.grader, floor.rows, floor.failed, floor.failed_rows) == ("right", 119, len(wrong), tuple(wrong[:5]))
+    assert "grader:right" in failed(gate_verdict(found, settings))

@@ -77,3 +77,14 @@ def test_rows_without_the_field_are_in_no_slice_and_a_field_named_twice_makes_it
         ("a", 1, 0, 1, 1),
         ("b", 1, 1, 1, 0),
     ]
+
+
+def test_a_floor_is_measured_over_all_rows_and_by_slice_with_the_rows_that_failed() -> None:
+    items = [{"answer": "x", "kind": kind} for kind in "aabb"]
+    candidate = scoring.grade_answers(EXACT, ["x", "y", "x", "x"], items)
+    found = scoring.floor_scores(("exact",), ("kind",), items, candidate, [1, 2, 4, 9])
+    assert [(f.field, f.value, f.mean, f.rows, f.failed, f.failed_rows) for f in found] == [
+        (None, None, 0.75, 4, 1, (2,)),
+        ("kind", "a", 0.5, 2, 1, (2,)),
+        ("kind", "b", 1.0, 2, 0, ()),
+    ]
