@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -28,6 +29,9 @@ from training_job.job.processes import is_distributed, is_main_process
 
 RESULT_FILE = "result.json"
 CALIBRATION_FILE = "calibration.json"
+# How libraries name a failed call to the system: safetensors and tokenizers its number, torch that it wrote too little.
+_NUMBER = re.compile(r"\(os error (\d+)\)")
+_NOT_WRITTEN = re.compile(r"PytorchStreamWriter|iostream error|unexpected pos \d|open file failed")
 
 
 class RunningMetrics(JobMetrics):
@@ -93,8 +97,12 @@ def run_job(name: str, output: Path, work: Callable[[RunningMetrics], None]) -> 
         finished_at=datetime.now(UTC),
     )
     is_written = is_distributed() and (output / RESULT_FILE).exists()
-    if (is_main_process() or failure) and not is_written:
-        write_json(output / RESULT_FILE, result.model_dump(mode="json"))
+    try:
+        if (is_main_process() or failure) and not is_written:
+            write_json(output / RESULT_FILE, result.model_dump(mode="json"))
+    except OSError as error:  # the exit code is all that is left to say how the job ended
+        failure = failure or classify(error)
+        code = code or exit_codes.BY_CLASS[failure.failure_class]
     if failure:
         print(f"{name} failed ({failure.failure_class}): {failure}", file=sys.stderr, flush=True)
     return code
@@ -108,11 +116,13 @@ def classify(error: Exception) -> PermanentFailure:
     kind, text = type(error).__name__, str(error)[:500]
     if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
         return PermanentFailure(FailureClass.CAPACITY, "out_of_memory", text or kind)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    known = _NUMBER.search(text)
+    number = error.errno if isinstance(error, OSError) else int(known[1]) if known else None
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return PermanentFailure(FailureClass.CAPACITY, "disk_full", text)
     if kind in ("AcceleratorError", "DistBackendError", "DistNetworkError") and "device-side assert" not in text:
         return PermanentFailure(FailureClass.PLATFORM, "accelerator", text)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or known or _NOT_WRITTEN.search(text):
         return PermanentFailure(FailureClass.PLATFORM, "input_output", f"{kind}: {text}")
     last = traceback.extract_tb(error.__traceback__)[-1:]
     place = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in last)

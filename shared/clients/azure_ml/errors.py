@@ -27,7 +27,8 @@ _NO_COMPUTE = r"(disk|storage|files?|inodes?|memory|tokens?|requests?|rate|api)"
 _OTHER_QUOTA = rf"\b{_NO_COMPUTE}\W+quota\b|\bquota (of|for|on) (the )?{_NO_COMPUTE}\b"
 
 # SIGKILL, of the kernel where memory is used up or of a machine that goes away, and SIGTERM, after which it goes away.
-_SIGNALS = r"(137|143|-9|-15)\b"
+# 247 and 241 are what a shell makes of Python's -9 and -15.
+_SIGNALS = r"(137|143|247|241|-9|-15)\b"
 _WITH = r"\b\W*((with|was|is|of|a|non-?zero|exit|status|code|value)\b\W*?)*"
 _EXIT = r"exit(ed|[_ ]?(code|status)(e?s)?)?"  # also the keys `exit_code` and `exit_codes`
 _KILLED = rf"\b({_EXIT}|status|code){_WITH}(?<!\w){_SIGNALS}|SIGKILL|SIGTERM|OOM-?Killed"
@@ -35,6 +36,11 @@ _EXITED = rf"\b{_EXIT}{_WITH}(?<![\w-])(?!{_SIGNALS})-?[1-9]\d*\b"
 _TIME = r"(time-?out limit|time limit|run(ning)? ?(duration|time)|limit of [\d.]+ ?s(ec\w*)?\b)"
 _TIME_LIMIT = rf"\bJob(TimedOut|Timeout|MaxRunDuration)|\bjob\b[^.]*\b(exceed|reach|longer than|hit)[^.]*\b{_TIME}"
 
+# Of requests that come too early, which may be answered 400 like those that can never be carried out.
+_TOO_EARLY = (
+    r"\btransition(al|ing)? state|\b(another|active) operation|\bbeing (creat|updat|delet)ed\b"
+    r"|\b(is|in|state|status)\W+(an? )?(creat|updat|delet|scal)ing\b"
+)
 # Texts of conflicts (409).
 _UNDER_WAY = (
     r"\b(another|active|pending) operation|operation\b[^.]*\b(progress|running|pending)|transition|try again|retry"
@@ -48,11 +54,14 @@ _TRACEBACK = "Traceback (most recent call last)"
 # First match wins; tried on "CODE MESSAGE" without regard to case. Azure docs: "Troubleshoot online
 # endpoints" (deployment failures) and "Manage quotas"; the compute error codes are those of Azure VMs.
 CLASS_BY_TEXT: tuple[tuple[str, FailureClass], ...] = (
+    # Exit codes of our jobs (training_job/job/exit_codes.py), where no disk took their result.
+    (rf"\b{_EXIT}{_WITH}(?<![\w-])13\b", FailureClass.PLATFORM),
+    (rf"\b{_EXIT}{_WITH}(?<![\w-])14\b", FailureClass.CAPACITY),
     (_EXITED, FailureClass.CODE),  # by itself: it had its machine, whatever its own words say
     (_TIME_LIMIT, FailureClass.BUDGET),  # it had the time that was planned for it
     (r"AllocationFailed|OutOfCapacity|OverconstrainedAllocation|SkuNotAvailable", FailureClass.CAPACITY),
     (r"(no|insufficient|not enough|lack of) (available )?capacity", FailureClass.CAPACITY),
-    (r"\b(OutOfQuota|QuotaExceeded|InsufficientQuota|OutOfVmQuota)\b|not enough quota", FailureClass.QUOTA),
+    (r"\b(OutOf(Vm)?Quota|QuotaExceeded|\w*CoreQuotaReached|InsufficientQuota)\b|not enough quota", FailureClass.QUOTA),
     (rf"{_COMPUTE}[^.]*\bquota\b|\bquota\b[^.]*{_COMPUTE}", FailureClass.QUOTA),
     # "Nodes of this job got pre-empted": MachineLearningNotebooks issue 1242.
     (rf"\bpre-?emption ?(error|warning)|{_MACHINE}[^.]*\b(pre-?empt|evict)", FailureClass.CAPACITY),
@@ -95,7 +104,8 @@ def _of_answer(error: HttpResponseError) -> DroptuneError | None:
         return PermanentFailure(known, f"azure_ml_{known.value}", message)
     if status is None:  # a token could not be had, or an answer could not be read
         return Transient("azure_ml_unreachable", message)
-    if status in _TRANSIENT_STATUS or status >= 500 or (status == 409 and not _is_final(code, message)):
+    early = status == 400 and re.search(_TOO_EARLY, message, re.IGNORECASE)
+    if early or status in _TRANSIENT_STATUS or status >= 500 or (status == 409 and not _is_final(code, message)):
         return Transient("azure_ml_busy", f"{status} {code}: {message}")
     if status in (401, 403) or isinstance(error, ClientAuthenticationError):
         return PermanentFailure(FailureClass.PLATFORM, "azure_ml_access_denied", message)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +51,45 @@ def test_whatever_is_raised_becomes_a_class(
     assert run_job("job", tmp_path, work) == exit_codes.BY_CLASS[failure_class]
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["failure_class"], result["problem"]["code"]) == (failure_class, code)
+
+
+@pytest.mark.parametrize("library", ["safetensors", "tokenizers", "torch"])
+def test_what_a_library_cannot_write_is_no_fault_of_the_run(library: str, tmp_path: Path, random_base: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from tokenizers import Tokenizer
+
+    tokenizer, tensors = Tokenizer.from_file(str(random_base / "tokenizer.json")), {"x": torch.zeros(10_000)}
+    save = {
+        "safetensors": lambda: save_file(tensors, tmp_path / "file"),
+        "tokenizers": lambda: tokenizer.save(str(tmp_path / "file")),
+        "torch": lambda: torch.save(tensors, tmp_path / "file"),
+    }[library]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))  # as a disk with so much room, by another number
+    try:
+        with pytest.raises(Exception) as caught:
+            save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not isinstance(caught.value, OSError)
+    assert classify(caught.value).failure_class is FailureClass.PLATFORM
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_known_by_its_number(number: int) -> None:
+    error = RuntimeError(f"Error while serializing: I/O error: No room (os error {number})")
+    assert str(classify(error)).startswith("disk_full")
+
+
+def test_a_result_that_cannot_be_written_leaves_the_exit_code(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+
+    def work(_metrics: Any) -> None:
+        output.rmdir()
+        output.symlink_to("/dev/full")
+
+    assert run_job("job", output, work) == exit_codes.BY_CLASS[FailureClass.PLATFORM]
 
 
 def test_a_gpu_out_of_memory_is_a_matter_of_capacity() -> None:

@@ -76,6 +76,17 @@ def answered(status: int, code: str = "UserError", message: str = "no", kind: An
                 "The endpoint is busy, try again later",
             )
         ),
+        *(
+            (answered(400, code, text), "azure_ml_busy")
+            for code in ("UserError", "BadRequest")
+            for text in (
+                "Deployment blue is in a transitional state",
+                "Cannot delete deployment blue since it is in Creating state.",
+                "The request is not allowed while the deployment is Updating",
+                "Endpoint shop has the status: 'Deleting'",
+                "Another operation is in progress on endpoint shop",
+            )
+        ),
     ],
 )
 def test_these_may_work_later(error: Exception, code: str) -> None:
@@ -100,6 +111,14 @@ def test_these_may_work_later(error: Exception, code: str) -> None:
         (answered(401, kind=ClientAuthenticationError), FailureClass.PLATFORM, "azure_ml_access_denied"),
         (answered(403, "AuthorizationFailed"), FailureClass.PLATFORM, "azure_ml_access_denied"),
         (answered(400), FailureClass.PLATFORM, "azure_ml_refused"),
+        *(
+            (answered(400, "BadRequest", text), FailureClass.PLATFORM, "azure_ml_refused")
+            for text in (
+                "The field state is missing",
+                "Correct the name and try again",
+                "Deployment blue failed during initial provisioning and is in an unrecoverable state.",
+            )
+        ),
         (
             answered(409, "UserError", "Paths are fixed."),
             FailureClass.PLATFORM,
@@ -167,6 +186,8 @@ def test_the_message_is_the_services_own_sentence() -> None:
         ("ResourceNotReady", "User container has crashed or terminated", FailureClass.CODE),
         ("ImageBuildFailure", "x", FailureClass.PLATFORM),
         ("OutOfQuota", "x", FailureClass.QUOTA),
+        ("UserError", "AccountLowPriorityCoreQuotaReached", FailureClass.QUOTA),
+        ("UserError", "Execution failed. User process exited with exit code 14", FailureClass.CAPACITY),
         ("BadArgument", "Not enough quota available for Standard_NC24ads_A100_v4.", FailureClass.QUOTA),
         (None, "The requested VM size would exceed the quota of this region.", FailureClass.QUOTA),
         (None, "exceeding approved standardNCADSA100v4Family Cores Quota", FailureClass.QUOTA),
@@ -183,7 +204,7 @@ def test_the_message_is_the_services_own_sentence() -> None:
         ("ServiceError", "Eviction of the machine", FailureClass.CAPACITY),
         *(
             ("UserError", text, FailureClass.PLATFORM)
-            for code in (137, 143, -9, -15)
+            for code in (137, 143, 247, 241, -9, -15, 13)
             for text in (
                 f"Execution failed. User process exited with exit code {code}",
                 f"Execution failed. User process 'python' exited with status code {code}. Please check the log.",
@@ -220,7 +241,7 @@ def test_the_message_is_the_services_own_sentence() -> None:
         ("UserError", "ExecutionFailed: killed by SIGKILL", FailureClass.PLATFORM),
         *(
             ("UserError", f"Execution failed. User process exited with exit code {text}", FailureClass.CODE)
-            for text in ("1", "2", "12 after 137 rows", "13, 143 s", "1370", "-1", "-99", "9", "15", "1.137")
+            for text in ("1", "2", "12 after 137 rows", "12, 143 s", "1370", "-1", "-99", "9", "15", "1.137")
         ),
     ],
 )
