@@ -34,9 +34,15 @@ class UnreadableCheckpoint(Exception):
     """The checkpoint at this path cannot be loaded, or was damaged while the job ran."""
 
 
-def mark_complete(checkpoint: Path, identity: Identity, micro_batch_size: int, probe_loss: float | None = None) -> None:
-    """Declare a checkpoint whole, written with micro batches of so many rows, and with this loss on the rows probed."""
+def mark_complete(
+    checkpoint: Path, identity: Identity, micro_batch_size: int, probe_loss: float | None = None, seconds: float = 0.0
+) -> None:
+    """Declare a checkpoint whole, written with micro batches of so many rows, and with this loss on the rows probed.
+
+    `seconds`: of all attempts until now.
+    """
     facts = {"step": step_of(checkpoint), "micro_batch_size": micro_batch_size, "probe_loss": probe_loss}
+    facts["seconds"] = seconds
     write_json(checkpoint / MARK, {"identity": asdict(identity), **facts, "sha256": hashes(checkpoint)})
     sync(*(path for path in checkpoint.rglob("*") if path.is_file()))  # PEFT keeps a reference adapter in a folder
 
@@ -57,10 +63,19 @@ def by_step(folder: Path) -> list[Path]:
 
 
 def newest_complete(folder: Path, identity: Identity) -> Path | None:
-    """The newest whole checkpoint of this very run. Deletes those without a mark, and sets others aside."""
+    """The newest whole checkpoint of this very run. Deletes those without a mark, and sets others aside.
+
+    An older one that cannot be read now stays: it is needed only if it is the best, at the end.
+    """
     good = []
     for checkpoint in reversed(by_step(folder)):
-        if is_whole(checkpoint, identity):
+        try:
+            whole = is_whole(checkpoint, identity)
+        except OSError:
+            if not good:
+                raise
+            continue
+        if whole:
             good.append(checkpoint)
         elif (checkpoint / MARK).exists():
             set_aside(checkpoint)

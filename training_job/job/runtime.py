@@ -24,6 +24,7 @@ from shared.domain.recipe import ResolvedRecipe
 from shared.domain.results import CURVE_FILE, SPENT_FILE, JobMetrics, JobResult, seconds_spent
 from shared.domain.upgrades import read_file
 from training_job.job import exit_codes
+from training_job.job.checkpoints import MARK
 from training_job.job.files import write_json
 from training_job.job.processes import is_distributed, is_main_process
 
@@ -45,7 +46,8 @@ class RunningMetrics(JobMetrics):
     def continue_time(self, output: Path) -> None:
         """Count on from what earlier attempts of the run have kept."""
         self._kept = output / SPENT_FILE
-        files = [path for path in (self._kept, output / CURVE_FILE) if path.is_file()]
+        marks = output.glob(f"checkpoints/*/{MARK}")
+        files = [path for path in (self._kept, output / CURVE_FILE, *marks) if path.is_file()]
         self._earlier_s = seconds_spent(*(path.read_bytes() for path in files))
 
     def count_time(self) -> float:

@@ -99,7 +99,8 @@ class Watch(TrainerCallback):
         probe_loss = self._measure()
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            checkpoints.mark_complete(checkpoint, self._identity, self._metrics.micro_batch_size, probe_loss)
+            facts = (self._metrics.micro_batch_size, probe_loss, self._metrics.count_time())
+            checkpoints.mark_complete(checkpoint, self._identity, *facts)
             checkpoints.keep_two(checkpoint, state.best_global_step)
 
     def _find_best(self, folder: Path, state: TrainerState, measure: str) -> None:

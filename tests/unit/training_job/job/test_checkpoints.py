@@ -135,6 +135,23 @@ def test_a_checkpoint_that_could_not_be_read_is_not_said_to_be_damaged(
     assert checkpoints.newest_complete(folder, ours) == folder / "checkpoint-20"
 
 
+def test_an_older_checkpoint_that_cannot_be_read_does_not_keep_the_newest_from_use(
+    finished: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training_job.job import checkpoints
+
+    def read(path: Path) -> str:
+        if path.parent.name != "checkpoint-20":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return sha256_of(path)
+
+    folder, sha256_of = finished.output / "checkpoints", checkpoints.sha256_of
+    ours = checkpoints.Identity(**json.loads((folder / "checkpoint-20" / MARK).read_text())["identity"])
+    monkeypatch.setattr(checkpoints, "sha256_of", read)
+    assert checkpoints.newest_complete(folder, ours) == folder / "checkpoint-20"
+    assert len(list(folder.glob(f"checkpoint-*/{MARK}"))) == 2, "the older one is as it was"
+
+
 class Killed(BaseException):
     """Nothing in between takes it for an error."""
 

@@ -375,6 +375,19 @@ def test_another_attempt_goes_on_from_the_checkpoint_of_the_one_before(
     assert json.loads((run.output / "model/manifest.json").read_text())["job"] == "run-1-training-2"
 
 
+def test_time_spent_is_known_from_a_checkpoint_where_both_files_of_it_are_lost(finished: Any, tmp_path: Path) -> None:
+    from training_job.job.runtime import RunningMetrics
+
+    shutil.copytree(finished.output / "checkpoints", tmp_path / "checkpoints")
+    mark = tmp_path / "checkpoints" / "checkpoint-20" / "complete.json"
+    facts = json.loads(mark.read_text())
+    assert 0 < facts["seconds"] <= finished.result().metrics.seconds
+    mark.write_text(json.dumps(facts | {"seconds": 36000.0}))
+    metrics = RunningMetrics()
+    metrics.continue_time(tmp_path)
+    assert metrics.count_time() > 36000
+
+
 def test_a_deadline_over_all_attempts_ends_training_with_a_checkpoint_and_a_model(
     bench: Callable[..., Any], resolved: Any, tmp_path: Path
 ) -> None:
