@@ -67,7 +67,7 @@ def newest_complete(folder: Path, identity: Identity) -> Path | None:
 
     An older one that cannot be read now stays: it is needed only if it is the best, at the end.
     """
-    good = []
+    good: list[Path] = []
     for checkpoint in reversed(by_step(folder)):
         try:
             whole = is_whole(checkpoint, identity)

@@ -139,13 +139,14 @@ def test_an_older_checkpoint_that_cannot_be_read_does_not_keep_the_newest_from_u
     finished: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from training_job.job import checkpoints
+    from training_job.job.files import sha256_of
 
     def read(path: Path) -> str:
         if path.parent.name != "checkpoint-20":
             raise OSError(errno.EIO, "Input/output error", str(path))
         return sha256_of(path)
 
-    folder, sha256_of = finished.output / "checkpoints", checkpoints.sha256_of
+    folder = finished.output / "checkpoints"
     ours = checkpoints.Identity(**json.loads((folder / "checkpoint-20" / MARK).read_text())["identity"])
     monkeypatch.setattr(checkpoints, "sha256_of", read)
     assert checkpoints.newest_complete(folder, ours) == folder / "checkpoint-20"
