@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.measure import Figure, load
 from shared.domain.findings import Findings, Place
+from shared.validation.codes import CONTENT_CODES
 from shared.validation.content import injection, personal_data, secrets
-from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.near_duplicates import Index, sketch
 from shared.validation.content.pattern_set import PatternSet
 from shared.validation.content.quality import Quality, asks_for_fact

@@ -9,6 +9,7 @@ from shared.domain.findings import ProblemCode
 from shared.rendering.check import TOKEN_CODES
 from shared.validation.codes import (
     CODES,
+    CONTENT_CODES,
     MAX_DECOMPRESSED_BYTES,
     MAX_RATIO,
     MAX_RECIPE_BYTES,
@@ -16,7 +17,6 @@ from shared.validation.codes import (
     MIN_ROWS,
     RATIO_FROM_BYTES,
 )
-from shared.validation.content.codes import CONTENT_CODES
 
 
 def page() -> str:

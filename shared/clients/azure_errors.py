@@ -6,10 +6,9 @@ Named by their full names, so that the SDK of a service that is not used is not 
 
 from __future__ import annotations
 
-import tomllib
 from enum import StrEnum
-from pathlib import Path
 
+from shared.domain.beside import read_beside
 from shared.domain.errors import DroptuneError, FailureClass, PermanentFailure, StoreConflict, Transient
 
 
@@ -25,7 +24,7 @@ class Meaning(StrEnum):
     BY_ANSWER = "by answer"  # the service answered: BY_CODE and BY_STATUS decide
 
 
-_TABLES: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_TABLES: dict[str, dict[str, str]] = read_beside(__file__)
 BY_CLASS, BY_CODE, BY_STATUS = (
     {name: Meaning(value) for name, value in _TABLES[table].items()} for table in ("class", "code", "status")
 )

@@ -6,13 +6,12 @@ mirror of the retail catalog, read in 2026; spot prices are the upper end of the
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from shared.domain.beside import read_beside
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.model import Frozen
 
@@ -82,7 +81,7 @@ class BaseModelEntry(Frozen):
         return self.architecture
 
 
-_CATALOG: dict[str, Any] = tomllib.loads(Path(__file__).with_name("catalog.toml").read_text(encoding="utf-8"))
+_CATALOG: dict[str, Any] = read_beside(__file__)
 
 
 def _entries() -> Iterator[BaseModelEntry]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import TypeAdapter
 
+from shared.domain.beside import read_beside
 from shared.domain.dataset import ProblemGroup
 
 ROWS_SHOWN = 20
@@ -29,9 +28,9 @@ class ProblemCode(NamedTuple):
 _CODES = TypeAdapter(dict[str, ProblemCode])
 
 
-def read_codes(file: Path) -> dict[str, ProblemCode]:
-    """Those of a TOML file, which has a table for each: severity, message, fix."""
-    return _CODES.validate_python(tomllib.loads(file.read_text(encoding="utf-8")))
+def read_codes(module: str, name: str = "") -> dict[str, ProblemCode]:
+    """Those of a TOML file beside a module, which has a table for each: severity, message, fix. As `read_beside`."""
+    return _CODES.validate_python(read_beside(module, name))
 
 
 def counted(count: int, noun: str) -> str:

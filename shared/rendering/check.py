@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Literal
 
 import orjson
@@ -21,7 +20,7 @@ from shared.rendering.template import TemplateNotTrainable
 OverLength = Literal["reject", "drop", "truncate"]
 Readings = tuple[Rendered, ...]
 
-TOKEN_CODES = read_codes(Path(__file__).with_name("codes.toml"))
+TOKEN_CODES = read_codes(__file__, "codes.toml")
 
 # What the template does to all rows of a structure; the report says to how many.
 OF_TEMPLATE = frozenset(

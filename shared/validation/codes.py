@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from shared.domain.findings import read_codes
 
 MIN_ROWS = 10
@@ -16,4 +14,5 @@ MAX_WORKBOOK_BYTES = 512 * 2**20  # of XML; a workbook is held in memory
 MAX_WORKBOOK_CELLS = 20_000_000  # a sheet's rows times its columns
 MAX_RECIPE_BYTES = 64 * 2**10
 
-CODES = read_codes(Path(__file__).with_suffix(".toml"))
+CODES = read_codes(__file__)
+CONTENT_CODES = read_codes(__file__, "content_codes.toml")

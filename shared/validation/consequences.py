@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
-from pathlib import Path
 
+from shared.domain.beside import read_beside
 from shared.validation.recipes import ReadRecipe
 
-_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_TABLES = read_beside(__file__)
 DECIDED_BY = {
     setting: frozenset(code for group in groups.split() for code in _TABLES["groups"][group].split())
     for setting, groups in _TABLES["settings"].items()

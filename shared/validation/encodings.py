@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import codecs
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from pathlib import Path
 
+from shared.domain.beside import read_beside
 from shared.validation.content.languages import UNKNOWN as LANGUAGE_UNKNOWN
 from shared.validation.content.languages import language_of
 from shared.validation.lines import Unreadable
@@ -27,7 +26,7 @@ _STRUCTURE = frozenset('{[",;\t|\n')  # rows of any format have one of these
 _CONTROLS = frozenset(map(chr, range(32))) - set("\t\n\r\f")
 _ZERO_SHARE = 4
 _DAMAGED = "damaged or cut off text in {}"
-_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_TABLES = read_beside(__file__)
 UNKNOWN, LEGACY = "ascii", tuple(_TABLES["legacy"].split())
 _LATIN = {code: letters for codes, letters in _TABLES["latin"].items() for code in codes.split()}
 _WINDOWS = "cp1252"  # the most common one

@@ -164,7 +164,7 @@ def _report_file_labels(keys: Keys, labels: Labels, findings: Findings) -> None:
     missing = sum(label.key not in held_out for label in labels.counts)
     if missing:
         findings.add_many("label_not_held_out", "train", counted(missing, "label"), missing)
-    for number, offset in keys.unknown_labels() if labels.few else ():
+    for number, offset in keys.rows("unknown_labels") if labels.few else ():
         findings.add(
             "label_in_one_split", "eval", number, offset, detail="in the held-out file, not in the training file"
         )

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
+from shared.domain.beside import read_beside
 from shared.domain.findings import ROWS_SHOWN
 
 WORDS = {
     table: {name: frozenset(words.split()) for name, words in names.items()}
-    for table, names in tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8")).items()
+    for table, names in read_beside(__file__, "words.toml").items()
 }
 _MARKS = WORDS["marks"]
 _CERTAIN, _GRADES, _MAYBE, _BAD_IF_TRUE = (_MARKS[name] for name in ("certain", "grades", "maybe", "bad_if_true"))

@@ -7,15 +7,18 @@ result is a function of the set of rows, whatever their order. Everything that g
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
+from shared.domain.beside import read_beside
 from shared.validation.joins import join_groups, join_near_duplicates, join_questions
 from shared.validation.keys import Keys
 from shared.validation.labels import MAX_LABELS, LabelCount, Labels, find_labels, rank_of_label
 
+_SQL = read_beside(__file__)
 # Of all rows, the most that are held out so that the gate has as many as it needs: 20 of 50 rows.
 MAX_GROWN_SHARE = 0.4
 # Near duplicates and rows of one question are separated where they let less than half of the target rows be held out,
@@ -29,59 +32,6 @@ ALWAYS_COVERED = 20
 _TRIED_FOR_LABEL = 20
 # Units that are looked at for the last few rows.
 _TRIED = 1000
-
-# One row for each group and label; `pinned`: has to be learned. A unit may be split into questions, these into groups.
-_CREATE_PARTS = """
-CREATE TABLE parts AS
-SELECT coalesce(near.root, question) AS unit, question, own, label, count(*) AS rows, 0 AS pinned
-FROM (SELECT coalesce(root, own) AS question, own, label FROM own JOIN train USING (place)
-      LEFT JOIN questions ON member = own)
-LEFT JOIN near ON near.member = question GROUP BY own, label"""
-_CREATE = (
-    _CREATE_PARTS,
-    "CREATE INDEX parts_unit ON parts (unit)",
-    "CREATE INDEX parts_label ON parts (label)",
-    "CREATE TABLE ranks (label INTEGER PRIMARY KEY, rank INTEGER)",
-    "CREATE TABLE units (stratum INTEGER, unit INTEGER, rows INTEGER, pinned INTEGER, PRIMARY KEY (stratum, unit)) "
-    "WITHOUT ROWID",
-    "CREATE TABLE held_out (unit INTEGER PRIMARY KEY)",
-)
-# A large unit is no family of near duplicates: a text that all questions share makes them alike.
-_REPEATED = """
-SELECT label, sum(rows), count(DISTINCT own), count(DISTINCT CASE WHEN unit IN
-    (SELECT unit FROM parts GROUP BY unit HAVING sum(rows) > ?) THEN own ELSE unit END) FROM parts WHERE label <> 0
-GROUP BY label HAVING sum(rows) > 1 ORDER BY 2 DESC, 1 LIMIT ?"""
-# A label that one group alone gives is to be learned.
-_PIN_RARE = "UPDATE parts SET pinned = 1 WHERE label <> 0 AND label NOT IN (SELECT label FROM ranks)"
-_FORGET_OTHERS = "UPDATE parts SET label = 0 WHERE label NOT IN (SELECT label FROM ranks)"
-_LABELS_OF_ONE_UNIT = "SELECT min(unit) FROM parts WHERE label <> 0 GROUP BY label HAVING min(unit) = max(unit)"
-_UNITS_ABOVE = "SELECT unit FROM parts GROUP BY unit HAVING sum(rows) > ?"
-_ROWS_OF_UNITS = "SELECT coalesce(sum(rows), 0) FROM parts WHERE unit <> {into} AND unit IN ({which})"
-_PART_UNITS = "UPDATE parts SET unit = {into} WHERE unit <> {into} AND unit IN ({which})"
-_CLASSES = "SELECT label, sum(rows), count(DISTINCT unit) FROM parts WHERE label <> 0 GROUP BY label"
-_CLEAR = ("DELETE FROM ranks", "DELETE FROM units", "DELETE FROM held_out")
-# A unit of several labels is chosen with the rarest.
-_FILL_UNITS = """
-INSERT INTO units SELECT min(coalesce(rank, ?)), unit, sum(rows), max(pinned)
-FROM parts LEFT JOIN ranks USING (label) GROUP BY unit"""
-_UNITS_OF_LABEL = """
-SELECT unit, sum(rows) FROM parts WHERE unit IN (SELECT unit FROM parts WHERE label = ?)
-GROUP BY unit HAVING NOT max(pinned) ORDER BY unit"""
-_HELD_OUT_OF_LABEL = """
-SELECT unit, sum(rows) FROM parts WHERE unit IN
-    (SELECT unit FROM held_out WHERE unit IN (SELECT unit FROM parts WHERE label = ?))
-GROUP BY unit ORDER BY unit"""
-_STRATA = """
-SELECT stratum, sum(rows), sum(CASE WHEN unit IN (SELECT unit FROM held_out) THEN rows ELSE 0 END) AS have
-FROM units GROUP BY stratum"""
-_FREE = "SELECT unit, rows FROM units WHERE NOT pinned AND unit NOT IN (SELECT unit FROM held_out)"
-_LABEL_COUNTS = """
-SELECT label, sum(CASE WHEN unit IN (SELECT unit FROM held_out) THEN 0 ELSE rows END),
-       sum(CASE WHEN unit IN (SELECT unit FROM held_out) THEN rows ELSE 0 END)
-FROM parts WHERE label <> 0 GROUP BY label ORDER BY sum(rows) DESC, label"""
-_ASSIGNMENTS = """
-SELECT number, offset, own IN (SELECT own FROM parts JOIN held_out USING (unit))
-FROM train JOIN own USING (place) ORDER BY place"""
 
 
 class SplitLabel(NamedTuple):
@@ -127,7 +77,7 @@ def split_rows(keys: Keys, share: float, needed: int, *, by_field: bool) -> Spli
 
 def assignments(keys: Keys) -> Iterator[tuple[int, int, bool]]:
     """Line number, offset, and whether it is held out, of each training row in order. After `split_rows`."""
-    return keys.database.execute(_ASSIGNMENTS)
+    return keys.database.execute(_SQL["assignments"])
 
 
 @dataclass(slots=True)
@@ -145,28 +95,32 @@ class _Class:
 
 class _Selection:
     def __init__(self, keys: Keys, share: float, needed: int) -> None:
-        self._database, self._execute, self._rows = keys.database, keys.database.execute, keys.counts["train"]
+        self._database, self._rows = keys.database, keys.counts["train"]
         self._needed = needed
         self._requested = self._target = max(1, round(share * self._rows))
-        for statement in _CREATE:
-            self._execute(statement)
-        repeated = [LabelCount(*found) for found in self._execute(_REPEATED, (self._requested // 2, MAX_LABELS + 1))]
+        for statement in _SQL["create"]:
+            self._database.execute(statement)
+        repeated = [LabelCount(*found) for found in self._execute("repeated", self._requested // 2, MAX_LABELS + 1)]
         self._labels: Labels = find_labels(repeated, self._rows, share)
         self._classes: dict[int, _Class] = {}
         self._units = self._units_out = self._held_out = 0
 
+    def _execute(self, name: str, *values: int, **parts: str) -> sqlite3.Cursor:
+        """A statement of `split.toml`."""
+        return self._database.execute(_SQL[name].format(**parts), values)
+
     def run(self) -> Split:
-        (given,) = self._execute("SELECT count(DISTINCT label) FROM parts WHERE label <> 0").fetchone()
+        (given,) = self._execute("count_labels").fetchone()
         shared = self._keep_shared_labels()
-        separated = {into: self._part(into, _LABELS_OF_ONE_UNIT) for into in _LEVELS}
+        separated = {into: self._part(into, "labels_of_one_unit") for into in _LEVELS}
         self._select()
         for limit, into in product((self._target // 2, 0), _LEVELS):
             if self._target <= self._held_out * _TOLERANCE <= self._target * _TOLERANCE**2:
                 break
-            if rows := self._part(into, _UNITS_ABOVE, limit):
+            if rows := self._part(into, "units_above", limit):
                 separated[into] += rows
                 self._select()
-        labels = tuple(SplitLabel(*found) for found in self._execute(_LABEL_COUNTS))
+        labels = tuple(SplitLabel(*found) for found in self._execute("label_counts"))
         learned = sum(not label.held_out for label in labels)
         left_out = 0 if self._covers_all else learned
         return Split(
@@ -189,10 +143,10 @@ class _Selection:
         self._grow(len(shared) if self._labels.classifies else 0)
         if self._labels.classifies:
             shared = shared[: self._target]
-        self._database.executemany("INSERT INTO ranks VALUES (?, 0)", ((label.key,) for label in shared))
+        self._database.executemany(_SQL["keep_labels"], ((label.key, 0) for label in shared))
         if self._labels.classifies:
-            self._execute(_PIN_RARE)
-        self._execute(_FORGET_OTHERS)
+            self._execute("pin_rare")
+        self._execute("forget_others")
         return shared
 
     def _grow(self, labels: int) -> None:
@@ -203,20 +157,20 @@ class _Selection:
 
     def _part(self, into: str, which: str, *values: int) -> int:
         """Take units apart, into `question` or `own`. How many rows that were."""
-        (rows,) = self._execute(_ROWS_OF_UNITS.format(into=into, which=which), values).fetchone()
-        self._execute(_PART_UNITS.format(into=into, which=which), values)
+        (rows,) = self._execute("rows_of_units", *values, into=into, which=_SQL[which]).fetchone()
+        self._execute("part_units", *values, into=into, which=_SQL[which])
         return int(rows)
 
     def _select(self) -> None:
-        for statement in _CLEAR:
-            self._execute(statement)
+        for statement in _SQL["clear"]:
+            self._database.execute(statement)
         self._units_out = self._held_out = 0
-        self._classes = {label: _Class(rows, units) for label, rows, units in self._execute(_CLASSES)}
+        self._classes = {label: _Class(rows, units) for label, rows, units in self._execute("classes")}
         rarest_first = sorted(self._classes, key=lambda label: (self._classes[label].units, label))
         ranks = ((label, rank) for rank, label in enumerate(rarest_first))
-        self._database.executemany("INSERT INTO ranks VALUES (?, ?)", ranks)
-        self._execute(_FILL_UNITS, (len(rarest_first),))
-        (self._units,) = self._execute("SELECT count(*) FROM units").fetchone()
+        self._database.executemany(_SQL["keep_labels"], ranks)
+        self._execute("fill_units", len(rarest_first))
+        (self._units,) = self._execute("count_units").fetchone()
         cover = self._cover if self._covers_all else self._cover_within_target
         for label in rarest_first:
             if not self._classes[label].held_out and self._classes[label].units > 1:
@@ -227,7 +181,7 @@ class _Selection:
     # One unit.
 
     def _labels_of(self, unit: int) -> list[int]:
-        found = self._execute("SELECT DISTINCT label FROM parts WHERE unit = ? AND label <> 0", (unit,))
+        found = self._execute("labels_of", unit)
         return [label for (label,) in found.fetchall()]
 
     def _may_take(self, labels: list[int]) -> bool:
@@ -242,11 +196,11 @@ class _Selection:
 
     def _take(self, unit: int, rows: int, labels: list[int]) -> None:
         self._count(labels, rows)
-        self._execute("INSERT INTO held_out VALUES (?)", (unit,))
+        self._execute("take", unit)
 
     def _give_back(self, unit: int, rows: int, labels: list[int]) -> None:
         self._count(labels, rows, -1)
-        self._execute("DELETE FROM held_out WHERE unit = ?", (unit,))
+        self._execute("give_back", unit)
 
     # Every label has a unit that is held out.
 
@@ -257,7 +211,7 @@ class _Selection:
     def _cover_within_target(self, label: int) -> None:
         """Hold out the unit of the label that brings the most new labels for its rows, if one fits the target."""
         best: tuple[float, int, int, list[int]] | None = None
-        for unit, rows in self._execute(f"{_UNITS_OF_LABEL} LIMIT {_TRIED_FOR_LABEL}", (label,)).fetchall():
+        for unit, rows in self._execute("units_of_label", label, _TRIED_FOR_LABEL).fetchall():
             labels = self._labels_of(unit)
             gain = sum(not self._classes[one].held_out for one in labels) / rows
             fits = self._held_out + rows <= self._target and self._may_take(labels)
@@ -270,7 +224,7 @@ class _Selection:
         """Hold out the first unit of the label that its share has room for, else its smallest."""
         room = max(1, round(self._target * self._classes[label].rows / self._rows))
         smallest: tuple[int, int, list[int]] | None = None
-        for unit, rows in self._execute(_UNITS_OF_LABEL, (label,)):
+        for unit, rows in self._execute("units_of_label", label, -1):
             if smallest is None or rows < smallest[1]:
                 labels = self._labels_of(unit)
                 if self._may_take(labels):
@@ -284,7 +238,7 @@ class _Selection:
 
     def _swap_in(self, label: int) -> None:
         """Hold out a unit of the label in the place of others, where it has the last rows of their labels."""
-        for unit, rows in self._execute(_UNITS_OF_LABEL, (label,)).fetchall():
+        for unit, rows in self._execute("units_of_label", label, -1).fetchall():
             labels = self._labels_of(unit)
             blocked = [one for one in labels if not self._classes[one].can_spare]
             others = {other for one in blocked if (other := self._replaceable(one, labels)) is not None}
@@ -300,7 +254,7 @@ class _Selection:
 
     def _replaceable(self, label: int, labels: list[int]) -> tuple[int, int, tuple[int, ...]] | None:
         """A unit of `label` that is held out and need not be once a unit of `labels` is."""
-        for unit, rows in self._execute(_HELD_OUT_OF_LABEL, (label,)).fetchall():
+        for unit, rows in self._execute("held_out_of_label", label).fetchall():
             own = self._labels_of(unit)
             if all(one in labels or self._classes[one].held_out > 1 for one in own):
                 return unit, rows, tuple(own)
@@ -311,21 +265,21 @@ class _Selection:
     def _fill(self) -> None:
         """Each stratum gives its share of the target; first those that gave more to cover a label."""
         target, rows = self._target, self._rows
-        strata = self._execute(_STRATA).fetchall()
+        strata = self._execute("strata").fetchall()
         for stratum, of_stratum, have in sorted(
             strata, key=lambda one: (one[2] * rows <= target * one[1], one[1], one)
         ):
             room = round(target * of_stratum / rows) - have
             before = self._held_out
             if room > 0:
-                self._database.executemany("INSERT INTO held_out VALUES (?)", self._fitting(stratum, room))
+                self._database.executemany(_SQL["take"], self._fitting(stratum, room))
             target -= have + self._held_out - before
             rows -= of_stratum
 
     def _fitting(self, stratum: int, room: int) -> Iterator[tuple[int]]:
         """Units of the stratum by their hash, as long as they fit."""
         labeled = stratum < len(self._classes)
-        for unit, rows in self._execute(f"{_FREE} AND stratum = ? ORDER BY unit", (stratum,)):
+        for unit, rows in self._execute("free_of_stratum", stratum):
             if rows <= room:
                 labels = self._labels_of(unit) if labeled else []
                 if self._may_take(labels):
@@ -338,11 +292,10 @@ class _Selection:
     def _top_up(self) -> None:
         """Units are not as large as one likes: get as close as they allow, and not below what the gate needs."""
         room = self._target - self._held_out
-        largest_first = f"{_FREE} AND rows <= ? ORDER BY rows DESC, unit LIMIT {_TRIED}"
-        for unit, rows in self._execute(largest_first, (room,)).fetchall():
+        for unit, rows in self._execute("largest_free", room, _TRIED).fetchall():
             if rows <= self._target - self._held_out:
                 self._try(unit, rows)
-        for unit, rows in self._execute(f"{_FREE} ORDER BY rows, unit LIMIT {_TRIED}").fetchall():
+        for unit, rows in self._execute("smallest_free", _TRIED).fetchall():
             missing = self._target - self._held_out
             short = self._held_out < self._needed and (self._held_out + rows) * 2 <= self._rows
             if missing <= 0 or (self._held_out and not short and rows >= 2 * missing):

@@ -34,12 +34,12 @@ class Splitter:
             self._count_tokens(place, row.document, size, held_out=False)
             self._counter.write("train", canonical)
         self._counter.finish()
-        self._report("duplicate_row", "eval", self._keys.duplicates("eval"))
-        self._report("train_eval_overlap", "train", self._keys.overlaps())
-        self._report("train_eval_same_question", "train", self._keys.same_questions())
+        self._report("duplicate_row", "eval", self._keys.rows("duplicates", "eval"))
+        self._report("train_eval_overlap", "train", self._keys.rows("overlaps"))
+        self._report("train_eval_same_question", "train", self._keys.rows("same_questions"))
         if group is not None:
-            self._report("group_in_both_splits", "train", self._keys.shared_groups(), group)
-        self._report("duplicate_row", "train", self._keys.duplicates("train"))
+            self._report("group_in_both_splits", "train", self._keys.rows("shared_groups"), group)
+        self._report("duplicate_row", "train", self._keys.rows("duplicates"))
 
     def write_split(self, train: Iterable[ScannedRow], recipe: Recipe) -> Split:
         """One file, of which a share is held out. Which rows these are is known once all were read."""
@@ -56,7 +56,7 @@ class Splitter:
                     self._count_tokens(place, orjson.loads(canonical), len(canonical), held_out=bool(held_out))
                 self._counter.write("eval" if held_out else "train", canonical)
         self._counter.finish()
-        self._report("duplicate_row", "train", self._keys.duplicates("train"))
+        self._report("duplicate_row", "train", self._keys.rows("duplicates"))
         return split
 
     def _count_tokens(self, place: Place, document: dict[str, Any], size: int, *, held_out: bool) -> None:

@@ -7,21 +7,19 @@ surest first and those of the same section before those of others; there is no s
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from rapidfuzz import process
 from rapidfuzz.distance import OSA, Prefix
 
+from shared.domain.beside import read_beside
+
 Location = tuple[int | str, ...]
 
-_TABLES: dict[str, dict[str, str]] = tomllib.loads(
-    Path(__file__).with_name("other_tools.toml").read_text(encoding="utf-8")
-)
+_TABLES: dict[str, dict[str, str]] = read_beside(__file__, "other_tools.toml")
 _SETTINGS = {
     other: [ours for ours, others in _TABLES["settings"].items() if other in others.split()]
     for names in _TABLES["settings"].values()

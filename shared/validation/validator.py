@@ -22,9 +22,8 @@ from shared.rendering.bundle import Bundle
 from shared.rendering.check import TOKEN_CODES
 from shared.rendering.facts import TokenFacts, length_policy
 from shared.validation.ahead import Ahead
-from shared.validation.codes import CODES, FEW_ROWS, MIN_ROWS
+from shared.validation.codes import CODES, CONTENT_CODES, FEW_ROWS, MIN_ROWS
 from shared.validation.consequences import consequences, followers
-from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.scan import ContentScan
 from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_for
 from shared.validation.examples import Examples, ignored

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import re2
 
-PATTERNS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("patterns.toml").read_text(encoding="utf-8"))
+from shared.domain.beside import read_beside
+
+PATTERNS: dict[str, Any] = read_beside(__file__, "patterns.toml")
 
 
 class PatternSet:

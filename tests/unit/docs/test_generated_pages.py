@@ -16,8 +16,7 @@ from shared.domain.errors import DroptuneError
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
 from shared.rendering.check import TOKEN_CODES
-from shared.validation.codes import CODES
-from shared.validation.content.codes import CONTENT_CODES
+from shared.validation.codes import CODES, CONTENT_CODES
 from shared.validation.recipes import read_recipe
 from tests.paths import ROOT
 

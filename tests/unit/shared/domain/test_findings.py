@@ -67,10 +67,10 @@ def test_a_number_and_its_noun_agree(count: int, words: str) -> None:
 def test_codes_are_read_from_a_table_each_and_a_wrong_severity_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "codes.toml"
     file.write_text('[bad]\nseverity = "error"\nmessage = "bad"\nfix = "correct it"\n')
-    assert read_codes(file) == {"bad": CODES["bad"]}
+    assert read_codes(str(file)) == {"bad": CODES["bad"]}
     file.write_text('[bad]\nseverity = "fatal"\nmessage = "bad"\nfix = "correct it"\n')
     with pytest.raises(ValidationError):
-        read_codes(file)
+        read_codes(str(file))
 
 
 @given(

@@ -16,7 +16,7 @@ from shared.domain.dataset import DatasetRef
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Deidentify
 from shared.validation import curated_version
-from shared.validation.content.codes import CONTENT_CODES
+from shared.validation.codes import CONTENT_CODES
 from shared.validation.content.personal_data import Found
 from shared.validation.deidentify import ROWS_AT_A_TIME, Deidentifier, Numbers
 from shared.validation.reader import ReadRow

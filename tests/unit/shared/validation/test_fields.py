@@ -9,8 +9,7 @@ import pytest
 
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
-from shared.validation.codes import CODES
-from shared.validation.content.codes import CONTENT_CODES
+from shared.validation.codes import CODES, CONTENT_CODES
 from shared.validation.fields import FieldNotes, UsedFields, used_fields
 from shared.validation.names import NAMES_MAX
 

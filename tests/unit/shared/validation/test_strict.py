@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from shared.domain.blank import is_blank
 from shared.domain.findings import Findings, Place
+from shared.validation.codes import CONTENT_CODES
 from shared.validation.compared import content_of
-from shared.validation.content.codes import CONTENT_CODES
 from shared.validation.content.row_scan import ContentPolicy
 from shared.validation.content.scan import ContentScan
 from shared.validation.formats import CHAT, detect

@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any
 
-from shared.validation.content.codes import CONTENT_CODES
+from shared.validation.codes import CONTENT_CODES
 
 USER = {"role": "user", "content": "Which part?"}
 ANSWER = {"role": "assistant", "content": "a bolt"}

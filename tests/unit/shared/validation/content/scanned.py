@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.domain.dataset import ProblemGroup
 from shared.domain.findings import Findings, Place
-from shared.validation.content.codes import CONTENT_CODES
+from shared.validation.codes import CONTENT_CODES
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS
 from shared.validation.content.row_scan import ContentPolicy
 from shared.validation.content.scan import ContentScan

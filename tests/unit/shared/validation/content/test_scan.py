@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.findings import Findings
-from shared.validation.content.codes import CONTENT_CODES
+from shared.validation.codes import CONTENT_CODES
 from shared.validation.content.row_scan import ContentPolicy
 from shared.validation.content.scan import ContentScan
 from tests.examples import examples
