@@ -68,7 +68,7 @@ def install(folder: Path = FOLDER) -> None:
 def service_bus_command(port: int, folder: Path) -> list[str]:
     """Serves the pipeline's queues and topics on 127.0.0.1:`port`, kept in `folder`."""
     command = [sys.executable, "-m", "local_stack.service_bus", "--port", str(port)]
-    return [*command, "--db", str(folder / "servicebus.db")]
+    return [*command, "--db", str(folder / "service_bus.db")]
 
 
 def cosmos_command(port: int) -> list[str]:

@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from local_stack.emulators import service_bus_url
 from local_stack.service_bus.amqp import AmqpError, AmqpLink
-from local_stack.service_bus.broker import Broker, Entity
 from local_stack.service_bus.server import ServiceBusEmulator
 from local_stack.service_bus.service import ServiceBus
 from shared.domain.topology import Topology
+from shared.embedded.bus import SqliteEventBus
 from shared.ports import Clock
 
 T = TypeVar("T")
 
 
 class FailingServiceBus(ServiceBus):
-    """Answers sends to an entity with the error conditions in `failures`, by its path in lower case, the last first."""
+    """Answers sends to an entity with the error conditions in `failures`, by its name, the last first."""
 
-    def __init__(self, broker: Broker) -> None:
-        super().__init__(broker)
+    def __init__(self, bus: SqliteEventBus, topology: Topology, clock: Clock) -> None:
+        super().__init__(bus, topology, clock)
         self.failures: dict[str, list[str]] = {}
 
     def arrived(self, link: AmqpLink, payload: bytes, message_format: int) -> None:
-        if isinstance(link.node, Entity) and self.failures.get(link.node.key):
-            raise AmqpError(self.failures[link.node.key].pop(), "injected by a test")
+        if isinstance(link.node, str) and self.failures.get(link.node):
+            raise AmqpError(self.failures[link.node].pop(), "injected by a test")
         super().arrived(link, payload, message_format)
 
 
 class Running:
     """An emulator in a thread of this process: a test may empty it, cut it off, let it fail."""
 
-    def __init__(self, service: FailingServiceBus, loop: asyncio.AbstractEventLoop, port: int) -> None:
-        self._service, self._loop = service, loop
+    def __init__(self, service: FailingServiceBus, database: Path, loop: asyncio.AbstractEventLoop, port: int) -> None:
+        self._service, self._database, self._loop = service, database, loop
         self.url = service_bus_url(port)
 
     def catch_up(self) -> None:
@@ -47,10 +48,11 @@ class Running:
     def clear(self) -> None:
         """Remove every message, and every failure that was asked for."""
         self._do(self._service.failures.clear)
-        self._do(self._service.broker.clear)
+        with closing(sqlite3.connect(self._database)) as database, database:
+            database.execute("DELETE FROM messages")
 
     def fail_next(self, entity: str, condition: str, times: int = 1) -> None:
-        self._do(lambda: self._service.failures.update({entity.lower(): [condition] * times}))
+        self._do(lambda: self._service.failures.update({entity: [condition] * times}))
 
     def drop_connections(self) -> None:
         """As a network does: no frame says good-bye."""
@@ -73,10 +75,10 @@ def running(topology: Topology, database: Path, clock: Clock) -> Iterator[Runnin
     thread.start()
     try:
         emulator = ServiceBusEmulator(topology, database, clock)
-        service = emulator.service = FailingServiceBus(emulator.service.broker)
+        service = emulator.service = FailingServiceBus(emulator.bus, topology, clock)
         port = asyncio.run_coroutine_threadsafe(emulator.listen(), loop).result(timeout=10)
         try:
-            yield Running(service, loop, port)
+            yield Running(service, database, loop, port)
         finally:
 
             async def end() -> None:

@@ -1,19 +1,22 @@
-"""Messages as they are on the wire: what the broker reads of them, adds to them and leaves alone."""
+"""Messages as they are on the wire: what the emulator reads of them, adds to them and leaves alone."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
 from azure.servicebus._pyamqp._decode import _DECODE_BY_CONSTRUCTOR, decode_payload
 from azure.servicebus._pyamqp._encode import encode_payload
-from azure.servicebus._pyamqp.message import Header, Message, Properties
+from azure.servicebus._pyamqp.message import Header, Properties
+from azure.servicebus._pyamqp.message import Message as AmqpMessage
 from azure.servicebus._pyamqp.types import TYPE, VALUE, AMQPTypes
 
 from local_stack.service_bus.amqp import AmqpError, text
+from shared.embedded.clock import from_microseconds, to_microseconds
+from shared.ports import Message, ReceivedMessage
 
 
 class Section(IntEnum):
@@ -32,35 +35,13 @@ ACTIVE, SCHEDULED = 0, 2
 SCHEDULED_TIME = "x-opt-scheduled-enqueue-time"
 
 
-@dataclass(slots=True)
-class StoredMessage:
-    """A message in an entity. `annotations` and `bare` (from the properties on) are sections as they came."""
-
-    annotations: bytes
-    bare: bytes
-    scheduled_at: int | None
-    state: int = ACTIVE
-    sequence: int = 0
-    enqueued_sequence: int = 0
-    enqueued_at: int = 0
-    delivery_count: int = 0  # of failed attempts
-    token: bytes | None = None
-    locked_until: int = 0
-
-    def copy(self) -> StoredMessage:
-        """For one more subscription of a topic."""
-        return replace(self)
-
-    @property
-    def subject(self) -> str | None:
-        """What the rules of subscriptions compare."""
-        properties = decode_payload(memoryview(self.bare)).properties
-        return text(properties.subject) if properties else None
-
-
 def typed(kind: str, value: Any) -> dict[str, Any]:
     """A value of an AMQP type that its Python type does not tell."""
     return {TYPE: kind, VALUE: value}
+
+
+def timestamp(moment: datetime) -> dict[str, Any]:
+    return typed(AMQPTypes.timestamp, to_microseconds(moment) // 1000)
 
 
 def texts(found: Any) -> dict[str, Any]:
@@ -69,7 +50,7 @@ def texts(found: Any) -> dict[str, Any]:
 
 
 def encoded(**sections: Any) -> bytes:
-    return bytes(encode_payload(bytearray(), Message(**sections)))
+    return bytes(encode_payload(bytearray(), AmqpMessage(**sections)))
 
 
 def sections(payload: bytes) -> Iterator[tuple[int, Any, bytes]]:
@@ -90,53 +71,60 @@ def unbatched(payload: bytes, message_format: int) -> list[bytes]:
     return [value for code, value, _ in sections(payload) if code == Section.DATA]
 
 
-def parse(payload: bytes) -> StoredMessage:
-    annotations, bare, scheduled_at = b"", dict[int, bytes](), None
+def from_wire(payload: bytes) -> Message:
+    """For the bus. Its body is the whole message, with its id, from the annotations on: sections as they came."""
+    kept, scheduled_at = dict[int, bytes](), None
     for code, value, section in sections(payload):
+        if code == Section.HEADER and Header(*value).ttl is not None:
+            raise AmqpError("amqp:not-implemented", "time to live is not emulated", 501)
+        if code == Section.ANNOTATIONS:
+            scheduled_at = value.get(SCHEDULED_TIME.encode())
+        if code >= Section.ANNOTATIONS:
+            kept[code] = kept.get(code, b"") + section
+    body = b"".join(kept[code] for code in sorted(kept))
+    properties = decode_payload(memoryview(body)).properties
+    subject = text(properties.subject) if properties else None
+    due = None if scheduled_at is None else from_microseconds(scheduled_at * 1000)
+    return Message("-", subject or "", body, scheduled_at=due)
+
+
+def to_wire(received: ReceivedMessage) -> bytes:
+    """The message as a client gets it: received, if it has a lock token, or seen."""
+    message = received.message
+    why = {"DeadLetterReason": received.dead_letter_reason}
+    why |= {"DeadLetterErrorDescription": received.dead_letter_description}
+    added = {key: value for key, value in why.items() if value is not None}
+    annotations, properties, before, after = dict[str, Any](), dict[str, Any](), b"", b""
+    for code, value, section in sections(message.body):
         match code:
-            case Section.HEADER:
-                if Header(*value).ttl is not None:
-                    raise AmqpError("amqp:not-implemented", "time to live is not emulated", 501)
-            case Section.DELIVERY_ANNOTATIONS:
-                pass
             case Section.ANNOTATIONS:
-                annotations, scheduled_at = section, value.get(SCHEDULED_TIME.encode())
+                annotations = texts(value)
+            case Section.APPLICATION_PROPERTIES if added:
+                properties = texts(value)
+            case Section.PROPERTIES:
+                before = section
             case _:
-                bare[code] = bare.get(code, b"") + section
-    return StoredMessage(annotations, b"".join(bare[code] for code in sorted(bare)), scheduled_at)
-
-
-def with_application_properties(bare: bytes, added: dict[str, Any]) -> bytes:
-    """The same message with more application properties, its other bytes untouched."""
-    before, after, known = b"", b"", dict[str, Any]()
-    for code, value, section in sections(bare):
-        if code < Section.APPLICATION_PROPERTIES:
-            before += section
-        elif code == Section.APPLICATION_PROPERTIES:
-            known = texts(value)
-        else:
-            after += section
-    return before + encoded(application_properties=known | added) + after
-
-
-def wire(message: StoredMessage) -> bytes:
-    """The message as a client gets it: received, if it is locked, or seen."""
-    # A client that sends a received message again sends the broker's annotations along: ours come last.
-    annotations = texts(decode_payload(memoryview(message.annotations)).message_annotations)
-    if message.scheduled_at is not None:
-        annotations[SCHEDULED_TIME] = typed(AMQPTypes.timestamp, message.scheduled_at)
+                after += section
+    if added:
+        before += encoded(application_properties=properties | added)
+    # A client that sends a received message again sends the annotations along: ours come last.
     annotations |= {
-        "x-opt-enqueued-time": typed(AMQPTypes.timestamp, message.enqueued_at),
-        "x-opt-sequence-number": typed(AMQPTypes.long, message.sequence),
-        "x-opt-enqueue-sequence-number": typed(AMQPTypes.long, message.enqueued_sequence),
-        "x-opt-message-state": typed(AMQPTypes.int, message.state),
+        "x-opt-enqueued-time": timestamp(received.enqueued_at),
+        "x-opt-sequence-number": typed(AMQPTypes.long, received.sequence_number),
+        "x-opt-enqueue-sequence-number": typed(AMQPTypes.long, received.sequence_number),
+        "x-opt-message-state": typed(AMQPTypes.int, ACTIVE),
     }
+    if (due := message.scheduled_at) is not None:
+        annotations[SCHEDULED_TIME] = timestamp(due)
+        if due > received.locked_until:  # which is now, of one that was only seen
+            annotations["x-opt-message-state"] = typed(AMQPTypes.int, SCHEDULED)
     of_lock = None
-    if message.token:
-        of_lock = {"x-opt-lock-token": uuid.UUID(bytes_le=message.token)}
-        annotations["x-opt-locked-until"] = typed(AMQPTypes.timestamp, message.locked_until)
-    header = Header(delivery_count=message.delivery_count)
-    return encoded(header=header, delivery_annotations=of_lock, message_annotations=annotations) + message.bare
+    if received.lock_token:
+        of_lock = {"x-opt-lock-token": uuid.UUID(received.lock_token)}
+        annotations["x-opt-locked-until"] = timestamp(received.locked_until)
+    failed = received.delivery_count - bool(of_lock)  # the delivery under way does not count yet
+    head = encoded(header=Header(delivery_count=failed), delivery_annotations=of_lock, message_annotations=annotations)
+    return head + before + after
 
 
 def request(payload: bytes) -> tuple[dict[str, Any], dict[str, Any], Any]:

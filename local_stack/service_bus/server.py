@@ -7,11 +7,10 @@ import signal
 from pathlib import Path
 
 from local_stack.service_bus.amqp import Connection
-from local_stack.service_bus.broker import Broker
 from local_stack.service_bus.service import ServiceBus
-from local_stack.service_bus.store import BrokerStore
 from local_stack.worker import say_ready
 from shared.domain.topology import Topology
+from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.ports import Clock
 
@@ -20,8 +19,8 @@ class ServiceBusEmulator:
     """Everything but `listen` must be called where its loop runs."""
 
     def __init__(self, topology: Topology, database: Path, clock: Clock) -> None:
-        self._store = BrokerStore(database)
-        self.service = ServiceBus(Broker(self._store, clock, topology))
+        self.bus = SqliteEventBus(database, topology, clock)
+        self.service = ServiceBus(self.bus, topology, clock)
 
     async def listen(self, port: int = 0) -> int:
         """The port on 127.0.0.1; nothing outside this machine can connect."""
@@ -33,7 +32,7 @@ class ServiceBusEmulator:
     def close(self) -> None:
         self._server.close()
         self.service.drop_connections()
-        self._store.close()
+        self.bus.close()
 
 
 async def serve(topology: Topology, database: Path, port: int = 0) -> None:

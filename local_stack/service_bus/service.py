@@ -1,11 +1,17 @@
-"""Service Bus on top of the broker: addresses, `$cbs`, outcomes, `$management`."""
+"""Service Bus as the embedded bus has it, over AMQP: addresses, `$cbs`, outcomes, `$management`.
+
+What a queue, a topic and a lock are is `shared.embedded.bus`'s: here is only what clients say and hear of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import struct
 import uuid
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlparse
 
@@ -13,38 +19,35 @@ from azure.servicebus._pyamqp.outcomes import Accepted, Modified, Rejected, Rele
 from azure.servicebus._pyamqp.types import AMQPTypes
 
 from local_stack.service_bus.amqp import AmqpError, AmqpLink, Connection, Fields, make
-from local_stack.service_bus.broker import DEAD_LETTERS, Broker, Entity, Queue, Topic
-from local_stack.service_bus.messages import StoredMessage, answer, parse, request, texts, typed, unbatched, wire
+from local_stack.service_bus.messages import answer, from_wire, request, texts, timestamp, to_wire, typed, unbatched
+from shared.domain.errors import InvalidInput, LockLost
+from shared.domain.topology import Topology
+from shared.embedded.bus import SqliteEventBus
+from shared.ports import DEAD_LETTERS, Clock
 
 MANAGEMENT = "/$management"
 # Documented quota of the Standard tier: a message, and a batch, of 256 KB with its headers.
 MAX_MESSAGE_BYTES = 256 * 1024
 SESSION_FILTER = b"com.microsoft:session-filter"
+LOCK_LOST = "The lock supplied is invalid. Either the lock expired, or the message has already been removed."
 
 Body = dict[str, Any]
 
 
-class _Receiver:
-    """A link to a client as the broker sees it."""
-
-    def __init__(self, link: AmqpLink) -> None:
-        self.link = link
-
-    @property
-    def ready(self) -> bool:
-        return self.link.ready
-
-    def deliver(self, queue: Queue, message: StoredMessage) -> None:
-        # The client derives the lock token from the tag, so it is the token's 16 bytes.
-        assert message.token is not None
-        self.link.send(wire(message), message.token, context=(queue, message.token))
-
-
 class ServiceBus:
-    """What happens on links, by their address."""
+    """What happens on links, by their address. A link's node is what takes a request, or an entity's name."""
 
-    def __init__(self, broker: Broker) -> None:
-        self.broker = broker
+    def __init__(self, bus: SqliteEventBus, topology: Topology, clock: Clock) -> None:
+        self._bus, self._clock = bus, clock
+        # By destination the entities that a send may reach.
+        self._fed: dict[str, tuple[str, ...]] = {name: (name,) for name in topology.queues}
+        self._fed |= {topic: tuple(f"{topic}/{one.name}" for one in many) for topic, many in topology.topics.items()}
+        paths = {entity.replace("/", "/subscriptions/"): entity for entity in topology.entities()}
+        paths |= {path + DEAD_LETTERS: entity + DEAD_LETTERS for path, entity in paths.items()}
+        self._sources = {path.lower(): entity for path, entity in paths.items()}
+        self._destinations = {name.lower(): name for name in self._fed}
+        self._receivers: dict[str, list[AmqpLink]] = defaultdict(list)
+        self._dirty: set[str] = set()  # entities that may have a message to deliver
         self.connections: set[Connection] = set()
         self._to_flush: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -63,109 +66,170 @@ class ServiceBus:
         self._to_flush.add(connection)
 
     def commit(self) -> None:
-        """Deliver and store, then answer: what a client has an answer for survives a kill."""
-        self.broker.pump()
-        self.broker.store.commit()
+        """Deliver, then answer: all is stored by then, so what a client has an answer for survives a kill."""
+        while self._dirty:
+            self._deliver(self._dirty.pop())
         while self._to_flush:
             self._to_flush.pop().flush()
         if self._timer:
             self._timer.cancel()
-        if self.broker.timers:
-            wait_s = max(0, self.broker.timers[0][0] - self.broker.now()) / 1000 + 0.001
+        if (due := self._bus.next_due()) is not None:
+            wait_s = max(0.0, (due - self._clock.now()).total_seconds()) + 0.001
             self._timer = asyncio.get_running_loop().call_later(wait_s, self.tick)
 
     def tick(self) -> None:
-        self.broker.run_timers()
+        self._bus.catch_up()
+        self._dirty.update(self._receivers)
         self.commit()
+
+    def _deliver(self, entity: str) -> None:
+        """In order, to the receivers in turn, as far as they gave credit."""
+        links = self._receivers[entity]
+        while link := next((link for link in links if link.ready), None):
+            found = self._bus.receive(entity, max_messages=1, wait_s=0)
+            if not found:
+                return
+            # The client derives the lock token from the tag, so it is the token's 16 bytes.
+            token = uuid.UUID(found[0].lock_token)
+            link.send(to_wire(found[0]), token.bytes_le, context=(entity, token))
+            links.remove(link)
+            links.append(link)
 
     def attach(self, link: AmqpLink) -> list[Any]:
         path = _path(link.address)
         if path == "$cbs":
             link.node = self._authorize
         elif path.endswith(MANAGEMENT):
-            entity = self._entity(path.removesuffix(MANAGEMENT), (Queue, Topic))
+            entity = _known(path.removesuffix(MANAGEMENT), self._destinations | self._sources)
             link.node = lambda link, payload: self._manage(link, payload, entity)
         elif link.server_sends:
             if SESSION_FILTER in (_at(link.source, 7) or {}):
                 raise AmqpError("amqp:not-allowed", "sessions are not emulated")
-            link.node = self._entity(path, (Queue,))
+            link.node = _known(path, self._sources)
         else:
             if "/subscriptions/" in path or path.endswith(DEAD_LETTERS):
                 raise AmqpError("amqp:not-allowed", f"a message cannot be sent to {path}")
-            link.node = self._entity(path, (Queue, Topic))
+            link.node = _known(path, self._destinations)
             batch_size = typed(AMQPTypes.ulong, MAX_MESSAGE_BYTES)
             return [MAX_MESSAGE_BYTES, {"com.microsoft:max-message-batch-size": batch_size}]
         return [None, None]
 
-    def _entity(self, path: str, kinds: tuple[type[Entity], ...]) -> Entity:
-        entity = self.broker.entities.get(path)
-        if not isinstance(entity, kinds):
-            raise AmqpError("amqp:not-found", f"The messaging entity '{path}' could not be found.", 404)
-        return entity
-
     def attached(self, link: AmqpLink) -> None:
-        if isinstance(link.node, Queue) and link.server_sends:
-            link.node.consumers.append(_Receiver(link))
+        if isinstance(link.node, str) and link.server_sends:
+            self._receivers[link.node].append(link)
 
     def detached(self, link: AmqpLink) -> None:
         """Locks stay: they are the token's, and run out by themselves."""
-        if isinstance(link.node, Queue):
-            link.node.consumers = [one for one in link.node.consumers if getattr(one, "link", None) is not link]
+        if isinstance(link.node, str) and link in self._receivers[link.node]:
+            self._receivers[link.node].remove(link)
 
     def credited(self, link: AmqpLink) -> None:
-        if isinstance(link.node, Queue):
-            link.node.pump()
+        if isinstance(link.node, str):
+            self._deliver(link.node)
 
     def arrived(self, link: AmqpLink, payload: bytes, message_format: int) -> None:
-        if isinstance(link.node, Entity):
-            self._send(link.node, payload, message_format)
-        else:
+        if not isinstance(link.node, str):
             link.node(link, payload)
-
-    def _send(self, entity: Entity, payload: bytes, message_format: int) -> None:
+            return
         if len(payload) > MAX_MESSAGE_BYTES:
             raise AmqpError("amqp:link:message-size-exceeded", f"{len(payload)} > {MAX_MESSAGE_BYTES}")
-        for message in [parse(one) for one in unbatched(payload, message_format)]:
-            entity.submit(message)
+        with _translated():
+            self._bus.send(link.node, [from_wire(one) for one in unbatched(payload, message_format)])
+        self._dirty.update(self._fed[link.node])
 
     def settled(self, context: Any, outcome: str, fields: Fields) -> Any:
-        queue, token = context
+        entity, token = context
         match outcome:
             case "rejected":
                 info = texts(_at(_at(fields, 0), 2))
                 reason, description = info.pop("DeadLetterReason", None), info.pop("DeadLetterErrorDescription", None)
-                queue.dead_letter(token, reason, description, info)
+                self._settle(entity, token, "suspended", info, reason, description)
                 return make(Rejected)  # with the client's error in it, the client would raise
             case "released":
-                queue.release(token)
+                self._settle(entity, token, "released", {})
                 return Released()
             case "modified":
                 if _at(fields, 1):
                     raise AmqpError("amqp:not-implemented", "deferral is not emulated", 501)
-                queue.abandon(token, texts(_at(fields, 2)))
+                self._settle(entity, token, "abandoned", texts(_at(fields, 2)))
                 return make(Modified)
-        queue.complete(token)
+        self._settle(entity, token, "completed", {})
         return Accepted()
+
+    def _settle(
+        self, entity: str, token: uuid.UUID, how: str, properties: Body, reason: Any = None, description: Any = None
+    ) -> None:
+        if properties:
+            raise AmqpError("amqp:not-implemented", "a settlement changes no properties here", 501)
+        with _translated():
+            received = self._bus.locked(entity, token.hex)
+            match how:
+                case "completed":
+                    self._bus.complete(received)
+                case "abandoned":
+                    self._bus.abandon(received)
+                case "released":  # no attempt: the client gives back what it never looked at
+                    self._bus.abandon(replace(received, delivery_count=received.delivery_count - 1))
+                case "suspended":
+                    self._bus.dead_letter(received, reason, description)
+                case _:
+                    raise AmqpError("amqp:not-implemented", f"disposition {how} is not emulated", 501)
+        self._dirty.update((entity, entity + DEAD_LETTERS))
 
     def _authorize(self, link: AmqpLink, payload: bytes) -> None:
         """Any token is good: who may do what is not what this emulates."""
         _, _, id = request(payload)
         _reply(link, answer(id, {"status-code": typed(AMQPTypes.int, 202), "status-description": "Accepted"}, None))
 
-    def _manage(self, link: AmqpLink, payload: bytes, entity: Entity) -> None:
+    def _manage(self, link: AmqpLink, payload: bytes, entity: str) -> None:
         properties, body, id = request(payload)
         operation = str(properties.get("operation")).removeprefix("com.microsoft:")
-        status = _status(200, "OK")
-        value: Body = {}
+        operations = {"renew-lock": self._renew, "peek-message": self._peek, "update-disposition": self._update}
+        status, value = _status(200, "OK"), Body()
         try:
-            found = _operation(operation)(entity, body)
-            if found is None:
+            if operation not in operations:
+                raise AmqpError("amqp:not-implemented", f"operation {operation} is not emulated", 501)
+            value = operations[operation](entity, body)
+            if not value and operation == "peek-message":
                 status = _status(204, "No content")
-            value = found or {}
         except AmqpError as error:
             status = _status(error.code, error.description)
             status["errorCondition"] = typed(AMQPTypes.symbol, error.condition)
         _reply(link, answer(id, status, value))
+
+    def _renew(self, entity: str, body: Body) -> Body:
+        with _translated():
+            held = [self._bus.renew_lock(self._bus.locked(entity, _token(one).hex)) for one in body["lock-tokens"]]
+        return {"expirations": typed(AMQPTypes.array, [timestamp(one.locked_until) for one in held])}
+
+    def _peek(self, entity: str, body: Body) -> Body:
+        found = self._bus.peek(entity, limit=body["message-count"], first=body["from-sequence-number"])
+        return {"messages": [{"message": to_wire(one)} for one in found]} if found else {}
+
+    def _update(self, entity: str, body: Body) -> Body:
+        properties, reason = texts(body.get("properties-to-modify")), body.get("deadletter-reason")
+        for one in body["lock-tokens"]:
+            why = reason, body.get("deadletter-description")
+            self._settle(entity, _token(one), body["disposition-status"], properties, *why)
+        return {}
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except LockLost as error:
+        raise AmqpError("com.microsoft:message-lock-lost", LOCK_LOST, 410) from error
+    except InvalidInput as error:
+        too_large = error.problem.code == "message_too_large"
+        condition = "amqp:link:message-size-exceeded" if too_large else "amqp:not-allowed"
+        raise AmqpError(condition, error.problem.message) from error
+
+
+def _known(path: str, names: dict[str, str]) -> str:
+    if path not in names:
+        raise AmqpError("amqp:not-found", f"The messaging entity '{path}' could not be found.", 404)
+    return names[path]
 
 
 def _status(code: int, description: str) -> dict[str, Any]:
@@ -194,38 +258,5 @@ def _reply(link: AmqpLink, payload: bytes) -> None:
     raise AmqpError("amqp:not-found", "no response link")
 
 
-def _operation(name: str) -> Callable[[Any, Body], Body | None]:
-    operations = {"renew-lock": _renew, "peek-message": _peek, "update-disposition": _settle}
-    if name not in operations:
-        raise AmqpError("amqp:not-implemented", f"operation {name} is not emulated", 501)
-    return operations[name]
-
-
-def _renew(queue: Queue, body: Body) -> Body | None:
-    until = [typed(AMQPTypes.timestamp, queue.renew(_token(one))) for one in body["lock-tokens"]]
-    return {"expirations": typed(AMQPTypes.array, until)}
-
-
-def _peek(queue: Queue, body: Body) -> Body | None:
-    found = queue.peek(body["from-sequence-number"], body["message-count"])
-    return {"messages": [{"message": wire(one)} for one in found]} if found else None
-
-
-def _settle(queue: Queue, body: Body) -> Body | None:
-    properties = texts(body.get("properties-to-modify"))
-    for one in body["lock-tokens"]:
-        token = _token(one)
-        match body["disposition-status"]:
-            case "completed":
-                queue.complete(token)
-            case "abandoned":
-                queue.abandon(token, properties)
-            case "suspended":
-                queue.dead_letter(token, body.get("deadletter-reason"), body.get("deadletter-description"), properties)
-            case other:
-                raise AmqpError("amqp:not-implemented", f"disposition {other} is not emulated", 501)
-    return {}
-
-
-def _token(value: Any) -> bytes:
-    return (value if isinstance(value, uuid.UUID) else uuid.UUID(str(value))).bytes_le
+def _token(value: Any) -> uuid.UUID:
+    return value if isinstance(value, uuid.UUID) else uuid.UUID(str(value))

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,14 +123,15 @@ class SqliteEventBus:
                 if self._database.closed:
                     return []
 
-    def peek(self, entity: str, *, limit: int) -> list[ReceivedMessage]:
+    def peek(self, entity: str, *, limit: int, first: int = 0) -> list[ReceivedMessage]:
+        """`first`: the least sequence number that is shown."""
         self._require(entity)
         with self._database.lock:
             self._bring_up_to_date(entity)
             with self._database.read() as connection:
                 rows = connection.execute(
-                    f"SELECT {_COLUMNS} FROM messages WHERE entity = ? ORDER BY sequence LIMIT ?",  # noqa: S608
-                    (entity, limit),
+                    f"SELECT {_COLUMNS} FROM messages WHERE entity = ? AND sequence >= ? ORDER BY sequence LIMIT ?",  # noqa: S608
+                    (entity, first, limit),
                 ).fetchall()
         now = self._now()
         return [_message_of(entity, "", now, *row) for row in rows]
@@ -168,6 +170,29 @@ class SqliteEventBus:
                 sql = "SELECT count(*) FROM messages WHERE entity = ?"
                 count: int = connection.execute(sql, (entity,)).fetchone()[0]
         return count
+
+    def locked(self, entity: str, lock_token: str) -> ReceivedMessage:
+        """The message with that lock. Raises LockLost."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                f"SELECT due_at, {_COLUMNS} FROM messages WHERE entity = ? AND due_at > ? AND lock_token = ?",  # noqa: S608
+                (entity, self._now(), lock_token),
+            ).fetchone()
+        if row is None:
+            raise LockLost(lock_token)
+        found = _message_of(entity, lock_token, *row)
+        return replace(found, delivery_count=found.delivery_count + 1)
+
+    def catch_up(self) -> None:
+        """Do at all entities what time alone has caused. Else it is done at the next look at each."""
+        for entity in self._arrived:
+            self._bring_up_to_date(entity)
+
+    def next_due(self) -> datetime | None:
+        """When the next lock ends or the next schedule comes."""
+        with self._database.read() as connection:
+            due = connection.execute("SELECT min(due_at) FROM messages").fetchone()[0]
+        return None if due is None else from_microseconds(due)
 
     def _now(self) -> int:
         return to_microseconds(self._clock.now())

@@ -1,5 +1,4 @@
-"""The emulator of Service Bus as a process (`local_stack.service_bus.__main__`), whose `local_stack.service_bus.store`
-survives it."""
+"""The emulator of Service Bus as a process (`local_stack.service_bus.__main__`), whose messages survive it."""
 
 from __future__ import annotations
 
