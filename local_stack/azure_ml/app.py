@@ -113,26 +113,27 @@ class AzureMlEmulator:
             named = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
             return method, re.compile(named.replace("WS", _WORKSPACE)), handler
 
-        endpoint = "WS/onlineEndpoints/{endpoint}"
-        deployment = endpoint + "/deployments/{name}"
+        jobs, models, endpoints = self.jobs, self.models, self.endpoints
+        model, endpoint = "WS/models/{name}/versions", "WS/onlineEndpoints/{endpoint}"
+        deployment, location = endpoint + "/deployments/{name}", "/subscriptions/{id}" + LOCAL
         return [
             route("GET", "WS", self._workspace),
-            route("PUT", "WS/jobs/{name}", self._put_job),
-            route("GET", "WS/jobs/{name}", lambda p, _: _ok(self.jobs.view(self.jobs.get(p["name"])))),
+            route("PUT", "WS/jobs/{name}", lambda p, body: _written(*jobs.put(body=body, **p))),
+            route("GET", "WS/jobs/{name}", lambda p, _: _ok(jobs.view(jobs.get(p["name"])))),
             route("POST", "WS/jobs/{name}/cancel", self._cancel_job),
-            route("PUT", "WS/models/{name}/versions/{version}", self._put_model),
-            route("GET", "WS/models/{name}/versions/{version}", self._get_model),
-            route("GET", "WS/models/{name}/versions", lambda p, _: _page(self.models.versions(p["name"]))),
+            route("PUT", model + "/{version}", lambda p, body: _written(*models.put(body=body, **p))),
+            route("GET", model + "/{version}", lambda p, _: _ok(models.get(p["name"], p["version"]))),
+            route("GET", model, lambda p, _: _page(models.versions(p["name"]))),
             route("GET", "WS/environments/{name}/versions/{version}", self._get_environment),
-            route("GET", "/subscriptions/{id}" + LOCAL + "/vmSizes", lambda p, _: _ok(capacity.sizes(self.config))),
-            route("GET", "/subscriptions/{id}" + LOCAL + "/usages", lambda p, _: _ok(capacity.usages(self.config))),
-            route("PUT", endpoint, self._put_endpoint),
-            route("GET", endpoint, lambda p, _: _ok(shown(self.endpoints.get(p["endpoint"])))),
-            route("DELETE", endpoint, lambda p, _: _accepted(self.endpoints.delete(p["endpoint"]))),
+            route("GET", location + "/vmSizes", lambda p, _: _ok(capacity.sizes(self.config))),
+            route("GET", location + "/usages", lambda p, _: _ok(capacity.usages(self.config))),
+            route("PUT", endpoint, lambda p, body: _started(*endpoints.put(p["workspace"], p["endpoint"], body))),
+            route("GET", endpoint, lambda p, _: _ok(shown(endpoints.get(p["endpoint"])))),
+            route("DELETE", endpoint, lambda p, _: _accepted(endpoints.delete(p["endpoint"]))),
             route("GET", endpoint + "/deployments", self._list_deployments),
-            route("PUT", deployment, self._put_deployment),
-            route("GET", deployment, self._get_deployment),
-            route("DELETE", deployment, self._delete_deployment),
+            route("PUT", deployment, lambda p, body: _started(*endpoints.put_deployment(body=body, **p))),
+            route("GET", deployment, lambda p, _: _ok(shown(endpoints.get_deployment(p["endpoint"], p["name"])))),
+            route("DELETE", deployment, lambda p, _: _accepted(endpoints.delete_deployment(p["endpoint"], p["name"]))),
             route("GET", r".*/locations/[^/]+/mfeOperationsStatus/{id}", self._operation),
             route("GET", "/history/v1.0WS/runs/{name}/details", self._run_details),
         ]
@@ -142,21 +143,10 @@ class AzureMlEmulator:
         name = p["workspace"].rsplit("/", 1)[1]
         return _ok({"id": p["workspace"], "name": name, "location": LOCATION, "properties": properties})
 
-    def _put_job(self, p: dict[str, str], body: Document) -> Response:
-        status, job = self.jobs.put(p["workspace"], p["name"], body)
-        return JSONResponse(job, status)
-
     def _cancel_job(self, p: dict[str, str], _: Document) -> Response:
         if not self.jobs.cancel(p["name"]):
             return Response(status_code=200)
         return _accepted(f"job-{p['name']}")
-
-    def _put_model(self, p: dict[str, str], body: Document) -> Response:
-        status, model = self.models.put(p["workspace"], p["name"], p["version"], body)
-        return JSONResponse(model, status)
-
-    def _get_model(self, p: dict[str, str], _: Document) -> Response:
-        return _ok(self.models.get(p["name"], p["version"]))
 
     def _get_environment(self, p: dict[str, str], _: Document) -> Response:
         id = arm_id(p["workspace"], "environments", p["name"], "versions", p["version"])
@@ -165,23 +155,9 @@ class AzureMlEmulator:
         properties = {"image": f"local/{p['name']}:{p['version']}", "osType": "Linux", "environmentType": "UserCreated"}
         return _ok({"id": id, "name": p["version"], "properties": properties})
 
-    def _put_endpoint(self, p: dict[str, str], body: Document) -> Response:
-        status, endpoint = self.endpoints.put(p["workspace"], p["endpoint"], body)
-        return _started(status, endpoint)
-
     def _list_deployments(self, p: dict[str, str], _: Document) -> Response:
         self.endpoints.get(p["endpoint"])
         return _page([shown(item) for item in self.endpoints.deployments(p["endpoint"])])
-
-    def _put_deployment(self, p: dict[str, str], body: Document) -> Response:
-        status, deployment = self.endpoints.put_deployment(p["workspace"], p["endpoint"], p["name"], body)
-        return _started(status, deployment)
-
-    def _get_deployment(self, p: dict[str, str], _: Document) -> Response:
-        return _ok(shown(self.endpoints.get_deployment(p["endpoint"], p["name"])))
-
-    def _delete_deployment(self, p: dict[str, str], _: Document) -> Response:
-        return _accepted(self.endpoints.delete_deployment(p["endpoint"], p["name"]))
 
     def _operation(self, p: dict[str, str], _: Document) -> Response:
         """Serves both kinds of polling: the status in the body, and 202 until it has ended."""
@@ -208,6 +184,10 @@ class AzureMlEmulator:
 
 def _ok(body: Any) -> Response:
     return JSONResponse(body)
+
+
+def _written(status: int, body: Document) -> Response:
+    return JSONResponse(body, status)
 
 
 def _page(items: list[Document]) -> Response:

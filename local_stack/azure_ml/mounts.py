@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 from local_stack.azure_ml.config import EmulatorConfig
 from local_stack.azure_ml.strict import local_path, user_error
@@ -16,54 +15,41 @@ from shared.ports.blob_paths import is_part
 PUSH_EVERY_S = 1.0
 
 
-class Mounts(Protocol):
-    """`place` is a folder of the one process that wants the files."""
+class Mounts:
+    """A datastore is a folder of the blob root, and a process works in it.
+
+    `place` is a folder of the one process that wants the files.
+    """
+
+    def __init__(self, blob_root: Path) -> None:
+        self._root = blob_root
 
     def path(self, uri: str, place: Path) -> Path:
         """Where the process finds the folder or file. Raises ArmError for what is no URI of data."""
+        return local_path(uri, self._root)
 
     def exists(self, uri: str) -> bool:
         """Whether there is a file or a folder with files."""
+        return local_path(uri, self._root).exists()
 
     def fetch(self, uri: str, place: Path) -> None:
-        """Have the files at `path`; absence is fine."""
+        """Have the files at `path`, where they are already; absence is fine."""
 
     def push(self, uri: str, place: Path, *, all: bool = False) -> None:
-        """Save what the process has changed since; unless `all`, at most every second."""
+        """Save what the process has changed since, which is where it belongs; unless `all`, at most every second."""
 
 
 def make_mounts(config: EmulatorConfig) -> Mounts:
     """By whether the emulator was given a blob store."""
     if config.blob_store is None:
-        return LiveFolders(config.blob_root)
+        return Mounts(config.blob_root)
     # It imports the whole pipeline, which takes longer than the rest of the emulator, and folders need none of it.
     from shared.services import build_blob_store
 
     return BlobCopies(build_blob_store(config.blob_store))
 
 
-class LiveFolders:
-    """A datastore is a folder of the blob root, and a process works in it."""
-
-    def __init__(self, blob_root: Path) -> None:
-        self._root = blob_root
-
-    def path(self, uri: str, place: Path) -> Path:
-        """See Mounts."""
-        return local_path(uri, self._root)
-
-    def exists(self, uri: str) -> bool:
-        """See Mounts."""
-        return local_path(uri, self._root).exists()
-
-    def fetch(self, uri: str, place: Path) -> None:
-        """Nothing to do: they are there."""
-
-    def push(self, uri: str, place: Path, *, all: bool = False) -> None:
-        """Nothing to do: they are written where they belong."""
-
-
-class BlobCopies:
+class BlobCopies(Mounts):
     """A datastore is a container: files are copied in before the start, and out while a job runs and at its end.
 
     Azure ML mounts a ReadWriteMount output, where a file reaches the container when it is closed; here that is
@@ -77,11 +63,9 @@ class BlobCopies:
         self._saved: dict[tuple[Path, str], dict[str, tuple[int, int] | None]] = {}
 
     def path(self, uri: str, place: Path) -> Path:
-        """See Mounts."""
         return local_path(uri, place)
 
     def exists(self, uri: str) -> bool:
-        """See Mounts."""
         return any(True for _ in self._found(uri))
 
     def fetch(self, uri: str, place: Path) -> None:

@@ -5,7 +5,6 @@ Envelope: CloudEvents 1.0 structured JSON with the extensions `runid`, `attempt`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import Field
@@ -19,17 +18,25 @@ from shared.domain.upgrades import SCHEMA_VERSION, upgraded
 
 
 class EventData(Frozen):
-    """What an event says, without the envelope: one class for each type of event."""
+    """What an event says, without the envelope: one class for each type of event; those without one are bases."""
 
-    wire_type: ClassVar[str]
+    wire_type: ClassVar[str] = ""
     # A person's request stays valid whatever the run did meanwhile; anything else is about one revision.
     about_any_revision: ClassVar[bool] = False
+
+    def __init_subclass__(cls, type: str = "", **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if type:
+            cls.wire_type = f"droptune.{type}.v1"
+            EVENT_TYPES[cls.wire_type] = cls
 
     @classmethod
     def short_type(cls) -> str:
         """`validation.passed` of `droptune.validation.passed.v1`."""
         return cls.wire_type.removeprefix("droptune.").rsplit(".", 1)[0]
 
+
+EVENT_TYPES: dict[str, type[EventData]] = {}
 
 MAX_FAILED_CHECKS = 20
 MAX_NAME = 100  # characters: an event's id is the id of its message and part of its mark in the store
@@ -80,59 +87,52 @@ class Event(Frozen, Generic[DataT]):
         }
 
 
-class DatasetUploaded(EventData):
+class DatasetUploaded(EventData, type="dataset.uploaded"):
     """A dataset was received and pinned."""
 
-    wire_type = "droptune.dataset.uploaded.v1"
     path: str
     sha256: str
     size_bytes: int
 
 
-class ValidationStarted(EventData):
+class ValidationStarted(EventData, type="validation.started"):
     """The data is too large for a function; a job runs the same validator."""
 
-    wire_type = "droptune.validation.started.v1"
     job: str
 
 
-class ValidationCompleted(EventData):
+class ValidationCompleted(EventData, type="validation.completed"):
     """The validation job ended with a report, good or bad."""
 
-    wire_type = "droptune.validation.completed.v1"
     job: str
 
 
-class ValidationPassed(EventData):
+class ValidationPassed(EventData, type="validation.passed"):
     """The dataset is valid and its curated version is written."""
 
-    wire_type = "droptune.validation.passed.v1"
     version: str
     train_rows: int
     eval_rows: int
 
 
-class ValidationFailed(EventData):
+class ValidationFailed(EventData, type="validation.failed"):
     """The dataset or the recipe was rejected."""
 
-    wire_type = "droptune.validation.failed.v1"
     codes: tuple[str, ...]
     errors: int
     report: str = Field(description="path of the report in the API")
 
 
-class TrainingStarted(EventData):
+class TrainingStarted(EventData, type="training.started"):
     """The training job was submitted."""
 
-    wire_type = "droptune.training.started.v1"
     job: str
     estimate: CostEstimate
 
 
-class TrainingCompleted(EventData):
+class TrainingCompleted(EventData, type="training.completed"):
     """The training job ended with a model. Losses in nats, `seconds` of the job."""
 
-    wire_type = "droptune.training.completed.v1"
     job: str
     train_loss: float | None
     eval_loss: float | None
@@ -140,31 +140,27 @@ class TrainingCompleted(EventData):
     seconds: float
 
 
-class EvaluationDue(EventData):
+class EvaluationDue(EventData, type="evaluation.due"):
     """The endpoint is free for a trained model that waited: it is evaluated now."""
 
-    wire_type = "droptune.evaluation.due.v1"
     endpoint: str
 
 
-class EvaluationStarted(EventData):
+class EvaluationStarted(EventData, type="evaluation.started"):
     """The evaluation job was submitted."""
 
-    wire_type = "droptune.evaluation.started.v1"
     job: str
 
 
-class EvaluationCompleted(EventData):
+class EvaluationCompleted(EventData, type="evaluation.completed"):
     """The evaluation job ended with a report."""
 
-    wire_type = "droptune.evaluation.completed.v1"
     job: str
 
 
 class GateDecision(EventData):
     """The gate's decision with its numbers."""
 
-    wire_type = ""
     base: Score
     candidate: Score
     champion: Score | None
@@ -189,68 +185,56 @@ class GateDecision(EventData):
         )
 
 
-class EvaluationPassed(GateDecision):
+class EvaluationPassed(GateDecision, type="evaluation.passed"):
     """The gate passed the candidate and, where approval is required, a person approved it."""
 
-    wire_type = "droptune.evaluation.passed.v1"
 
-
-class EvaluationFailed(GateDecision):
+class EvaluationFailed(GateDecision, type="evaluation.failed"):
     """The gate's decision with its numbers: what runs today stays."""
 
-    wire_type = "droptune.evaluation.failed.v1"
 
-
-class ApprovalRequested(GateDecision):
+class ApprovalRequested(GateDecision, type="approval.requested"):
     """The gate passed; a person decides. The numbers they need are here."""
 
-    wire_type = "droptune.approval.requested.v1"
 
-
-class ApprovalGranted(EventData):
+class ApprovalGranted(EventData, type="approval.granted"):
     """A person approved the candidate."""
 
-    wire_type = "droptune.approval.granted.v1"
     by: Person
     comment: Comment = ""
 
 
-class ApprovalDenied(EventData):
+class ApprovalDenied(EventData, type="approval.denied"):
     """A person denied the candidate."""
 
-    wire_type = "droptune.approval.denied.v1"
     by: Person
     comment: Comment = ""
 
 
-class ApprovalExpired(EventData):
+class ApprovalExpired(EventData, type="approval.expired"):
     """No decision was made in time."""
 
-    wire_type = "droptune.approval.expired.v1"
     deadline_at: UtcTime
 
 
-class ModelDeclined(EventData):
+class ModelDeclined(EventData, type="model.declined"):
     """What the gate had passed was declined: by a person, or because no decision was made in time."""
 
-    wire_type = "droptune.model.declined.v1"
     by: Person
     comment: Comment
 
 
-class DeploymentStarted(EventData):
+class DeploymentStarted(EventData, type="deployment.started"):
     """The deployment is being created, without traffic."""
 
-    wire_type = "droptune.deployment.started.v1"
     endpoint: str
     deployment: str
     model: str
 
 
-class DeploymentProbed(EventData):
+class DeploymentProbed(EventData, type="deployment.probed"):
     """What a probe of a rollout found. `traffic` is what the platform reports now."""
 
-    wire_type = "droptune.deployment.probed.v1"
     endpoint: str
     deployment: str
     state: DeploymentState
@@ -266,50 +250,45 @@ class DeploymentProbed(EventData):
     scoring_uri: str | None = None
 
 
-class TrafficShifted(EventData):
+class TrafficShifted(EventData, type="traffic.shifted"):
     """The endpoint was asked for a new traffic split (percent by deployment).
 
     The next probe shows whether it is in effect.
     """
 
-    wire_type = "droptune.traffic.shifted.v1"
     endpoint: str
     traffic: dict[str, int]
 
 
-class ModelPromoted(EventData):
+class ModelPromoted(EventData, type="model.promoted"):
     """The model is in production: all traffic was seen on it."""
 
-    wire_type = "droptune.model.promoted.v1"
     endpoint: str
     deployment: str
     model: str
     scoring_uri: str
 
 
-class RollbackStarted(EventData):
+class RollbackStarted(EventData, type="rollback.started"):
     """A rollout is being rolled back."""
 
-    wire_type = "droptune.rollback.started.v1"
     endpoint: str
     reason: Problem
     by: Person | None = Field(default=None, description="the person who asked; None if the probes decided")
 
 
-class ModelRolledBack(EventData):
+class ModelRolledBack(EventData, type="model.rolled_back"):
     """The traffic is back on the previous deployment (percent by deployment)."""
 
-    wire_type = "droptune.model.rolled_back.v1"
     endpoint: str
     traffic: dict[str, int]
     reason: Problem
     by: Person | None = Field(default=None, description="the person who asked; None if the probes decided")
 
 
-class RollbackRequested(EventData):
+class RollbackRequested(EventData, type="rollback.requested"):
     """A person wants the previous deployment of an endpoint back; the run is the one in production."""
 
-    wire_type = "droptune.rollback.requested.v1"
     about_any_revision = True
     endpoint: str
     deployment: str = Field(description="the one to leave; a repeat finds it left")
@@ -318,35 +297,31 @@ class RollbackRequested(EventData):
     comment: Comment = ""
 
 
-class DeploymentRetired(EventData):
+class DeploymentRetired(EventData, type="deployment.retired"):
     """A deployment that is not needed any more was deleted."""
 
-    wire_type = "droptune.deployment.retired.v1"
     endpoint: str
     deployment: str
     reason: str
 
 
-class JobFailed(EventData):
+class JobFailed(EventData, type="job.failed"):
     """A job ended without its result, as its result file or the platform says."""
 
-    wire_type = "droptune.job.failed.v1"
     job: str
     failure_class: FailureClass
     problem: Problem
 
 
-class JobStopped(EventData):
+class JobStopped(EventData, type="job.stopped"):
     """A job that we asked to stop has stopped."""
 
-    wire_type = "droptune.job.stopped.v1"
     job: str
 
 
-class StageRefused(EventData):
+class StageRefused(EventData, type="stage.refused"):
     """A step found that it cannot do its work."""
 
-    wire_type = "droptune.stage.refused.v1"
     stage: str
     failure_class: FailureClass
     problem: Problem
@@ -355,74 +330,51 @@ class StageRefused(EventData):
 class RetryDue(EventData):
     """A stage is worth another attempt; scheduled, so it comes when the wait is over. `attempt` is the new one."""
 
-    wire_type = ""
     failure_class: FailureClass
     problem: Problem
 
 
-class ValidationRetryDue(RetryDue):
+class ValidationRetryDue(RetryDue, type="validation.retry_due"):
     """Validation is tried again."""
 
-    wire_type = "droptune.validation.retry_due.v1"
 
-
-class TrainingRetryDue(RetryDue):
+class TrainingRetryDue(RetryDue, type="training.retry_due"):
     """Training is tried again."""
 
-    wire_type = "droptune.training.retry_due.v1"
 
-
-class EvaluationRetryDue(RetryDue):
+class EvaluationRetryDue(RetryDue, type="evaluation.retry_due"):
     """Evaluation is tried again."""
 
-    wire_type = "droptune.evaluation.retry_due.v1"
 
-
-class DeploymentRetryDue(RetryDue):
+class DeploymentRetryDue(RetryDue, type="deployment.retry_due"):
     """The deployment is tried again."""
 
-    wire_type = "droptune.deployment.retry_due.v1"
 
-
-class RunOverdue(EventData):
+class RunOverdue(EventData, type="run.overdue"):
     """The run passed the deadline of its status."""
 
-    wire_type = "droptune.run.overdue.v1"
     status: str
     deadline_at: UtcTime
 
 
-class RunFailed(EventData):
+class RunFailed(EventData, type="run.failed"):
     """The run ended `failed`."""
 
-    wire_type = "droptune.run.failed.v1"
     failure_class: FailureClass
     problem: Problem
 
 
-class CancelRequested(EventData):
+class CancelRequested(EventData, type="run.cancel_requested"):
     """Somebody asked for the run to stop."""
 
-    wire_type = "droptune.run.cancel_requested.v1"
     about_any_revision = True
     by: Person
 
 
-class RunCancelled(EventData):
+class RunCancelled(EventData, type="run.cancelled"):
     """The run was stopped."""
 
-    wire_type = "droptune.run.cancelled.v1"
     by: Person
-
-
-def _concrete(cls: type[EventData]) -> Iterator[type[EventData]]:
-    for child in cls.__subclasses__():
-        if child.wire_type:
-            yield child
-        yield from _concrete(child)
-
-
-EVENT_TYPES: dict[str, type[EventData]] = {cls.wire_type: cls for cls in _concrete(EventData)}
 
 
 def parse_event(body: dict[str, Any]) -> Event[EventData]:

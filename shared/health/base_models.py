@@ -17,7 +17,7 @@ from shared.base_models.bundles import (
 )
 from shared.domain.catalog import CATALOG, BaseModelEntry
 from shared.domain.errors import PermanentFailure
-from shared.health.checks import Check, CheckStatus
+from shared.health.checks import Check
 from shared.ports import BlobStore
 from shared.rendering import read_bundle
 
@@ -34,12 +34,10 @@ def base_model_checks(blobs: BlobStore, default: str) -> Iterator[Check]:
 def _weights(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, needed: bool) -> Check:
     name = f"base model {entry.id}"
     if folder is None:
-        detail = f"not checked: a job mounts it from {entry.asset}"
-        return Check(name=name, status=CheckStatus.SKIPPED, detail=detail)
+        return Check.skipped(name, f"not checked: a job mounts it from {entry.asset}")
     names = {info.path.removeprefix(folder) for info in blobs.list(folder)}
     if not names and not needed:
-        detail = f"nothing at {folder}; only a recipe that names the model needs it"
-        return Check(name=name, status=CheckStatus.SKIPPED, detail=detail)
+        return Check.skipped(name, f"nothing at {folder}; only a recipe that names the model needs it")
     missing = [part for part in (CONFIG, TOKENIZER) if part not in names]
     if not any(part.endswith(".safetensors") for part in names):
         missing.append("*.safetensors")
@@ -48,8 +46,8 @@ def _weights(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, nee
     if missing:
         detail = f"{folder} lacks {', '.join(missing)}"
         fix = f"copy the whole model folder to {folder}; on a laptop `make up` does it"
-        return Check(name=name, status=CheckStatus.FIX, detail=detail, fix=fix)
-    return Check(name=name, status=CheckStatus.OK, detail=f"whole at {folder}")
+        return Check.to_fix(name, detail, fix)
+    return Check.ok(name, f"whole at {folder}")
 
 
 def _imported(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, needed: bool) -> Check:
@@ -58,23 +56,22 @@ def _imported(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, ne
     try:
         bundle = exported_bundle(entry, blobs)
     except PermanentFailure as error:
-        return Check(name=name, status=CheckStatus.FIX, detail=error.problem.message, fix=fix)
+        return Check.to_fix(name, error.problem.message, fix)
     if bundle is None and needed:
-        detail = f"no tokenizer bundle at {entry.tokenizer}: the model was not imported"
-        return Check(name=name, status=CheckStatus.FIX, detail=detail, fix=fix)
+        return Check.to_fix(name, f"no tokenizer bundle at {entry.tokenizer}: the model was not imported", fix)
     if bundle is None:
         detail = f"no tokenizer bundle at {entry.tokenizer}; only a recipe that names the model needs it"
-        return Check(name=name, status=CheckStatus.SKIPPED, detail=detail)
+        return Check.skipped(name, detail)
     if folder is None:
-        return Check(name=name, status=CheckStatus.OK, detail=f"imported from {entry.asset}")
+        return Check.ok(name, f"imported from {entry.asset}")
     try:
         own = read_bundle(lambda file: read_file(blobs, f"{folder}{file}"), entry.template_arguments)
     except PermanentFailure:
-        return Check(name=name, status=CheckStatus.SKIPPED, detail="the base model is not here to compare with")
+        return Check.skipped(name, "the base model is not here to compare with")
     if own.sha256 != bundle.sha256:
-        detail = f"{_short(bundle.sha256)} in {entry.tokenizer}, {_short(own.sha256)} in {folder}"
-        return Check(name=name, status=CheckStatus.FIX, detail=f"tokenizer or chat template differ: {detail}", fix=fix)
-    return Check(name=name, status=CheckStatus.OK, detail="tokenizer and chat template are the base model's")
+        detail = f"{bundle.sha256[:12]} in {entry.tokenizer}, {own.sha256[:12]} in {folder}"
+        return Check.to_fix(name, f"tokenizer or chat template differ: {detail}", fix)
+    return Check.ok(name, "tokenizer and chat template are the base model's")
 
 
 def _has_template(blobs: BlobStore, folder: str) -> bool:
@@ -82,7 +79,3 @@ def _has_template(blobs: BlobStore, folder: str) -> bool:
     if read_file(blobs, f"{folder}{TEMPLATE}"):
         return True
     return bool(orjson.loads(read_file(blobs, f"{folder}{TOKENIZER_CONFIG}") or b"{}").get("chat_template"))
-
-
-def _short(digest: str) -> str:
-    return digest[:12]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,3 +23,15 @@ class Check(BaseModel):
     status: CheckStatus
     detail: str
     fix: str = Field(default="", description="what to do; empty unless the status is `fix`")
+
+    @classmethod
+    def ok(cls, name: str, detail: str) -> Self:
+        return cls(name=name, status=CheckStatus.OK, detail=detail)
+
+    @classmethod
+    def to_fix(cls, name: str, detail: str, fix: str) -> Self:
+        return cls(name=name, status=CheckStatus.FIX, detail=detail, fix=fix)
+
+    @classmethod
+    def skipped(cls, name: str, detail: str) -> Self:
+        return cls(name=name, status=CheckStatus.SKIPPED, detail=detail)

@@ -43,36 +43,26 @@ def examine(build: Callable[[], Services] = services) -> list[Check]:
     try:
         settings, built = load_settings(), build()
     except Exception as error:  # also what an embedded service says of a folder it cannot open
-        return [Check(name="settings", status=CheckStatus.FIX, detail=_message_of(error), fix=CORRECT_SETTING)]
-    return [
-        Check(name="settings", status=CheckStatus.OK, detail="every setting can be read"),
-        *_run_check(settings, built),
-    ]
+        return [Check.to_fix("settings", _message_of(error), CORRECT_SETTING)]
+    return [Check.ok("settings", "every setting can be read"), *_run_check(settings, built)]
 
 
 def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
-    yield attempt(
-        "run store", "RUN_STORE_URL", lambda: services.store.get("doctor", "doctor"), "a point read is answered"
-    )
+    store, launcher, models = services.store, services.launcher, services.models
+    yield attempt("run store", "RUN_STORE_URL", lambda: store.get("doctor", "doctor"), "a point read is answered")
     yield _set_aside(services)
     yield _timers(services)
     yield attempt("event bus", "EVENT_BUS_URL", lambda: _peek_all(services))
     blobs = attempt("blobs", "BLOB_STORE_URL", lambda: _list_blobs(services))
     yield blobs
-    yield attempt("Azure ML jobs", "AZURE_ML_URL", lambda: services.launcher.get_job(NO_JOB), "jobs can be asked for")
-    yield attempt(
-        "Azure ML endpoints",
-        "AZURE_ML_URL",
-        lambda: services.models.get_endpoint(NO_ENDPOINT),
-        "endpoints can be asked for",
+    asked: tuple[tuple[str, Callable[[], object], str], ...] = (
+        ("jobs", lambda: launcher.get_job(NO_JOB), "jobs"),
+        ("endpoints", lambda: models.get_endpoint(NO_ENDPOINT), "endpoints"),
+        # The only call that fails if the workspace itself is missing: for the others that is one 404 more.
+        ("workspace", lambda: launcher.metric_history(NO_JOB, "train_loss"), "the workspace exists and its metrics"),
     )
-    # The only call that fails if the workspace itself is missing: for the others that is one 404 more.
-    yield attempt(
-        "Azure ML workspace",
-        "AZURE_ML_URL",
-        lambda: services.launcher.metric_history(NO_JOB, "train_loss"),
-        "the workspace exists and its metrics can be asked for",
-    )
+    for what, request, answer in asked:
+        yield attempt(f"Azure ML {what}", "AZURE_ML_URL", request, f"{answer} can be asked for")
     try:
         yield from base_model_checks(services.blobs, settings.default_base_model)
     except Exception as error:  # as in `attempt`; that nothing can be listed is said already
@@ -90,12 +80,12 @@ def _set_aside(services: Services) -> Check:
     try:
         found = list(islice(unreadable(services.store, services.clock.now()), NAMED))
     except Exception as error:  # as in `attempt`
-        return Check(name="documents", status=CheckStatus.SKIPPED, detail=f"not read: {_message_of(error)}")
+        return Check.skipped("documents", f"not read: {_message_of(error)}")
     if not found:
-        return Check(name="documents", status=CheckStatus.OK, detail="every document in use can be read")
+        return Check.ok("documents", "every document in use can be read")
     named = "; ".join(f"{one.type} {one.id} of {one.partition}: {one.problem}" for one in found)
     fix = "run the version that wrote them, or `droptune dlq release PARTITION --id ID` repairs one or ends its run"
-    return Check(name="documents", status=CheckStatus.FIX, detail=shortened(named, 1000), fix=fix)
+    return Check.to_fix("documents", shortened(named, 1000), fix)
 
 
 def _timers(services: Services) -> Check:
@@ -103,24 +93,24 @@ def _timers(services: Services) -> Check:
     try:
         failures = list(ticks.failures(services.store))
     except Exception as error:  # as in `attempt`
-        return Check(name="timers", status=CheckStatus.SKIPPED, detail=f"not read: {_message_of(error)}")
+        return Check.skipped("timers", f"not read: {_message_of(error)}")
     if not failures:
-        return Check(name="timers", status=CheckStatus.OK, detail="none failed at anything within a day")
+        return Check.ok("timers", "none failed at anything within a day")
     named = "; ".join(
         f"{timer} at {at[:19]}: {count} failed, as {', '.join(f'{id} ({why})' for id, why in list(failed.items())[:3])}"
         for timer, at, count, failed in failures
     )
     fix = "look into the log of that time; what is named is tried again at each tick and goes from here after a day"
-    return Check(name="timers", status=CheckStatus.FIX, detail=shortened(named, 1000), fix=fix)
+    return Check.to_fix("timers", shortened(named, 1000), fix)
 
 
 def attempt(name: str, setting: str, request: Callable[[], object], answer: str = "") -> Check:
     """`answer`, or the call's own words, if it succeeds, else what is wrong with the service behind the setting."""
     try:
         found = request()
-        return Check(name=name, status=CheckStatus.OK, detail=answer or str(found))
+        return Check.ok(name, answer or str(found))
     except Exception as error:  # whatever fails is what the check reports
-        return Check(name=name, status=CheckStatus.FIX, detail=_message_of(error), fix=_remedy(error, setting))
+        return Check.to_fix(name, _message_of(error), _remedy(error, setting))
 
 
 def _message_of(error: Exception) -> str:
@@ -179,14 +169,14 @@ def _environment(environment: str, services: Services) -> Iterator[Check]:
     try:
         image = services.launcher.environment_image(environment)
     except Exception as error:  # as in `attempt`
-        yield Check(name=name, status=CheckStatus.FIX, detail=_message_of(error), fix=_remedy(error, "AZURE_ML_URL"))
+        yield Check.to_fix(name, _message_of(error), _remedy(error, "AZURE_ML_URL"))
         return
     if image is None:
         fix = "register it: `azd provision` does, unless the setting names a version that is not this release's"
-        yield Check(name=name, status=CheckStatus.FIX, detail="is not registered in the workspace", fix=fix)
+        yield Check.to_fix(name, "is not registered in the workspace", fix)
         return
-    yield Check(name=name, status=CheckStatus.OK, detail="is registered in the workspace")
-    yield Check(name=f"image of {environment}", status=CheckStatus.SKIPPED, detail=f"not looked for: {_unseen(image)}")
+    yield Check.ok(name, "is registered in the workspace")
+    yield Check.skipped(f"image of {environment}", f"not looked for: {_unseen(image)}")
 
 
 def _unseen(image: str) -> str:
@@ -204,8 +194,8 @@ def _quotas(services: Services) -> list[Check]:
         return list(quota_checks(services.config, services.launcher))
     except Exception as error:  # as in `attempt`
         if any(map(_denied, _causes(error))):
-            return [Check(name="quota", status=CheckStatus.FIX, detail=_message_of(error), fix=f"grant {QUOTA_ROLE}")]
-        return [Check(name="quota", status=CheckStatus.SKIPPED, detail=f"not read: {_message_of(error)}")]
+            return [Check.to_fix("quota", _message_of(error), f"grant {QUOTA_ROLE}")]
+        return [Check.skipped("quota", f"not read: {_message_of(error)}")]
 
 
 def _clock(settings: Settings, services: Services) -> Check:
@@ -213,12 +203,11 @@ def _clock(settings: Settings, services: Services) -> Check:
     try:
         there = azure_ml_time(settings.azure_ml_url)
     except Transient as error:
-        return Check(name="clock", status=CheckStatus.SKIPPED, detail=f"not checked: {error.problem.message}")
+        return Check.skipped("clock", f"not checked: {error.problem.message}")
     if there is None:
-        return Check(name="clock", status=CheckStatus.SKIPPED, detail="not checked: the service tells no time")
+        return Check.skipped("clock", "not checked: the service tells no time")
     skew_s = (services.clock.now() - there).total_seconds()
     if abs(skew_s) <= MAX_SKEW_S:
-        detail = f"within {MAX_SKEW_S:.0f} s of Azure ML's"
-        return Check(name="clock", status=CheckStatus.OK, detail=detail)
+        return Check.ok("clock", f"within {MAX_SKEW_S:.0f} s of Azure ML's")
     detail = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} Azure ML's"
-    return Check(name="clock", status=CheckStatus.FIX, detail=detail, fix="let the app's machine keep time by NTP")
+    return Check.to_fix("clock", detail, "let the app's machine keep time by NTP")

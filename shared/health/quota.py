@@ -64,11 +64,11 @@ def _check(name: str, size: MachineSize | None, needs: list[Need], quotas: list[
     detail = f"free {_cores(free[False])} dedicated, {_cores(free[True])} spot; " + ", ".join(map(_in_words, needs))
     short = [need for need in needs if need.cores > free[need.spot]]
     if not short:
-        return Check(name=title, status=CheckStatus.OK, detail=detail)
+        return Check.ok(title, detail)
     if not required:
-        return Check(name=title, status=CheckStatus.SKIPPED, detail=f"{detail}; only a recipe that names it needs it")
+        return Check.skipped(title, f"{detail}; only a recipe that names it needs it")
     ask = ", ".join(f"{need.cores} {_kind(need)} cores for {need.purpose}" for need in short)
-    return Check(name=title, status=CheckStatus.FIX, detail=detail, fix=f"ask for quota of {size.family}: {ask}")
+    return Check.to_fix(title, detail, f"ask for quota of {size.family}: {ask}")
 
 
 def _free(size: MachineSize, quotas: list[CoreQuota], *, spot: bool) -> float:
