@@ -55,13 +55,13 @@ def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
     yield attempt("event bus", "EVENT_BUS_URL", lambda: _peek_all(services))
     blobs = attempt("blobs", "BLOB_STORE_URL", lambda: _list_blobs(services))
     yield blobs
-    asked: tuple[tuple[str, Callable[[], object], str], ...] = (
+    requests: tuple[tuple[str, Callable[[], object], str], ...] = (
         ("jobs", lambda: launcher.get_job(NO_JOB), "jobs"),
         ("endpoints", lambda: models.get_endpoint(NO_ENDPOINT), "endpoints"),
         # The only call that fails if the workspace itself is missing: for the others that is one 404 more.
         ("workspace", lambda: launcher.metric_history(NO_JOB, "train_loss"), "the workspace exists and its metrics"),
     )
-    for what, request, answer in asked:
+    for what, request, answer in requests:
         yield attempt(f"Azure ML {what}", "AZURE_ML_URL", request, f"{answer} can be asked for")
     try:
         yield from base_model_checks(services.blobs, settings.default_base_model)
