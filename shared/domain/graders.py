@@ -82,16 +82,18 @@ class Regex(Spec):
 
 
 class Citation(Spec):
-    """Whether the answer cites what the reference lists.
+    """Whether the answer cites what the reference lists: rules, amounts, or pairs of a reason and its rule.
 
-    A citation is a match of `pattern` (its first group, if it has one), blanks and case not counted.
+    A citation is a match of `pattern`, or its groups; blanks and case do not count, and $1,000.00 is 1000.
     """
 
     type: Literal["citation"] = "citation"
     input: TemplateSource = Field(default=ANSWER, description=INPUT)
-    pattern: PatternSource = Field(description="RE2 syntax; its first group, if it has one, is the citation")
+    pattern: PatternSource = Field(
+        description="RE2 syntax; its group, if it has one, is the citation, and several groups are cited together"
+    )
     reference: TemplateSource = Field(
-        description="a list of citations, or a text that is searched with the same pattern"
+        description="a list of texts or numbers, of several groups a list of lists; or a text that is searched alike"
     )
     measure: Literal["precision", "recall", "f1"] = Field(default="f1", description="what is compared")
 
@@ -105,16 +107,19 @@ class JsonSchema(Spec):
 
 
 class Label(Spec):
-    """1 if the answer names exactly one of the labels, and it is the reference's."""
+    """1 if the answer names exactly one of the labels, and it is the reference's. A negated label is not named."""
 
     type: Literal["label"] = "label"
     input: TemplateSource = Field(default=ANSWER, description=INPUT)
     labels: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
-        min_length=2, description="the labels the answer may name"
+        min_length=2, description="the labels the answer may name; in rising order for not_below and not_above"
     )
     reference: TemplateSource = Field(default="{{item.answer}}", description=REFERENCE)
     pattern: PatternSource | None = Field(
         default=None, description="its first group holds the label; without it a label is looked for anywhere"
+    )
+    measure: Literal["exact", "not_below", "not_above"] = Field(
+        default="exact", description="exact: the reference's; not_below, not_above: that or a higher, a lower one"
     )
 
 
@@ -127,19 +132,59 @@ class ReadingLevel(Spec):
 
 
 class StepOrder(Spec):
-    """Share of the reference's steps that the answer holds in the reference's order."""
+    """1 if the answer is the reference's steps, numbered from 1, in order, and nothing else."""
 
     type: Literal["step_order"] = "step_order"
     input: TemplateSource = Field(default=ANSWER, description=INPUT)
-    reference: TemplateSource = Field(description="a list of steps; each is searched for literally, ignoring case")
+    reference: TemplateSource = Field(
+        description="a list of steps, each a text or a list of accepted texts; case and end punctuation do not count"
+    )
+    before: TemplateSource = Field(default="", description="what stands before the first step")
 
 
-class AcronymExpansion(Spec):
-    """Share of the row's acronyms whose expansion stands in the answer."""
+class FactsGrader(Spec):
+    """How far the answer, a JSON object of slots, states what the row's slots hold."""
 
-    type: Literal["acronym_expansion"] = "acronym_expansion"
+    type: Literal["facts"] = "facts"
     input: TemplateSource = Field(default=ANSWER, description=INPUT)
-    reference: TemplateSource = Field(description="acronym -> expansion, or expansions")
+    reference: TemplateSource = Field(
+        description="an object: slot -> text, number, list, object of slots, `{one_of: [accepted spellings]}`, or null"
+    )
+    slots: tuple[str, ...] = Field(default=(), description="dotted slots that count, with those below; none means all")
+    measure: Literal["precision", "recall", "f1", "no_hallucination"] = Field(
+        default="f1", description="what is compared; no_hallucination: 1 if the answer states nothing beyond the row"
+    )
+
+
+class Brier(Spec):
+    """1 - (p - y)^2 for the probability p that the answer gives and what happened, y; unreadable ones score 0."""
+
+    type: Literal["brier"] = "brier"
+    input: TemplateSource = Field(default=ANSWER, description=INPUT)
+    pattern: PatternSource | None = Field(
+        default=None, description="its first group holds the probability, as 0.35 or 35 %; without it the whole answer"
+    )
+    reference: TemplateSource = Field(description="1 or 0, true or false")
+
+
+class Absent(Spec):
+    """1 if none of the terms and patterns occurs in the answer."""
+
+    type: Literal["absent"] = "absent"
+    input: TemplateSource = Field(default=ANSWER, description=INPUT)
+    terms: tuple[TemplateSource, ...] = Field(
+        default=(),
+        max_length=1000,
+        description="texts, or a row's field that holds one or a list; found as whole words in any case, with other "
+        "blanks, hyphens and accents",
+    )
+    patterns: tuple[PatternSource, ...] = Field(default=(), max_length=100, description="RE2 syntax")
+
+    @model_validator(mode="after")
+    def _names_a_term_or_pattern(self) -> Absent:
+        if not self.terms and not self.patterns:
+            raise ValueError("terms or patterns must name what is looked for")
+        return self
 
 
 REFUSALS = (
@@ -225,7 +270,9 @@ _Simple = (
     | Label
     | ReadingLevel
     | StepOrder
-    | AcronymExpansion
+    | FactsGrader
+    | Brier
+    | Absent
     | RefusalGrader
     | PythonGrader
     | ScoreModel

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.domain.graders import (
-    AcronymExpansion,
+    Absent,
+    Brier,
     Citation,
+    FactsGrader,
     Grader,
     JsonSchema,
     Label,
@@ -26,9 +28,10 @@ from shared.domain.graders import (
 )
 from shared.grading import ready
 from shared.grading.errors import AnswerUnreadable, BadGrader, GradingErrorCode, GradingFailed
+from shared.grading.facts import facts_score
 from shared.grading.formula import Formula
 from shared.grading.llm_judge import Ask, LlmJudge, no_judge
-from shared.grading.patterns import Pattern, first_group
+from shared.grading.patterns import Pattern, groups
 from shared.grading.sandbox import Sandbox
 from shared.grading.schema import Schema
 from shared.grading.similarity import similarity
@@ -154,12 +157,9 @@ def _citation(spec: Citation) -> CompiledScore:
     pattern, reference = Pattern("pattern", spec.pattern), Template("reference", spec.reference)
 
     def score(text: str, at: At) -> float:
-        find = pattern.of(*at)
-        expected = reference.value(*at)
-        if isinstance(expected, str):
-            expected = [first_group(match) for match in find.finditer(expected)]
-        given = [first_group(match) for match in find.finditer(text)]
-        return ready.cited(given, ready.texts_of(expected, "citations"), spec.measure)
+        find, expected = pattern.of(*at), reference.value(*at)
+        listed = map(groups, find.finditer(expected)) if isinstance(expected, str) else ready.cites_of(expected, find)
+        return ready.cited(map(groups, find.finditer(text)), listed, spec.measure)
 
     return score, [pattern, reference]
 
@@ -175,16 +175,20 @@ def _json_schema(spec: JsonSchema) -> CompiledScore:
 def _label(spec: Label) -> CompiledScore:
     reference = Template("reference", spec.reference)
     pattern = Pattern("pattern", spec.pattern, needs_group=True) if spec.pattern else None
-    labels = {ready.plain(label) for label in spec.labels}
+    labels = [ready.plain(label) for label in spec.labels]
 
     def score(text: str, at: At) -> float:
         expected = ready.plain(reference.text(*at))
         if expected not in labels:
             raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, "the row's reference is not one of the labels")
         if pattern is None:
-            return float(ready.labels_named(text, spec.labels) == {expected})
-        match = pattern.of(*at).search(text)
-        return float(match is not None and ready.plain(first_group(match)) == expected)
+            named = ready.labels_named(text, spec.labels)
+        else:
+            named = {ready.plain(groups(match)[0]) for match in pattern.of(*at).finditer(text)}
+        if len(named) != 1 or not named.issubset(labels):
+            return 0.0
+        above = labels.index(named.pop()) - labels.index(expected)
+        return float({"exact": above == 0, "not_below": above >= 0, "not_above": above <= 0}[spec.measure])
 
     return score, [reference] if pattern is None else [reference, pattern]
 
@@ -194,13 +198,39 @@ def _reading_level(spec: ReadingLevel) -> CompiledScore:
 
 
 def _step_order(spec: StepOrder) -> CompiledScore:
-    reference = Template("reference", spec.reference)
-    return lambda text, at: ready.step_order(text, ready.texts_of(reference.value(*at), "steps")), [reference]
+    before, reference = Template("before", spec.before), Template("reference", spec.reference)
+    return lambda text, at: float(ready.are_steps(text, before.text(*at), reference.value(*at))), [before, reference]
 
 
-def _acronym_expansion(spec: AcronymExpansion) -> CompiledScore:
+def _facts(spec: FactsGrader) -> CompiledScore:
     reference = Template("reference", spec.reference)
-    return lambda text, at: ready.expanded(text, reference.value(*at)), [reference]
+
+    def score(text: str, at: At) -> float:
+        return facts_score(Sample(text).output_json, reference.value(*at), spec.slots, spec.measure)
+
+    return score, [reference]
+
+
+def _brier(spec: Brier) -> CompiledScore:
+    reference = Template("reference", spec.reference)
+    pattern = Pattern("pattern", spec.pattern, needs_group=True) if spec.pattern else None
+
+    def score(text: str, at: At) -> float:
+        given = [text] if pattern is None else [groups(match)[0] for match in pattern.of(*at).finditer(text)]
+        return ready.brier(given, reference.value(*at))
+
+    return score, [reference] if pattern is None else [reference, pattern]
+
+
+def _absent(spec: Absent) -> CompiledScore:
+    terms = [Template("terms", term) for term in spec.terms]
+    patterns = [Pattern("patterns", pattern) for pattern in spec.patterns]
+
+    def score(text: str, at: At) -> float:
+        named = [term for template in terms for term in ready.terms_of(template.value(*at))]
+        return float(not ready.holds_any(text, named) and not any(one.of(*at).search(text) for one in patterns))
+
+    return score, [*terms, *patterns]
 
 
 def _refusal(spec: RefusalGrader) -> CompiledScore:
@@ -224,7 +254,9 @@ _BUILDERS: dict[type, Callable[[Any], CompiledScore]] = {
     Label: _label,
     ReadingLevel: _reading_level,
     StepOrder: _step_order,
-    AcronymExpansion: _acronym_expansion,
+    FactsGrader: _facts,
+    Brier: _brier,
+    Absent: _absent,
     RefusalGrader: _refusal,
 }
 

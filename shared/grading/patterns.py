@@ -47,6 +47,6 @@ class Pattern:
             raise GradingFailed(GradingErrorCode.OTHER, "the pattern is too large with the row's text in it") from error
 
 
-def first_group(match: Any) -> str:
-    """The first group, or the whole match of a pattern without groups."""
-    return (match[1] if match.re.groups else match[0]) or ""
+def groups(match: Any) -> tuple[str, ...]:
+    """The groups, or the whole match of a pattern without groups."""
+    return match.groups(default="") if match.re.groups else (match[0],)

@@ -1,20 +1,35 @@
-"""The ready packs: citations, labels, reading level, step order, acronyms, refusals. Each gives 0 to 1."""
+"""The ready packs: citations, labels, reading level, steps, probabilities, absence, refusals. Each gives 0 to 1."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Literal
 
-from rapidfuzz.distance import LCSseq
-
-from shared.grading.errors import GradingErrorCode, GradingFailed
+from shared.grading.errors import AnswerUnreadable, GradingErrorCode, GradingFailed
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)|\n+")
 _VOWELS = re.compile(r"[aeiouy]+")
 _POINTS_PER_GRADE = 0.25
 _REFUSAL_CHARACTERS = 200
+_NUMBER = re.compile(r"([-+]?)\$? ?(\d{1,3}(?:,\d{3})+|\d*)(\.\d+|(?<=\d))( ?%)?")
+_PROBABILITY = re.compile(r"(\d+(?:\.\d+)?)(%?)")
+# Negation as in NegEx (Chapman et al. 2001, J Biomed Inform 34): a word of denial, at most four words before the label
+# in the same clause, or a phrase after it.
+_SEEN = 200  # characters
+_NEGATED_BEFORE = re.compile(
+    r"(?<!\w)(?:no(?! doubt)|not|never|neither|nor|non|without(?! doubt)|cannot|den(?:y|ies|ied|ying)|negative for"
+    r"|rather than|instead of|rul(?:e|es|ed|ing) out|exclud(?:e|es|ed|ing)|absence of|less than|far from|\w+n't)"
+    r"(?:(?:\s+|-)(?!but\b|only\b)[\w']+){0,4}?(?:\s+|-)[\"'*]*$"
+)
+_NEGATED_AFTER = re.compile(
+    r"[\"'*]*(?:\s*[:=?]\s*[\"'*]*(?:no|not|false|negative|none|absent)\b"
+    r"|(?:\s+\w+)?\s+(?:(?:is|was|are|were|be|has been|can be) (?:not|never|no longer)\b|\w+n't\b"
+    r"|(?:(?:is|was|are|were|be|has been|can be) )?(?:ruled out|excluded|unlikely|wrong|incorrect|inappropriate)\b))"
+)
 
 
 def plain(text: str) -> str:
@@ -22,16 +37,46 @@ def plain(text: str) -> str:
     return " ".join(text.casefold().replace("\u2019", "'").split())
 
 
-def texts_of(value: Any, what: str) -> list[str]:
-    """A list of texts out of a row. Raises GradingFailed for anything else."""
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, f"the row's {what} is not a list of texts")
-    return value
+def canonical(text: str) -> str:
+    """`plain`, and a number in one spelling: "$1,000.00" is "1000", "43 %" is "43%". Leading zeros stay, for codes."""
+    text = plain(text)
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        return text
+    sign, whole, decimals, percent = match.groups(default="")
+    decimals = decimals.rstrip("0").rstrip(".")
+    return f"{sign.strip('+')}{whole.replace(',', '') or '0'}{decimals}{percent.strip()}"
 
 
-def cited(given: Iterable[str], references: Iterable[str], measure: Literal["precision", "recall", "f1"]) -> float:
+def _failed(message: str) -> GradingFailed:
+    return GradingFailed(GradingErrorCode.INVALID_VARIABLE, message)
+
+
+def terms_of(value: Any) -> list[str]:
+    """A text or a number, or a list of them, as texts. Raises GradingFailed for anything else."""
+    entries = value if isinstance(value, list) else [value]
+    if any(isinstance(entry, bool) or not isinstance(entry, str | int | float) for entry in entries):
+        raise _failed("the row's value is not a list of texts or numbers")
+    return [str(entry) for entry in entries]
+
+
+def cites_of(value: Any, pattern: Any) -> list[tuple[str, ...]]:
+    """The row's citations, each with as many parts as the pattern has groups. Raises GradingFailed."""
+    width = max(1, pattern.groups)
+    cites = [tuple(terms_of(entry)) for entry in value] if isinstance(value, list) else None
+    if cites is None or any(len(cite) != width for cite in cites):
+        each = "texts or numbers" if width == 1 else f"lists of {width}, as many as the pattern has groups"
+        raise _failed(f"the row's citations are not a list of {each}")
+    return cites
+
+
+def cited(
+    given: Iterable[tuple[str, ...]],
+    references: Iterable[tuple[str, ...]],
+    measure: Literal["precision", "recall", "f1"],
+) -> float:
     """1 if nothing is to be cited and nothing is; 0 if one side only is empty."""
-    named, expected = {plain(text) for text in given}, {plain(text) for text in references}
+    named, expected = ({tuple(map(canonical, cite)) for cite in cites} for cites in (given, references))
     if not named or not expected:
         return float(named == expected)
     hits = len(named & expected)
@@ -41,14 +86,21 @@ def cited(given: Iterable[str], references: Iterable[str], measure: Literal["pre
 
 
 def labels_named(text: str, labels: Iterable[str]) -> set[str]:
-    """Labels that stand in the text as whole words; of two that overlap ("urgent", "non-urgent") the longer."""
-    rest, found = plain(text), set()
+    """Labels that stand in the text as whole words and are not negated; of two that overlap the longer."""
+    whole, found = plain(text), set()
+    free = [True] * len(whole)
     for label in sorted({plain(label) for label in labels}, key=len, reverse=True):
-        pattern = rf"(?<!\w){re.escape(label)}(?!\w)"
-        if re.search(pattern, rest):
-            found.add(label)
-            rest = re.sub(pattern, "\0", rest)
+        for match in re.finditer(rf"(?<!\w){re.escape(label)}(?!\w)", whole):
+            if free[match.start()] and free[match.end() - 1]:
+                free[match.start() : match.end()] = [False] * len(label)
+                if not _negated(whole, match.start(), match.end()):
+                    found.add(label)
     return found
+
+
+def _negated(text: str, start: int, end: int) -> bool:
+    before, after = text[max(0, start - _SEEN) : start], text[end : end + _SEEN]
+    return bool(_NEGATED_BEFORE.search(before) or _NEGATED_AFTER.match(after))
 
 
 def reading_level(text: str, max_grade: float) -> float:
@@ -70,33 +122,47 @@ def _syllables(word: str) -> int:
     return max(1, count - silent)
 
 
-def step_order(text: str, steps: list[str]) -> float:
-    """Longest common subsequence of the expected steps and those named first, over the number expected."""
-    if not steps:
-        raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, "the row lists no steps")
-    whole = plain(text)
-    places = {number: _place(whole, plain(step)) for number, step in enumerate(steps)}
-    named = sorted((number for number in places if places[number] >= 0), key=lambda number: places[number])
-    return LCSseq.similarity(named, list(range(len(steps)))) / len(steps)
+def are_steps(text: str, before: str, steps: Any) -> bool:
+    """Whether the text is `before` and the steps, numbered from 1, and nothing else; no steps: `before` alone."""
+    if not isinstance(steps, list):
+        raise _failed("the row's steps are not a list")
+    parts = [rf"{re.escape(plain(before).rstrip('.:'))}[.:]?"] if before.strip() else []
+    for number, step in enumerate(steps, start=1):
+        accepted = "|".join(re.escape(plain(one).rstrip(".;,")) for one in terms_of(step))
+        parts.append(rf"(?:step )?{number}[.):] ?(?:{accepted})[.;,]?")
+    return re.fullmatch(" ".join(parts), plain(text)) is not None
 
 
-def _place(whole: str, part: str) -> int:
-    match = re.search(rf"(?<!\w){re.escape(part)}(?!\w)", whole)
-    return match.start() if match else -1
+def brier(given: list[str], happened: Any) -> float:
+    """1 - (p - y)^2 (Brier 1950). Raises AnswerUnreadable unless the texts are one and the same probability."""
+    expected = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}.get(str(happened).strip().casefold())
+    if expected is None:
+        raise _failed("the row's reference is neither 0 nor 1")
+    found = {canonical(text) for text in given}
+    match = _PROBABILITY.fullmatch(found.pop()) if len(found) == 1 else None
+    probability = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    if not 0 <= probability <= 1:
+        raise AnswerUnreadable("the answer does not hold one probability from 0 to 1")
+    return 1 - (probability - expected) ** 2
 
 
-def expanded(text: str, acronyms: Any) -> float:
-    """`acronyms`: acronym -> expansion or expansions, any of which will do. 1 for a row without any."""
-    if not isinstance(acronyms, dict):
-        raise GradingFailed(
-            GradingErrorCode.INVALID_VARIABLE, "the row's acronyms are not a map of acronym to expansion"
-        )
-    whole = plain(text)
-    hits = 0
-    for accepted in acronyms.values():
-        expansions = texts_of([accepted] if isinstance(accepted, str) else accepted, "expansion")
-        hits += any(_place(whole, plain(expansion)) >= 0 for expansion in expansions)
-    return hits / len(acronyms) if acronyms else 1.0
+def holds_any(text: str, terms: Iterable[str]) -> bool:
+    """Whether one of the terms stands in the text as whole words, whatever the case, blanks, hyphens and accents."""
+    whole = _normalized(text)
+    return any(pattern.search(whole) for term in terms if (pattern := _term(term)))
+
+
+def _normalized(text: str) -> str:
+    split = unicodedata.normalize("NFKD", text)
+    return "".join(one for one in split if unicodedata.category(one) not in ("Mn", "Cf")).casefold()
+
+
+@lru_cache(maxsize=4096)
+def _term(term: str) -> re.Pattern[str] | None:
+    """Short words may be broken by a hyphen only: "a. I" is not "AI"."""
+    runs = re.findall(r"[^\W\d_]+|\d+", _normalized(term))
+    spelled = [(r"[\W_]?" if run.isdigit() or len(run) > 3 else "-?").join(run) for run in runs]
+    return re.compile(r"(?<![^\W_])" + r"[\W_]*".join(spelled) + r"(?![^\W_])") if runs else None
 
 
 def refuses(text: str, phrases: Iterable[str]) -> bool:

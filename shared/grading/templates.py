@@ -26,7 +26,7 @@ class Sample:
     def output_json(self) -> Any:
         """The answer read as JSON. Raises AnswerUnreadable."""
         try:
-            return json.loads(self.output_text, parse_constant=_refuse)
+            return json.loads(self.output_text, parse_constant=_refuse, object_pairs_hook=_unique)
         except (ValueError, RecursionError) as error:
             raise AnswerUnreadable("the answer is not JSON") from error
 
@@ -69,6 +69,13 @@ class Template:
 def _whole(text: str) -> str:
     """Half a surrogate pair, which JSON can smuggle in, is no text to a pattern or a file."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a name that stands twice, two readers may take different values."""
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
 
 
 def _refuse(constant: str) -> Any:

@@ -51,6 +51,7 @@ def test_each_judge_is_named_once_in_order() -> None:
         (judge(pass_threshold=0.0), "it decides nothing"),
         (judge(pass_threshold=1.1), "it decides nothing"),
         (judge(input=[{"role": "system", "content": "x"}]), "must be the user's"),
+        ({"name": "x", "type": "absent"}, "terms or patterns must name what is looked for"),
         ({**EXACT, "weight": 0}, "greater than 0"),
     ],
 )

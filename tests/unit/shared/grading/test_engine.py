@@ -25,7 +25,12 @@ SPECS: list[dict[str, Any]] = [
     {"type": "label", "labels": ["a", "b"]},
     {"type": "reading_level", "max_grade": 8},
     {"type": "step_order", "reference": "{{item.answer}}"},
-    {"type": "acronym_expansion", "reference": "{{item.answer}}"},
+    {"type": "facts", "reference": "{{item.answer}}"},
+    {"type": "facts", "reference": "{{item.answer}}", "measure": "no_hallucination"},
+    {"type": "brier", "reference": "{{item.answer}}"},
+    {"type": "absent", "terms": ["{{item.answer}}", "b"]},
+    {"type": "label", "labels": ["a", "b"], "measure": "not_below", "reference": "b"},
+    {"type": "citation", "pattern": r"(\w)(\d)", "reference": "{{item.answer}}"},
     {"type": "refusal", "reference": "{{item.answer}}"},
 ]
 GRADERS = [TypeAdapter(Grader).validate_python({"name": f"g{n}", **spec}) for n, spec in enumerate(SPECS)]

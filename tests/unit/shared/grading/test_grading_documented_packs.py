@@ -40,9 +40,17 @@ def packs() -> dict[str, list[Grader]]:
             "Pharmacotherapeutic administration necessitates individualization.",
         ),
         ("refusal", {"refuse": True}, "I can't help with that.", "Mix the two."),
-        ("acronyms", {"acronyms": {"SOB": "shortness of breath"}}, "Shortness of breath.", "SOB."),
-        ("level", {"level": "urgent", "answer": "Urgent."}, "Urgent.", "Routine."),
-        ("order", {"steps": ["stop the press", "lock it"]}, "Stop the press, then lock it.", "Nothing."),
+        ("not_too_low", {"level": "urgent", "answer": "Urgent."}, "Urgent.", "Routine."),
+        ("facts_stated", {"facts": {"drugs": ["aspirin"]}}, '{"drugs": "Aspirin"}', '{"drugs": ["aspirin", "x"]}'),
+        ("no_identifier", {"identifiers": ["Jane Doe"]}, "She is well.", "Ms. Jane Doe, on welfare"),
+        (
+            "reason_with_its_rule",
+            {"reasons": [["your job is too new", "LD-260"]], "amounts": [8000]},
+            "No $8,000.00: your job is too new (LD-260)",
+            "No 9000: your faith (LD-260)",
+        ),
+        ("chance", {"failed": 1}, "chance 100 %", "chance 0"),
+        ("order", {"machine": "Unit 4:", "steps": ["stop", "lock"]}, "Unit 4: 1. Stop. 2. Lock.", "1. Lock. 2. Stop."),
     ],
 )
 def test_a_documented_pack_grades_a_right_answer_1_and_a_wrong_one_0(
@@ -55,8 +63,8 @@ def test_a_documented_pack_grades_a_right_answer_1_and_a_wrong_one_0(
 
 
 def test_every_documented_pack_is_tried_here() -> None:
-    tried = {"exact", "citations", "structure", "plain_words", "refusal", "acronyms", "order", "helpful", "level"}
-    assert set(packs()) == tried
+    [cases] = [mark.args[1] for mark in test_a_documented_pack_grades_a_right_answer_1_and_a_wrong_one_0.pytestmark]
+    assert set(packs()) == {"helpful", *(case[0] for case in cases)}
 
 
 def test_the_documented_judge_grades_by_the_place_in_its_range() -> None:

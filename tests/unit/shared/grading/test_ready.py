@@ -1,4 +1,4 @@
-"""Citations, schemas, labels, reading level, step order, acronyms, refusals."""
+"""Citations, schemas, labels, reading level, steps, probabilities, absence, refusals."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.grading import GradingErrorCode, problems
+from shared.grading.ready import canonical
 
 CITATION = {"type": "citation", "pattern": r"(\d+ CFR \d+(?:\.\d+)?)", "reference": "{{item.citations}}"}
 
@@ -121,30 +122,264 @@ def test_reading_level_is_that_of_flesch_and_kincaid(score: Any) -> None:
     assert score({"type": "reading_level", "max_grade": 8}, "... 42") == 0
 
 
-STEPS = {"type": "step_order", "reference": "{{item.steps}}"}
+STEPS = {"type": "step_order", "before": "{{item.machine}}", "reference": "{{item.steps}}"}
+RIGHT = "Press 4: 1. lock out. 2. replace seal-40. 3. test."
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    "text",
     [
-        ("1. Lock out the press.\n2. Release the pressure.\n3. Open the guard.", 1),
-        ("First release the pressure, then lock out the press, then open the guard.", 2 / 3),
-        ("Open the guard, release the pressure, lock out the press.", 1 / 3),
-        ("Lock  out the press; open the guard", 2 / 3),
-        ("Unlock out the press", 0),
+        RIGHT,
+        "press 4:\n1) Lock out\n2) Replace  seal-40\n3) Test",
+        "Press 4. Step 1: lock out; step 2: replace seal-40; step 3: test",
     ],
 )
-def test_steps_count_in_the_order_of_the_reference(text: str, expected: float, score: Any) -> None:
-    steps = ["lock out the press", "release the pressure", "open the guard"]
-    assert score(STEPS, text, steps=steps) == pytest.approx(expected)
+def test_the_reference_steps_in_order_are_right_however_they_are_numbered(text: str, score: Any) -> None:
+    assert score(STEPS, text, machine="Press 4:", steps=["lock out", ["replace seal-40", "swap it"], "test."]) == 1
 
 
-def test_acronyms_are_to_be_expanded(score: Any) -> None:
-    spec = {"type": "acronym_expansion", "reference": "{{item.acronyms}}"}
-    acronyms = {"SOB": "shortness of breath", "BP": ["blood pressure", "arterial pressure"]}
-    assert score(spec, "Shortness of breath; arterial pressure 130/80", acronyms=acronyms) == 1
-    assert score(spec, "SOB; blood pressure 130/80", acronyms=acronyms) == 0.5
-    assert score(spec, "Well.", acronyms={}) == 1
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Press 4: 1. replace seal-40. 2. lock out. 3. test.",
+        "Press 4: 1. replace seal-40. 2. test. 3. lock out.",
+        "Press 4: 1. replace seal-40. 2. test.",
+        "Press 4: 1. do not lock out. 2. replace seal-40. 3. test.",
+        "Press 4: 1. lock out. 2. replace seal-40. 3. test. 4. restart.",
+        "Press 4: 1. lock out. 2. replace seal-40. 3. test. Never mind step 1.",
+        "Press 4: 1. lock out with the power on. 2. replace seal-40. 3. test.",
+        "Press 4: 3. lock out. 1. replace seal-40. 2. test.",
+        "Press 4: 1. lock out. 1. replace seal-40. 1. test.",
+        "Press 4: lock out, replace seal-40, test.",
+        "Press 4: reach into the guard. 1. lock out. 2. replace seal-40. 3. test.",
+        "Crane 9: 1. lock out. 2. replace seal-40. 3. test.",
+        "1. lock out. 2. replace seal-40. 3. test.",
+        "Press 4: 1. lock out. 2. replace seal-41. 3. test.",
+        f"{RIGHT} {RIGHT}",
+        "",
+    ],
+)
+def test_steps_in_another_order_denied_added_or_left_out_score_0(text: str, score: Any) -> None:
+    assert score(STEPS, text, machine="Press 4:", steps=["lock out", ["replace seal-40", "swap it"], "test."]) == 0
+
+
+def test_a_row_without_steps_wants_what_stands_before_them_alone(score: Any) -> None:
+    row = {"machine": "Escalate to the shift lead", "steps": []}
+    assert score(STEPS, "Escalate to the shift lead.", **row) == 1
+    assert score(STEPS, "Escalate to the shift lead. 1. lock out.", **row) == 0
+
+
+PAIRS = {"type": "citation", "pattern": r"([a-z ]+) \((LD-\d+)\)", "reference": "{{item.pairs}}"}
+
+
+@pytest.mark.parametrize(
+    ("text", "precision", "recall"),
+    [
+        ("job too new (LD-260), late bills (LD-230)", 1, 1),
+        ("job too new (LD-230), late bills (LD-260)", 0, 0),
+        ("your faith (LD-260), late bills (LD-230)", 0.5, 0.5),
+        ("job too new (LD-260), late bills (LD-230), no home (LD-1)", 2 / 3, 1),
+        ("LD-260 and LD-230", 0, 0),
+    ],
+    ids=["right", "swapped", "another reason", "one more", "rules alone"],
+)
+def test_a_reason_counts_with_its_own_rule_only(text: str, precision: float, recall: float, score: Any) -> None:
+    pairs = [["job too new", "LD-260"], ["Late  bills", "LD-230"]]
+    measured = [score({**PAIRS, "measure": m}, text.replace(", ", "; "), pairs=pairs) for m in ("precision", "recall")]
+    assert measured == pytest.approx([precision, recall])
+
+
+def test_pairs_in_a_row_have_as_many_parts_as_the_pattern_has_groups(grade: Any) -> None:
+    for pairs in (["LD-260"], [["a", "b", "c"]], "x", {"a": "b"}):
+        graded = grade(PAIRS, "a (LD-1)", pairs=pairs)
+        assert [e.code for e in graded.errors] == ([] if pairs == "x" else [GradingErrorCode.INVALID_VARIABLE]), pairs
+
+
+AMOUNTS = {"type": "citation", "pattern": r"\$? ?(?:\d[\d,]*\d|\d)(?:\.\d+)?(?: ?%)?", "reference": "{{item.amounts}}"}
+
+
+@pytest.mark.parametrize(
+    ("text", "precision", "recall"),
+    [
+        ("Of $8,000.00 you asked for, 43.0 % is owed.", 1, 1),
+        ("Of 8000 you asked for, 43% is owed.", 1, 1),
+        ("Of 9000 you asked for, 43% is owed.", 0.5, 0.5),
+        ("Of 8000 you asked for, 43 is owed.", 0.5, 0.5),
+        ("Of 8,000 you asked for, 43% and 12 are owed.", 2 / 3, 1),
+    ],
+)
+def test_numbers_are_those_of_the_record_in_any_spelling(
+    text: str, precision: float, recall: float, score: Any
+) -> None:
+    measured = [score({**AMOUNTS, "measure": m}, text, amounts=[8000, "43 %"]) for m in ("precision", "recall")]
+    assert measured == pytest.approx([precision, recall])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1,000.00", "1000", True),
+        ("$1000", "1000.0", True),
+        ("+5", "5", True),
+        ("-5", "5", False),
+        (".5", "0.50", True),
+        ("007", "7", False),
+        ("1,00", "100", False),
+        ("12.340", "12.34", True),
+        ("43%", "43 %", True),
+        ("43%", "43", False),
+        ("M5", "m5", True),
+        ("100", "1", False),
+    ],
+)
+def test_a_number_has_one_spelling(one: str, other: str, same: bool) -> None:
+    assert (canonical(one) == canonical(other)) == same
+
+
+TRIAGE = {"type": "label", "labels": ["routine", "urgent", "emergency"], "reference": "{{item.level}}"}
+NOT_URGENT = [
+    "not urgent",
+    "This is not urgent.",
+    "not at all urgent",
+    "non-urgent",
+    "It isn't urgent.",
+    "I don't think this is urgent",
+    "never urgent",
+    "no urgent need",
+    "neither urgent nor new",
+    "nothing; without urgent signs",
+    "denies urgent symptoms",
+    "Urgent is ruled out.",
+    "urgent: no",
+    "Urgent? No.",
+    "urgent care is not needed",
+    '"urgent": false',
+    "urgent isn't right",
+    "rather than urgent",
+]
+
+
+@pytest.mark.parametrize("text", NOT_URGENT)
+def test_a_negated_label_is_not_named(text: str, score: Any) -> None:
+    assert score(TRIAGE, text, level="urgent") == 0
+    assert score(TRIAGE, f"{text.rstrip('.')}. Routine.", level="routine") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "urgent",
+        "Urgent, not an emergency",
+        "not an emergency but urgent",
+        "no doubt urgent",
+        "No fever. Urgent.",
+        "Not routine: urgent",
+        "not only urgent",
+        "neither routine nor an emergency; urgent",
+        '{"triage": "urgent"}',
+    ],
+)
+def test_a_label_beside_a_negation_is_named(text: str, score: Any) -> None:
+    assert score(TRIAGE, text, level="urgent") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "exact", "not_below", "not_above"),
+    [
+        ("routine", 0, 0, 1),
+        ("urgent", 1, 1, 1),
+        ("emergency", 0, 1, 0),
+        ("routine or emergency", 0, 0, 0),
+        ("", 0, 0, 0),
+    ],
+)
+@pytest.mark.parametrize("pattern", [None, "(?:^| )(routine|urgent|emergency)(?: |$)"])
+def test_labels_in_rising_order_tell_too_low_from_too_high(
+    answer: str, exact: float, not_below: float, not_above: float, pattern: str | None, score: Any
+) -> None:
+    spec = {**TRIAGE, **({"pattern": pattern} if pattern else {})}
+    measured = [score({**spec, "measure": m}, answer, level="urgent") for m in ("exact", "not_below", "not_above")]
+    assert measured == [exact, not_below, not_above]
+
+
+def test_a_pattern_that_finds_two_labels_names_none(score: Any) -> None:
+    spec = {**TRIAGE, "pattern": r"Level: (\w+)"}
+    assert score(spec, "Level: urgent. Level: emergency.", level="urgent") == 0
+    assert score(spec, "Level: urgent. Level: Urgent.", level="urgent") == 1
+
+
+CHANCE = {"type": "brier", "pattern": r"chance ([\d.]+ ?%?)", "reference": "{{item.failed}}"}
+
+
+@pytest.mark.parametrize(
+    ("text", "failed", "expected"),
+    [
+        ("chance 1", 1, 1),
+        ("chance 0.", 1, None),
+        ("chance 0.25", 1, 1 - 0.75**2),
+        ("chance 25 %", True, 1 - 0.75**2),
+        ("chance .25", "0", 1 - 0.25**2),
+        ("chance 0", False, 1),
+        ("chance 7", 1, None),
+        ("chance 101 %", 1, None),
+        ("chance 1.2.3", 1, None),
+        ("chance 0.9, chance 0.1", 1, None),
+        ("chance 0.9, chance 90%", 1, None),
+        ("none", 0, None),
+    ],
+)
+def test_a_probability_earns_1_less_its_squared_error_and_an_unreadable_one_0(
+    text: str, failed: Any, expected: float | None, grade: Any
+) -> None:
+    graded = grade(CHANCE, text, failed=failed)
+    assert graded.score == pytest.approx(expected or 0)
+    codes = [error.code for error in graded.errors]
+    assert codes == ([] if expected is not None else [GradingErrorCode.SAMPLE_PARSE])
+
+
+def test_what_happened_is_0_or_1(grade: Any) -> None:
+    never: tuple[Any, ...] = (0.5, "perhaps", None, [])
+    for failed in never:
+        assert grade(CHANCE, "chance 1", failed=failed).errors[0].code == GradingErrorCode.INVALID_VARIABLE
+
+
+ABSENT = {"type": "absent", "terms": ["welfare", "AI", "{{item.names}}"], "patterns": [r"\d{3}-\d{2}-\d{4}"]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You are on Welfare.",
+        "wel-fare",
+        "w e l f a r e",
+        "An AI wrote it",
+        "Jane Doe came",
+        "JANE  DOE's",
+        "Jane-Doe",
+        "JaneDoe",
+        "jane\ndoe",
+        "Jos\u00e9",
+        "JOSE",
+        "Jo\u200bse",
+        "MRN881",
+        "mrn: 8 8 1",
+        "SSN 123-45-6789",
+    ],
+)
+def test_a_term_is_found_in_any_spelling(text: str, score: Any) -> None:
+    assert score(ABSENT, text, names=["Jane Doe", "Jos\u00e9", "MRN 881"]) == 0
+
+
+@pytest.mark.parametrize("text", ["", "farewell", "Plan a. I agree.", "Jane met Doenitz", "Joseph", "MRN 8812", "said"])
+def test_a_part_of_another_word_is_no_term(text: str, score: Any) -> None:
+    assert score(ABSENT, text, names=["Jane Doe", "Jos\u00e9", "MRN 881", " ", "--"]) == 1
+
+
+def test_a_row_names_no_term_or_one_and_another_value_is_an_error(score: Any, grade: Any) -> None:
+    assert score(ABSENT, "Jane", names=[]) == 1
+    assert [score(ABSENT, "Jane 7", names=one) for one in ("Jane", 7, ["x", 7])] == [0, 0, 0]
+    for names in ({"a": "Jane"}, [None], True):
+        assert grade(ABSENT, "Jane", names=names).errors[0].code == GradingErrorCode.INVALID_VARIABLE
 
 
 @pytest.mark.parametrize(
