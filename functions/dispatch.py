@@ -35,6 +35,8 @@ REPLAYED = "droptune.replayed"  # of a dead letter that a person sent again
 _FACT = re.compile(r"(run-[0-9a-f]{12})[a-z0-9._-]*?\.[0-9]+(?![0-9a-z_-])")
 FAILED_WAITS_S = (1, 5, 15, 60, 180, 300)
 LATER_VERSION_WAITS_S = (1, 5, 15, *[60] * 1440)  # for a host of that version; after a day it is a dead letter
+# While one of these, or a look at an evaluation's job, fails, the run keeps its endpoint's turn: others wait.
+_IN_TURN = {"submit_evaluation", "apply_gate", "deploy_model"}
 
 
 class Dispatcher:
@@ -81,8 +83,9 @@ class Dispatcher:
             waits_s = LATER_VERSION_WAITS_S if isinstance(error, LaterVersion) else FAILED_WAITS_S
             fact = _FACT.match(message.message_id or "")  # timers state the same at each tick: one dead letter shows it
             if failed >= len(waits_s):
-                # Others wait for the run's turn. Elsewhere a replay may heal what a bug left.
-                if fact and stage.name == "submit_evaluation" and not isinstance(error, DroptuneError):
+                # Elsewhere a replay may heal what a bug left.
+                in_turn = fact and (stage.name in _IN_TURN or "-evaluation-" in fact[0])
+                if fact and in_turn and not isinstance(error, DroptuneError):
                     text = f"{stage.name} raised {type(error).__name__} at each delivery; the log has its traceback"
                     self.runner.refuse(fact[1], stage.name, Problem(code="unforeseen_error", message=text))
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -71,7 +72,14 @@ def inspect_job(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMe
     run = dispatcher.runner.load(run_id) if run_id else None
     if run is None:
         return  # a model or a job of somebody else in the workspace
-    draft = job_step.inspect_job(job, run, dispatcher.services)
+    try:
+        draft = job_step.inspect_job(job, run, dispatcher.services)
+    except Exception as error:
+        with suppress(Exception):  # the store may be what fails
+            dispatcher.runner.note_timer(run.id, stage.name, str(error))
+        raise
+    if run.attention:
+        dispatcher.runner.note_timer(run.id, stage.name, None)
     if draft is not None:
         dispatcher.runner.publish(run, draft, by=stage)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.domain import paths
-from shared.domain.errors import FailureClass, Problem
+from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.events import EvaluationCompleted, JobFailed, JobStopped, TrainingCompleted, ValidationCompleted
 from shared.domain.jobs import JobKind, JobStatus, JobView
 from shared.domain.results import JobResult
@@ -16,7 +16,10 @@ IN_FLIGHT = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING, St
 
 
 def inspect_job(job_name: str, run: Run, services: Services) -> Draft | None:
-    """The event to publish; None if it is not this run's present job or still runs."""
+    """The event to publish; None if it is not this run's present job or still runs.
+
+    Raises PermanentFailure if the platform refuses to say how it ended: it is asked again.
+    """
     job = run.job
     if job is None or job.name != job_name or run.status not in IN_FLIGHT:
         return None
@@ -33,7 +36,14 @@ def inspect_job(job_name: str, run: Run, services: Services) -> Draft | None:
 
 
 def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Draft:
-    result = read_model(services.blobs, paths.run(run.id, RESULTS[job.kind]), JobResult)
+    try:
+        result = read_model(services.blobs, paths.run(run.id, RESULTS[job.kind]), JobResult)
+    except PermanentFailure as error:
+        if error.failure_class is not FailureClass.CODE:
+            raise
+        if view.status is JobStatus.COMPLETED:
+            return Draft(JobFailed(job=job.name, failure_class=error.failure_class, problem=error.problem))
+        result = None  # cut off as the job was
     if result is not None and result.job != job.name:
         result = None  # an earlier attempt's
     if result is not None and result.failure_class and result.problem and not _knows_better(view, result.problem):

@@ -154,3 +154,33 @@ def test_a_run_whose_evaluation_cannot_begin_passes_its_turn_on(make_world: Make
         return
     assert stuck.error is not None
     assert (stuck.error.failure_class, stuck.error.problem.code) == (FailureClass.CODE, "unforeseen_error")
+
+
+@pytest.mark.few_cases(1)
+@pytest.mark.parametrize(
+    ("method", "of"), [("get_job", "-evaluation-"), ("read", "evaluation/report.json"), ("register_model", "")]
+)
+def test_a_bug_in_a_runs_turn_ends_the_run_and_the_others_go_on(make_world: MakeWorld, method: str, of: str) -> None:
+    world = make_world(1)
+    prepare(world, "shop", rollout="[100]")
+    for index in range(2):
+        drop(world, "shop", 70, index)
+    driver = Driver(world, random.Random(1))
+    first, second = trained(driver, 2)
+    port: Any = world.blobs if method == "read" else world.platform
+    works = getattr(port, method)
+
+    def fails(subject: Any, **options: Any) -> Any:
+        if first.id in str(subject) and of in str(subject):
+            raise KeyError("services")
+        return works(subject, **options)
+
+    setattr(port, method, fails)
+    for _ in range(90):
+        minutes(driver, 1)
+        if all(run.terminal for run in world.runs()):
+            break
+    ended = world.run(first.id)
+    assert ended.error is not None
+    assert (ended.error.failure_class, ended.error.problem.code) == (FailureClass.CODE, "unforeseen_error")
+    assert world.run(second.id).status is Status.DEPLOYED

@@ -16,6 +16,7 @@ from functions import queues
 from functions.dispatch import Dispatcher
 from shared.domain.commands import InspectJob, StartRun, to_cloudevent
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
+from shared.domain.jobs import JobStatus, JobView
 from shared.domain.run import Run
 from shared.pipeline import BY_NAME
 from shared.ports import Message, Services, Write
@@ -25,6 +26,7 @@ from shared.step_support.commands import message_of
 from shared.steps.notify import delivery
 from tests.azure_events import blob_created
 from tests.fresh_process import fresh_process
+from tests.unit.functions.isolation import in_training
 from tests.unit.shared.steps.failed_run import failed
 from tests.unit.shared.support import ROW
 
@@ -138,6 +140,36 @@ def test_two_malformed_messages_of_one_id_are_both_kept(services: Services) -> N
     for body in (b"{one", b"{two"):
         deliver(services, "inspect_job", Message("", "anything", body))
     assert sorted(b"".join(services.blobs.read(path)) for path in quarantined(services)) == [b"{one", b"{two"]
+
+
+class Platform:
+    """Has a job that runs, unless there is an error."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    def get_job(self, name: str) -> JobView:
+        if self.error is not None:
+            raise self.error
+        return JobView(name=name, status=JobStatus.RUNNING)
+
+
+@pytest.mark.parametrize(
+    "error", [PermanentFailure(FailureClass.PLATFORM, "azure_ml_refused", "403"), Transient("busy", "503"), KeyError()]
+)
+def test_a_run_says_while_its_job_cannot_be_looked_at(services: Services, error: Exception) -> None:
+    deliver(services, "receive_dataset", blob_created(PATH, services.blobs.write(PATH, [ROW]).etag))
+    in_training(services, the_run(services))
+    look = message_of(InspectJob(job=f"{the_run(services).id}-training-1", poll="1"))
+    platform = Platform(error)
+    ports = replace(services, launcher=platform)  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            deliver(ports, "inspect_job", look)
+    assert [(one.timer, one.problem) for one in the_run(services).attention] == [("inspect_job", str(error))]
+    platform.error = None
+    deliver(ports, "inspect_job", look)
+    assert the_run(services).attention == ()
 
 
 def test_a_look_at_a_job_of_no_run_of_ours_does_nothing(services: Services) -> None:

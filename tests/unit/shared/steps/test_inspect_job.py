@@ -147,6 +147,22 @@ def test_a_job_that_ended_without_its_result_failed(
     assert (event.job, event.failure_class, event.problem.code) == (NAME, *expected)
 
 
+@pytest.mark.parametrize("content", [b"", b'{"job": ', b"[]", b"[" * 100_000, b"null", b"\xff\xfe", b"{}"])
+def test_a_result_that_is_cut_off_or_no_result_leaves_no_job_without_an_end(
+    run: Run, services: Services, content: bytes
+) -> None:
+    trained = with_job(run)
+    services.blobs.write(paths.run(run.id, "result.json"), [content])
+    for ended, expected in (
+        (view(COMPLETED), (CODE, "unreadable_document")),
+        (view(FAILED, **EVICTED), (CAPACITY, "evicted")),
+        (view(CANCELLED), (PLATFORM, "job_cancelled")),
+    ):
+        event = seen(trained, services, ended, None)
+        assert isinstance(event, JobFailed)
+        assert (event.failure_class, event.problem.code) == expected
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
