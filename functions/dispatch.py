@@ -14,7 +14,7 @@ from typing import Any
 import azure.functions as func
 import orjson
 
-from shared.domain.errors import DroptuneError, InvalidInput, LaterVersion, Problem, ascii_traceback
+from shared.domain.errors import DroptuneError, InvalidInput, LaterVersion, ascii_traceback, unforeseen
 from shared.domain.events import parse_event
 from shared.domain.topology import TOPIC
 from shared.pipeline import BY_NAME, Stage
@@ -86,8 +86,7 @@ class Dispatcher:
                 # Elsewhere a replay may heal what a bug left.
                 in_turn = fact and (stage.name in _IN_TURN or "-evaluation-" in fact[0])
                 if fact and in_turn and not isinstance(error, DroptuneError):
-                    text = f"{stage.name} raised {type(error).__name__} at each delivery; the log has its traceback"
-                    self.runner.refuse(fact[1], stage.name, Problem(code="unforeseen_error", message=text))
+                    self.runner.refuse(fact[1], stage.name, unforeseen(stage.name, error))
                 raise
             mark = outbox.inbox_mark(f"failed-{stage.name}", fact[0]) if fact else ""
             if fact and REPLAYED not in properties and self._is_marked(fact[1], mark):

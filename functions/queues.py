@@ -25,7 +25,6 @@ from shared.steps import receive_dataset as receive_step
 log = logging.getLogger(__name__)
 
 CLAIM_RETRY = timedelta(minutes=1)
-MAX_TRIES = 1440  # a day: a blob is brought back from the archive tier in up to 15 hours
 
 
 def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:
@@ -37,7 +36,7 @@ def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceB
         if due is not None:
             _send_again(message, due, services, tried)
             return
-        reception = receive_step.receive_dataset(request, services, last=tried >= MAX_TRIES)
+        reception = receive_step.receive_dataset(request, services, tried)
     except InvalidInput as error:
         dispatcher.quarantine(message, error)
         return

@@ -45,7 +45,10 @@ def _find_record(name: str, services: Services) -> EndpointRecord:
 def roll_back(
     name: str, caller: Operator, services: CurrentServices, runner: CurrentRunner, request: CommentRequest | None = None
 ) -> RollbackAccepted:
-    """Request a rollback to the previous deployment. It stays reversible: what is left now becomes the previous one."""
+    """Request a rollback to the previous deployment. It stays reversible: what is left now becomes the previous one.
+
+    It waits for a rollout at the endpoint. The run in production says in its history when it is done, or why not.
+    """
     record = _find_record(name, services)
     now = services.clock.now()
     if record.previous is None or now >= record.previous.keep_until:

@@ -11,7 +11,16 @@ from starlette.exceptions import HTTPException
 
 from functions.http.json_response import JsonResponse
 from shared.api.models import ErrorAnswer
-from shared.domain.errors import DroptuneError, InvalidInput, LaterVersion, Problem, StoreConflict, Transient
+from shared.domain.errors import (
+    BlobNotFound,
+    DroptuneError,
+    InvalidInput,
+    LaterVersion,
+    PermanentFailure,
+    Problem,
+    StoreConflict,
+    Transient,
+)
 from shared.validation.setting_errors import NOT_AN_OBJECT, dotted, location
 
 log = logging.getLogger(__name__)
@@ -49,7 +58,14 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(DroptuneError)
     def on_droptune_error(request: Request, error: DroptuneError) -> JsonResponse:
-        statuses = {InvalidInput: 400, StoreConflict: 409, Transient: 503, LaterVersion: 503}
+        statuses = {
+            InvalidInput: 400,
+            BlobNotFound: 404,
+            StoreConflict: 409,
+            PermanentFailure: 502,  # a service behind the app refused
+            Transient: 503,
+            LaterVersion: 503,
+        }
         status = next((status for kind, status in statuses.items() if isinstance(error, kind)), 500)
         if error.problem.code == "unreadable_document":  # its message says what makes it readable
             status = 409

@@ -101,6 +101,12 @@ def ascii_traceback(error: BaseException) -> str:
     return "\n" + "".join(traceback.format_exception(error)).encode("ascii", "backslashreplace").decode()
 
 
+def unforeseen(where: str, error: Exception) -> Problem:
+    """What is said of a bug: not its message, which may quote the rows."""
+    message = f"{where} raised {type(error).__name__} at each delivery; the log has its traceback"
+    return Problem(code="unforeseen_error", message=message)
+
+
 class InvalidInput(DroptuneError):
     """The input is wrong; trying again cannot help."""
 

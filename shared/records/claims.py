@@ -67,12 +67,6 @@ def release(store: RunStore, name: str, run_id: str) -> None:
         _write(store, name, Write("delete", CLAIM, etag=held.etag))
 
 
-def renew(store: RunStore, name: str, run_id: str, now: datetime) -> None:
-    """As if taken now, if this run or order holds it: what has no run is released by its age."""
-    if (held := _held(store, name, run_id)) is not None:
-        _write(store, name, put(CLAIM, {"created_at": now.isoformat()}, held))
-
-
 def settle(store: RunStore, name: str, run_id: str, ttl_s: int | None = None) -> None:
     """Keep the claim, for good without `ttl_s`, if this run holds it: it is not looked at again."""
     held = _held(store, name, run_id)

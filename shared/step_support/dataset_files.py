@@ -16,7 +16,7 @@ from shared.validation.recipes import read_recipe
 from shared.validation.validator import ALL_CODES
 
 # What names of recipes and of held-out files begin with.
-_INITIALS = {Role.RECIPE: "rR", Role.HELD_OUT: "eEvVdDtThH"}
+_INITIALS = {Role.RECIPE: "rR", Role.HELD_OUT: (*"eEvVdDhH", "te", "tE", "Te", "TE")}  # not `train`
 
 
 def recipe_files(dataset: str, services: Services) -> list[BlobInfo]:

@@ -6,7 +6,15 @@ import logging
 from itertools import product
 
 from shared.domain import paths
-from shared.domain.errors import RETRY_RULES, FailureClass, LaterVersion, Problem, Transient, ascii_traceback
+from shared.domain.errors import (
+    RETRY_RULES,
+    DroptuneError,
+    FailureClass,
+    LaterVersion,
+    Problem,
+    Transient,
+    ascii_traceback,
+)
 from shared.domain.events import Event, JobFailed, RunFailed, RunOverdue, StageRefused
 from shared.domain.jobs import EndpointView, JobKind
 from shared.domain.run import Run, RunError, Status
@@ -90,7 +98,7 @@ def stop_unknown_jobs(run: Run, services: Services) -> None:
 
 
 def stop_jobs(run: Run, services: Services, ends: bool = True) -> None:
-    """As far as fields and platform let that be. If the run `ends`, what may work later is left to `reconcile`."""
+    """As far as fields and platform let that be. If the run `ends`, what fails is left to `reconcile`."""
     try:
         if run.job is not None:
             services.launcher.begin_cancel(run.job.name)
@@ -99,13 +107,13 @@ def stop_jobs(run: Run, services: Services, ends: bool = True) -> None:
                 continue  # the function validates it
             attempt = 1 + max((job.attempt for job in run.jobs if job.kind is kind), default=0)
             services.launcher.begin_cancel(paths.job_name(run.evolve(attempt=max(attempt, run.attempt)), kind))
-    except (Transient, LaterVersion) as error:
-        if not ends:
-            raise
-        log.warning("the jobs of %s are left to reconcile: %s", run.id, error)
-        claims.take(services.store, f"jobs:{run.id}", run.id, services.clock.now())
     except Exception as error:
-        log.error("could not stop the jobs of %s: %s%s", run.id, error, ascii_traceback(error))
+        if not ends and isinstance(error, Transient | LaterVersion):
+            raise
+        trace = "" if isinstance(error, DroptuneError) else ascii_traceback(error)
+        log.error("could not stop the jobs of %s: %s%s", run.id, error, trace)
+        if ends:
+            claims.take(services.store, f"jobs:{run.id}", run.id, services.clock.now())
 
 
 def _reason(event: Event[JobFailed | StageRefused | RunOverdue]) -> tuple[FailureClass, Problem]:

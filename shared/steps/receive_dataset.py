@@ -10,7 +10,7 @@ from shared.domain import paths
 from shared.domain.commands import BlobCreated, StartRun
 from shared.domain.dataset import DatasetRef
 from shared.domain.drop_zone import is_answered
-from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, Transient
+from shared.domain.errors import RETRY_RULES, BlobNotFound, FailureClass, PermanentFailure, Transient
 from shared.domain.events import DatasetUploaded, RunFailed
 from shared.domain.run import Run, RunError, Status
 from shared.ports import BlobInfo, Services
@@ -20,6 +20,7 @@ from shared.step_support.outcome import Draft
 
 # Times what a blob of some bytes waits.
 EMPTY_WAITS = 30
+MAX_TRIES = 1440  # once a minute: a blob is brought back from the archive tier in up to 15 hours
 REMEDY = "bring it back from the archive tier, or let the app read it; then `droptune retry` the run"
 
 
@@ -31,10 +32,11 @@ class Reception:
     events: tuple[Draft, ...]
 
 
-def receive_dataset(request: StartRun | BlobCreated, services: Services, last: bool = False) -> Reception | None:
-    """None if the blob starts no run, or is gone by now. What cannot be read, at the `last` try for now, fails its run.
+def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: int = 0) -> Reception | None:
+    """None if the blob starts no run, or is gone by now. What still cannot be read after enough tries fails its run.
 
-    Raises InvalidInput `bad_blob_path`, Transient `claim_without_run`, StoreConflict if it is replaced meanwhile.
+    Raises InvalidInput `bad_blob_path`, Transient `claim_without_run` or what a try met, StoreConflict if it is
+    replaced meanwhile.
     """
     path, key = request.path, request.key
     info = services.blobs.info(path)
@@ -47,8 +49,9 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, last: b
     except BlobNotFound:
         return None
     except (PermanentFailure, Transient) as error:
-        if isinstance(error, Transient) and not last:
-            raise
+        tries = MAX_TRIES if isinstance(error, Transient) else RETRY_RULES[FailureClass.PLATFORM].attempts
+        if tried + 1 < tries:
+            raise Transient(error.problem.code, error.problem.message, path) from error
         sha256, fingerprint, failed = "", "", error
     dataset = DatasetRef(path=path, etag=info.etag, size_bytes=info.size_bytes, sha256=sha256)
     now = services.clock.now()

@@ -22,6 +22,7 @@ from shared.step_support.loops import LoopResult, for_each, where
 from shared.step_support.outcome import Draft
 from shared.steps.fail_run import stop_unknown_jobs, undo_work
 from shared.steps.inspect_job import IN_FLIGHT
+from shared.steps.roll_back import ALLOWANCE as ROLLBACK_ALLOWANCE
 
 WATERMARK_LAG = timedelta(minutes=10)
 # How far back is looked for blobs after the clock was set back: it may have been wrong for as long.
@@ -115,7 +116,10 @@ def overdue(run: Run, now: datetime, pauses: Iterable[Pause] = ()) -> Draft | No
     set_back = [end for start, end in pauses if end < start]
     if now < run.updated_at and set_back:
         now = run.updated_at + (now - set_back[-1])
-    resumed = [end + AFTER_PAUSE for start, end in pauses if start < run.deadline_at <= end <= now]
+    # Of a jump back nothing says which deadlines had passed in the jumps forward before it.
+    resumed = [
+        end + AFTER_PAUSE for start, end in pauses if end <= now and (end < start or start < run.deadline_at <= end)
+    ]
     if now < max([run.deadline_at, *resumed]):
         return None
     if run.status is Status.AWAITING_APPROVAL:
@@ -139,8 +143,9 @@ def _release_if_finished(services: Services, note: Note, claim: claims.Claim) ->
         claims.release(services.store, claim.name, claim.owner)
         return True
     if run is None:
-        # A run whose creation follows its claim, or a rollback that a person asked for: both are done in minutes.
-        expired = abs(services.clock.now() - claim.created_at) > OWNERLESS_CLAIM_AGE
+        # A run whose creation follows its claim, which is done in minutes, or a rollback that a person asked for.
+        age = OWNERLESS_CLAIM_AGE + (ROLLBACK_ALLOWANCE if claim.kind == "endpoint" else timedelta(0))
+        expired = abs(services.clock.now() - claim.created_at) > age
         if expired:
             claims.release(services.store, claim.name, claim.owner)
         return expired

@@ -13,17 +13,27 @@ from shared.ports import Services
 from shared.records import claims, endpoints
 from shared.step_support.outcome import Draft, Outcome
 
+# As a rollout has. An order that holds an endpoint for longer keeps others from it.
+ALLOWANCE = timedelta(hours=2)
+
 
 def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> Outcome:
-    """The record is changed once the traffic is seen. PermanentFailure `rollback_void`, `deployment_vanished`."""
+    """The record is changed once the traffic is seen.
+
+    Raises PermanentFailure `rollback_void`, `deployment_vanished`, `rollback_unfinished`.
+    """
     claim, now = claims.endpoint_claim(event.data.endpoint), services.clock.now()
     try:
         # The claim is the request's, not the run's: a deployed run holds no claim any more.
         record = _swapped(event, run, claims.take(services.store, claim, event.id, now), services)
-    except Transient:
-        claims.renew(services.store, claim, event.id, now)
-        raise
-    except PermanentFailure:
+    except Transient as error:
+        held = claims.read(services.store, claim)
+        if held is None or held.owner != event.id or abs(now - held.created_at) <= ALLOWANCE:
+            raise
+        claims.release(services.store, claim, event.id)
+        message = f"after {ALLOWANCE} the traffic is as it was: {error.problem.message}; ask for the rollback again"
+        raise PermanentFailure(FailureClass.PLATFORM, "rollback_unfinished", message, event.data.endpoint) from error
+    except Exception:
         claims.release(services.store, claim, event.id)
         raise
     claims.release(services.store, claim, event.id)

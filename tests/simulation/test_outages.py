@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.errors import FailureClass, Transient
+from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.jobs import JobKind, JobSpec, JobStatus, JobView
 from shared.domain.run import PASSED_OVER, Run, Status
 from shared.records import claims
@@ -94,8 +94,11 @@ def busy(*_: Any) -> None:
 @pytest.mark.few_cases(1)
 @pytest.mark.parametrize("status", [Status.TRAINING, Status.EVALUATING])
 @pytest.mark.parametrize("end", [Status.FAILED, Status.CANCELLING])
+@pytest.mark.parametrize(
+    "error", [PermanentFailure(FailureClass.PLATFORM, "azure_ml_refused", "403"), BUSY, KeyError("services")], ids=repr
+)
 def test_a_run_ends_although_its_job_cannot_be_stopped_and_the_job_is_stopped_later(
-    make_world: MakeWorld, status: Status, end: Status
+    make_world: MakeWorld, status: Status, end: Status, error: Exception
 ) -> None:
     world = make_world(1)
     prepare(world, "shop")
@@ -107,7 +110,11 @@ def test_a_run_ends_although_its_job_cannot_be_stopped_and_the_job_is_stopped_la
     job = world.platform.jobs[run.job.name]
     job.ends_at += timedelta(days=9)
     begin_cancel = world.platform.begin_cancel
-    world.platform.begin_cancel = busy  # type: ignore[assignment,method-assign]
+
+    def fails(_: str) -> None:
+        raise error
+
+    world.platform.begin_cancel = fails  # type: ignore[assignment,method-assign]
     if end is Status.FAILED:
         for _ in range(60):
             minutes(driver, 1)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -21,7 +22,7 @@ from shared.domain.run import Run
 from shared.pipeline import BY_NAME
 from shared.ports import Message, Services, Write
 from shared.records import claims, runs
-from shared.runner import Runner
+from shared.runner import RETRY, Runner
 from shared.step_support.commands import message_of
 from shared.steps.notify import delivery
 from tests.azure_events import blob_created
@@ -41,7 +42,9 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servic
 
 
 def deliver(services: Services, function: str, sent: Message) -> None:
-    brought = ServiceBusMessage(body=sent.body, message_id=sent.id, application_properties={}, user_properties={})
+    brought = ServiceBusMessage(
+        body=sent.body, message_id=sent.id, application_properties=sent.properties, user_properties={}
+    )
     getattr(queues, function)(BY_NAME[function], Dispatcher(lambda: services), brought)
 
 
@@ -88,6 +91,32 @@ def test_a_dropped_blob_waits_while_the_claim_on_its_data_cannot_be_read(service
     assert Runner(services).release_unreadable(claim.name, claims.CLAIM, "ada") is not None
     deliver(services, "receive_dataset", again)
     assert len(list(runs.unfinished(services.store))) == 2
+
+
+def test_a_blob_that_is_refused_once_gets_its_run_and_one_that_stays_refused_fails_it_at_the_third_try(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, refused = services.blobs.read, list[str]()
+
+    def refuse(path: str, **options: Any) -> Iterator[bytes]:
+        refused.append(path)
+        raise PermanentFailure(FailureClass.PLATFORM, "blob_refused", f"blob {path}: 403")
+
+    monkeypatch.setattr(services.blobs, "read", refuse)
+    event = blob_created(PATH, services.blobs.write(PATH, [ROW]).etag)
+    for tried in (0, 1):
+        deliver(services, "receive_dataset", replace(event, properties={RETRY: str(tried)}))
+        assert list(runs.unfinished(services.store)) == []
+    again = services.bus.peek("storage-events", limit=10)
+    assert [one.message.properties for one in again] == [{RETRY: "1"}, {RETRY: "2"}]
+    deliver(services, "receive_dataset", replace(event, properties={RETRY: "2"}))
+    [run] = runs.page(services.store).runs
+    assert run.error is not None
+    assert (run.error.problem.code, len(refused)) == ("blob_refused", 3)
+    monkeypatch.setattr(services.blobs, "read", read)
+    other = blob_created(f"{PATH}-2.jsonl", services.blobs.write(f"{PATH}-2.jsonl", [ROW]).etag)
+    deliver(services, "receive_dataset", replace(other, properties={RETRY: "2"}))
+    assert the_run(services).dataset.path == f"{PATH}-2.jsonl"
 
 
 @pytest.mark.parametrize(

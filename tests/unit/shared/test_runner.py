@@ -248,6 +248,16 @@ def test_a_final_failure_is_stated_and_fails_the_run(
     assert [data.failure_class for data in failures] == [FailureClass.RECIPE]
 
 
+def test_two_events_that_a_stage_refuses_at_one_revision_are_two_facts(
+    services: Services, runner: Runner, run: Run, uploaded: Event[EventData]
+) -> None:
+    for event in (uploaded, uploaded.model_copy(update={"key": "again"})):
+        assert runner.handle(refusing(FailureClass.CODE), event) is Handled.REFUSED
+    first, second = events_at(services, "fail_run")
+    assert (first.revision, first.data) == (second.revision, second.data)
+    assert first.id != second.id
+
+
 def test_a_failure_that_others_may_repair_is_tried_again_later_as_often_as_its_class_allows(
     services: Services, clock: ManualClock, runner: Runner, run: Run, uploaded: Event[EventData]
 ) -> None:

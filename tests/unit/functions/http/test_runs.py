@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from shared.domain import paths
+from shared.domain.errors import BlobNotFound, DroptuneError, FailureClass, PermanentFailure, Transient
 from shared.domain.events import CancelRequested
 from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME
@@ -37,6 +41,35 @@ def test_a_run_is_shown_with_status_and_history(client: TestClient, run: Run) ->
 def test_what_a_run_has_not_reached_yet_is_404(client: TestClient, run: Run, part: str, code: str) -> None:
     answer = client.get(f"/api/runs/{run.id}/{part}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, code)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (PermanentFailure(FailureClass.PLATFORM, "blob_refused", "403"), 502),
+        (Transient("blob_busy", "503"), 503),
+        (BlobNotFound("runs/r/report.json"), 404),
+    ],
+)
+@pytest.mark.parametrize("part", ["report", "evaluation/rows"])
+def test_what_a_service_refuses_to_a_reader_is_no_fault_of_the_app(
+    client: TestClient,
+    services: Services,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    error: DroptuneError,
+    status: int,
+    part: str,
+) -> None:
+    services.blobs.write(paths.run(run.id, "evaluation/rows.jsonl"), [b""])
+
+    def refuse(path: str, **options: Any) -> Iterator[bytes]:
+        raise error
+
+    monkeypatch.setattr(services.blobs, "read", refuse)
+    answer = client.get(f"/api/runs/{run.id}/{part}")
+    found = (404, "no_report") if (status, part) == (404, "report") else (status, error.problem.code)
+    assert (answer.status_code, answer.json()["error"]["code"]) == found
 
 
 def test_metrics_of_a_run_without_a_job_are_empty(client: TestClient, run: Run) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 
 import pytest
 
-from shared.ports import Services
+from shared.ports import BlobInfo, Services
 from shared.step_support.dataset_files import held_out_file, recipe_file, recipe_files
 
 TRAIN = "datasets/shop/march/train.jsonl"
@@ -39,6 +40,21 @@ def test_all_recipes_of_the_nearest_folder_are_found_and_no_others(services: Ser
     put(services, "shop/march/Recipe.yaml", "shop/march/recipe.yml", "shop/march/recipe.yaml.swp")
     names = [each.path.rsplit("/")[-1] for each in recipe_files(TRAIN, services)]
     assert names == ["recipe.yml", "Recipe.yaml"]
+
+
+def test_training_files_are_not_listed_for_held_out_ones(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be any number of them."""
+    put(services, *(f"shop/{name}" for name in ("train-1.jsonl", "Train-2.jsonl", "TRAIN.csv", "tEST.jsonl")))
+    seen, listed = services.blobs.list, list[str]()
+
+    def listing(prefix: str) -> Iterator[BlobInfo]:
+        for blob in seen(prefix):
+            listed.append(blob.path)
+            yield blob
+
+    monkeypatch.setattr(services.blobs, "list", listing)
+    assert held_out(services) == "tEST.jsonl"
+    assert listed == ["datasets/shop/tEST.jsonl"]
 
 
 @pytest.mark.parametrize(

@@ -265,6 +265,17 @@ def test_a_deadline_that_passed_in_a_pause_is_reached_some_minutes_after_it(
     assert overdue(run, reached, [other, (start, end)]) is not None
 
 
+def test_a_deadline_that_passed_in_a_jump_that_was_undone_in_part_is_reached_some_minutes_after_that(
+    prepared: Run,
+) -> None:
+    deadline = prepared.created_at + timedelta(hours=1)
+    run = prepared.evolve(status=Status.RECEIVED, deadline_at=deadline)
+    ahead, right = deadline + timedelta(hours=2), deadline + timedelta(minutes=5)
+    pauses = [(prepared.created_at, ahead), (ahead, right)]
+    assert overdue(run, right + timedelta(minutes=9), pauses) is None
+    assert overdue(run, right + timedelta(minutes=10), pauses) is not None
+
+
 def test_a_jump_forward_that_was_undone_is_no_pause(prepared: Run) -> None:
     deadline = prepared.created_at + timedelta(hours=1)
     run = prepared.evolve(status=Status.RECEIVED, deadline_at=deadline)
@@ -361,11 +372,19 @@ def test_the_endpoint_stays_claimed_while_the_deployment_is_there(
     assert released(services, platform)[1] == []
 
 
-@pytest.mark.parametrize(("age_min", "left"), [(14, ["endpoint"]), (16, [])])
-def test_a_claim_whose_owner_never_came_to_be_is_given_back_after_a_quarter_of_an_hour(
-    services: Services, clock: ManualClock, age_min: int, left: list[str]
+@pytest.mark.parametrize(
+    ("name", "age_min", "left"),
+    [
+        ("turn:shop", 14, ["turn"]),
+        ("turn:shop", 16, []),
+        ("endpoint:shop", 134, ["endpoint"]),
+        ("endpoint:shop", 136, []),
+    ],
+)
+def test_a_claim_of_no_run_is_given_back_after_a_quarter_of_an_hour_and_that_of_a_rollback_once_it_has_had_its_time(
+    services: Services, clock: ManualClock, name: str, age_min: int, left: list[str]
 ) -> None:
-    claims.take(services.store, claims.endpoint_claim("shop"), "run-unknown", clock.now())
+    claims.take(services.store, name, "run-unknown", clock.now())
     clock.advance(60 * age_min)
     assert released(services, Deployments()) == (1 - len(left), left)
 

@@ -135,17 +135,39 @@ def test_a_rollback_to_what_was_deleted_by_hand_says_so_and_gives_the_endpoint_b
     assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
 
 
-def test_a_rollback_whose_traffic_takes_half_an_hour_keeps_the_endpoint(
+def test_a_rollback_whose_traffic_takes_long_keeps_the_endpoint_for_two_hours_at_most(
     ports: Services, clock: ManualClock, endpoint: Endpoint, champion: Run, record: EndpointRecord
 ) -> None:
-    for _ in range(3):
+    """Also if the clock is set forward by an hour meanwhile."""
+    for wait_s in (600, 600, 3600, 2400, 1):
         with pytest.raises(Transient, match="traffic_shifting"):
             roll_back(rollback_requested(champion), champion, ports)
-        clock.advance(600)
+        clock.advance(wait_s)
         release_claims(ports, Runner(ports).note_timer)
         assert claims.read(ports.store, claims.endpoint_claim("shop")) is not None
-    clock.advance(600)  # the order is lost
-    release_claims(ports, Runner(ports).note_timer)
+    with pytest.raises(PermanentFailure, match="rollback_unfinished: after 2:00:00 the traffic is as it was"):
+        roll_back(rollback_requested(champion), champion, ports)
+    assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
+    assert endpoints.read(ports.store, "shop") == record
+
+
+@pytest.mark.parametrize("wait_s", [1, 2 * 3600 + 1])
+def test_a_rollback_that_waits_for_another_at_the_endpoint_goes_on_waiting(
+    ports: Services, clock: ManualClock, champion: Run, record: EndpointRecord, wait_s: int
+) -> None:
+    claims.take(ports.store, claims.endpoint_claim("shop"), "run-other", clock.now())
+    clock.advance(wait_s)
+    with pytest.raises(Transient, match="endpoint_busy"):
+        roll_back(rollback_requested(champion), champion, ports)
+
+
+def test_a_rollback_that_a_bug_stops_gives_the_endpoint_back(
+    ports: Services, endpoint: Endpoint, champion: Run, record: EndpointRecord
+) -> None:
+    endpoint.requested = None  # type: ignore[assignment]
+    endpoint.deployments = None  # type: ignore[assignment]
+    with pytest.raises(TypeError):
+        roll_back(rollback_requested(champion), champion, ports)
     assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
 
 
