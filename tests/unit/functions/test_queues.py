@@ -189,15 +189,15 @@ class Platform:
 def test_a_run_says_while_its_job_cannot_be_looked_at(services: Services, error: Exception) -> None:
     deliver(services, "receive_dataset", blob_created(PATH, services.blobs.write(PATH, [ROW]).etag))
     in_training(services, the_run(services))
-    look = message_of(InspectJob(job=f"{the_run(services).id}-training-1", poll="1"))
+    poll = message_of(InspectJob(job=f"{the_run(services).id}-training-1", poll="1"))
     platform = Platform(error)
     ports = replace(services, launcher=platform)  # type: ignore[arg-type]
     for _ in range(2):
         with pytest.raises(type(error)):
-            deliver(ports, "inspect_job", look)
+            deliver(ports, "inspect_job", poll)
     assert [(one.timer, one.problem) for one in the_run(services).attention] == [("inspect_job", str(error))]
     platform.error = None
-    deliver(ports, "inspect_job", look)
+    deliver(ports, "inspect_job", poll)
     assert the_run(services).attention == ()
 
 
