@@ -9,7 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from shared.validation.content.pattern_set import PATTERNS, PatternSet
+from shared.domain.beside import read_beside
+from shared.validation.content.pattern_set import PatternSet
 from shared.validation.names import NO_VALUE, NONE
 
 DAMAGED, MOJIBAKE, UNFILLED = "damaged_text", "mojibake", "unfilled"
@@ -17,53 +18,15 @@ MIN_ROWS = 5  # of fewer rows the file is never refused, whatever their share
 _MIN_CUT = 40  # characters; shorter answers have one length by chance, as labels and codes do
 _CELL = 32_767  # UTF-16 code units that a cell of Excel holds (Microsoft, "Excel specifications and limits")
 _WORDS = {**dict.fromkeys(NO_VALUE, "no_value"), **dict.fromkeys(NONE, "none")}
-_ERROR = re.compile(r"#(?:N/A|NV|GETTING_DATA|[A-ZÀ-Ý0-9_/]{2,20}[!?]|##+)|(?:\[object \w+\][\s,]*)+")
+_TABLES = read_beside(__file__)
+_ERROR, _MEANT, _QUOTED = (re.compile("|".join(_TABLES[name])) for name in ("error", "meant", "quoted"))
 _PUNCTUATION = " \t\r\n.,;:!?…-–—_'\"“”‘’*•·´`~/\\|#"  # noqa: RUF001
-
-# UTF-8 that was read as Windows-1252: accents, quotation marks and emoji; letters of Central Europe, words of other
-# alphabets and of East Asia; as Mac Roman; what no reader could decode. Signs that may follow a capital do not count.
-_LAST_BYTE = "[\x80-\xbf" + "".join(bytes([byte]).decode("cp1252", "ignore") for byte in range(0x80, 0xA0)) + "]"
-_MOJIBAKE = "|".join(
-    (
-        "Ã[\x80-\x9f¡-¶¸-º¼-¿€‚ƒ„†‡ˆ‰Š‹ŒŽ–˜™š›œžŸ]|Â[\xa0-º¼-¿]|â[€‚„†]|ðŸ",  # noqa: RUF001
-        f"[ÄÅ][‚›¼º„‡™…Ÿ±°¡¾]|(?:[Ä-ß]{_LAST_BYTE}){{2}}|(?:[à-ï]{_LAST_BYTE}{{2}}){{2}}",  # noqa: RUF001
-        "√[©º∂§ü†®ñ]|‚Ä[ôúùìîò¶]|\ufffd",  # noqa: RUF001
-    )
-)
-
-
-# Signs of an encoding that was not undone. Patterns of RE2 and of `re`.
-_LETTERS = "(?:acute|grave|circ|uml|tilde|cedil)"
-CODED = {
-    "escapes": "|".join(
-        (
-            r"_x000[dD]_|[\w.!?:,;)](?:\\r)?\\n(?:\\[nrt]|[A-Z0-9*•#-]| *(?:\n|$))|\w[.!?](?:\\r)?\\n[a-z]{3}",
-            r"[a-z]\\n[a-z][a-z ]+\\n[a-z]|\\\"[A-Za-z]|\\x[cC]3\\x[89abAB]|\\x[eE]2\\x80",
-            r"[A-Za-z]\\u[0-9a-fA-F]{4}|\\u[0-9a-fA-F]{4}[a-z]|(?:\\u[0-9a-fA-F]{4}){3}|\\u20(?:1[0-9a-fA-F]|26|[aA][cC])",
-        )
-    ),
-    "entities": r"&(?:amp|lt|gt|quot|apos|nbsp|#\d{2,5}|#x[0-9a-fA-F]{2,5}|szlig|euro|hellip|deg|[lr][sd]quo|[lr]aquo"
-    rf"|[nm]dash|[a-zA-Z]{_LETTERS});",
-    "transfer": r"=C3=[89AB][0-9A-F]|=E2=80=[89A-F][0-9A-F]|[A-Za-z]=(?:E[0-9A-F]|F[1-69A-C]|DF)[a-z]{2}"
-    r"|=\?[\w-]+\?[QBqb]\?|\w(?:%20|%C3%[89AB][0-9A-F])\w",
-}
+CODED = {kind: "|".join(parts) for kind, parts in _TABLES["coded"].items()}
 _CODED = {kind: re.compile(pattern) for kind, pattern in CODED.items()}
-# What shows such signs on purpose: markup, and a text about them; of others what is code, quoted, an address or a path,
-# or a command of LaTeX.
-_MEANT = re.compile(
-    r"\A\s*[{[<]|</?[a-z]|html|xml|entit|escap|encod|decod|ampersand|unicode|mime\b|json|regex|latex", re.IGNORECASE
-)
-_QUOTED = re.compile(
-    r"```.*?(?:```|\Z)|`[^`]*`|(?<!\\)\"(?:[^\"\\]|\\.)*\"|(?<![\w\\])'(?:[^'\\]|\\.)*'(?!\w)"
-    r"|[\w.:-]*/\S*|\b[A-Za-z]:\\\S*|(?<!\S)\.{1,2}\\\S*|\\n(?:eq|abla|u|i|ot|oindent|ewline|onumber)(?![a-z])",
-    re.DOTALL,
-)
 _STRING = re.compile(r'\s*"((?:[^"\\]|\\.)+)"\s*', re.DOTALL)  # JSON in JSON
-
-
-_PLACES = re.compile("|".join(PATTERNS[UNFILLED]["places"]))
-_CODE = PatternSet({pattern: pattern for pattern in PATTERNS[UNFILLED]["code"]})
-TRIGGERS = {**CODED, MOJIBAKE: _MOJIBAKE, UNFILLED: "|".join(PATTERNS[UNFILLED]["trigger"])}
+_PLACES = re.compile("|".join(_TABLES[UNFILLED]["places"]))
+_CODE = PatternSet({pattern: pattern for pattern in _TABLES[UNFILLED]["code"]})
+TRIGGERS = {**CODED, MOJIBAKE: "|".join(_TABLES[MOJIBAKE]), UNFILLED: "|".join(_TABLES[UNFILLED]["trigger"])}
 
 
 class Kind(NamedTuple):
@@ -71,34 +34,12 @@ class Kind(NamedTuple):
 
     words: str
     remedy: str
-    refused: float
+    refused: float = 2  # never
     least: float = 0
     may_be_label: bool = False  # never an error where the answers are labels
 
 
-_EXPORT = "Correct it at its source and export the file again, or remove the rows"
-_UTF8 = "Save the source as UTF-8 again; where � stands, the character is lost"
-_DECODE = "Decode them once more ({}) where they come from, and export the file again"
-_CUT = "Export the whole answers, or remove the rows; nothing is needed if they are meant to end so"
-_FILL = "Fill it in where the rows are made, or remove them; nothing is needed if the model is to write such places"
-_NEVER = 2
-KINDS = {
-    "no_value": Kind("Answers are a word for no value, such as NaN, null or undefined", _EXPORT, 0.5, 0, True),
-    "none": Kind("Answers are None, N/A or the like", "If no answer was known, remove the rows", 0.9, 0, True),
-    "error": Kind("Answers are an error of a program, such as #REF!, #N/A or [object Object]", _EXPORT, 0.1),
-    "punctuation": Kind("Answers are nothing but punctuation", "Write the answer, or remove the rows", 0.5, 0, True),
-    "question": Kind("Answers repeat the question word for word", "See whether two columns are the same", 0.5, 0.05),
-    "cell_limit": Kind("Texts have 32,767 characters, where Excel cuts a cell", "Export the file without Excel", 0.1),
-    "escapes": Kind("Texts show escapes such as \\u00fc, \\n or _x000D_", _DECODE.format("json.loads"), _NEVER),
-    "entities": Kind("Texts show entities such as &amp; or &#39;", _DECODE.format("html.unescape"), _NEVER),
-    "transfer": Kind(
-        "Texts are encoded for mail or an address: =C3=BC, %20", _DECODE.format("quopri, urllib.parse.unquote"), _NEVER
-    ),
-    "cut": Kind("Answers end after {} characters, within a sentence", _CUT, _NEVER, 0.01),
-    "ellipsis": Kind("Answers end in an ellipsis, as what a program cut does", _CUT, _NEVER, 0.3),
-    UNFILLED: Kind("Questions or answers hold a place that nothing filled in, such as {}", _FILL, _NEVER, 0.05),
-    MOJIBAKE: Kind("Texts were decoded wrongly: they have signs such as Ã©, â€™ or �", _UTF8, 0.1),
-}
+KINDS = {kind: Kind(**found) for kind, found in _TABLES["kinds"].items()}
 
 
 def damage_of(messages: Sequence[dict[str, Any]]) -> Iterator[tuple[str, int]]:

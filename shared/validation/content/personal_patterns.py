@@ -9,11 +9,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import phonenumbers
 import re2
 
+from shared.domain.beside import read_beside
 from shared.validation.content import checksums
 from shared.validation.content.pattern_set import PATTERNS, PatternSet
 
@@ -30,61 +31,51 @@ class Detector(NamedTuple):
     find: Callable[[str], Iterable[Span]]
 
 
-# Not inside a longer word, number or decimal.
-_START = r"(?<![\w])(?<!\w-)(?<!\d[.,:/])"
-_END = r"(?![\w])(?!-\w)(?![.,:/]\d)"
-_SEPARATOR = r"[ \u00a0.-]"
+_TABLES = read_beside(__file__)
+
+
+def _filled(pattern: str | list[str]) -> str:
+    """The text of a pattern, with the parts that it names in braces."""
+    parts: dict[str, str | list[str]] = _TABLES["parts"]
+    return re.sub(r"\{([a-z_]+)\}", lambda part: _filled(parts[part[1]]), "".join(pattern))
+
+
+_PATTERNS = {name: re.compile(_filled(pattern)) for name, pattern in _TABLES["patterns"].items()}
+_BEGINS = {name: re2.compile(_filled(pattern)) for name, pattern in _TABLES["begins"].items()}
 _LOOK_BACK = 48
-_OTHER_NUMBER = re.compile(
-    r"(?:\b(?:part|spare|order|invoice|ticket|serial|sku|p/?n|s/?n|(?-i:PO|WO|SO)|lot|batch|item|model|catalog(?:ue)?"
-    r"|article|asset|isbn|tracking|reference|ref|version|firmware|driver|build|release|revision|rev|software|section"
-    r"|table|figure|chapter|page|commit|kernel|drawing|dwg|barcode|ean|gtin|upc|imei|offset|latitude|longitude|docket|counter|meter|reading)\b"
-    r"(?: ?(?:no|nr|num)\b\.)?[^\n.!?]{0,12}"
-    r"|\b(?:bearing|belt|bolt|bosch|brake|cable|fag|festo|filter|gasket|hose|injector|motor|nut|pump|relay|ring|screw|seal|sensor"
-    r"|siemens|skf|spring|switch|valve|washer)s?\b[ #]{1,2}|\bv)$",
-    re.I,
-)
 
 
 def _names_something_else(text: str, start: int) -> bool:
-    return _OTHER_NUMBER.search(text, max(0, start - _LOOK_BACK), start) is not None
+    return _PATTERNS["other_number"].search(text, max(0, start - _LOOK_BACK), start) is not None
 
 
 def _digits(value: str) -> str:
     return "".join(filter(str.isdigit, value))
 
 
-def _starts(candidate: Any, text: str) -> Iterator[int]:
+def _digits_pass(check: Callable[[str], bool]) -> Callable[[str], bool]:
+    return lambda value: check(_digits(value))
+
+
+def _begins(name: str, text: str) -> Iterator[int]:
     """Where an RE2 pattern over ASCII matches; other characters are read as `?`, so places stay the same.
 
     RE2 goes over a text several times faster than `re`, which then looks only at these places.
     """
-    return (match.start() for match in candidate.finditer(text.encode("ascii", "replace")))
+    return (match.start() for match in _BEGINS[name].finditer(text.encode("ascii", "replace")))
 
 
-def _matches(candidate: Any, pattern: re.Pattern[str], text: str) -> Iterator[Span]:
-    for start in _starts(candidate, text):
-        match = pattern.match(text, start)
-        if match:
-            yield match.span()
+def _matches(name: str, text: str) -> Iterator[re.Match[str]]:
+    """Of a pattern that has both forms."""
+    return filter(None, (_PATTERNS[name].match(text, start) for start in _begins(name, text)))
 
 
-def _spans(pattern: re.Pattern[str], text: str, accept: Callable[[str], bool] = bool, group: int = 0) -> Iterator[Span]:
-    for match in pattern.finditer(text):
-        if accept(match[group]):
-            yield match.span(group)
-
-
-# Payment cards: 13 to 19 digits, whole or in the groups that are printed on cards.
-_CARD = re.compile(
-    rf"{_START}(?:\d{{13,19}}|\d{{4}}({_SEPARATOR})\d{{4}}\1\d{{4}}\1\d{{4}}(?:\1\d{{3}})?"
-    rf"|\d{{4}}({_SEPARATOR})\d{{6}}\2\d{{4,5}}){_END}",
-    re.A,
-)
+def _spans(name: str, text: str, accept: Callable[[str], bool], group: int = 0) -> Iterator[Span]:
+    return (match.span(group) for match in _PATTERNS[name].finditer(text) if accept(match[group]))
 
 
 def _payment_cards(text: str) -> Iterator[Span]:
-    for match in _CARD.finditer(text):
+    for match in _PATTERNS["card"].finditer(text):
         number = _digits(match[0])
         is_other = len(number) < 16 and _names_something_else(text, match.start())
         if checksums.card_issuer(number) and checksums.luhn(number) and not is_other:
@@ -105,64 +96,25 @@ def _ibans(text: str) -> Iterator[Span]:
             yield match.span()
 
 
-_SSN = re.compile(rf"{_START}\d{{3}}-\d{{2}}-\d{{4}}{_END}", re.A)
-_LABELED_SSN = re.compile(
-    rf"\b(?:ssn|social security|soc\.? sec)\b[^\d\n]{{0,16}}(\d{{3}}[ -]?\d{{2}}[ -]?\d{{4}}){_END}", re.I | re.A
-)
-
-
 def _us_ssns(text: str) -> Iterator[Span]:
-    def accept(value: str) -> bool:
-        return checksums.us_ssn(_digits(value))
-
-    yield from _spans(_LABELED_SSN, text, accept, 1)
-    for start, end in _spans(_SSN, text, accept):
-        if not _names_something_else(text, start):
-            yield start, end
-
-
-_NHS = re.compile(rf"{_START}\d{{3}}([ -])\d{{3}}\1\d{{4}}{_END}", re.A)
-_LABELED_NHS = re.compile(rf"\bnhs\b[^\d\n]{{0,16}}(\d{{3}}[ -]?\d{{3}}[ -]?\d{{4}}){_END}", re.I | re.A)
-_PHONE_WORDS = r"(?i)\b(?:tel|phone|ph\b|mob|cell|fax|call|ring|rang|reach|contact|whatsapp|sms|text|dial)|telephone"
-_PHONE_LABEL = re.compile(
-    r"(?:\b(?:tel(?:ephone)?|(?:tele)?phoned?|ph|mobile|mob|cell|fax|call(?:ed)?|ring|rang|contact|whatsapp|sms)\b"
-    r"[^\w\n]{0,4}(?:(?:no|number|nr)\b)?[^\w\n]{0,3}(?:is )?"
-    r"|\b(?:call|ring|reach|contact|phone|text|dial)\b[^\n.!?]{0,28}\b(?:on|at)[: ]{1,2})\(?$",
-    re.I,
-)
+    accept = _digits_pass(checksums.us_ssn)
+    yield from _spans("labeled_ssn", text, accept, 1)
+    yield from (span for span in _spans("ssn", text, accept) if not _names_something_else(text, span[0]))
 
 
 def _phone_is_named(text: str, start: int) -> bool:
-    return _PHONE_LABEL.search(text, max(0, start - _LOOK_BACK), start) is not None
+    return _PATTERNS["phone_label"].search(text, max(0, start - _LOOK_BACK), start) is not None
 
 
 def _nhs_numbers(text: str) -> Iterator[Span]:
-    def accept(value: str) -> bool:
-        return checksums.nhs_number(_digits(value))
-
-    yield from _spans(_LABELED_NHS, text, accept, 1)
-    for start, end in _spans(_NHS, text, accept):
+    accept = _digits_pass(checksums.nhs_number)
+    yield from _spans("labeled_nhs", text, accept, 1)
+    for start, end in _spans("nhs", text, accept):
         dashed = text[start + 3] == "-" and _is_phone(text[start:end], "US")  # one telephone number in eleven passes
         if not dashed and not _names_something_else(text, start) and not _phone_is_named(text, start):
             yield start, end
 
 
-# Phone numbers: with a country code, in the form of North America, with a leading zero and groups, or after a label.
-_INTERNATIONAL = re.compile(rf"(?<![\w+.])(?:\+|00(?=[1-9]))\d(?:[ \u00a0.()/-]{{0,3}}\d){{6,14}}{_END}", re.A)
-_NORTH_AMERICAN = re.compile(
-    r"(?<![\w.+-])(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}(?![\w])(?![.-]\d)", re.A
-)
-_LEADING_ZERO = re.compile(
-    rf"(?<![\w.+/:-])(?<!\d )(?<!\b[A-Z] )\(?0\d{{1,4}}\)?(?:[ \u00a0./-]{{1,3}}\d{{2,8}}){{1,5}}{_END}", re.A
-)
-_PREFIX = r"\+\d|\b00[1-9]"
-_INTERNATIONAL_START = re2.compile(_PREFIX)
-_NORTH_AMERICAN_START = re2.compile(r"(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}")
-_LEADING_ZERO_START = re2.compile(r"\(?\b0\d{1,4}\)?[ ?./-]{1,3}\d\d")
-_PHONE_WORD = re2.compile(_PHONE_WORDS)
-_FIRST_DIGIT = re.compile(r"\(?\d", re.A)
-_PLAIN = re.compile(rf"{_START}\(?\d(?:[ \u00a0.()-]{{0,2}}\d){{6,13}}{_END}", re.A)
-_DATE_START = re.compile(r"\d{1,2}([./-])\d{1,2}\1(?:19|20)?\d\d(?![\d./-])", re.A)
 _MAX_CHECKED = 100
 _LEADING_ZERO_REGIONS = ("GB", "DE", "FR", "AU", "NL", "BE", "CH", "AT", "IE", "SE", "IT", "NZ", "ZA", "JP", "IN")
 
@@ -184,60 +136,46 @@ def _is_phone(value: str, *regions: str | None) -> bool:
 def _clear_phones(text: str) -> Iterator[Span]:
     """With a plus or after a label: what the number may be is asked generously."""
     checked = 0
-    for start, end in _matches(_INTERNATIONAL_START, _INTERNATIONAL, text):
-        value = text[start:end]
-        if value[0] == "+":
-            accepted = _has_country_code(_digits(value))
+    for found in _matches("international", text):
+        if found[0].startswith("+"):
+            accepted = _has_country_code(_digits(found[0]))
         else:
             checked += 1
-            accepted = not _names_something_else(text, start) and (
-                checked > _MAX_CHECKED or _is_phone("+" + value[2:], None)
+            accepted = not _names_something_else(text, found.start()) and (
+                checked > _MAX_CHECKED or _is_phone("+" + found[0][2:], None)
             )
         if accepted:
-            yield start, end
-    for label in _starts(_PHONE_WORD, text):
-        number = _FIRST_DIGIT.search(text, label, label + _LOOK_BACK)
-        match = _PLAIN.match(text, number.start()) if number else None
-        if match and _phone_is_named(text, match.start()) and not _DATE_START.match(match[0]):
+            yield found.span()
+    for label in _begins("phone", text):
+        number = _PATTERNS["first_digit"].search(text, label, label + _LOOK_BACK)
+        match = _PATTERNS["phone"].match(text, number.start()) if number else None
+        if match and _phone_is_named(text, match.start()) and not _PATTERNS["date_start"].match(match[0]):
             yield match.span()
 
 
 def _bare_phones(text: str) -> Iterator[Span]:
     checked = 0
-    for start, end, regions in _bare_phone_forms(text):
-        if not _names_something_else(text, start):
+    for found, regions in _bare_phone_forms(text):
+        if not _names_something_else(text, found.start()):
             checked += 1
             # To ask the library takes long; a text with this many is a list of them.
-            if checked > _MAX_CHECKED or _is_phone(text[start:end], *regions):
-                yield start, end
+            if checked > _MAX_CHECKED or _is_phone(found[0], *regions):
+                yield found.span()
 
 
-def _bare_phone_forms(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-    """Place, and the regions whose numbers look like that."""
-    for start, end in _matches(_NORTH_AMERICAN_START, _NORTH_AMERICAN, text):
-        yield start, end, ("US",)
-    for start, end in _matches(_LEADING_ZERO_START, _LEADING_ZERO, text):
-        value = text[start:end]
-        if 9 <= len(_digits(value)) <= 12 and not _DATE_START.match(value):
-            yield start, end, _LEADING_ZERO_REGIONS
+def _bare_phone_forms(text: str) -> Iterator[tuple[re.Match[str], tuple[str, ...]]]:
+    """With the regions whose numbers look like that."""
+    yield from ((found, ("US",)) for found in _matches("north_american", text))
+    for found in _matches("leading_zero", text):
+        if 9 <= len(_digits(found[0])) <= 12 and not _PATTERNS["date_start"].match(found[0]):
+            yield found, _LEADING_ZERO_REGIONS
 
 
-_EMAIL = re.compile(
-    r"\w(?:[\w.+%'-]{0,62}[\w+-])?@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}([^\W\d_]{2,24})(?![\w-])(?!\.\w)(?!:\w)"
-)
-_EMAIL_START = re2.compile(r"[A-Za-z0-9_?][A-Za-z0-9_.+%'?-]{0,63}@")
 _FILE_ENDINGS = frozenset("png jpg jpeg gif svg webp css js json py html pdf txt zip".split())  # noqa: SIM905
 
 
 def _emails(text: str) -> Iterator[Span]:
-    for start in _starts(_EMAIL_START, text):
-        match = _EMAIL.match(text, start)
-        if match and match[1].lower() not in _FILE_ENDINGS:
-            yield match.span()
-
-
-_IPV4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-])(?!\.\d)", re.A)
-_IPV6 = re.compile(r"(?<![\w:.])[0-9a-fA-F]{1,4}:(?:[0-9a-fA-F]{0,4}:){1,6}[0-9a-fA-F]{0,4}(?![\w:])", re.A)
+    return (found.span() for found in _matches("email", text) if found[1].lower() not in _FILE_ENDINGS)
 
 
 def _is_public(value: str) -> bool:
@@ -250,7 +188,7 @@ def _is_public(value: str) -> bool:
 
 
 def _ipv4s(text: str) -> Iterator[Span]:
-    for start, end in _spans(_IPV4, text, _is_public):
+    for start, end in _spans("ipv4", text, _is_public):
         value = text[start:end]
         # Four small numbers are rather a section or a version.
         if len(value) > len("1.2.3.4") and not _names_something_else(text, start):
@@ -259,58 +197,9 @@ def _ipv4s(text: str) -> Iterator[Span]:
 
 def _ipv6s(text: str) -> Iterator[Span]:
     # All public addresses begin with 2 or 3 (2000::/3); a clock time may look like another.
-    return _spans(_IPV6, text, lambda value: value[0] in "23" and value.find(":") == 4 and _is_public(value))
+    return _spans("ipv6", text, lambda value: value[0] in "23" and value.find(":") == 4 and _is_public(value))
 
 
-_NUMBER_WORD = r"(?:[ ]?(?:no|nr|num|number|id|#)\b\.?)?"
-_MRN = re.compile(
-    r"\b(?:mrn|med(?:ical)?\.? rec(?:ord)?s?|hospital (?=no|nr|num|id)|hosp\.? (?=no|nr|num)"
-    rf"|patient (?=id|no\b|number)|chart (?=no|num|#)){_NUMBER_WORD}"
-    r"[ ,:#=.]{1,4}(?:is )?([A-Za-z]{0,3}-?\d(?:[ -]?\d){4,11})(?!\w)",
-    re.I | re.A,
-)
-_PASSPORT = re.compile(
-    rf"\b(?i:(?:passport|reisepass){_NUMBER_WORD})[ ,:#=.]{{1,4}}(?:is )?((?=(?:[A-Z]*\d){{3}})[A-Z0-9]{{6,10}})(?!\w)",
-    re.A,
-)
-# Britain's has a form of its own: name, date of birth (a woman's month plus 50), initials, check letters.
-_BRITISH_LICENSE = r"\b[A-Z][A-Z9]{4}\d[0156]\d[0-3]\d\d[A-Z][A-Z9]\d[A-Z]{2}\b"
-_LICENSE_TRIGGER = rf"(?i:driv(ing|er'?s?).licen|\bdl ?(#|:|no|num))|{_BRITISH_LICENSE}"
-_LICENSE = re.compile(
-    rf"\b(?i:(?:driv(?:er'?s?|ing) licen[cs]e|dl(?= ?(?:#|:|no\b|num))){_NUMBER_WORD})[ ,:#=.]{{1,4}}(?:is )?"
-    rf"((?=(?:[A-Z -]*\d){{4}})[A-Z0-9]{{4,18}}(?:[ -](?=[A-Z]*\d)[A-Z0-9]{{2,6}}){{0,4}})(?!\w)|({_BRITISH_LICENSE})",
-    re.A,
-)
-
-# Dates.
-_MONTH = (
-    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
-    r"|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
-)
-_YEAR = r"(?:19|20)\d\d"
-_DAY = r"(?:0?[1-9]|[12]\d|3[01])"
-_TWO_DIGITS = r"(?:0[1-9]|[12]\d|3[01])"
-_DATE = (
-    rf"(?:{_YEAR}(?P<a>[-/.])(?:0?[1-9]|1[0-2])(?P=a){_DAY}(?!\d)"
-    rf"|{_DAY}(?P<b>[-/.]){_DAY}(?P=b){_YEAR}(?!\d)(?!(?P=b)\d)"
-    rf"|{_DAY}/{_DAY}/\d\d(?![\d/])|{_TWO_DIGITS}(?P<c>[-.]){_TWO_DIGITS}(?P=c)\d\d(?!\d)(?!(?P=c)\d)"
-    rf"|{_DAY}-{_MONTH}-\d\d(?!\d)|{_DAY}(?:st|nd|rd|th)?(?: of)?[ -]{_MONTH}\.?,?[ -]{_YEAR}(?!\d)"
-    rf"|{_MONTH}\.? {_DAY}(?:st|nd|rd|th)?,? {_YEAR}(?!\d))"
-)
-_MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-_DATE_TRIGGER = (
-    r"\b(?:\d{1,4}[-/.]\d{1,2}[-/.]\d\d"
-    rf"|(?i:\d{{1,2}}(?:st|nd|rd|th)?(?: of)?[ -]{_MONTHS}(?:\.?,?[ -](?:19|20)|-)\d\d"
-    rf"|{_MONTHS}\.? \d{{1,2}}[a-z]{{0,2}},? (?:19|20)\d\d))"
-)
-_ANY_DATE = re.compile(rf"(?<![\w.:/@-]){_DATE}(?![\w-])", re.I | re.A)
-_DATE_CANDIDATE = re2.compile(_DATE_TRIGGER)
-_BIRTH_WORD = re2.compile(r"(?i)\b(?:d\.?o\.?b|date of birth|birth|born|geb)")
-_BIRTH_DATE = re.compile(
-    r"\b(?:d\.?o\.?b\b\.?|(?:date of birth|birth ?date|birthday|born|geboren|geb\.)(?: (?:is|was|on|the))?)"
-    rf"[ :=(-]{{1,4}}(?P<date>{_DATE})(?!\w)",
-    re.I | re.A,
-)
 _DATES = PATTERNS["dates"]
 _CLINICAL_WORDS, _CLINICAL_ALONE, _OTHER_WORDS, _BUSINESS_WORDS = (
     PatternSet({word: rf"(?i)\b(?:{word})\b" for name in names for word in _DATES[name]})
@@ -321,17 +210,15 @@ _SENTENCE_ENDS = (". ", "! ", "? ", "\n")
 
 
 def _birth_dates(text: str) -> Iterator[Span]:
-    for start in _starts(_BIRTH_WORD, text):
-        match = _BIRTH_DATE.match(text, start)
-        if match:
-            yield match.span("date")
+    return (found.span("date") for found in _matches("birth_date", text))
 
 
 def _clinical_dates(text: str) -> Iterator[Span]:
     """Full dates beside words of the clinic, more than of trade and machines; of clinical text only."""
     if not _is_clinical(text, len(_CLINICAL_WORDS.hits(text))):
         return
-    for start, end in _matches(_DATE_CANDIDATE, _ANY_DATE, text):
+    for found in _matches("date", text):
+        start, end = found.span()
         sentence, around = _sentence(text, start, end), text[max(0, start - _SENTENCE) : end + _SENTENCE]
         words, others = len(_CLINICAL_WORDS.hits(sentence)), len(_BUSINESS_WORDS.hits(sentence))
         if words > others or (not others and _is_clinical(around, len(_CLINICAL_WORDS.hits(around)))):
@@ -360,32 +247,31 @@ def _sentence(text: str, start: int, end: int) -> str:
     return text[first:last]
 
 
-def _labeled(pattern: re.Pattern[str]) -> Callable[[str], Iterator[Span]]:
+def _labeled(name: str) -> Callable[[str], Iterator[Span]]:
     """The last group that matched is the value."""
-    return lambda text: (match.span(match.lastindex or 0) for match in pattern.finditer(text))
+    return lambda text: (match.span(match.lastindex or 0) for match in _PATTERNS[name].finditer(text))
+
+
+def _detector(
+    kind: str, placeholder: str, find: Callable[[str], Iterable[Span]], trigger: str | None = None
+) -> Detector:
+    return Detector(kind, placeholder, _filled(_TABLES["triggers"][trigger or kind]), find)
 
 
 # In order of precedence: where two overlap, the first keeps the characters.
 DETECTORS = (
-    Detector("email", "EMAIL", r"[\pL\pN_+-]@[\pL\pN]", _emails),
-    Detector("iban", "IBAN", r"[A-Z][A-Z]\d\d[ -]?[A-Z0-9][A-Z0-9 -]{9}", _ibans),
-    Detector(
-        "payment_card", "CARD", r"\d{13}|\d{4}[^\d\n]\d{4}[^\d\n]\d{4}|\d{4}[^\d\n]\d{6}[^\d\n]\d{4}", _payment_cards
-    ),
-    Detector("passport", "PASSPORT", r"(?i)passport|reisepass", _labeled(_PASSPORT)),
-    Detector("driving_license", "LICENCE", _LICENSE_TRIGGER, _labeled(_LICENSE)),
-    Detector(
-        "medical_record_number",
-        "MRN",
-        r"(?i)\bmrn\b|med[a-z]*\.? rec|(hospital|hosp\.?|patient|chart) (id|no\b|nr|num|#)",
-        _labeled(_MRN),
-    ),
-    Detector("us_ssn", "SSN", r"\d{3}-\d\d-\d{4}|(?i:\bssn\b|social security|soc\.? sec)", _us_ssns),
-    Detector("phone", "PHONE", rf"{_PREFIX}|{_PHONE_WORDS}", _clear_phones),
-    Detector("nhs_number", "NHS", r"\d{3}[ -]\d{3}[ -]\d{4}|(?i:\bnhs\b)", _nhs_numbers),
-    Detector("date_of_birth", "DOB", r"(?i)d\.?o\.?b\b|birth|\bborn\b|\bgeb", _birth_dates),
-    Detector("clinical_date", "DATE", _DATE_TRIGGER, _clinical_dates),
-    Detector("ipv4", "IP", r"\d\.\d{1,3}\.\d{1,3}\.\d", _ipv4s),
-    Detector("ipv6", "IP", r"[0-9a-fA-F]:([0-9a-fA-F]{0,4}:)[0-9a-fA-F:]", _ipv6s),
-    Detector("phone", "PHONE", r"\d{3}\)? ?[ .-]?\d{3}[ .-]\d{4}|\b0\d{1,4}\)?[ \x{a0}./-]{1,3}\d\d", _bare_phones),
+    _detector("email", "EMAIL", _emails),
+    _detector("iban", "IBAN", _ibans),
+    _detector("payment_card", "CARD", _payment_cards),
+    _detector("passport", "PASSPORT", _labeled("passport")),
+    _detector("driving_license", "LICENCE", _labeled("license")),
+    _detector("medical_record_number", "MRN", _labeled("mrn")),
+    _detector("us_ssn", "SSN", _us_ssns),
+    _detector("phone", "PHONE", _clear_phones),
+    _detector("nhs_number", "NHS", _nhs_numbers),
+    _detector("date_of_birth", "DOB", _birth_dates),
+    _detector("clinical_date", "DATE", _clinical_dates),
+    _detector("ipv4", "IP", _ipv4s),
+    _detector("ipv6", "IP", _ipv6s),
+    _detector("phone", "PHONE", _bare_phones, "bare_phone"),
 )
