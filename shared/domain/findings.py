@@ -45,6 +45,15 @@ class Place(NamedTuple):
     row: int
     offset: int = 0
 
+    @property
+    def number(self) -> int:
+        """The row's; negative of one of the version that is appended to, which the dropped file does not hold."""
+        return -self.row if self.file == "previous" else self.row
+
+    @property
+    def part(self) -> Literal["train", "eval"]:
+        return "eval" if self.file == "eval" else "train"
+
 
 @dataclass(slots=True)
 class _Group:

@@ -16,6 +16,7 @@ from shared.grading import BadGrader, GradingFailed, read_fields
 from shared.grading.templates import Sample, Template
 from shared.validation.messages import Message
 from shared.validation.rows import ParsedRow
+from shared.validation.strict import loaded
 
 # Of dialogue and context: the words of a row of megabytes would take a hundred of them.
 COMPARED_CHARACTERS = 100_000
@@ -190,13 +191,8 @@ def answer_fields(row: ParsedRow, reference: Template | None = None) -> list[tup
     The object may stand in a fence of Markdown, or be the arguments of a call.
     """
     match = _OBJECT.search(_answer_of(row, reference)[:COMPARED_CHARACTERS])
-    if match is None:
-        return []
-    try:
-        found = orjson.loads(match[1])
-    except orjson.JSONDecodeError:
-        return []
-    return list(islice(_short_values(found, ""), FIELDS_MAX))
+    found = loaded(match[1]) if match else None
+    return list(islice(_short_values(found or {}, ""), FIELDS_MAX))
 
 
 def _short_values(value: dict[str, Any], at: str) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 
+from shared.domain.beside import read_beside
 from shared.validation import columns
 from shared.validation.codes import MAX_DECOMPRESSED_BYTES, MAX_RATIO, RATIO_FROM_BYTES
 from shared.validation.encodings import as_utf8, encoding_of
@@ -26,21 +27,7 @@ _MAGIC_BYTES = 8
 _COMPOUND = b"\xd0\xcf\x11\xe0"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _SPOOL_BYTES = 8 * 2**20
-# What people upload by mistake.
-_NO_TEXT = {
-    b"\x1f\x8b": "compressed twice",
-    b"PK\3\4": "a zip archive in another archive",
-    b"BZh": "compressed with bzip2",
-    b"\xfd7zX": "compressed with xz",
-    b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
-    b"7z\xbc\xaf": "a 7-Zip archive",
-    b"PAR1": "a Parquet file in an archive",
-    b"ARROW1": "an Arrow file in an archive",
-    b"Obj\1": "an Avro file",
-    b"\x89PNG": "an image",
-    b"\xff\xd8\xff": "an image",
-    b"%PDF": "a PDF document",
-}
+_NO_TEXT = {start.encode("latin-1"): what for what, starts in read_beside(__file__).items() for start in starts}
 START_BYTES = 64
 _NAME_AT = 30  # where a zip names its first entry (APPNOTE.TXT 4.3.7)
 # What packages begin with: Office Open XML (ECMA-376), written by Excel, LibreOffice, openpyxl, XlsxWriter, SheetJS and

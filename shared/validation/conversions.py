@@ -11,7 +11,7 @@ import orjson
 
 from shared.validation.marks import is_verdict, plain_name
 from shared.validation.names import EMPTY, NO_VALUE, NONE, wrong_type
-from shared.validation.strict import parse_text, what_was_lost
+from shared.validation.strict import loaded_text, lost_in
 
 Source = dict[str, Any]
 
@@ -161,7 +161,7 @@ def _parsed(value: Any) -> Any:
     found = _loaded(value) if type(value) is str else value
     if type(found) is not list:
         return value
-    if type(value) is str and (code := what_was_lost(value.encode(), orjson.dumps(found))):
+    if type(value) is str and (code := lost_in(value, found)):
         raise Refused(code)
     return found
 
@@ -544,7 +544,7 @@ def _calls(turn: Source, text: Any, number: int, content: str = "") -> Source:
     calls = found if type(found) is list else [found]
     if not calls or not all(_is_call(call) for call in calls):
         raise Refused("invalid_tool_calls")
-    if code := what_was_lost(text.encode(), orjson.dumps(found)):
+    if code := lost_in(text, found):
         raise Refused(code)
     return _message(
         turn,
@@ -615,15 +615,10 @@ def _values(value: Any, count: int) -> list[Any]:
     several = _loaded(value) if count > 1 else None
     if type(several) is not list or len(several) != count:
         return [value]
-    if code := what_was_lost(value.encode(), orjson.dumps(several)):
+    if code := lost_in(value, several):
         raise Refused(code)
     return [one if type(one) is str else orjson.dumps(one).decode() for one in several]
 
 
 def _loaded(text: Any) -> Any:
-    if type(text) is not str:
-        return None
-    try:
-        return parse_text(text)
-    except orjson.JSONDecodeError:
-        return None
+    return loaded_text(text) if type(text) is str else None

@@ -8,6 +8,7 @@ from typing import Any
 
 from orjson import dumps
 
+from shared.domain.beside import read_beside
 from shared.domain.dataset import Category, Ignored, ValueCount
 from shared.domain.findings import Findings, counted
 from shared.domain.row_fields import value_at
@@ -15,43 +16,22 @@ from shared.validation.compared import plain_label
 from shared.validation.names import OTHER_NAMES, shown
 from shared.validation.split import SplitLabel
 
+_TABLES = read_beside(__file__)
 ROWS_SHOWN = 3
 VALUES_SHOWN = 50
 # A text that fewer rows have may be what one person wrote, so it is not shown.
 MIN_ROWS = 5
 # Of a field whose values are to be counted: characters of a value, different values, rows for each, share of all rows.
 _CHARACTERS, _VALUES, _ROWS_PER_VALUE, _SHARE = 40, 64, 3, 0.5
-# What fields are called that hold an intent or the like; others count if the recipe has them as slices. A field with
-# few values may also hold names of persons, which a report must not show.
-_NAMES = frozenset(
-    {"category", "class", "department", "difficulty", "domain", "intent", "kind", "label", "language", "priority"}
-    | {"product", "severity", "source", "subject", "tag", "task", "topic", "type", "urgency"}
-)
+_NAMES = frozenset(_TABLES["sorting"].split())
 _LABELS, _SPELLINGS = 2_000, 8
 _NAMED = 5  # labels written in several ways
-
-
-# By the code that reports it. `{detail}` is the finding's.
-_IGNORED = {
-    "ignored_field": "field {detail}",
-    "media_named": "field {detail}",
-    "template_leaves_out_tools": "definitions of tools",
-    "template_leaves_out_text_beside_call": "text beside tool calls",
-    "template_leaves_out_reasoning": "reasoning before answers",
-    "template_leaves_out_name": "names of speakers",
-    "row_dropped": "rows that are too long",
-    "truncated_to_nothing": "rows that are too long",
-    "row_truncated": "ends of rows that are too long",
-    "duplicate_row_dropped": "copies of rows that are there already",
-    "blank_line": "blank lines",
-    "header_repeated": "repeated headers",
-}
 
 
 def ignored(findings: Findings) -> tuple[Ignored, ...]:
     """What the findings say is neither learned nor used, of both files together."""
     rows: Counter[str] = Counter()
-    for code, words in _IGNORED.items():
+    for code, words in _TABLES["ignored"].items():
         for _, detail, count in findings.counts(code):
             rows[words.replace("{detail}", detail)] += count
     return tuple(Ignored(what=what, rows=count) for what, count in rows.items())

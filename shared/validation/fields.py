@@ -9,8 +9,6 @@ from itertools import chain, islice
 from string import ascii_uppercase, digits
 from typing import Any, NamedTuple
 
-import orjson
-
 from shared.domain.findings import ROWS_SHOWN, Findings
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
@@ -20,7 +18,7 @@ from shared.validation.labels import LABEL_NAMES
 from shared.validation.marks import WORDS, Mark, grade_of, is_bad, mark_of, plain_name
 from shared.validation.names import EMPTY, NAMES_MAX, OTHER_NAMES, PLACEHOLDER, shown
 from shared.validation.same_questions import SameQuestions
-from shared.validation.strict import parse_text
+from shared.validation.strict import loaded_text
 
 _FIELDS = WORDS["fields"]
 _MANY_MEDIA, _PASSAGES, _CHOICES = (_FIELDS[name] for name in ("many_media", "passages", "choices"))
@@ -150,10 +148,8 @@ def _of_cell(value: Any) -> Any:
     """What a cell of a table stands for that is the JSON of an object or a list."""
     if not isinstance(value, str) or not value.startswith(("{", "[")):
         return value
-    try:
-        return parse_text(value)
-    except orjson.JSONDecodeError:
-        return value
+    found = loaded_text(value)
+    return value if found is None else found
 
 
 class _FieldText(NamedTuple):

@@ -14,6 +14,7 @@ from functools import cache, partial
 from itertools import chain
 from typing import Any, NamedTuple
 
+from shared.domain.beside import read_beside
 from shared.validation import conversions
 from shared.validation.conversions import ANSWER_FIELDS, CONTEXT, OUTPUTS, PROMPT_FIELDS, SYSTEM, Refused, Source
 from shared.validation.names import EMPTY
@@ -255,27 +256,13 @@ _ASK = _checked("reinforcement", conversions.chat, "messages", prompts=True)
 REINFORCEMENT = CHAT._replace(name="reinforcement", kind="reinforcement", convert=_ASK)
 FORMATS = {form.name: form for form in (CHAT, PAIRS[0], ALPACA, SHAREGPT, TEXT, PREFERENCE, REINFORCEMENT)}
 KNOWN_NAMES = frozenset(name for form in (*FORMATS.values(), *PAIRS, CHOSEN_REJECTED) for name in form.mapping)
+_FOREIGN = read_beside(__file__, "foreign.toml")
 # What a row may have beside its question and answer.
 BESIDE = frozenset({*SYSTEM, *CONTEXT, *conversions.HISTORY, "tools"}) - {"input"}
 
 NAME_COLUMNS = "Say what the fields are in data.columns, for example {frage: user, antwort: assistant}, or rename them."
-_BETTER = (
-    "These are pairs of answers. Name the better one: jq -c '(if {0} then [.{2}, .{3}] elif {1} then [.{3}, .{2}] else "
-    "empty end) as [$x, $y] | {{system, prompt: .{4}, chosen: $x, rejected: $y}}'."
-)
-_ORDERS = {
-    "better_response_id": ".better_response_id==0 .better_response_id==1 response_0 response_1 prompt",
-    "winner": '(.winner|test("a$";"i")) (.winner|test("b$";"i")) '
-    "response_a//.conversation_a response_b//.conversation_b prompt",
-    "winner_model_a": ".winner_model_a==1 .winner_model_b==1 response_a response_b prompt",
-    "overall_preference": ".overall_preference<0 .overall_preference>0 response1 response2 context",
-    "human_ref_A": ".labels==1 .labels==0 human_ref_A human_ref_B history",
-}
 # Fields by which rows are known that hold no whole dialogue or several, with what makes rows of them.
 FOREIGN = {
-    "custom_id": "This is a file of an OpenAI batch: its requests have no answers, its responses no questions. Join "
-    "them by custom_id, with the answer as the last of the messages.",
-    "message_tree_id": "These are trees of OASST. Take the dialogue with the best answers of each: jq -c '{messages: "
-    "[.prompt | recurse(.replies | min_by(.rank // 0) // empty) | {role, content: .text}]}'.",
-    **{name: _BETTER.format(*order.split()) for name, order in _ORDERS.items()},
+    **_FOREIGN["rows"],
+    **{name: _FOREIGN["pairs"].format(*order) for name, order in _FOREIGN["orders"].items()},
 }

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, product
 from typing import Any, Literal
 
-import orjson
-
 from shared.validation import tables
 from shared.validation.columns import PARQUET, are_columns
 from shared.validation.containers import HEAD_BYTES, START_BYTES, is_office, read_text, with_head
@@ -19,6 +17,7 @@ from shared.validation.json_values import holds_values, read_values
 from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, split_lines
 from shared.validation.marks import is_verdict, plain_name
 from shared.validation.names import shown
+from shared.validation.strict import loaded
 from shared.validation.suggestions import nearest_name
 from shared.validation.tables import Note
 from shared.validation.workbooks import open_workbook
@@ -110,7 +109,7 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
         return _intake("csv", [dict.fromkeys(tables.columns_of(header, dialect))], table_blocks, expected)
     if lines and not is_values and not any(map(_may_be_json, lines)):
         return Intake(None, "jsonl", _raising(Unreadable("no_rows")))
-    sources = [source for line in lines if type(source := _loaded(line)) is dict]
+    sources = [source for line in lines if type(source := loaded(line)) is dict]
     container: Container = "parquet" if start.startswith(PARQUET) else "arrow" if are_columns(start) else "jsonl"
     return _intake("json" if is_values else container, sources, blocks, expected)
 
@@ -121,7 +120,7 @@ def _of_wrapper(wrapped: Wrapped, expected: ExpectedRows, note: Note) -> Intake:
     if wrapped.others:
         note("wrapper_fields_unread", None, 0, f"{wrapped.path}; not read: {', '.join(wrapped.others)}")
     head, rest = _peeked(wrapped.blocks)
-    sources = [source for line in _first_lines(head) if type(source := _loaded(line)) is dict]
+    sources = [source for line in _first_lines(head) if type(source := loaded(line)) is dict]
     return _intake("json", sources, _rejoined(head, rest), expected)
 
 
@@ -245,7 +244,7 @@ def _is_header(names: Sequence[str], expected: ExpectedRows) -> bool:
 
 
 def _may_be_json(line: bytes) -> bool:
-    return line.lstrip().startswith((b"{", b"[")) or _loaded(line) is not None or line.strip() == b"null"
+    return line.lstrip().startswith((b"{", b"[")) or loaded(line) is not None or line.strip() == b"null"
 
 
 def _peeked(blocks: Iterator[Block]) -> tuple[list[Block], Iterator[Block]]:
@@ -287,10 +286,3 @@ def _first_lines(blocks: list[Block]) -> Iterator[bytes]:
                 rows += 1
             if rows == _SAMPLE_ROWS or size >= _SAMPLE_BYTES:
                 return
-
-
-def _loaded(line: bytes) -> Any:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None

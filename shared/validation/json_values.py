@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-import orjson
-
 from shared.validation.codes import MAX_ROW_BYTES
 from shared.validation.lines import Block, RefusedLine, Unreadable
+from shared.validation.strict import loaded
 
 _VALUE_STARTS = b'{["-0123456789tfn'
 _BLANKS = b" \t\r\n"
@@ -27,15 +26,7 @@ def holds_values(head: bytes) -> bool:
         return True
     if not text.startswith(b"[") or text[1:].lstrip(_BLANKS)[:1] not in [*map(bytes, zip(_VALUE_STARTS)), b"]", b""]:
         return False
-    return not rest.strip() or not _is_json(first)
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+    return not rest.strip() or loaded(first) is None
 
 
 def read_values(chunks: Iterable[bytes], offset: int = 0) -> Iterator[Block]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
@@ -33,76 +34,72 @@ class ScannedRow(NamedTuple):
     characters: int
 
 
+@dataclass
 class RowScanner:
     """`splits`: held-out rows are chosen from the training rows, so near duplicates are sought among all of them.
     `unique`: of equal training rows the first is taken."""
 
-    def __init__(
-        self,
-        findings: Findings,
-        recipe: Recipe,
-        keys: Keys,
-        content: ContentScan,
-        examples: Examples,
-        counter: RowCounter,
-        facts: FactFinder,
-        ahead: Ahead,
-        *,
-        splits: bool,
-        unique: bool,
-    ) -> None:
-        self._unique = unique
-        self._findings, self._keys, self._content, self._counter = findings, keys, content, counter
-        self._examples, self._ahead, self._facts = examples, ahead, facts
-        base = CATALOG.get(recipe.base_model)
+    findings: Findings
+    recipe: Recipe
+    keys: Keys
+    content: ContentScan
+    examples: Examples
+    counter: RowCounter
+    facts: FactFinder
+    ahead: Ahead
+    splits: bool
+    unique: bool
+
+    def __post_init__(self) -> None:
+        base = CATALOG.get(self.recipe.base_model)
         self._base_without_tools = base.id if base and base.tool_parser is None else None
-        self._seed, self._group, self._splits = recipe.method.hyperparameters.seed, recipe.data.split_group, splits
+        self._seed, self._group = self.recipe.method.hyperparameters.seed, self.recipe.data.split_group
 
     def scan(self, rows: Iterable[ReadRow]) -> Iterator[ScannedRow]:
         """The rows that are kept: where equal ones are dropped (data.mode: append), the first of each."""
-        for _, read, canonical, facts in self._ahead.rows(rows):
+        for _, read, canonical, facts in self.ahead.rows(rows):
             found = self._scan(read, canonical, facts)
             if found is not None:
                 yield found
             elif read.place.file == "train":
-                self._findings.add("duplicate_row_dropped", *read.place)
+                self.findings.add("duplicate_row_dropped", *read.place)
 
     def _scan(self, read: ReadRow, canonical: bytes, facts: Facts | None) -> ScannedRow | None:
         place, row = read.place, read.row
         if facts is None:
-            document = self._content.read(place, row.document)
+            document = self.content.read(place, row.document)
             if document is not row.document:  # redacted
                 row = row_of(document)
                 canonical = row.canonical
         else:
-            self._content.note(place, facts.found)
+            self.content.note(place, facts.found)
         row_key = xxh3_128_digest(canonical)
-        if self._unique and place.file != "eval" and self._keys.is_known(row_key):
+        if self.unique and place.file != "eval" and self.keys.is_known(row_key):
             return None
         if facts is None:
-            facts = self._facts.compared(row, [], is_chat=read.is_chat, held_out=place.file == "eval")
-            self._content.note(place, facts.found)
-        self._keys.add("eval" if place.file == "eval" else "train", self._keys_of(read, row, row_key, facts))
-        self._counter.measure(facts.extent)
+            facts = self.facts.compared(row, [], is_chat=read.is_chat, held_out=place.file == "eval")
+            self.content.note(place, facts.found)
+        self.keys.add(place.part, self._keys_of(read, row, row_key, facts))
+        self.counter.measure(facts.extent)
         if self._base_without_tools and tools_of(row.document):
-            self._findings.add("tools_not_served", *place, detail=self._base_without_tools)
+            self.findings.add("tools_not_served", *place, detail=self._base_without_tools)
         return ScannedRow(place, row, canonical, facts.extent.characters)
 
     def _keys_of(self, read: ReadRow, row: ParsedRow, row_key: bytes, facts: Facts) -> RowKeys:
         """Also takes the row into the comparison with all others."""
         place, content = read.place, facts.content
         tag = int.from_bytes(content.key[:8])
-        sketch = self._content.place(place, facts.dialogue, tag, has_answer=read.is_chat)
-        if facts.dialogue and not self._splits and "text" not in row.document:
+        sketch = self.content.place(place, facts.dialogue, tag, has_answer=read.is_chat)
+        if facts.dialogue and not self.splits and "text" not in row.document:
             kind = kind_of(facts.dialogue.language, row.messages, tools_of(row.document))
-            self._content.kinds["eval" if place.file == "eval" else "train"][kind] += 1
-        number = -place.row if place.file == "previous" else place.row
+            self.content.kinds[place.part][kind] += 1
+        number = place.number
         if place.file != "eval":
-            self._examples.add(number, row.item)
+            self.examples.add(number, row.item)
         label = label_key(plain_label(facts.label))
         for value, key in ((facts.label, label), *((value, key) for _, value, key in facts.fields)):
             if key:
-                self._examples.add_label(0 if place.file == "eval" else number, key, value)
+                self.examples.add_label(0 if place.file == "eval" else number, key, value)
         return RowKeys(
             row=row_key,
             content=content.key,
@@ -110,7 +107,7 @@ class RowScanner:
             label=label,
             number=number,
             offset=place.offset,
-            sketch=sketch if self._splits else None,
+            sketch=sketch if self.splits else None,
             turn=content.turn,
             earlier=content.earlier,
             fields=tuple((name, key) for name, _, key in facts.fields),

@@ -16,15 +16,22 @@ _DIGITS_MAX = 20
 _DEPTH = 254  # levels that the encoder writes; the parser reads 1,024
 
 
-def parse_text(text: str) -> Any:
-    """The JSON value that a text of a row holds. Raises JSONDecodeError, also where it nests deeper than can be
-    written."""
-    value = orjson.loads(text)
+def loaded(text: str | bytes) -> Any:
+    """The JSON value that a text holds, None if it holds none."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def loaded_text(text: str) -> Any:
+    """The same of a text of a row, None also where it nests deeper than can be written."""
+    value = loaded(text)
     if text.count("[") + text.count("{") > _DEPTH:
         try:
             orjson.dumps(value)
-        except orjson.JSONEncodeError as error:
-            raise orjson.JSONDecodeError("nested too deep", text, 0) from error
+        except orjson.JSONEncodeError:
+            return None
     return value
 
 
@@ -58,6 +65,11 @@ def what_was_lost(line: bytes, written: bytes) -> str | None:
     return None if line.count(b":") == written.count(b":") else "duplicate_key"
 
 
+def lost_in(text: str, value: Any) -> str | None:
+    """The same of a text that `loaded_text` made this value of."""
+    return what_was_lost(text.encode(), orjson.dumps(value))
+
+
 def escapes_colon(text: bytes) -> bool:
     """Whether a string in JSON text may spell a colon as an escape."""
     # Two bytes that are often not there are found three times as fast as all of it.
@@ -70,16 +82,14 @@ def _holds(text: bytes, rare: bytes, needle: bytes) -> bool:
 
 
 class _LostError(Exception):
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
+    """With the code."""
 
 
 def _slowly(line: bytes) -> str | None:
     try:
         json.loads(line, object_pairs_hook=_refuse_duplicates, parse_int=_refuse_large)
     except _LostError as error:
-        return error.code
+        return str(error)
     return None
 
 

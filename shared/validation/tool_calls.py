@@ -15,7 +15,7 @@ import orjson
 
 from shared.grading.errors import GradingFailed
 from shared.grading.schema import Schema
-from shared.validation.strict import parse_text, what_was_lost
+from shared.validation.strict import loaded_text, lost_in
 from shared.validation.unread import Unread
 
 Message = dict[str, Any]
@@ -65,16 +65,12 @@ def _without_function(message: Any, codes: set[str], place: str) -> Any:
 
 def _loaded(function: Any, codes: set[str]) -> Any:
     """The object that a cell of a table holds as JSON text."""
-    if type(function) is not str:
+    found = loaded_text(function) if type(function) is str else None
+    if found is None:
         return function
-    try:
-        loaded = parse_text(function)
-    except orjson.JSONDecodeError:
-        return function
-    written = orjson.dumps(loaded)
-    if lost := what_was_lost(function.encode(), written):
+    if lost := lost_in(function, found):
         codes.add(lost)
-    return loaded
+    return found
 
 
 def _call_content(call: Call) -> tuple[Any, Any]:
@@ -186,20 +182,14 @@ def _read_arguments(value: Any, codes: set[str], place: str) -> str:
         return orjson.dumps(value).decode()
     if value is None or (type(value) is str and not value.strip()):
         return "{}"
-    text, parsed = value, None
+    text = value
     for _ in range(2):
-        if type(text) is not str:
-            break
-        try:
-            parsed = parse_text(text)
-        except orjson.JSONDecodeError:
-            break
-        if type(parsed) is dict:
-            written = orjson.dumps(parsed)
-            if lost := what_was_lost(text.encode(), written):
+        found = loaded_text(text) if type(text) is str else None
+        if type(found) is dict:
+            if lost := lost_in(text, found):
                 report(codes, lost, place)
-            return text
-        text = parsed
+            return str(text)
+        text = found
     report(codes, "tool_arguments_not_json", place)
     return ""
 

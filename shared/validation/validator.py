@@ -150,18 +150,8 @@ class _Validation:
         deidentifier = _deidentifier(recipe, names, self._reading)
         facts = FactFinder(recipe, self._content.rows)
         with Keys() as keys, closing(Ahead(recipe, self._reading, self._findings, facts, processes)) as ahead:
-            scanner = RowScanner(
-                self._findings,
-                recipe,
-                keys,
-                self._content,
-                self._examples,
-                self.counter,
-                facts,
-                ahead,
-                splits=self._splits,
-                unique=before is not None,
-            )
+            of_rows = (self._content, self._examples, self.counter, facts, ahead)
+            scanner = RowScanner(self._findings, recipe, keys, *of_rows, self._splits, before is not None)
             splitter = Splitter(self._findings, keys, self.counter, self._tokens)
             rows = scanner.scan(deidentifier(chain(earlier, reader.rows(train, "train"))))
             if evaluation is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import chain, pairwise
 from typing import IO, Any, NamedTuple
 
@@ -16,6 +17,7 @@ from shared.validation.json_values import read_values
 from shared.validation.lines import Block, Unreadable
 from shared.validation.marks import plain_name
 from shared.validation.names import EMPTY, shown
+from shared.validation.strict import loaded
 
 _SPOOL_BYTES = 8 * 2**20
 _PIECE_BYTES = 2**20
@@ -227,10 +229,7 @@ def _around(file: IO[bytes], spans: list[_Span]) -> dict[str, Any] | None:
         else:
             file.seek(start)
             parts.append(file.read(stop - start))
-    try:
-        found = orjson.loads(b"".join(parts))
-    except orjson.JSONDecodeError:
-        return None
+    found = loaded(b"".join(parts))
     return found if type(found) is dict else None
 
 
@@ -245,11 +244,10 @@ def _paths(value: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, 
 
 def _first(file: IO[bytes], span: _Span) -> Any:
     blocks = read_values(iter([_head(file, span)]))
-    try:
+    with suppress(StopIteration, Unreadable):
         _, _, (line,) = next(blocks)
-        return orjson.loads(line) if isinstance(line, bytes) else None
-    except (StopIteration, Unreadable, orjson.JSONDecodeError):
-        return None
+        return loaded(line) if isinstance(line, bytes) else None
+    return None
 
 
 def _head(file: IO[bytes], span: _Span) -> bytes:

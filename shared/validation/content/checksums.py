@@ -7,6 +7,11 @@ from shared.validation.content.pattern_set import PATTERNS
 IBAN_LENGTHS: dict[str, int] = {
     country: int(length) for length, countries in PATTERNS["iban_lengths"].items() for country in countries.split()
 }
+_CARDS = [
+    (*starts.split("-"), [*map(int, lengths.split())])
+    for lengths, ranges in PATTERNS["card_lengths"].items()
+    for starts in ranges.split()
+]
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
@@ -18,20 +23,9 @@ def luhn(number: str) -> bool:
 
 def card_issuer(number: str) -> bool:
     """Whether a card scheme issues numbers of this start and length (ISO/IEC 7812 ranges of the large schemes)."""
-    length, two, four = len(number), int(number[:2]), int(number[:4])
-    if length == 13 and ean(number):  # printed on any product; cards with 13 digits are hardly issued
+    if len(number) == 13 and ean(number):  # printed on any product; cards with 13 digits are hardly issued
         return False
-    if number[0] == "4":
-        return length in (13, 16, 19)
-    if 51 <= two <= 55 or 2221 <= four <= 2720:
-        return length == 16
-    if two in (34, 37):
-        return length == 15
-    if two in (36, 38, 39) or 300 <= four // 10 <= 305:
-        return 14 <= length <= 19
-    if four == 6011 or two == 65 or 644 <= four // 10 <= 649 or 3528 <= four <= 3589 or two == 62:
-        return 16 <= length <= 19
-    return two in (50, 56, 57, 58, 63, 67) and length >= 13
+    return any(first <= number[:4] <= last and len(number) in lengths for first, last, lengths in _CARDS)
 
 
 def ean(number: str) -> bool:

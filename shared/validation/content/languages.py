@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pycld2
 
 from shared.domain.findings import ROWS_SHOWN
+from shared.validation.content.pattern_set import PATTERNS
 
 UNKNOWN, MIXED = "unknown", "mixed"
 MIN_ROWS = 100
@@ -18,18 +19,7 @@ _SAMPLE_CHARACTERS = 200
 _MIN_BYTES, _MIN_PERCENT = 50, 90
 # Where question and answer are both longer and unknown, they stay unknown together.
 _SHORT_CHARACTERS = 80
-# Taken for each other even in plain prose.
-_CLOSE = (
-    {"da", "nn", "no", "sv"},
-    {"bg", "bs", "hr", "mk", "sl", "sr", "sr-ME"},
-    {"ca", "es", "gl", "oc", "pt"},
-    {"af", "fy", "nl"},
-    {"hi", "mr", "ne"},
-    {"cs", "sk"},
-    {"en", "sco"},
-    {"id", "ms"},
-    {"zh", "zh-Hant"},
-)
+_CLOSE = [set(group.split()) for group in PATTERNS["close_languages"]]
 _NEW_CODES = {"un": UNKNOWN, "iw": "he", "jw": "jv"}
 
 

@@ -11,7 +11,6 @@ long system message that all rows share makes no rows alike, and neither does a 
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from functools import lru_cache
 from operator import add
 from typing import NamedTuple
@@ -25,7 +24,6 @@ BANDS, ROWS_IN_BAND = 8, 5
 # within 0.06 (one standard deviation).
 SIMILAR = 0.8
 INDEXED_ROWS_BITS = 17
-MAX_CLUSTERS = 10_000
 _PERMUTATIONS = BANDS * ROWS_IN_BAND
 # Of the bytes of `Sketch.low`, the upper and the lower halves.
 _WHOLE, _DIALOGUE = (int.from_bytes(bytes([half]) * _PERMUTATIONS) for half in (0xF0, 0x0F))
@@ -131,22 +129,3 @@ class Index:
         self._numbers[place], self._leaders[place] = number, leader
         for band, value in zip(self._bands, row.bands, strict=True):
             band[value & self._mask] = value & 0xFFFF_FFFF_0000_0000 | (place + 1)
-
-
-class Clusters:
-    """Sizes of groups of near duplicates, by the number of their first row; at most `MAX_CLUSTERS` are told apart."""
-
-    def __init__(self) -> None:
-        self._sizes: Counter[int] = Counter()
-
-    def add(self, leader: int) -> None:
-        if leader in self._sizes or len(self._sizes) < MAX_CLUSTERS:
-            self._sizes[leader] += 1
-
-    def __len__(self) -> int:
-        return len(self._sizes)
-
-    @property
-    def largest(self) -> int:
-        """Rows in the largest one, its first row included."""
-        return max(self._sizes.values(), default=-1) + 1

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from shared.domain.findings import ROWS_SHOWN
+from shared.validation.content.pattern_set import PATTERNS
 from shared.validation.content.slots import Slots
 
 KNOWN_PROMPTS_BITS = 18  # the latest 262,144 prompts, 4 MB
@@ -18,18 +19,7 @@ OUTLIER_CHARACTERS = 4_000
 _MAX_FACT_CHARACTERS = 80
 _MAX_QUESTION_CHARACTERS = 200
 
-_QUESTION = re.compile(
-    r"(?:when|where|who|whom|how (?:many|much|long|old|far|big|high|often)|what(?:'s| is| are| was| were)"
-    r"|which|in which|on which|wann|wo|wer|wie ?viele?|was ist|welche[rs]?|quand|où|qui|combien|quel(?:le)?s?)\b",
-    re.I,
-)
-# A number, a name inside the sentence, or a document named.
-_FACT = re.compile(
-    r"\d|(?<=[a-z,] )[A-Z][a-z]+|^[A-Z][\w-]+(?: [A-Z][\w-]+)*\.?$|\b(?:section|page|policy|article|clause|manual)\b"
-)
-
-# Asked to compute. Dates and ranges have no blanks around their signs.
-_SUM = re.compile(r"\d\s*[+*×÷^]\s*\d|\d\s+(?:[-−/x%]|plus|minus|times|divided by|(?:%|percent) of)\s+\d")  # noqa: RUF001
+_QUESTION, _FACT, _SUM = (re.compile("|".join(PATTERNS["asking"][name])) for name in ("question", "fact", "sum"))
 _WORD = re.compile(r"\w+")
 
 

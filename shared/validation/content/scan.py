@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from shared.domain.dataset import Outliers
@@ -11,13 +11,14 @@ from shared.validation.content import personal_data
 from shared.validation.content.damage import DAMAGED, UNFILLED, CutAnswers, finding_of
 from shared.validation.content.eval_kinds import RowKind, differences
 from shared.validation.content.languages import Languages
-from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Clusters, Index, Sketch
+from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Index, Sketch
 from shared.validation.content.quality import LOOK_UP_SHARE, MIN_ROWS, Quality
 from shared.validation.content.repeated_triggers import RepeatedTriggers
 from shared.validation.content.row_scan import ContentPolicy, Dialogue, Found, RowDocument, RowScan
 
 TRIGGERS_SHOWN = 20
 CONTRADICTIONS_SHOWN = 20
+MAX_CLUSTERS = 10_000  # groups of near duplicates that are told apart
 
 
 class ContentScan:
@@ -42,7 +43,7 @@ class ContentScan:
         self._rows: Counter[str] = Counter()  # by file
         self._unfilled: dict[str, str] = {}  # the first place of a file that nothing filled in
         self._indexes: dict[str, Index] = {}
-        self._clusters: dict[str, Clusters] = {}
+        self._clusters = defaultdict[str, Counter[int]](Counter)  # of a file: further rows like each first one
         self._triggers = RepeatedTriggers()
         self._quality = Quality()
         self._cut = CutAnswers()
@@ -78,7 +79,7 @@ class ContentScan:
         if dialogue is None:
             return None
         held_out = place.file == "eval"
-        number = -place.row if place.file == "previous" else place.row  # negative: not a row of the dropped file
+        number = place.number
         copies = self._find_near(place, dialogue.sketch, number, tag)
         if not held_out:
             self._languages.add(number, dialogue.language)
@@ -98,13 +99,15 @@ class ContentScan:
         overlap = None if held_out or "eval" not in self._indexes else self._indexes["eval"].match(row)
         if overlap and overlap.tag != tag:  # equal ones are sought exactly, and elsewhere
             self._findings.add("train_eval_same_words" if overlap.exact else "train_eval_near_duplicate", *place)
-        index = self._indexes.get("eval" if held_out else "train")
-        if index is None:
-            index = self._indexes["eval" if held_out else "train"] = Index(self._bits)
+        if place.part not in self._indexes:
+            self._indexes[place.part] = Index(self._bits)
+        index = self._indexes[place.part]
         copy = index.match(row)
         index.add(row, number, copy.leader if copy else number, tag)
         if copy and not copy.exact:
-            self._clusters.setdefault(place.file, Clusters()).add(copy.leader)
+            sizes = self._clusters[place.file]
+            if copy.leader in sizes or len(sizes) < MAX_CLUSTERS:
+                sizes[copy.leader] += 1
             self._findings.add("near_duplicate", *place)
         return copy is not None
 
@@ -119,8 +122,8 @@ class ContentScan:
 
     def finish(self, *, classifies: bool = False, few_labels: bool = False) -> None:
         """Note what only the rows as a whole show. `classifies`: the answers are labels, `few_labels`: beyond doubt."""
-        for file, clusters in self._clusters.items():
-            detail = f"{counted(len(clusters), 'group')}, the largest of {clusters.largest} rows"
+        for file, sizes in self._clusters.items():
+            detail = f"{counted(len(sizes), 'group')}, the largest of {max(sizes.values()) + 1} rows"
             self._findings.replace("near_duplicate", file, "", ("near_duplicate", detail, ""))
         for file, kind, count in self._findings.counts(DAMAGED):
             more = f":{self._unfilled[file]}" if kind == UNFILLED else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from shared.validation.strict import parse_text
+from shared.validation.strict import loaded_text
 
 # Keys of a message and its tool calls that belong to the form and say nothing.
 MESSAGE_FORM = frozenset(("role", "tool_call_id", "id", "type", "weight"))
@@ -81,8 +81,5 @@ def _form_of(name: str) -> Collection[str]:
 
 def _parsed(text: str) -> Any:
     """The JSON object or list in a text, None if it holds none."""
-    try:
-        value = parse_text(text)
-    except orjson.JSONDecodeError:
-        return None
+    value = loaded_text(text)
     return value if type(value) in (dict, list) else None
