@@ -2,76 +2,37 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from itertools import chain, cycle
 from typing import Any
 
 import orjson
 
+from shared.domain.beside import read_beside
 from shared.validation.marks import is_verdict, plain_name
-from shared.validation.names import EMPTY, NO_VALUE, NONE, wrong_type
-from shared.validation.strict import loaded_text, lost_in
-
-Source = dict[str, Any]
-
-# The last ones: Gemini, OpenAI's Responses, Cohere.
-SYSTEM = ("system", "system_message", "system_prompt", "sys_prompt", "system_instruction", "instructions", "preamble")
-TOOLS = ("tools", "functions")
-# What the answer is read from, beside the question: Alpaca has `input`, Dolly and SQuAD `context`.
-CONTEXT = ("context", "passage", "input")
-PROMPT_FIELDS = ("prompt", "question", "instruction", "query", "problem", "user", "input")
-ANSWER_FIELDS = ("completion", "response", "output", "solution", "answer", "target", "assistant")
-# Turns before the question.
-HISTORY = ("history", "chat_history", "conversation_history", "dialogue_history", "message_history")
-OUTPUTS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"), ("chosen_response", "rejected_response"))
-# ShareGPT, OASST, LangChain, Cohere and Gemini, in small letters.
-_ROLES = {
-    **dict.fromkeys(("human", "prompter", "user"), "user"),
-    **dict.fromkeys(("ai", "assistant", "bard", "bing", "bot", "chatbot", "chatgpt", "gpt", "model"), "assistant"),
-    "system": "system",
-    "developer": "developer",
-}
-_ASSISTANTS = frozenset(name for name, role in _ROLES.items() if role == "assistant")
-_CALLS = frozenset({"function_call", "tool_call"})
-_CALL_KEYS = frozenset({"name", "arguments", "parameters", "id", "type"})
-_RESULTS = frozenset({"observation", "function_response", "tool_response", "tool", "function"})
-# Of Hermes and Qwen: calls and results as text of a turn.
-_CALL_TEXT = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
-_RESULT_TEXT = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
-_BLOCK_KEYS = frozenset({"type", "text", "cache_control"})
-# What OASST, Cohere and Gemini call the content of a message.
-_CONTENT_KEYS = ("text", "message", "parts")
-# Calls and results among the parts of a message, with the keys of their id and of what they say: Anthropic, Bedrock,
-# Gemini.
-_CALL_PARTS = {"tool_use": ("id", "input"), "toolUse": ("toolUseId", "input"), "functionCall": ("id", "args")}
-_RESULT_PARTS = {
-    "tool_result": ("tool_use_id", "content"),
-    "toolResult": ("toolUseId", "content"),
-    "functionResponse": ("id", "response"),
-}
-# What stands before an answer where a dialogue is one text: ChatML, Llama, Gemma, Phi; Guanaco, LangChain, Vicuna.
-AS_TEXT = re.compile(
-    r"(?m)<\|?(im_start|start_header_id|start_of_turn|assistant)\|?>|\[/INST\]|\bASSISTANT:"
-    r"|(^|###)[ *]*(?i:agent|ai|assistant|(chat)?bot|(chat)?gpt|response)[ *]*:"
+from shared.validation.names import EMPTY, NO_VALUE, NONE, Refused, wrong_type
+from shared.validation.strict import lost_in
+from shared.validation.turns import (
+    Source,
+    calls_of,
+    is_call,
+    is_message,
+    loaded_field,
+    messages_of,
+    role_of,
+    turns_of,
 )
+
+_NAMES = read_beside(__file__)
+SYSTEM, TOOLS, CONTEXT, PROMPT_FIELDS, ANSWER_FIELDS, HISTORY = (
+    tuple(_NAMES[name].split()) for name in ("system", "tools", "context", "prompt", "answer", "history")
+)
+OUTPUTS = tuple(zip(_NAMES["better"].split(), _NAMES["worse"].split(), strict=True))
+AS_TEXT = re.compile("|".join(_NAMES["as_text"]))
 # A dialogue as one text (Anthropic's hh-rlhf).
 _TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):")
+_BLOCK_KEYS = frozenset({"type", "text", "cache_control"})
 _WORD = re.compile(r"\s*[^\s{\[]")  # else an object or a list
-_PYTHON_MAX = 2**16  # the parser of Python takes a hundred bytes for each character
-_TWICE = {
-    "role": "the speaker of a turn (from and role)",
-    "content": "the text of a turn (value and content)",
-    "tool_calls": "the calls of a turn (value and tool_calls)",
-}
-
-
-class Refused(Exception):
-    """The row cannot be converted; `code` is one of `CODES`, with what it says after a `|`."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
 
 
 def pair_of(source: Source) -> tuple[str | None, str | None]:
@@ -87,7 +48,7 @@ def refuse_several(source: Source, *fields: str | None) -> None:
     """Raises Refused `ambiguous_field` where other fields could be the question or the answer too, and say something
     else. `fields`: those that are read as such."""
     found = []
-    for own in fields:
+    for own in filter(None, fields):
         names = ANSWER_FIELDS if own in ANSWER_FIELDS else PROMPT_FIELDS
         if own in names and source[own] is not None:
             others = [name for name in {*source} - {own} if plain_name(name) in names and _differs(own, name, source)]
@@ -124,12 +85,12 @@ def pair(source: Source, prompt_field: str, answer_field: str) -> Source:
         answer = answer["text"]
     if type(answer) is list and len(answer) == 1 and type(answer[0]) is not dict:  # doccano
         answer = answer[0]
-    if type(answer) in (int, float, bool) or (type(answer) is dict and not _is_message(answer)):
+    if type(answer) in (int, float, bool) or (type(answer) is dict and not is_message(answer)):
         answer = orjson.dumps(answer).decode()
     text = orjson.dumps(answer).decode() if type(answer) is list else answer
-    found = _loaded(text) if any(map(source.get, TOOLS)) else None
-    are_calls = all(map(_is_call, found if type(found) is list else [found]))  # xLAM
-    turns = [_calls({}, text, 0)] if are_calls else _turns("assistant", answer_field, answer)
+    found = loaded_field(text) if any(map(source.get, TOOLS)) else None
+    are_calls = all(map(is_call, found if type(found) is list else [found]))  # xLAM
+    turns = [calls_of({}, text, 0)] if are_calls else turns_of("assistant", answer_field, answer)
     return _dialogue(source, _prompt_turns(source, prompt_field) + turns)
 
 
@@ -144,7 +105,7 @@ def chat(source: Source) -> Source:
     messages = _parsed(source.get("messages"))
     if type(messages) is str:
         raise Refused(wrong_type("messages", messages, "a list of turns or its JSON"))
-    return _dialogue(source, _messages_of(messages) if type(messages) is list else messages)
+    return _dialogue(source, messages_of(messages) if type(messages) is list else messages)
 
 
 def sharegpt(source: Source) -> Source:
@@ -153,12 +114,12 @@ def sharegpt(source: Source) -> Source:
         raise Refused(wrong_type("conversations", turns, "a list of turns"))
     if turns and all(type(turn) is str for turn in turns):  # UltraChat
         turns = [{"role": role, "content": turn} for role, turn in zip(cycle(("user", "assistant")), turns)]
-    return _dialogue(source, _messages_of(turns))
+    return _dialogue(source, messages_of(turns))
 
 
 def _parsed(value: Any) -> Any:
     """A list that is written as JSON text, as a cell of a table has it."""
-    found = _loaded(value) if type(value) is str else value
+    found = loaded_field(value) if type(value) is str else value
     if type(found) is not list:
         return value
     if type(value) is str and (code := lost_in(value, found)):
@@ -180,7 +141,7 @@ def chosen_rejected(source: Source) -> Source:
     if names is None:
         raise Refused(f"missing_field|{', '.join(name for name in OUTPUTS[0] if name not in source)}")
     (before, preferred), (before_other, other) = (
-        _prompt_and_answer(_turns("assistant", name, _of_transcript(source.pop(name)))) for name in names
+        _prompt_and_answer(turns_of("assistant", name, _of_transcript(source.pop(name)))) for name in names
     )
     beside = _prompt_beside(source, before, (preferred, other))
     if before != before_other or (beside and before and not _contains(before, beside)):
@@ -196,7 +157,9 @@ def _of_transcript(value: Any) -> Any:
     if type(value) is not str or not value.startswith("\n\nHuman:"):
         return value
     _, *parts = _TRANSCRIPT.split(value)
-    return [{"role": _role(name), "content": text.strip()} for name, text in zip(parts[::2], parts[1::2], strict=True)]
+    return [
+        {"role": role_of(name), "content": text.strip()} for name, text in zip(parts[::2], parts[1::2], strict=True)
+    ]
 
 
 def _prompt_beside(source: Source, before: list[Any], answers: tuple[list[Any], list[Any]]) -> list[Any]:
@@ -208,7 +171,7 @@ def _prompt_beside(source: Source, before: list[Any], answers: tuple[list[Any], 
     name = next((name for name in ("conversations", "messages") if source.get(name) is not None), None)
     beside, _ = pair_of(source)
     if name is not None:
-        turns = _turns("user", name, whole := source.pop(name))
+        turns = turns_of("user", name, whole := source.pop(name))
         prompt_turns, answer = _prompt_and_answer(turns)
         if _same(answer, answers[0]) or _same(answer, answers[1]):
             turns = prompt_turns
@@ -216,7 +179,7 @@ def _prompt_beside(source: Source, before: list[Any], answers: tuple[list[Any], 
             source[name] = whole
             leave_out(source, name)
             turns = []
-        if beside and turns and _contains(turns, _turns("user", beside, source[beside])):
+        if beside and turns and _contains(turns, turns_of("user", beside, source[beside])):
             del source[beside]
         if turns:
             return turns
@@ -258,7 +221,7 @@ def _question(source: Source, messages: Any, question: Source) -> Source:
 
 def _prompt_turns(source: Source, name: str) -> list[Any]:
     """The turns before the answer: those of `history`, then the question with the text it is about on a line below."""
-    turns = _history(source) + _turns("user", name, source.pop(name))
+    turns = _history(source) + turns_of("user", name, source.pop(name))
     texts = {other: text for other in CONTEXT if other in source and (text := _context(other, source.pop(other)))}
     if not texts:
         return turns
@@ -295,25 +258,8 @@ def _history(source: Source) -> list[Any]:
         are_pairs = all(type(one) is list and len(one) == 2 for one in value)
         parts = zip(cycle(("user", "assistant")), chain.from_iterable(value)) if are_pairs else [("user", value)]
         for role, text in parts:
-            turns += _turns(role, name, text)
+            turns += turns_of(role, name, text)
     return turns
-
-
-def _turns(role: str, name: str, value: Any) -> list[Any]:
-    """A text as a turn; a list is a dialogue already, an object a turn."""
-    if type(value) is list:
-        if not all(type(turn) is dict for turn in value) or (value and not any(map(_is_message, value))):
-            raise Refused(wrong_type(name, value, "text or messages"))
-        return _messages_of(value)
-    if type(value) is dict and _is_message(value):
-        return _messages_of([value])
-    if value is not None and type(value) is not str:
-        raise Refused(wrong_type(name, value, "text or messages" if type(value) is dict else "text"))
-    return [{"role": role, "content": value}]
-
-
-def _is_message(value: Source) -> bool:
-    return not value.keys().isdisjoint(("role", "from", "content"))
 
 
 def _dialogue(source: Source, messages: Any) -> Source:
@@ -355,7 +301,7 @@ def _leave_out_words(source: Source) -> None:
     """Those of fields that are called as tools are: the tools of a workshop, the functions of a part."""
     for name in [name for name in TOOLS if name in source]:
         value = source[name]
-        listed = _loaded(value) if type(value) is str else value
+        listed = loaded_field(value) if type(value) is str else value
         words = listed if type(listed) is list else [value]
         if words and all(word is not None and _WORD.match(str(word)) for word in words):
             leave_out(source, name)
@@ -396,229 +342,3 @@ def _prompt_and_answer(messages: list[Any]) -> tuple[list[Any], list[Any]]:
     users = [n for n, message in enumerate(messages) if type(message) is dict and message.get("role") == "user"]
     end = users[-1] + 1 if users else 0
     return messages[:end], messages[end:]
-
-
-def _messages_of(turns: list[Any]) -> list[Any]:
-    """Turns of `from` and `value` as messages. Calls, which have no ids there, are answered in order."""
-    if not any(type(turn) is dict and "from" in turn for turn in turns):
-        turns = [message for turn in turns for message in _unpacked(_with_role(turn))]
-        if not _calls_are_text(turns):
-            return turns
-        turns = [{"from": turn.pop("role"), "value": turn.pop("content", None), **turn} for turn in turns]
-    senders = [_sender(turn) for turn in turns]
-    reads_text = not _RESULTS.isdisjoint(senders)
-    messages: list[Any] = []
-    open_calls: list[str] = []
-    for sender, turn in zip(senders, turns, strict=True):
-        if sender in _CALLS:
-            messages.append(_calls(turn, turn.get("value"), len(messages)))
-        elif reads_text and sender in _ASSISTANTS and _holds_call(turn.get("value")):
-            messages.append(_text_calls(turn, len(messages)))
-        elif sender in _RESULTS:
-            messages += _results(turn, open_calls)
-            continue
-        else:
-            messages.append(_text_message(turn))
-            continue
-        open_calls = [call["id"] for call in messages[-1]["tool_calls"]]
-    return messages
-
-
-def _sender(turn: Any) -> str:
-    sender = turn.get("from") if type(turn) is dict else None
-    return sender if type(sender) is str else ""
-
-
-def _calls_are_text(messages: list[Any]) -> bool:
-    """Whether tools answer, by no id, what assistants have called in their texts alone."""
-    if not all(type(message) is dict and "value" not in message and "role" in message for message in messages):
-        return False
-    results = [message for message in messages if message["role"] == "tool"]
-    if not results or any("tool_call_id" in one for one in results) or any("tool_calls" in one for one in messages):
-        return False
-    return any(message["role"] == "assistant" and _holds_call(message.get("content")) for message in messages)
-
-
-def _holds_call(text: Any) -> bool:
-    return type(text) is str and "<tool_call>" in text
-
-
-def _text_message(turn: Any) -> Any:
-    if type(turn) is not dict or "from" not in turn:
-        return turn
-    sender = turn["from"]
-    return _message(turn, {"role": _role(sender), "content": turn.get("value")})
-
-
-def _role(name: Any) -> Any:
-    return _ROLES.get(name.casefold(), name) if type(name) is str else name
-
-
-def _of_langchain(message: Source) -> Source:
-    """LangChain's messages have a `type`, and other keys may stand in `data` or `kwargs`; its calls have `args`."""
-    inner = message.get("data", message.get("kwargs"))
-    found = {"type": message.get("type"), **inner} if type(inner) is dict else message
-    role = {**_ROLES, "tool": "tool"}.get(
-        str(found.get("type")).casefold().removesuffix("chunk").removesuffix("message")
-    )
-    if role is None:
-        return message
-    calls = found.get("tool_calls")
-    if type(calls) is list and all(type(call) is dict and "args" in call for call in calls):
-        functions = [(call.get("id"), {"name": call.get("name"), "arguments": call["args"]}) for call in calls]
-        found["tool_calls"] = [{"id": identifier, "type": "function", "function": one} for identifier, one in functions]
-    return {"role": role, **{name: value for name, value in found.items() if name != "type"}}
-
-
-def _with_role(message: Any) -> Any:
-    if type(message) is not dict:
-        return message
-    if "role" not in message and "from" not in message:
-        message = _of_langchain(message)
-    if "content" not in message:
-        name = next((name for name in _CONTENT_KEYS if type(message.get(name)) in (str, list)), None)
-        if name is not None:
-            message = {"content" if key == name else key: value for key, value in message.items()}
-    if "role" not in message or (role := _role(message["role"])) == message["role"]:
-        return message
-    return {**message, "role": role}
-
-
-def _unpacked(message: Any) -> list[Any]:
-    """The messages of one with calls or results among its parts: a message for each result, then what else it says."""
-    parts = message.get("content") if type(message) is dict else None
-    if type(parts) is not list or not any(map(_tool_part, parts)):
-        return [message]
-    calls: list[Source] = []
-    results: list[Source] = []
-    for kind, part in filter(None, map(_tool_part, parts)):
-        identifier, content = (part.pop(name, None) for name in (_CALL_PARTS | _RESULT_PARTS)[kind])
-        if kind in _CALL_PARTS:
-            function = {"name": part.pop("name", None), "arguments": content}
-            calls.append(_joined(part, {"id": identifier, "type": "function", "function": function}))
-        else:
-            result = {"role": "tool", "tool_call_id": identifier, "content": "" if content is None else content}
-            results.append(_joined(part, result))
-    rest = {**message, "content": [part for part in parts if not _tool_part(part)] or None}
-    if calls:
-        rest = _joined(rest, {"tool_calls": calls})
-    elif rest["content"] is None:
-        beside = {key: value for key, value in rest.items() if key not in ("role", "content")}
-        return [*results[:-1], _joined(beside, results[-1])]
-    return [*results, rest]
-
-
-def _joined(beside: Source, made: Source) -> Source:
-    if beside.keys() & made.keys():
-        raise Refused("field_twice|a key of a message (beside its content and in a part of it)")
-    return {**beside, **made}
-
-
-def _tool_part(part: Any) -> tuple[str, Source] | None:
-    """A copy of the call or the result that a part is, with its kind."""
-    if type(part) is not dict:
-        return None
-    if part.get("type") in ("tool_use", "tool_result"):
-        return part["type"], {key: value for key, value in part.items() if key != "type"}
-    kind, inner = next(iter(part.items()), ("", None)) if len(part) == 1 else ("", None)
-    return (kind, {**inner}) if type(inner) is dict and (kind in _CALL_PARTS or kind in _RESULT_PARTS) else None
-
-
-def _message(turn: Source, message: Source) -> Source:
-    """What a turn of `from` and `value` says, with its other keys. Raises Refused if they say something else."""
-    rest = {name: value for name, value in turn.items() if name not in ("from", "value")}
-    for name, value in message.items():
-        other = rest.pop(name, None)
-        if name == "role" and type(other) is str:
-            other = _role(other)
-        if value in EMPTY:
-            message[name] = other if other not in EMPTY else value
-        elif other not in EMPTY and other != value and name in _TWICE:
-            raise Refused(f"field_twice|{_TWICE[name]}")
-    return {**message, **rest}
-
-
-def _calls(turn: Source, text: Any, number: int, content: str = "") -> Source:
-    """The assistant's message of a `function_call` turn: one call, or a list of calls, as JSON text."""
-    found = _loaded(text)
-    calls = found if type(found) is list else [found]
-    if not calls or not all(_is_call(call) for call in calls):
-        raise Refused("invalid_tool_calls")
-    if code := lost_in(text, found):
-        raise Refused(code)
-    return _message(
-        turn,
-        {
-            "role": "assistant",
-            "content": content,
-            "tool_calls": [
-                {"id": call.get("id", f"call_{number}_{n}"), "type": "function", "function": _function(call)}
-                for n, call in enumerate(calls)
-            ],
-        },
-    )
-
-
-def _text_calls(turn: Source, number: int) -> Source:
-    """The same of a text with `<tool_call>` around the JSON of each call. What else it says stands before the calls."""
-    text = turn["value"]
-    texts = [part.strip() for part in _CALL_TEXT.sub("\0", text).split("\0")]
-    calls = ",".join(_as_json(call.strip()) for call in _CALL_TEXT.findall(text))
-    return _calls(turn, f"[{calls}]", number, "\n".join(filter(None, texts)))
-
-
-def _as_json(text: str) -> str:
-    """A call of Python's `repr`, as a part of the Hermes data has them, as JSON; other text as it is."""
-    if not text.startswith("{'") or len(text) > _PYTHON_MAX:
-        return text
-    try:
-        tree = ast.parse(text, mode="eval")
-        objects = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
-        if any(len({ast.unparse(key) for key in one.keys if key}) < len(one.keys) for one in objects):
-            raise Refused("duplicate_key")
-        return orjson.dumps(ast.literal_eval(tree)).decode()
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
-        return text
-
-
-def _is_call(call: Any) -> bool:
-    if type(call) is not dict or type(call.get("name")) is not str or not _CALL_KEYS.issuperset(call):
-        return False
-    return not ("arguments" in call and "parameters" in call) and call.get("type", "function") == "function"
-
-
-def _function(call: Source) -> Source:
-    arguments = call.get("arguments", call.get("parameters", {}))
-    if type(arguments) is not str:
-        arguments = orjson.dumps(arguments).decode()
-    return {"name": call["name"], "arguments": arguments}
-
-
-def _results(turn: Source, open_calls: list[str]) -> list[Source]:
-    """The tool messages of an `observation` turn: of all open calls if it is a list of as many results, or has a
-    `<tool_response>` for each; else of one."""
-    values = _values(turn.get("value"), len(open_calls))
-    identifier = turn.get("tool_call_id")
-    if type(identifier) is str and len(values) == 1:
-        if identifier in open_calls:
-            open_calls.remove(identifier)
-        return [_message(turn, {"role": "tool", "content": values[0]})]
-    if len(values) > len(open_calls):
-        raise Refused("tool_message_orphan")
-    return [_message(turn, {"role": "tool", "tool_call_id": open_calls.pop(0), "content": value}) for value in values]
-
-
-def _values(value: Any, count: int) -> list[Any]:
-    """The results in the text of a turn, of which as many as `count` are expected."""
-    if type(value) is str and "<tool_response>" in value and not _RESULT_TEXT.sub("", value).strip():
-        return [text.strip() for text in _RESULT_TEXT.findall(value)]
-    several = _loaded(value) if count > 1 else None
-    if type(several) is not list or len(several) != count:
-        return [value]
-    if code := lost_in(value, several):
-        raise Refused(code)
-    return [one if type(one) is str else orjson.dumps(one).decode() for one in several]
-
-
-def _loaded(text: Any) -> Any:
-    return loaded_text(text) if type(text) is str else None

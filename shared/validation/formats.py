@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from shared.domain.beside import read_beside
 from shared.validation import conversions
-from shared.validation.conversions import ANSWER_FIELDS, CONTEXT, OUTPUTS, PROMPT_FIELDS, SYSTEM, Refused, Source
-from shared.validation.names import EMPTY
+from shared.validation.conversions import ANSWER_FIELDS, CONTEXT, OUTPUTS, PROMPT_FIELDS, SYSTEM
+from shared.validation.names import EMPTY, Refused
+from shared.validation.turns import Source
 
 
 class Format(NamedTuple):

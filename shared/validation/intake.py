@@ -11,15 +11,16 @@ from typing import Any, Literal
 from shared.validation import tables
 from shared.validation.columns import PARQUET, are_columns
 from shared.validation.containers import HEAD_BYTES, START_BYTES, is_office, read_text, with_head
-from shared.validation.conversions import AS_TEXT, Refused, Source
+from shared.validation.conversions import AS_TEXT
 from shared.validation.formats import BESIDE, CHAT, KNOWN_NAMES, Format, by_names, chosen, detect, rename, renamed
 from shared.validation.json_values import holds_values, read_values
 from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, split_lines
 from shared.validation.marks import is_verdict, plain_name
-from shared.validation.names import shown
+from shared.validation.names import Refused, shown
 from shared.validation.strict import loaded
 from shared.validation.suggestions import nearest_name
 from shared.validation.tables import Note
+from shared.validation.turns import Source
 from shared.validation.workbooks import open_workbook
 from shared.validation.wrappers import Wrapped, is_turn, may_be_wrapped, unwrap, with_first_line
 

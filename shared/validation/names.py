@@ -47,6 +47,14 @@ class FewNames:
         return name if name in self._names else OTHER_NAMES
 
 
+class Refused(Exception):
+    """The row cannot be converted; `code` is one of `CODES`, with what it says after a `|`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 def wrong_type(name: str, value: Any, expected: str = "text") -> str:
     """The code `data_type` with what has the wrong type; `name` is one that a format knows, never a row's own."""
     return f"data_type|{name} is {_JSON_KINDS.get(type(value), 'null')}, not {expected}"

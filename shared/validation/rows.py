@@ -14,12 +14,12 @@ import orjson
 
 from shared.domain.blank import BLANK, is_blank
 from shared.validation.codes import CODES
-from shared.validation.conversions import ANSWER_FIELDS, CONTEXT, PROMPT_FIELDS, SYSTEM, Refused
+from shared.validation.conversions import ANSWER_FIELDS, CONTEXT, PROMPT_FIELDS, SYSTEM
 from shared.validation.fields import MEDIA, refusals
 from shared.validation.formats import CHAT, Format
 from shared.validation.lines import RefusedLine
 from shared.validation.messages import Message, read_messages, read_tools
-from shared.validation.names import shown, wrong_type
+from shared.validation.names import Refused, shown, wrong_type
 from shared.validation.strict import escapes_colon, what_was_lost, why_unreadable
 from shared.validation.tool_calls import check_conversation
 from shared.validation.unread import report_unread

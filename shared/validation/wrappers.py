@@ -12,12 +12,13 @@ from typing import IO, Any, NamedTuple
 import orjson
 
 from shared.validation.codes import MAX_ROW_BYTES
-from shared.validation.conversions import SYSTEM, TOOLS, Source
+from shared.validation.conversions import SYSTEM, TOOLS
 from shared.validation.json_values import read_values
 from shared.validation.lines import Block, Unreadable
 from shared.validation.marks import plain_name
 from shared.validation.names import EMPTY, shown
 from shared.validation.strict import loaded
+from shared.validation.turns import Source
 
 _SPOOL_BYTES = 8 * 2**20
 _PIECE_BYTES = 2**20

@@ -711,33 +711,6 @@ def test_a_row_that_cannot_be_converted_says_which_field_it_is(row, code) -> Non
     assert read(row) == (None, {code})
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "look()",
-        "{'name': 'look'",
-        "{'name': 'look', 'arguments': {1: 2}}",
-        "{'name': 'look', 'arguments': {'a': b'x'}}",
-        "{'name': 'look', 'arguments': {'a': {1, 2}}}",
-        "{'name': 'look', 'arguments': {'a': 1j}}",
-        "{'name': 'look', 'arguments': {'a': " + "9" * 5_000 + "}}",
-        "{'name': 'look', 'arguments': {'a': " + "-" * 50_000 + "1}}",
-        "{'name': 'look', 'arguments': {'a': " + "[" * 5_000,
-        "{'name': 'look', 'arguments': {'a': '" + "x" * 70_000 + "'}}",
-        "{'name': 'look', 'arguments': {'a': open('b')}}",
-    ],
-)
-def test_a_text_of_a_call_that_json_cannot_hold_is_refused(text) -> None:
-    turns = [
-        *FIRST_TURNS,
-        {"from": "gpt", "value": f"<tool_call>{text}</tool_call>"},
-        {"from": "tool", "value": "1"},
-        {"from": "gpt", "value": "yes"},
-    ]
-    assert read({"conversations": turns, "tools": [TOOL]}) == (None, {"invalid_tool_calls"})
-
-
 class Counted(str):
     """A text that counts how often it is compared."""
 
@@ -763,30 +736,6 @@ def test_a_question_beside_two_dialogues_is_compared_with_them_once_a_turn(count
     found = chosen_rejected({"messages": turns(None), "chosen": turns("yes"), "rejected": turns("no")})
     assert len(found["input"]["messages"]) == count
     assert Counted.compared <= 2 * count
-
-
-# What other exports call who speaks, and what each is.
-ROLES = {
-    "user": ["user", "User", "human", "Human", "HUMAN", "prompter"],
-    "assistant": ["assistant", "Assistant", "gpt", "GPT", "chatgpt", "bing", "bard", "ai", "AI", "bot", "model"],
-}
-
-
-@pytest.mark.few_cases(3)
-@pytest.mark.parametrize("keys", [("role", "content"), ("from", "value")])
-@pytest.mark.parametrize("field", ["messages", "conversations", "conversation", "items", "dialog", "Dialogue", "turns"])
-def test_roles_are_known_by_the_words_of_other_exports_and_turns_by_their_field(check, rows, keys, field) -> None:
-    role, content = keys
-    for user, assistant in itertools.product(ROLES["user"], ROLES["assistant"]):
-        turns = [{role: user, content: "q"}, {role: assistant, content: "a"}]
-        form = open_rows([json.dumps({field: turns}).encode()]).form
-        if field == "messages" and role == "from":
-            continue
-        assert form is not None, field
-        read, found = read_row(json.dumps({field: turns}).encode(), form)
-        assert list(found) == []
-        assert read is not None
-        assert [one["role"] for one in read.messages] == ["user", "assistant"]
 
 
 BLOCKS = {
