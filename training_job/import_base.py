@@ -10,20 +10,26 @@ Always writes OUTPUT/result.json. Exit codes: training_job/job/exit_codes.py.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+
+from tokenizers import AddedToken
 
 from shared.domain.catalog import BaseModelEntry, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering import export_bundle, read_bundle
+from shared.rendering.bundle import CONFIG, TOKENIZER
 from shared.rendering.export import MANIFEST
 from training_job.job.arguments import parse_arguments
 from training_job.job.files import model_folder
 from training_job.job.runtime import require, run_job
 from training_job.model.base_folder import objections
+
+FLAGS = ("lstrip", "rstrip", "single_word", "normalized")  # of an added token; the special ones differ without effect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +57,33 @@ def import_base(task: ImportArguments) -> None:
     if wrong:
         raise PermanentFailure(FailureClass.RECIPE, "base_model_unfit", "; ".join(wrong), entry.id)
     files = export_bundle(entry, folder)
-    _check_vocabulary(entry, files)
+    _check_tokenizer(entry, files)
     changed = write_bundle(files, task.bundle)
     print(f"{'exported' if changed else 'unchanged'}: {', '.join(files)}", flush=True)
 
 
-def _check_vocabulary(entry: BaseModelEntry, files: dict[str, bytes]) -> None:
-    highest = max(read_bundle(files.get).tokenizer.get_vocab(with_added_tokens=True).values())
-    if highest >= entry.dims.vocab:
-        message = f"the tokenizer has the token {highest}, the model only {entry.dims.vocab}"
-        raise PermanentFailure(FailureClass.RECIPE, "base_model_unfit", message, entry.id)
+def _check_tokenizer(entry: BaseModelEntry, files: dict[str, bytes]) -> None:
+    """Training reads with transformers, for which `tokenizer_config.json` adds to `tokenizer.json` and overrules it."""
+    bundle, config = read_bundle(files.get), json.loads(files.get(CONFIG, b"{}"))
+    tokenizer, named = bundle.tokenizer, [*bundle.named_tokens.values()]
+    highest = max(tokenizer.get_vocab(with_added_tokens=True).values())
+    wrong = [f"the tokenizer has the token {highest}, the model only {entry.dims.vocab}"] * (
+        highest >= entry.dims.vocab
+    )
+    others = [one for one in config.get("additional_special_tokens") or () if isinstance(one, str)]
+    missing = [one for one in [*named, *others] if tokenizer.token_to_id(one) is None]
+    wrong += [f"{CONFIG} names {', '.join(missing)}, which {TOKENIZER} does not have"] if missing else []
+    added, configured = tokenizer.get_added_tokens_decoder(), config.get("added_tokens_decoder") or {}
+    differ = [id for id, given in configured.items() if _is_other(added.get(int(id)), given)]
+    wrong += [f"{CONFIG} has other tokens than {TOKENIZER}: {', '.join(differ[:20])}"] if differ else []
+    if wrong:
+        raise PermanentFailure(FailureClass.RECIPE, "base_model_unfit", "; ".join(wrong), entry.id)
+
+
+def _is_other(token: AddedToken | None, given: dict[str, Any]) -> bool:
+    if token is None or token.content != given["content"]:
+        return True
+    return any(getattr(token, name) != given[name] for name in FLAGS if name in given)
 
 
 def write_bundle(files: dict[str, bytes], folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
@@ -87,6 +88,41 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(base: Path) -> N
     tokenizer.add_tokens([f"<|extra {n}|>" for n in range(TINY.dims.vocab)])
     (base / "tokenizer.json").write_text(tokenizer.to_str())
     assert f"the model only {TINY.dims.vocab}" in refusal(base)
+
+
+CONFIGURED: dict[str, tuple[dict[str, Any], str]] = {
+    "a named token more": ({"pad_token": "<pad>"}, "names <pad>, which tokenizer.json does not have"),
+    "a special token more": ({"additional_special_tokens": ["<|im_end|>", "<sep>"]}, "names <sep>, which"),
+    "another content": (
+        {"added_tokens_decoder": {"{id}": {"content": "<x>"}}},
+        "tokenizer_config.json has other tokens than",
+    ),
+    **{
+        flag: (
+            {"added_tokens_decoder": {"{id}": {"content": "<|im_end|>", flag: True}}},
+            "has other tokens than tokenizer.json: ",
+        )
+        for flag in ("lstrip", "rstrip", "single_word", "normalized")
+    },
+    "an id more": ({"added_tokens_decoder": {"900": {"content": "<x>"}}}, "tokenizer.json: 900"),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURED)
+def test_a_tokenizer_that_training_would_read_otherwise_is_refused(name: str, base: Path) -> None:
+    changes, message = CONFIGURED[name]
+    id = Tokenizer.from_file(str(base / "tokenizer.json")).token_to_id("<|im_end|>")
+    written = json.dumps({**families.NAMED["qwen"], **changes}).replace("{id}", str(id))
+    (base / "tokenizer_config.json").write_text(written)
+    assert message in refusal(base)
+
+
+def test_a_tokenizer_whose_configuration_repeats_its_tokens_is_taken(base: Path) -> None:
+    tokens = json.loads((base / "tokenizer.json").read_text())["added_tokens"]
+    decoder = {str(token.pop("id")): token for token in tokens}
+    config = {**families.NAMED["qwen"], "added_tokens_decoder": decoder, "additional_special_tokens": ["<|im_start|>"]}
+    (base / "tokenizer_config.json").write_text(json.dumps(config))
+    assert run(base)[0] == 0
 
 
 def test_a_model_without_a_chat_template_is_refused(base: Path) -> None:
