@@ -83,7 +83,8 @@ class TokenFacts:
                 self._left_out.add(file_name)
             if held_out:
                 self._held_out[place.file] += 1
-                self._eval_longest = max(self._eval_longest, tokens.kept)
+                # One that is left out for its length is asked all the same.
+                self._eval_longest = max(self._eval_longest, tokens.kept or tokens.prompt)
                 self._longest_answer = max(self._longest_answer, tokens.answer)
                 if prompt_limit is not None and tokens.prompt > prompt_limit:
                     self._findings.add("prompt_too_long", *place, detail=f"{prompt_limit:,}")

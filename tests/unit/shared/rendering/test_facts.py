@@ -39,6 +39,15 @@ def test_facts_add_up_over_files_and_batches() -> None:
     assert [row.row for row in facts.preview] == [2, 4]
 
 
+def test_a_held_out_row_that_is_left_out_counts_as_long_as_its_prompt_which_is_asked_all_the_same() -> None:
+    facts = TokenFacts(Findings(TOKEN_CODES), families.bundle("qwen", marked=True), LengthPolicy(60, "drop"))
+    long = answer("a bolt " * 100)
+    long["messages"][0]["content"] *= 8
+    facts.add(Place("eval", 1), answer("a bolt"), 100, held_out=True)
+    facts.add(Place("eval", 2), long, 100, held_out=True)
+    assert facts.finish().eval_tokens_max == checked(long).prompt > checked(answer("a bolt")).tokens
+
+
 @pytest.mark.parametrize("held_out", [False, True])
 def test_a_file_of_which_no_row_is_left_is_an_error(held_out: bool) -> None:
     findings = Findings(TOKEN_CODES)
