@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from shared.domain.catalog import find_entry
 from shared.domain.findings import Findings, Place
-from shared.domain.planning.methods import served_tokens
+from shared.domain.planning.methods import row_limit, served_tokens
 from shared.domain.prompts import Row
 from shared.domain.recipe import ANSWER_TOKENS_MAX, AUTO, Recipe
 from shared.domain.tokens import PreviewRow, TokenStatistics
@@ -24,7 +23,7 @@ _LEFT_OUT = {"row_dropped", "truncated_to_nothing"}
 def length_policy(recipe: Recipe) -> LengthPolicy:
     """The longest row a recipe allows, by itself or by the base model, and the longest prompt that is then served."""
     requested = recipe.method.hyperparameters.max_length_tokens
-    limit = find_entry(recipe.base_model).context_tokens if requested == AUTO else requested
+    limit = row_limit(recipe) if requested == AUTO else requested
     answer_limit = recipe.evaluation.max_new_tokens
     return LengthPolicy(limit, recipe.data.over_length, served_tokens(recipe, limit) - answer_limit, answer_limit)
 

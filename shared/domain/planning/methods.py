@@ -62,6 +62,12 @@ def answer_tokens(recipe: Recipe) -> tuple[int, str]:
     return given, "set in the recipe"
 
 
+def row_limit(recipe: Recipe) -> int:
+    """Most tokens of a row where the recipe sets no length: what an answer that training samples leaves it."""
+    context = find_entry(recipe.base_model).context_tokens
+    return max(min(64, context), context - answer_tokens(recipe)[0])  # where an answer takes all, `of_method` refuses
+
+
 def served_tokens(recipe: Recipe, longest: int) -> int:
     """Tokens of a prompt and its answer that the model is served with, where rows have at most `longest`."""
     answer = max(recipe.evaluation.max_new_tokens, answer_tokens(recipe)[0])

@@ -16,10 +16,10 @@ from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.planning.memory import SERVING_REQUESTS, memory_plan, serving_bytes
 from shared.domain.planning.methods import (
-    answer_tokens,
     default_learning_rate,
     of_method,
     pick,
+    row_limit,
     rows_per_step,
     sampling_widest,
     served_tokens,
@@ -93,9 +93,7 @@ def resolve(
     """
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
-    context = entry.context_tokens
-    room = max(min(64, context), context - answer_tokens(recipe)[0])  # where an answer takes all, `of_method` refuses
-    longest = _max_length(entry, room, characters_max, tokens_max)
+    longest = _max_length(entry, row_limit(recipe), characters_max, tokens_max)
     requested = _hyperparameters(recipe, entry, train_rows, longest, reasons)
     free_optimizer = recipe.method.hyperparameters.optimizer == AUTO
     machines = skus if recipe.budget.instance_type == AUTO else (_named_machine(recipe, skus),)

@@ -177,6 +177,8 @@ def test_whatever_planning_lets_through_is_served_with_its_answer(
         # A held-out row with a longer prompt is refused by its number.
         assert min(longest, policy.prompt_limit) + answer <= served <= entry.context_tokens
         assert policy.prompt_limit >= min(longest, entry.context_tokens - answer)
+        assert policy.limit is not None
+        assert set_length or min(longest, policy.limit) <= recipe.hyperparameters.max_length_tokens
         sampled = given.get("max_new_tokens", 0)
         assert recipe.hyperparameters.max_length_tokens + sampled <= served
 
