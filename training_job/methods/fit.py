@@ -201,6 +201,9 @@ def close_metrics(
     measured = [*points, *state.log_history]
     eval_losses = {point["step"]: point["eval_loss"] for point in measured if point.get("eval_loss") is not None}
     metrics.eval_loss = eval_losses.get(metrics.best_step, next(reversed(eval_losses.values()), None))
+    names = {f"{kind}{name}" for kind in ("", "eval_") for name in method.MEASURES.values()}
+    last = {name: value for point in points for name, value in point.items() if name in names and value is not None}
+    metrics.measures = last | metrics.measures
     losses = curve.values("loss")
     if not losses:
         return

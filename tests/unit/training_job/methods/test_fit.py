@@ -428,6 +428,24 @@ def test_the_run_records_planned_memory_and_compares_it_on_a_gpu_alone(finished:
     assert metrics["measured_peak_bytes"] == result.metrics.measured_peak_bytes
 
 
+def test_a_run_that_trains_no_further_step_has_what_its_method_measured_before(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from training_job.job.curve import Curve
+    from training_job.job.runtime import RunningMetrics
+    from training_job.methods import reinforcement
+    from training_job.methods.fit import close_metrics
+
+    curve = Curve(tmp_path)
+    for step in (1, 2):
+        curve.add({"step": step, "loss": 0.0, "reward": step / 4, "kl": None})
+        curve.add({"step": step, "eval_loss": 0.0, "eval_reward": step / 8, "eval_kl": 0.5})
+    ended = SimpleNamespace(global_step=2, best_global_step=2, log_history=[])
+    metrics = RunningMetrics(total_steps=2, measures={"eval_kl": 0.25})
+    close_metrics(metrics, curve, ended, reinforcement)  # type: ignore[arg-type]
+    assert metrics.measures == {"reward": 0.5, "eval_reward": 0.25, "eval_kl": 0.25}
+
+
 @pytest.mark.parametrize(
     ("measured", "lines"),
     [
