@@ -21,7 +21,7 @@ from shared.pipeline import BY_NAME, Stage
 from shared.ports import Message, Services
 from shared.records import outbox
 from shared.records.unreadable import QUARANTINE
-from shared.runner import EARLY, RETRY, Handled, Runner
+from shared.runner import EARLY, RETRY, RETRY_AT, Handled, Runner
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +75,9 @@ class Dispatcher:
         """
         properties = properties_of(message)
         failed = count_of(properties, FAILED)
-        if failed and properties.get(FAILED_AT) in BY_NAME and properties[FAILED_AT] != stage.name:
-            return  # the copy is for the function that failed; the topic has brought it here too
+        for count, at in ((FAILED, FAILED_AT), (RETRY, RETRY_AT)):
+            if count_of(properties, count) and properties.get(at) in BY_NAME and properties[at] != stage.name:
+                return  # the copy is for the function that failed; the topic has brought it here too
         try:
             work(message)
         except Exception as error:
@@ -94,7 +95,7 @@ class Dispatcher:
                 return
             trace = "" if isinstance(error, DroptuneError) else ascii_traceback(error)
             log.warning("%s failed at %a, again later: %a%s", stage.name, message.message_id, error, trace)
-            kept = {name: properties[name] for name in (RETRY, EARLY, REPLAYED) if name in properties}
+            kept = {name: properties[name] for name in (RETRY, RETRY_AT, EARLY, REPLAYED) if name in properties}
             kept |= {FAILED: str(failed + 1), FAILED_AT: stage.name}
             due = self.services.clock.now() + timedelta(seconds=waits_s[failed])
             copy = replace(as_message(message), properties=kept, scheduled_at=due)

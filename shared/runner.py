@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 MAX_CONFLICTS = 8
 MAX_NOTE = 500  # characters
 MAX_RUN_BYTES = 1_000_000  # the batch that fails it has to fit too; 100 slices and 16 graders take a tenth of it
-RETRY = "retry"
+RETRY, RETRY_AT = "retry", "droptune.retry_at"  # how often, and at which stage
 EARLY = "early"
 # An event from the future: the store it was written to is ahead of the one read here. Then `reconcile`'s turn.
 EARLY_WAITS_S = (1.0, 5.0, 25.0)
@@ -211,10 +211,11 @@ class Runner:
         except Transient as error:
             log.warning("%s will retry %s: %s", stage.name, event.id, error)
             # Not through the outbox: until this returns, the message itself is on the bus. If it is delivered again,
-            # there are two copies with one id; inbox marks make the second harmless.
+            # there are two copies with one id; inbox marks make the second harmless. It is for this stage alone: if two
+            # failed at the copies of both, each try would double their number.
             # What is stated again meanwhile is its own retry: each statement would begin another chain of copies.
             if not (stage.moves and isinstance(event.data, RESTATED)):
-                self.services.bus.send(TOPIC, [self._retry_message(event, retry + 1)])
+                self.services.bus.send(TOPIC, [self._retry_message(stage, event, retry + 1)])
             return None, Handled.RETRIED
         except (PermanentFailure, InvalidInput) as error:  # or what the run holds is nothing that can be used
             return _refusal(stage, event, error, run), Handled.REFUSED
@@ -234,13 +235,15 @@ class Runner:
         self.services.bus.send(TOPIC, [copy])
         return Handled.EARLY
 
-    def _retry_message(self, event: Event[EventData], retry: int) -> Message:
-        """The same event again, later. Every subscriber sees the copy; inbox marks make it harmless."""
+    def _retry_message(self, stage: Stage, event: Event[EventData], retry: int) -> Message:
+        """The same event again, later. Every subscription gets the copy; the others' functions ignore it."""
         # The exponent is bounded too: a float cannot hold 2 to the 1024th, which comes after 17 hours.
         wait_s = min(FIRST_RETRY_S * 2 ** min(retry - 1, 10), LONGEST_RETRY_S)
         due = self.services.clock.now() + timedelta(seconds=wait_s)
         message = _topic_message(event).message
-        return Message(f"{event.id}~{retry}", message.subject, message.body, {RETRY: str(retry)}, due)
+        return Message(
+            f"{event.id}~{retry}", message.subject, message.body, {RETRY: str(retry), RETRY_AT: stage.name}, due
+        )
 
     def _apply(self, outcome: Outcome, stored: runs.StoredRun, event: Event[EventData], mark: str) -> None:
         run = moved = stored.run

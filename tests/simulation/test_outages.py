@@ -91,6 +91,27 @@ def busy(*_: Any) -> None:
     raise BUSY
 
 
+def test_an_outage_at_which_two_stages_fail_with_one_event_does_not_double_its_copies(make_world: MakeWorld) -> None:
+    """Both read the files of the drop: there is no recipe on the run yet."""
+    world = make_world(1)
+    prepare(world, "shop")
+    drop(world, "shop", 70)
+    driver = Driver(world, random.Random(1))
+    world.advance(30)
+    for received in world.receive("storage-events", 5):
+        world.handle(received)
+    read = world.blobs.read
+    world.blobs.read = busy  # type: ignore[assignment,method-assign]
+    minutes(driver, 5)
+    stages = ("validate_dataset", "notify")
+    assert minutes(driver, 10) <= 10 * len(stages) ** 2  # each copy comes to each
+    world.blobs.read = read  # type: ignore[method-assign]
+    minutes(driver, 3)
+    [run] = world.runs()
+    assert (run.status, world.notifier.delivered.total()) == (Status.TRAINING, 0)
+    assert (world.waiting(), world.dead_letters()) == ({}, {})
+
+
 @pytest.mark.few_cases(1)
 @pytest.mark.parametrize("status", [Status.TRAINING, Status.EVALUATING])
 @pytest.mark.parametrize("end", [Status.FAILED, Status.CANCELLING])

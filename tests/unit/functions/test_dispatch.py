@@ -30,7 +30,7 @@ from shared.domain.topology import TOPIC
 from shared.embedded.bus import SqliteEventBus
 from shared.pipeline import BY_NAME, STAGES, TOPOLOGY
 from shared.ports import Message, ReceivedMessage, Services
-from shared.runner import EARLY, EARLY_WAITS_S, RETRY, Handled, Runner
+from shared.runner import EARLY, EARLY_WAITS_S, RETRY, RETRY_AT, Handled, Runner
 from tests.clock import ManualClock
 from tests.fresh_process import fresh_process
 from tests.unit.shared.support import drop, take
@@ -227,6 +227,25 @@ def test_an_event_of_a_later_version_that_no_host_took_for_a_day_becomes_a_dead_
         Dispatcher(lambda: later).attempt(BY_NAME["validate_dataset"], fails, message(b"{}", properties))
 
 
+def test_a_retry_of_one_stage_is_nothing_to_the_others_of_the_topic(later: Services) -> None:
+    """Also if it fails by a bug before it fails for now again."""
+    retry = Message("m-1~1", DatasetUploaded.wire_type, b"{}", {RETRY: "1", RETRY_AT: "validate_dataset"})
+    calls: list[str] = []
+
+    def fails(_: object) -> None:
+        calls.append("validate_dataset")
+        raise ValueError
+
+    later.bus.send(TOPIC, [retry])
+    assert isinstance(later.clock, ManualClock)
+    for wait_s in FAILED_WAITS_S[:2]:
+        for name in ("validate_dataset", "notify"):
+            [copy] = take(later, f"{TOPIC}/{name}")
+            Dispatcher(lambda: later).attempt(BY_NAME[name], fails, brought(copy))
+        later.clock.advance(wait_s)
+    assert calls == ["validate_dataset"] * 2
+
+
 def test_the_copy_for_one_function_is_nothing_to_the_others_of_the_topic(later: Services) -> None:
     stage, others = BY_NAME["validate_dataset"], BY_NAME["notify"]
     later.bus.send(TOPIC, [Message("m-1", DatasetUploaded.wire_type, b"{}")])
@@ -253,6 +272,9 @@ def test_the_copy_for_one_function_is_nothing_to_the_others_of_the_topic(later: 
         {FAILED: "x", FAILED_AT: "notify"},
         {FAILED: "1", FAILED_AT: "somebody else"},
         {FAILED_AT: "notify"},
+        {RETRY: "1", RETRY_AT: "somebody else"},
+        {RETRY: "0", RETRY_AT: "notify"},
+        {RETRY_AT: "notify"},
         {FAILED: "-1"},
     ],
     ids=lambda value: str(value)[:60],
