@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,10 @@ def sync(*files: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; None if it is not there."""
-    return orjson.loads(path.read_bytes()) if path.exists() else None
+    """What a JSON file holds; None if it is not there, or was cut or spoiled since."""
+    with suppress(FileNotFoundError, orjson.JSONDecodeError):
+        return orjson.loads(path.read_bytes())
+    return None
 
 
 def append_line(path: Path, content: dict[str, Any]) -> None:

@@ -121,7 +121,7 @@ def test_a_slice_by_answer_is_by_the_field(
     assert "draft" not in [row["reference"] for row in rows]
 
 
-def test_kept_answers_are_not_generated_again_and_others_are(
+def test_kept_answers_are_not_generated_again_and_others_or_damaged_ones_are(
     finished: Any, bench: Callable[..., Any], tmp_path: Path, resolved: Any
 ) -> None:
     def kept_answers() -> dict[str, int]:
@@ -144,6 +144,11 @@ def test_kept_answers_are_not_generated_again_and_others_are(
     longer_ones = kept_answers()
     assert len(longer_ones) == 4
     assert first.items() <= longer_ones.items()
+    damaged = tmp_path / "answers" / min(longer_ones.keys() - first.keys())
+    whole = json.loads(damaged.read_bytes())
+    damaged.write_bytes(damaged.read_bytes()[:20])
+    assert run.evaluate("--candidate", str(merged), *kept, output=tmp_path / "four") == 0
+    assert json.loads(damaged.read_bytes())["texts"] == whole["texts"]
 
 
 def test_the_general_suite_is_asked_and_does_not_apply_to_a_base_that_knows_nothing(

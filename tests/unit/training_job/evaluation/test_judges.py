@@ -101,7 +101,7 @@ def test_a_judge_that_is_down_is_not_waited_for_row_by_row() -> None:
     assert len(server.requests) <= (judges.UNANSWERED_IN_A_ROW + 8) * judges.TRIES
 
 
-def test_a_good_reply_is_kept_and_an_unreadable_one_asked_for_again(tmp_path: Path) -> None:
+def test_a_good_reply_is_kept_and_one_that_is_unreadable_or_damaged_is_asked_for_again(tmp_path: Path) -> None:
     with serve_judge(lambda prompt: Reply("ten of ten") if "odd" in prompt else GOOD) as server:
         first = panel(server, tmp_path)
         assert [grade.score for grade in grades(first, "yes", "odd")] == [1.0, None]
@@ -109,9 +109,12 @@ def test_a_good_reply_is_kept_and_an_unreadable_one_asked_for_again(tmp_path: Pa
         assert [grade.score for grade in grades(again, "yes", "odd")] == [1.0, None]
         other = server.endpoint().model_copy(update={"model": "big:2"})
         grades(Panel((other,), tmp_path, lambda: "t"), "yes")
+        for reply in (tmp_path / "judge_replies").iterdir():
+            reply.write_bytes(bytes(reply.stat().st_size))  # what a mount that lost pages leaves
+        assert [grade.score for grade in grades(panel(server, tmp_path), "yes")] == [1.0]
     [use] = again.uses()
     assert (use.requests, use.cached, use.endpoint, use.deployment, use.model) == (1, 1, "judge", "blue", "big:1")
-    assert len(server.requests) == 4
+    assert len(server.requests) == 5
 
 
 @pytest.mark.parametrize(
