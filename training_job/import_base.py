@@ -81,9 +81,8 @@ def _check_tokenizer(entry: BaseModelEntry, files: dict[str, bytes]) -> None:
 
 
 def _is_other(token: AddedToken | None, given: dict[str, Any]) -> bool:
-    if token is None or token.content != given["content"]:
-        return True
-    return any(getattr(token, name) != given[name] for name in FLAGS if name in given)
+    known = {"content": given["content"], **{name: given[name] for name in FLAGS if name in given}}
+    return any(getattr(token, name, None) != value for name, value in known.items())
 
 
 def write_bundle(files: dict[str, bytes], folder: Path) -> bool:

@@ -41,9 +41,9 @@ def mark_complete(
 
     `seconds`: of all attempts until now.
     """
-    facts = {"step": step_of(checkpoint), "micro_batch_size": micro_batch_size, "probe_loss": probe_loss}
-    facts["seconds"] = seconds
-    write_json(checkpoint / MARK, {"identity": asdict(identity), **facts, "sha256": hashes(checkpoint)})
+    facts: dict[str, Any] = {"micro_batch_size": micro_batch_size, "probe_loss": probe_loss, "seconds": seconds}
+    facts |= {"identity": asdict(identity), "step": step_of(checkpoint), "sha256": hashes(checkpoint)}
+    write_json(checkpoint / MARK, facts)
     sync(*(path for path in checkpoint.rglob("*") if path.is_file()))  # PEFT keeps a reference adapter in a folder
 
 
