@@ -20,6 +20,7 @@ from cli.endpoints import endpoints, rollback
 from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit
 from cli.follow import follow
 from cli.grade import grade_file
+from cli.map_records import map_records
 from cli.options import AsJson, RunId, Url, print_json
 from cli.report_view import report_view
 from cli.validate import validate_file
@@ -117,6 +118,7 @@ for command in (approve, deny, retry, endpoints, rollback, doctor):
     app.command()(command)
 app.command("validate")(validate_file)
 app.command("grade")(grade_file)
+app.command("map")(map_records)
 app.add_typer(base_models, name="base-models")
 app.add_typer(dlq, name="dlq")
 

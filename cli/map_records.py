@@ -1,0 +1,123 @@
+"""`droptune map`: records of another system become rows to train on, by a mapping that is saved and reviewed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from cli.display import make_console
+from cli.exit_codes import Exit
+from cli.mapping import Left, Mapping, MappingError, Record, mapped, read_mapping
+from cli.sources import records_of
+from cli.tables import make_table
+
+SAMPLE_CHARACTERS = 60
+STARTER = "droptune-mapping.yaml"
+
+
+def map_records(
+    source: Annotated[
+        Path, typer.Argument(exists=True, readable=True, help="table, JSON, FHIR, HL7, fixed-width text; or a folder")
+    ],
+    mapping: Annotated[
+        Path | None, typer.Option("--mapping", exists=True, dir_okay=False, help="the saved mapping, YAML")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="JSON Lines to write; without it a preview")] = None,
+    preview: Annotated[int, typer.Option("--preview", min=1, max=50, help="rows to show")] = 3,
+) -> None:
+    """Make rows of SOURCE by a mapping. Without --mapping, show its columns and write one to fill in."""
+    try:
+        if mapping is None:
+            _start(source)
+        elif output is None:
+            _preview(source, read_mapping(mapping), preview)
+        else:
+            _write(source, read_mapping(mapping), output)
+    except MappingError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(Exit.REFUSED) from error
+
+
+def _start(source: Path) -> None:
+    """Show the columns of the first records, and write a mapping that uses them."""
+    form = _format_of(source)
+    draft: Record = {"format": form, "prompt": "TODO", "answer": "TODO"}
+    if form == "fixed_width":
+        draft["columns"] = {"TODO": [1, 10]}
+        records: list[Record] = []
+    else:
+        records = list(islice(records_of(source, Mapping.model_validate(draft)), 20))
+    names = list(dict.fromkeys(name for record in records for name in record))
+    table = make_table("column", "filled", "for example")
+    for name in names:
+        values = [str(record[name]) for record in records if record.get(name) not in (None, "")]
+        table.add_row(name, f"{len(values)} of {len(records)}", values[0][:SAMPLE_CHARACTERS] if values else "")
+    make_console().print(table)
+    path = Path(STARTER)
+    if path.exists():
+        print(f"{path} is there already and stays; give it with --mapping")
+        return
+    draft |= {"prompt": "".join(f"{name}: {{{{ {_reference(name)} }}}}\n" for name in names) or "TODO", "keep": {}}
+    path.write_text(yaml.safe_dump(draft, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    print(f"{path} written: set prompt and answer, then: droptune map {source} --mapping {path}")
+
+
+def _reference(name: str) -> str:
+    """How a template names a column: by its name, or through `record` where that is no identifier."""
+    return name if name.isidentifier() else f"record[{name!r}]"
+
+
+def _format_of(source: Path) -> str:
+    """By the first bytes: HL7 begins with MSH, FHIR has resourceType, and a folder holds letters."""
+    if source.is_dir():
+        return "text"
+    with source.open("rb") as file:
+        head = file.read(4096)
+    if head.lstrip(b"\xef\xbb\xbf\x0b").startswith((b"MSH|", b"FHS|", b"BHS|")):
+        return "hl7"
+    return "fhir" if b'"resourceType"' in head else "fixed_width" if _is_aligned(head) else "auto"
+
+
+def _is_aligned(head: bytes) -> bool:
+    """Lines of one length without a delimiter."""
+    lines = head.splitlines()[:-1]
+    return len(lines) > 1 and len({len(line) for line in lines}) == 1 and not any(mark in head for mark in b",;\t|{")
+
+
+def _preview(source: Path, mapping: Mapping, rows: int) -> None:
+    found = mapped(mapping, records_of(source, mapping))
+    for row in islice((one for one in found if not isinstance(one, Left)), rows):
+        print(json.dumps(row, indent=2, ensure_ascii=False))
+    print(f"nothing written; add --output train.jsonl to write all of {source.name}", file=sys.stderr)
+
+
+def _write(source: Path, mapping: Mapping, output: Path) -> None:
+    """All or nothing: the file appears when every record is mapped. What is left out is counted with its reason."""
+    partial, rows = output.with_name(f"{output.name}.partial"), 0
+    left: Counter[str] = Counter()
+    first: dict[str, int] = {}
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            for one in mapped(mapping, records_of(source, mapping)):
+                if isinstance(one, Left):
+                    left[one.why] += 1
+                    first.setdefault(one.why, one.record)
+                    continue
+                file.write(json.dumps(one, ensure_ascii=False) + "\n")
+                rows += 1
+        os.replace(partial, output)
+    finally:
+        partial.unlink(missing_ok=True)
+    print(f"{rows} rows written to {output}; check them: droptune validate {output}")
+    for why, count in left.most_common():
+        print(f"left out: {count} records, the first is number {first[why]}: {why}", file=sys.stderr)
+    if not rows:
+        raise typer.Exit(Exit.REFUSED)

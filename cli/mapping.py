@@ -1,0 +1,155 @@
+"""A saved mapping: how records of another system become rows to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Record = dict[str, Any]
+SourceFormat = Literal["auto", "fixed_width", "fhir", "hl7", "text", "paragraphs"]
+
+
+class MappingError(Exception):
+    """The mapping does not fit the records; the message says where and what to do."""
+
+
+class History(BaseModel):
+    """Records of one thing by time, for templates that look back or ahead: `history` and `ahead` are lists of records.
+
+    A record whose time is too near the ends of the file to see all of both is left out.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: str = Field(description="column that names the thing, for example the asset")
+    time: str = Field(description="column of the time")
+    time_format: str = Field(default="", description="as for strptime; empty: ISO 8601")
+    days: int = Field(default=365, ge=1, description="days before the record that `history` has")
+    ahead_days: int = Field(default=0, ge=0, description="days after it that `ahead` has")
+
+
+class Mapping(BaseModel):
+    """What `droptune map` reads. Texts are Jinja templates of a record's columns."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: SourceFormat = Field(default="auto", description="auto: a table, JSON or JSON Lines, by content")
+    columns: dict[str, tuple[Annotated[int, Field(ge=1)], int]] = Field(
+        default={}, description="of fixed_width: name -> first and last character, from 1"
+    )
+    divider: str = Field(default="", description="of text: the line between a letter's question and its answer")
+    system: str = ""
+    prompt: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+    keep: dict[str, str] = Field(default={}, description="further fields of the row: for graders, slices and groups")
+    require: tuple[str, ...] = Field(default=(), description="columns without which a record is left out")
+    history: History | None = None
+
+
+class Left(BaseModel):
+    """A record that gave no row, by its number from 1, and why."""
+
+    record: int
+    why: str
+
+
+def read_mapping(path: Path) -> Mapping:
+    """Raises MappingError with every mistake of the file."""
+    try:
+        return Mapping.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise MappingError(f"{path.name} is not YAML: {error}") from error
+    except ValueError as error:
+        told = [
+            f"{'.'.join(map(str, one['loc'])) or 'mapping'}: {one['msg']}"
+            for one in (error.errors() if isinstance(error, ValidationError) else [])
+        ]
+        raise MappingError(f"{path.name}: {'; '.join(told) or error}") from error
+
+
+def mapped(mapping: Mapping, records: Iterable[Record]) -> Iterator[Record | Left]:
+    """The rows, in the order of the records, each `messages` and what is kept; a record without a row as Left.
+
+    Raises MappingError if a template names a column that no record has.
+    """
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    texts = {"system": mapping.system, "prompt": mapping.prompt, "answer": mapping.answer}
+    try:
+        turns = {name: environment.from_string(text) for name, text in texts.items() if text}
+        kept = {name: environment.from_string(text) for name, text in mapping.keep.items()}
+    except TemplateError as error:
+        raise MappingError(f"a template cannot be read: {error}") from error
+    records = list(records)
+    known = dict.fromkeys(chain.from_iterable(records), "")  # a column that another record has is empty in one without
+    for number, record in _with_history(mapping.history, records):
+        if isinstance(record, str):
+            yield Left(record=number, why=record)
+            continue
+        if missing := [name for name in mapping.require if not str(record.get(name) or "").strip()]:
+            yield Left(record=number, why=f"no {', '.join(missing)}")
+            continue
+        known |= dict.fromkeys(record, "")
+        record = known | record
+        try:
+            said = {name: template.render(record, record=record).strip() for name, template in turns.items()}
+            beside = {name: template.render(record, record=record).strip() for name, template in kept.items()}
+        except TemplateError as error:
+            names = ", ".join(sorted(known))
+            raise MappingError(f"record {number}: {error}; the columns are {names}") from error
+        if empty := [name for name in ("prompt", "answer") if not said[name]]:
+            yield Left(record=number, why=f"the {' and the '.join(empty)} would be empty")
+            continue
+        roles = {"system": "system", "prompt": "user", "answer": "assistant"}
+        messages = [{"role": roles[name], "content": text} for name, text in said.items() if text]
+        yield {"messages": messages, **beside}
+
+
+def _with_history(history: History | None, records: Iterable[Record]) -> Iterator[tuple[int, Record | str]]:
+    """Number of each record in its file, and the record with `history` and `ahead`, or why it cannot have them; by
+    thing and time."""
+    if history is None:
+        yield from enumerate(records, start=1)
+        return
+    dated: list[tuple[str, datetime, int, Record]] = []
+    for number, record in enumerate(records, start=1):
+        when = _time(record.get(history.time), history.time_format)
+        if when is None:
+            yield number, f"no time in {history.time}"
+        else:
+            dated.append((str(record.get(history.by)), when, number, record))
+    dated.sort(key=lambda entry: entry[:3])
+    if not dated:
+        return
+    first, last = min(when for _, when, _, _ in dated), max(when for _, when, _, _ in dated)
+    for _, group in groupby(dated, key=lambda entry: entry[0]):
+        entries = list(group)
+        for _, when, number, record in entries:
+            start, end = when - timedelta(history.days), when + timedelta(history.ahead_days)
+            if start < first or end > last:
+                yield number, "the file does not reach far enough back or ahead"
+                continue
+            yield (
+                number,
+                record
+                | {
+                    "history": [other for _, at, _, other in entries if start <= at < when],
+                    "ahead": [other for _, at, _, other in entries if when < at <= end],
+                },
+            )
+
+
+def _time(value: Any, form: str) -> datetime | None:
+    text = str(value or "").strip()
+    try:
+        when = datetime.strptime(text, form) if form else datetime.fromisoformat(text)  # noqa: DTZ007 local times
+    except ValueError:
+        return None
+    return when.replace(tzinfo=None)
