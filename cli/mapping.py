@@ -68,11 +68,11 @@ def read_mapping(path: Path) -> Mapping:
     except yaml.YAMLError as error:
         raise MappingError(f"{path.name} is not YAML: {error}") from error
     except ValueError as error:
-        told = [
+        problems = [
             f"{'.'.join(map(str, one['loc'])) or 'mapping'}: {one['msg']}"
             for one in (error.errors() if isinstance(error, ValidationError) else [])
         ]
-        raise MappingError(f"{path.name}: {'; '.join(told) or error}") from error
+        raise MappingError(f"{path.name}: {'; '.join(problems) or error}") from error
 
 
 def mapped(mapping: Mapping, records: Iterable[Record]) -> Iterator[Record | Left]:
@@ -99,16 +99,16 @@ def mapped(mapping: Mapping, records: Iterable[Record]) -> Iterator[Record | Lef
         known |= dict.fromkeys(record, "")
         record = known | record
         try:
-            said = {name: template.render(record, record=record).strip() for name, template in turns.items()}
-            beside = {name: template.render(record, record=record).strip() for name, template in kept.items()}
+            filled = {name: form.render(record, record=record).strip() for name, form in turns.items()}
+            beside = {name: form.render(record, record=record).strip() for name, form in kept.items()}
         except TemplateError as error:
             names = ", ".join(sorted(known))
             raise MappingError(f"record {number}: {error}; the columns are {names}") from error
-        if empty := [name for name in ("prompt", "answer") if not said[name]]:
+        if empty := [name for name in ("prompt", "answer") if not filled[name]]:
             yield Left(record=number, why=f"the {' and the '.join(empty)} would be empty")
             continue
         roles = {"system": "system", "prompt": "user", "answer": "assistant"}
-        messages = [{"role": roles[name], "content": text} for name, text in said.items() if text]
+        messages = [{"role": roles[name], "content": text} for name, text in filled.items() if text]
         yield {"messages": messages, **beside}
 
 

@@ -73,10 +73,10 @@ def _fixed_width(path: Path, mapping: Mapping) -> Iterator[Record]:
 
 
 def _paragraphs(path: Path) -> Iterator[Record]:
-    """Records divided by empty lines; `column_1` is what stands before the first tab, of all their lines."""
+    """Records divided by empty lines; `c1` is what stands before the first tab, of all their lines."""
     for paragraph in re.split(r"\n\s*\n", path.read_text(encoding="utf-8-sig").strip()):
         columns = zip_longest(*(line.split("\t") for line in paragraph.splitlines()), fillvalue="")
-        yield {f"column_{n}": " ".join(filter(None, cells)) for n, cells in enumerate(columns, start=1)}
+        yield {f"c{n}": " ".join(filter(None, cells)) for n, cells in enumerate(columns, start=1)}
 
 
 def _resources(path: Path) -> Iterator[dict[str, Any]]:

@@ -63,13 +63,13 @@ def test_every_record_is_a_row_or_counted_with_its_reason(
     output = tmp_path / "train.jsonl"
     assert droptune("map", str(orders), "--mapping", saved(tmp_path, require=["Text"]), "--output", str(output)) == 0
     assert [row["asset"] for row in rows_of(output)] == ["A", "B"]
-    said = capsys.readouterr()
-    assert said.out.startswith("2 rows written")
-    assert "left out: 1 records, the first is number 2: no Text" in said.err
+    printed = capsys.readouterr()
+    assert printed.out.startswith("2 rows written")
+    assert "left out: 1 records, the first is number 2: no Text" in printed.err
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"prompt": "{{ Unit }}"}, "record 1: 'Unit' is undefined; the columns are Asset, Date, Text"),
         ({"prompt": "{{ Text"}, "a template cannot be read"),
@@ -85,12 +85,12 @@ def test_a_mapping_that_does_not_fit_says_why_and_leaves_the_old_file(
     orders: Path,
     tmp_path: Path,
     changed: dict[str, Any],
-    said: str,
+    message: str,
 ) -> None:
     output = tmp_path / "train.jsonl"
     output.write_text("old")
     assert droptune("map", str(orders), "--mapping", saved(tmp_path, **changed), "--output", str(output)) == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert output.read_text() == "old"
     assert not list(tmp_path.glob("*.partial"))
 

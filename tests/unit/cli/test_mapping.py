@@ -24,26 +24,26 @@ AHEAD = "{{ ahead | map(attribute='text') | join(', ') or 'none' }}"
 
 def rows(mapping: dict[str, Any], records: list[Record]) -> tuple[list[tuple[str, str]], list[Left]]:
     found = list(mapped(Mapping.model_validate(mapping), records))
-    said = [tuple(message["content"] for message in row["messages"]) for row in found if not isinstance(row, Left)]
-    return said, [row for row in found if isinstance(row, Left)]
+    output = [tuple(message["content"] for message in row["messages"]) for row in found if not isinstance(row, Left)]
+    return output, [row for row in found if isinstance(row, Left)]
 
 
 def test_history_looks_back_and_ahead_within_one_thing_and_never_at_the_record_itself() -> None:
     history = {"by": "asset", "time": "at", "days": 35, "ahead_days": 15}
-    said, left = rows({"prompt": "{{ text }} after " + BACK, "answer": AHEAD, "history": history}, ORDERS)
-    assert said == [("second after none", "third"), ("third after second", "none"), ("other after none", "none")]
+    output, left = rows({"prompt": "{{ text }} after " + BACK, "answer": AHEAD, "history": history}, ORDERS)
+    assert output == [("second after none", "third"), ("third after second", "none"), ("other after none", "none")]
     assert sorted((one.record, one.why.split()[0]) for one in left) == [(1, "the"), (5, "no"), (6, "the")]
 
 
 def test_a_column_that_another_record_has_is_empty_in_one_without_it() -> None:
-    said, left = rows({"prompt": "p {{ b }}", "answer": "{{ a }}"}, [{"a": "3"}, {"a": "1", "b": "2"}])
-    assert said == [("p", "3"), ("p 2", "1")]
+    output, left = rows({"prompt": "p {{ b }}", "answer": "{{ a }}"}, [{"a": "3"}, {"a": "1", "b": "2"}])
+    assert output == [("p", "3"), ("p 2", "1")]
     assert left == []
 
 
 def test_a_template_reaches_nothing_but_the_record() -> None:
-    said, _ = rows({"prompt": "{{ record['a b'] }}", "answer": "{{ record['a b'] | length }}"}, [{"a b": "xyz"}])
-    assert said == [("xyz", "3")]
+    output, _ = rows({"prompt": "{{ record['a b'] }}", "answer": "{{ record['a b'] | length }}"}, [{"a b": "xyz"}])
+    assert output == [("xyz", "3")]
 
 
 @given(st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 400)), max_size=40), st.integers(1, 60))

@@ -92,8 +92,8 @@ def test_letters_are_divided_at_the_line_that_the_mapping_names(tmp_path: Path) 
 def test_paragraphs_are_records_and_tabs_divide_their_columns(tmp_path: Path) -> None:
     (tmp_path / "a.norm").write_text("REPL\treplace\nHYD\thydraulic\nRING\t\n\nWELD\tweld\n")
     assert read(tmp_path / "a.norm", format="paragraphs") == [
-        {"column_1": "REPL HYD RING", "column_2": "replace hydraulic"},
-        {"column_1": "WELD", "column_2": "weld"},
+        {"c1": "REPL HYD RING", "c2": "replace hydraulic"},
+        {"c1": "WELD", "c2": "weld"},
     ]
 
 

@@ -115,6 +115,7 @@ ALLOWED = {
     ASKS: {
         PROMPTS,
         "shared/rendering/compare.py",  # a row of markers in place of words
+        "cli/mapping.py",  # rows for a file; none is sent
         "shared/grading/llm_judge.py",  # a judge is asked what its grader says, not what a row says
         "training_job/evaluation/general.py",  # the suite's questions as rows
     },
