@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from infra.gate.bicep import BicepFile, Expr, Infra, Resource, line, source, text
 from infra.gate.finding import Violations, at, rule
+from shared.domain.beside import read_beside
 
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 DEFINITION = "Microsoft.Authorization/roleDefinitions"
 BLOB_DATA_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
-ROLES: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("roles.toml").read_text(encoding="utf-8"))
+ROLES: dict[str, dict[str, Any]] = read_beside(__file__, "roles.toml")
 COSMOS_DATA_CONTRIBUTOR = "/sqlRoleDefinitions/00000000-0000-0000-0000-000000000002"
 _ROLE = re.compile(r"subscriptionResourceId\('Microsoft\.Authorization/roleDefinitions', (\w+)\)")
 _PRINCIPAL = re.compile(r"([a-z]+)(?:PrincipalId|\.properties\.principalId)")

@@ -34,7 +34,7 @@ NOT_IN_THE_TEMPLATE = frozenset({"WEBSITE_SITE_NAME", "AZURE_ML_SECRET"})
 @rule("topology-is-the-pipelines")
 def topology_is_the_pipelines(infra: Infra) -> Violations:
     if (infra.folder / "topology.json").read_text() != rendered():
-        yield "topology.json", "differs from shared/pipeline.py; UPDATE_GOLDEN=1 make test rewrites it"
+        yield "topology.json", "differs from shared/pipeline.toml; UPDATE_GOLDEN=1 make test rewrites it"
     if infra.files["modules/messaging.bicep"].variables.get("topology") != Expr("loadJsonContent('../topology.json')"):
         yield "modules/messaging.bicep", "topology must be topology.json"
     loops = {

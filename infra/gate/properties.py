@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from infra.gate.bicep import Expr, Infra
 from infra.gate.finding import RULES, Violations, at
+from shared.domain.beside import read_beside
 
 GIVEN = Expr("GIVEN")  # stands for any value: the property must only be there
 _SPECIAL: dict[str, Callable[[Any], Any]] = {"bicep": Expr, "given": lambda given: GIVEN if given else None}
@@ -38,5 +37,5 @@ def _shown(value: Any) -> str:
     return value.text if isinstance(value, Expr) else "absent" if value is None else repr(value)
 
 
-for _name, _expected in tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")).items():
+for _name, _expected in read_beside(__file__).items():
     RULES[_name] = lambda infra, expected=_expected: _required(infra, expected)

@@ -1,4 +1,4 @@
-"""`infra/topology.json`: the Service Bus entities of `shared/pipeline.py`, in the form messaging.bicep reads."""
+"""`infra/topology.json`: the Service Bus entities of `shared/pipeline.toml`, in the form messaging.bicep reads."""
 
 from __future__ import annotations
 

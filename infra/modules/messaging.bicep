@@ -1,4 +1,4 @@
-// Service Bus: the topic, a subscription per stage, the queues. topology.json is written from shared/pipeline.py.
+// Service Bus: the topic, a subscription per stage, the queues. topology.json is written from shared/pipeline.toml.
 param name string
 param location string
 param tags object

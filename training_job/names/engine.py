@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from shared.validation.content.personal_data import Found
 from training_job.names.addresses import addresses
-from training_job.names.words import WORDS
+from training_job.names.words import PATTERNS, WORDS
 
 PIECE_CHARACTERS = 20_000  # of a text that the model reads at once
 
@@ -20,59 +20,15 @@ _KIND_OF = {"PERSON": "person", "GPE": "place", "LOC": "place", "FAC": "place"}
 _NOT_NAMES = WORDS["not_names"]
 _SITES = WORDS["sites"]
 _ORGANIZATIONS = WORDS["organizations"]
-_SMALL = r"(?:St\.|van|von|de|der|den|la|le|da|dos|das|del|di|al|el|bin|ibn|ter|ten|zu|af|av)"
-_WORD = r"(?:(?:[A-Z]\.-?){1,3}|[A-ZÀ-ÖØ-ÞĀ-Ž][\w\u2019'-]{0,40})"
-_NAME = rf"{_WORD}(?: (?:{_SMALL} ){{0,2}}{_WORD}){{0,3}}"
-_TITLE = (
-    r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Sgt|Cpl|Capt|Lt|Rev|Mme|Mlle|Herr|Frau|Madame|Professor|Doctor|Nurse|Judge|Coach"
-    r"|Officer|Detective|Sergeant|Captain|RN)"
-)
-_ROLE = (
-    r"(?i:patient(?: name)?|name|attending|operator|reviewer|approved(?: by)?|consultant|applicant|technician|inspector"
-    r"|signed(?: by)?|reported by|ordered by|referred by|prepared by|from|to|cc|caller|next of kin|emergency contact"
-    r"|witness|driver|passenger|claimant|member|employee|contact|attention|attn)"
-)
-_KIN = (
-    r"(?i:son|daughter|husband|wife|brother|sister|mother|father|cousin|aunt|uncle|niece|nephew|parent|spouse|partner"
-    r"|widow of|name is|I am|attention of|care of|issued to|known as|(?:signed|corrected|witnessed|reported|closed) by"
-    r"|given by|technician|operator|engineer|welder|driver|passenger|nurse|guy|neighbou?r|landlord|tenant|lessee|carer"
-    r"|colleague|deputy|supervisor|interpreter|plumber|electrician|adjuster|member,),?"
-)
-_BY_TITLE = re.compile(
-    rf"\b{_TITLE}\b\.? (?:and {_TITLE}\b\.? )?({_NAME})|\b({_NAME}),? (?:MD|M\.D\.|PhD|DO|LPN|Esq)\b"
-)
-_BY_PLACE = re.compile(
-    rf"\b{_ROLE}: ?({_WORD}, {_NAME}(?=\W|$)|{_NAME})|\b(?:Dear|Hi|Hey|Hello) ({_NAME}),|\b{_KIN} ({_NAME})"
-    rf"|(?:[Rr]egards|[Ss]incerely|[Tt]hanks|[Ss]igned|[Yy]ours|[Cc]heers),?[\n ]({_NAME})"
-)
-_AT_A_PLACE = (
-    r"(?:lives?|lived|living|born|raised|grew up|moved|returned|flew|drove|travel(?:ed|s)?|transferred|arrived|comes?"
-    r"|came|based|located|resid(?:es|ing)|stationed|plant|branch|office|hotel|site|depot|warehouse|clinic)"
-)
-_TO_PLACE = re.compile(
-    rf"\b(?i:{_AT_A_PLACE} (?:home |back |here )?(?:in|from|near|outside|at)"
-    r"|(?:moved|flew|drove|travel(?:ed|s)?|returned|came|transferred|discharged) (?:home |back |here )?to"
-    r"|(?:is|are|was|were|comes|came) from"
-    r"|(?:man|woman|worker|farmer|miner|student|teacher|veteran|native|family|couple|crew|customer|patient) from"
-    rf"|(?:city|town|location|place|(?:place of )?residence|birthplace):) ?({_WORD}(?: {_WORD})?)"
-)
-_LEADING = re.compile(rf"(?:{_TITLE}\b|{_ROLE}\b|[^\w])[.:,]? *")
+_RULE = {name: re.compile(pattern) for name, pattern in PATTERNS["name"].items()}
 _WORDS = re.compile(r"(?<![\w-])\w+")
 _LONG_WORD = re.compile(r"\b[^\W\d_]{3,}\b")  # codes of states and posts stay
 _FIRST_WORD = re.compile(r"\w+")
 _CODE = re.compile(r"\d|\b[B-DF-HJ-NP-TV-XZ]{3,}\b")  # a number, or an abbreviation without a vowel
 _LOWER_END = re.compile(r"(?: [a-zß-öø-ÿ][\w-]*)+$")
-_SPEECH = re.compile(
-    r"\b(?:(?i:tell|told|asked?|thank|thanks to|spoke (?:with|to)|talk(?:ed)? to|paged|informed|notified|remind) "
-    rf"({_WORD})|({_WORD}) (?:says|said|asks|asked|wants|wanted|phoned|tells|told|thinks|prefers|wrote|noticed))\b"
-)
-_PARTICLE = re.compile(rf" (?:{_SMALL} )+")
 _IN = re.compile(r"\b(?:in|near|outside) $")
 
 
-_RUN = re.compile(rf"(?<![\w-]){_WORD}(?: (?:{_SMALL} ){{0,2}}{_WORD}){{1,3}}")
-_ADDRESSEE = re.compile(rf"({_NAME})(?:,? ?\n|, )$")
-_VOCATIVE = re.compile(rf"(?m)^({_WORD}), (?:please|thank|can you|could you|would you|will you)\b")
 _BEFORE = 80  # characters before an address in which its addressee is looked for
 
 
@@ -116,7 +72,7 @@ class SpacyNames:
     def _strange(self, text: str, doc: Any) -> Iterator[Candidate]:
         """Capitalized words that no dictionary has, two or more: what the model takes for a company or for nothing."""
         others = [(one.start_char, one.end_char) for one in doc.ents if one.label_ not in ("ORG", "PERSON")]
-        for match in _RUN.finditer(text):
+        for match in _RULE["run"].finditer(text):
             start = match.start()
             while start < match.end() and self._is_known(text[start : match.end()].split(" ", 1)[0]):
                 start += len(text[start : match.end()].split(" ", 1)[0]) + 1
@@ -125,7 +81,7 @@ class SpacyNames:
                 continue
             if not any(one < match.end() and start < other for one, other in others):
                 yield Candidate("person", start, match.end())
-        for match in _SPEECH.finditer(text):
+        for match in _RULE["speech"].finditer(text):
             if not self._is_known(match[match.lastindex or 0]):
                 yield Candidate("person", *match.span(match.lastindex or 0))
 
@@ -167,12 +123,12 @@ def _by_rules(text: str) -> Iterator[Candidate]:
     for start, end in addresses(text):
         yield Candidate("postal_address", start, end, sure=True)
         before = max(0, start - _BEFORE)
-        if (match := _ADDRESSEE.search(text[before:start])) and " " in match[1] and not _is_listed(match[1]):
+        if (match := _RULE["addressee"].search(text[before:start])) and " " in match[1] and not _is_listed(match[1]):
             left, right = _trimmed(text, before + match.start(1), before + match.end(1))
             yield Candidate("person", left, right)
-    for match in _BY_TITLE.finditer(text):
+    for match in _RULE["by_title"].finditer(text):
         yield Candidate("person", *match.span(match.lastindex or 0), sure=True)
-    for pattern in (_BY_PLACE, _VOCATIVE):
+    for pattern in (_RULE["by_place"], _RULE["vocative"]):
         for match in pattern.finditer(text):
             if not _is_listed(match[match.lastindex or 0]):
                 yield Candidate("person", *match.span(match.lastindex or 0))
@@ -194,7 +150,7 @@ def _entities(text: str, doc: Any) -> list[Candidate]:
             kind = "place"
         found.append(Candidate(kind, start, end))
     when = [(one.start_char, one.end_char) for one in doc.ents if one.label_ in _WHEN]
-    for match in _TO_PLACE.finditer(text):
+    for match in _RULE["to_place"].finditer(text):
         start, end = match.span(match.lastindex or 0)
         if not _is_listed(text[start:end]) and not any(one < end and start < other for one, other in when):
             found = [one for one in found if one.end <= start or end <= one.start]
@@ -226,7 +182,7 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
         start -= 1
     while end < len(text) and (text[end].isalnum() or (text[end] == "-" and text[end + 1 : end + 2].isalnum())):
         end += 1
-    while match := _LEADING.match(text, start, end):
+    while match := _RULE["leading"].match(text, start, end):
         start = match.end()
     while end > start and not text[end - 1].isalnum():
         end -= 1
@@ -239,7 +195,11 @@ def _joined(text: str, found: list[Candidate]) -> list[Candidate]:
     """Parts of a name with particles between them are one."""
     joined: list[Candidate] = []
     for one in found:
-        if joined and one.kind == joined[-1].kind == "person" and _PARTICLE.fullmatch(text[joined[-1].end : one.start]):
+        if (
+            joined
+            and one.kind == joined[-1].kind == "person"
+            and _RULE["particle"].fullmatch(text[joined[-1].end : one.start])
+        ):
             joined[-1] = joined[-1]._replace(end=one.end)
         else:
             joined.append(one)

@@ -1,8 +1,11 @@
-"""The words of `words.txt`."""
+"""The words of `words.txt`, and the patterns of `patterns.toml`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from shared.domain.beside import read_beside
+from shared.domain.patterns import composed
 
 
 def _read(path: Path) -> dict[str, frozenset[str]]:
@@ -15,3 +18,4 @@ def _read(path: Path) -> dict[str, frozenset[str]]:
 
 
 WORDS = _read(Path(__file__).with_name("words.txt"))
+PATTERNS = {table: composed(patterns) for table, patterns in read_beside(__file__, "patterns.toml").items()}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from function_app import app
 from shared.domain.run import NON_TERMINAL, Status
 from shared.domain.topology import TOPIC
-from shared.pipeline import STAGES, TOPOLOGY
+from shared.pipeline import STAGES, TOPOLOGY, stage_of
 
 
 def trigger_of(function: Any) -> Any:
@@ -64,3 +66,17 @@ def test_a_subscription_gets_the_wire_types_of_its_stage_and_notify_gets_all() -
     assert subjects["notify"] is None
     assert subjects["submit_training"] == frozenset({"droptune.validation.passed.v1", "droptune.training.retry_due.v1"})
     assert all(name in subjects for name in (stage.name for stage in STAGES if stage.wakes))
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"wakes": ["data.uploaded"]}, KeyError),
+        ({"moves": ["received -> valid"]}, ValueError),
+        ({"moves": ["nowhere -> validated"]}, ValueError),
+        ({"publish": ["run.failed"]}, TypeError),
+    ],
+)
+def test_a_table_that_names_what_is_not_there_is_refused(row: dict[str, list[str]], problem: type[Exception]) -> None:
+    with pytest.raises(problem):
+        stage_of("receive_dataset", {"description": "Receives.", **row})
