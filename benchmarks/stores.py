@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from benchmarks.measure import Figure, percentile
+from benchmarks.servers import serving
 from local_stack import emulators
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
@@ -81,7 +82,7 @@ def _embedded() -> Iterator[RunStore]:
 
 @contextmanager
 def _cosmos() -> Iterator[RunStore]:
-    with emulators.serving(emulators.cosmos_command) as port:
+    with serving(emulators.cosmos_command) as port:
         url = emulators.cosmos_url(port)
         emulators.create_run_container(url)
         with closing(build_run_store(url)) as store:

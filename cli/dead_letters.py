@@ -10,7 +10,7 @@ from rich.table import Table
 
 from cli.client import Api, find_url
 from cli.display import make_console
-from cli.options import AsJson, Url, print_json
+from cli.options import AsJson, Url, print_json, print_one
 from cli.tables import make_table
 from shared.api.models import EntityDeadLetters
 from shared.domain.errors import UnreadableDocument
@@ -68,11 +68,8 @@ def release(partition: PartitionArgument, id: DocumentId = "run", as_json: AsJso
     """
     with Api(find_url(url)) as api:
         released = api.release(partition, id)
-    if as_json:
-        print_json(released.model_dump())
-        return
     stays = f"; of run {released.run} what can be read stays: droptune watch {released.run}" if released.run else ""
-    print(f"kept as {released.path}{stays}")
+    print_one(as_json, released.model_dump(), f"kept as {released.path}{stays}")
 
 
 def unreadable_table(found: Iterable[UnreadableDocument]) -> Table:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.client import Api, find_url
-from cli.options import AsJson, RunId, Url, print_json
+from cli.options import AsJson, RunId, Url, print_one
 
 Comment = Annotated[str, typer.Option("-m", "--comment", help="why; kept with the run")]
 
@@ -16,7 +16,7 @@ def approve(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url
     """Approve a candidate that passed the gate; its rollout begins."""
     with Api(find_url(url)) as api:
         api.decide(run, granted=True, comment=comment)
-    _report(
+    print_one(
         as_json,
         {"id": run, "decision": "approved"},
         f"approved run {run}; follow the rollout with: droptune watch {run}",
@@ -27,18 +27,11 @@ def deny(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url = 
     """Decline a candidate that passed the gate. The model in production stays."""
     with Api(find_url(url)) as api:
         api.decide(run, granted=False, comment=comment)
-    _report(as_json, {"id": run, "decision": "denied"}, f"denied run {run}; the model in production stays")
+    print_one(as_json, {"id": run, "decision": "denied"}, f"denied run {run}; the model in production stays")
 
 
 def retry(run: RunId, as_json: AsJson = False, url: Url = None) -> None:
     """Start another run with the data of one that ended without being deployed."""
     with Api(find_url(url)) as api:
         child = api.retry(run)
-    _report(as_json, {"id": child, "parent_run": run}, f"started run {child}; follow it with: droptune watch {child}")
-
-
-def _report(as_json: bool, value: dict[str, str], line: str) -> None:
-    if as_json:
-        print_json(value)
-    else:
-        print(line)
+    print_one(as_json, {"id": child, "parent_run": run}, f"started run {child}; follow it with: droptune watch {child}")

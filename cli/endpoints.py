@@ -12,7 +12,7 @@ from rich.table import Table
 from cli.client import Api, find_url
 from cli.decisions import Comment
 from cli.display import make_console, report_unreadable
-from cli.options import AsJson, Url, print_json
+from cli.options import AsJson, Url, print_json, print_one
 from cli.tables import make_table
 from shared.domain.endpoint import EndpointRecord, PreviousDeployment
 
@@ -36,12 +36,8 @@ def rollback(endpoint: EndpointArgument, comment: Comment = "", as_json: AsJson 
     """Give the traffic of ENDPOINT back to its previous deployment; the same again reverses it."""
     with Api(find_url(url)) as api:
         accepted = api.roll_back(endpoint, comment)
-    if as_json:
-        print_json(accepted.model_dump(mode="json", by_alias=True))
-    else:
-        print(
-            f"rollback of {endpoint} requested: from {accepted.from_} to {accepted.to}; see it with: droptune endpoints"
-        )
+    line = f"rollback of {endpoint} requested: from {accepted.from_} to {accepted.to}; see it with: droptune endpoints"
+    print_one(as_json, accepted.model_dump(mode="json", by_alias=True), line)
 
 
 def endpoints_table(found: Iterable[EndpointRecord], now: datetime | None = None) -> Table:

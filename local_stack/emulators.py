@@ -10,15 +10,8 @@ import fcntl
 import importlib.util
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-import httpx
-
-from local_stack.processes import free_port
-from shared.tls import tls_context
 
 PARTS = ("servicebus", "cosmos", "azurite")
 READY = (b"ready ", b"Azurite Blob service successfully listens on ")  # how a line of their logs begins
@@ -27,7 +20,6 @@ FOLDER = Path(__file__).parent / "npm"
 _LOCK = "package-lock.json"
 _INSTALLED = Path("node_modules", ".installed")
 _INSTALL_WITHIN_S = 600.0
-_START_WITHIN_S = 120.0  # Azurite loads hundreds of packages; a busy machine takes its time
 
 
 class NotInstalled(Exception):
@@ -119,39 +111,6 @@ def settings(ports: Mapping[str, int]) -> dict[str, str]:
         "EVENT_BUS_URL": service_bus_url(ports["servicebus"]),
         "BLOB_STORE_URL": azurite_url(ports["azurite"]),
     }
-
-
-@contextmanager
-def serving(command: Callable[[int], list[str]]) -> Iterator[int]:
-    """Installs what is missing and runs a server on a free port, which it yields; the server dies with this process.
-
-    Raises NotInstalled; RuntimeError if it does not answer in time.
-    """
-    install()
-    port = free_port(None)
-    program, *arguments = command(port)
-    exit_with_parent = ("--require", str(FOLDER / "exit_with_parent.cjs"))
-    # It ends when its stdin closes: with this process.
-    with subprocess.Popen(
-        [program, *exit_with_parent, *arguments], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
-    ) as process:
-        try:
-            _wait_for(process, port)
-            yield port
-        finally:
-            process.kill()
-
-
-def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    until = time.monotonic() + _START_WITHIN_S
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/", verify=tls_context(), trust_env=False)
-        except httpx.HTTPError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError(f"the server on port {port} does not answer")
 
 
 def create_run_container(url: str) -> None:

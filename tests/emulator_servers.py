@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 
+from benchmarks.servers import serving
 from local_stack import emulators
 
 BLOB_CONTAINER = "contract"
@@ -36,7 +37,7 @@ def azurite_url() -> str:
 def _start(command: Callable[[int], list[str]]) -> int:
     if (reason := _why_not()) is not None:
         pytest.skip(reason)
-    return _SERVERS.enter_context(emulators.serving(command))
+    return _SERVERS.enter_context(serving(command))
 
 
 @cache

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from shared.domain.beside import read_beside
 from shared.domain.errors import LockLost
 from shared.domain.topology import Topology
 from shared.embedded.clock import from_microseconds, to_microseconds
@@ -29,36 +30,8 @@ _LAST_POLL_S = 0.1
 
 _CLOCKS_DIFFER = 60_000_000  # microseconds, as the columns of times
 
-# One order for all entities, given by AUTOINCREMENT, which never reuses a number.
-# due_at is NULL while a message can be received; otherwise the moment its lock ends (lock_token is set) or
-# its schedule comes (lock_token is NULL). So one index answers both "what is next" and "what fell due".
-_STEPS = (
-    (
-        """
-CREATE TABLE messages (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    entity TEXT NOT NULL,
-    due_at INTEGER,
-    lock_token TEXT,
-    delivery_count INTEGER NOT NULL DEFAULT 0,
-    enqueued_at INTEGER NOT NULL,
-    id TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    properties TEXT NOT NULL,
-    scheduled_at INTEGER,
-    dead_letter_reason TEXT,
-    dead_letter_description TEXT,
-    body BLOB NOT NULL
-)
-""",
-        "CREATE INDEX messages_by_entity ON messages (entity, due_at, sequence)",
-    ),
-)
-# In the order of `_message_of`.
-_COLUMNS = (
-    "sequence, delivery_count, enqueued_at, dead_letter_reason, dead_letter_description,"
-    " id, subject, properties, scheduled_at, body"
-)
+_FILE = read_beside(__file__)
+_SQL: dict[str, str] = {name: sql.replace("COLUMNS", _FILE["columns"]) for name, sql in _FILE["statements"].items()}
 
 
 class SqliteEventBus:
@@ -69,7 +42,7 @@ class SqliteEventBus:
     """
 
     def __init__(self, path: str | Path, topology: Topology, clock: Clock) -> None:
-        self._database = Database(path, _STEPS)
+        self._database = Database(path, _FILE["steps"])
         self._topology = topology
         self._clock = clock
         entities = topology.entities()
@@ -96,12 +69,7 @@ class SqliteEventBus:
             if subjects is None or message.subject in subjects
         ]
         with self._database.write() as connection:
-            connection.executemany(
-                "INSERT INTO messages"
-                " (entity, due_at, enqueued_at, id, subject, properties, scheduled_at, body)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+            connection.executemany(_SQL["send"], rows)
             for entity in routes:
                 self._arrived[entity].notify_all()
 
@@ -129,17 +97,14 @@ class SqliteEventBus:
         with self._database.lock:
             self._bring_up_to_date(entity)
             with self._database.read() as connection:
-                rows = connection.execute(
-                    f"SELECT {_COLUMNS} FROM messages WHERE entity = ? AND sequence >= ? ORDER BY sequence LIMIT ?",  # noqa: S608
-                    (entity, first, limit),
-                ).fetchall()
+                rows = connection.execute(_SQL["peek"], (entity, first, limit)).fetchall()
         now = self._now()
-        return [_message_of(entity, "", now, *row) for row in rows]
+        return [_message_of(entity, "", now, row) for row in rows]
 
     def complete(self, received: ReceivedMessage) -> None:
         with self._database.write() as connection:
             self._require_lock(connection, received)
-            connection.execute("DELETE FROM messages WHERE sequence = ?", (received.sequence_number,))
+            connection.execute(_SQL["delete"], (received.sequence_number,))
 
     def abandon(self, received: ReceivedMessage) -> None:
         with self._database.write() as connection:
@@ -157,9 +122,7 @@ class SqliteEventBus:
         with self._database.write() as connection:
             self._require_lock(connection, received)
             locked_until = self._lock_end()
-            connection.execute(
-                "UPDATE messages SET due_at = ? WHERE sequence = ?", (locked_until, received.sequence_number)
-            )
+            connection.execute(_SQL["renew"], (locked_until, received.sequence_number))
         return replace(received, locked_until=from_microseconds(locked_until))
 
     def depth(self, entity: str) -> int:
@@ -167,20 +130,16 @@ class SqliteEventBus:
         with self._database.lock:
             self._bring_up_to_date(entity)
             with self._database.read() as connection:
-                sql = "SELECT count(*) FROM messages WHERE entity = ?"
-                count: int = connection.execute(sql, (entity,)).fetchone()[0]
+                count: int = connection.execute(_SQL["count"], (entity,)).fetchone()[0]
         return count
 
     def locked(self, entity: str, lock_token: str) -> ReceivedMessage:
         """The message with that lock. Raises LockLost."""
         with self._database.read() as connection:
-            row = connection.execute(
-                f"SELECT due_at, {_COLUMNS} FROM messages WHERE entity = ? AND due_at > ? AND lock_token = ?",  # noqa: S608
-                (entity, self._now(), lock_token),
-            ).fetchone()
+            row = connection.execute(_SQL["locked"], (entity, self._now(), lock_token)).fetchone()
         if row is None:
             raise LockLost(lock_token)
-        found = _message_of(entity, lock_token, *row)
+        found = _message_of(entity, lock_token, row[0], row[1:])
         return replace(found, delivery_count=found.delivery_count + 1)
 
     def catch_up(self) -> None:
@@ -191,7 +150,7 @@ class SqliteEventBus:
     def next_due(self) -> datetime | None:
         """When the next lock ends or the next schedule comes."""
         with self._database.read() as connection:
-            due = connection.execute("SELECT min(due_at) FROM messages").fetchone()[0]
+            due = connection.execute(_SQL["next_due"]).fetchone()[0]
         return None if due is None else from_microseconds(due)
 
     def _now(self) -> int:
@@ -221,11 +180,9 @@ class SqliteEventBus:
             locked_until = self._lock_end()
             rows = _next(connection, entity, max_messages)
             tokens = [uuid.uuid4().hex for _ in rows]
-            connection.executemany(
-                "UPDATE messages SET due_at = ?, lock_token = ? WHERE sequence = ?",
-                [(locked_until, token, row[0]) for token, row in zip(tokens, rows, strict=True)],
-            )
-        received = [_message_of(entity, token, locked_until, *row) for token, row in zip(tokens, rows, strict=True)]
+            locks = [(locked_until, token, row[0]) for token, row in zip(tokens, rows, strict=True)]
+            connection.executemany(_SQL["lock"], locks)
+        received = [_message_of(entity, token, locked_until, row) for token, row in zip(tokens, rows, strict=True)]
         return [replace(one, delivery_count=one.delivery_count + 1) for one in received]
 
     def _bring_up_to_date(self, entity: str) -> None:
@@ -249,19 +206,11 @@ class SqliteEventBus:
         Its holder may still be at work: a lock that ends early means another delivery, as one that was lost does.
         """
         longest = now + round(self._topology.lock_duration_s * 1_000_000)
-        return connection.execute(
-            "SELECT sequence, lock_token, delivery_count FROM messages WHERE entity = ? AND due_at IS NOT NULL"
-            " AND (due_at <= ? OR lock_token IS NOT NULL AND due_at > ? OR lock_token IS NULL AND enqueued_at > ?)"
-            " ORDER BY due_at, sequence",
-            (entity, now, longest, now + _CLOCKS_DIFFER),
-        ).fetchall()
+        return connection.execute(_SQL["due"], (entity, now, longest, now + _CLOCKS_DIFFER)).fetchall()
 
     def _unlock(self, connection: sqlite3.Connection, entity: str, sequence: int, attempts: int) -> None:
         """After a delivery that failed, the `attempts`th: only now it counts, as in the service."""
-        connection.execute(
-            "UPDATE messages SET due_at = NULL, lock_token = NULL, delivery_count = ? WHERE sequence = ?",
-            (attempts, sequence),
-        )
+        connection.execute(_SQL["unlock"], (attempts, sequence))
         limit = self._topology.max_delivery_count
         if attempts >= limit and not entity.endswith(DEAD_LETTERS):
             description = f"the message was delivered {attempts} times, the maximum is {limit}"
@@ -272,19 +221,12 @@ class SqliteEventBus:
     def _move_to_dead_letters(
         self, connection: sqlite3.Connection, entity: str, sequence: int, reason: str, description: str
     ) -> None:
-        connection.execute(
-            "UPDATE messages SET entity = ?, due_at = NULL, lock_token = NULL,"
-            " dead_letter_reason = ?, dead_letter_description = ? WHERE sequence = ?",
-            (entity + DEAD_LETTERS, reason, description, sequence),
-        )
+        connection.execute(_SQL["dead_letter"], (entity + DEAD_LETTERS, reason, description, sequence))
         self._arrived[entity + DEAD_LETTERS].notify_all()
 
     def _require_lock(self, connection: sqlite3.Connection, received: ReceivedMessage) -> None:
-        held = connection.execute(
-            "SELECT 1 FROM messages WHERE sequence = ? AND entity = ? AND lock_token = ? AND due_at > ?",
-            (received.sequence_number, received.entity, received.lock_token, self._now()),
-        ).fetchone()
-        if held is None:
+        lock = (received.sequence_number, received.entity, received.lock_token, self._now())
+        if connection.execute(_SQL["holds_lock"], lock).fetchone() is None:
             raise LockLost(received.message.id)
 
 
@@ -298,38 +240,17 @@ def _row(message: Message, now: int) -> tuple[Any, ...]:
 
 
 def _next(connection: sqlite3.Connection, entity: str, limit: int) -> list[tuple[Any, ...]]:
-    return connection.execute(
-        f"SELECT {_COLUMNS} FROM messages WHERE entity = ? AND due_at IS NULL ORDER BY sequence LIMIT ?",  # noqa: S608
-        (entity, limit),
-    ).fetchall()
+    return connection.execute(_SQL["next"], (entity, limit)).fetchall()
 
 
 def _deliver_schedule(connection: sqlite3.Connection, sequence: int, now: int) -> None:
     """Enqueue a scheduled message: as in the service it gets its sequence number and time only now."""
-    connection.execute(
-        "INSERT INTO messages (entity, enqueued_at, id, subject, properties, scheduled_at, body)"
-        " SELECT entity, min(due_at, ?), id, subject, properties, scheduled_at, body"
-        " FROM messages WHERE sequence = ?",
-        (now, sequence),
-    )
-    connection.execute("DELETE FROM messages WHERE sequence = ?", (sequence,))
+    connection.execute(_SQL["deliver_schedule"], (now, sequence))
+    connection.execute(_SQL["delete"], (sequence,))
 
 
-def _message_of(
-    entity: str,
-    lock_token: str,
-    locked_until: int,
-    sequence: int,
-    delivery_count: int,
-    enqueued_at: int,
-    dead_letter_reason: str | None,
-    dead_letter_description: str | None,
-    id: str,
-    subject: str,
-    properties: str,
-    scheduled_at: int | None,
-    body: bytes,
-) -> ReceivedMessage:
+def _message_of(entity: str, lock_token: str, locked_until: int, columns: Sequence[Any]) -> ReceivedMessage:
+    sequence, delivery_count, enqueued_at, reason, description, id, subject, properties, scheduled_at, body = columns
     return ReceivedMessage(
         message=Message(
             id=id,
@@ -344,6 +265,6 @@ def _message_of(
         delivery_count=delivery_count,
         sequence_number=sequence,
         enqueued_at=from_microseconds(enqueued_at),
-        dead_letter_reason=dead_letter_reason,
-        dead_letter_description=dead_letter_description,
+        dead_letter_reason=reason,
+        dead_letter_description=description,
     )

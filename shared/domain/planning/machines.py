@@ -24,9 +24,7 @@ class Counts:
     tokens_max: int | None = None
 
 
-def plan(
-    recipe: Recipe, project: str, counts: Counts, skus: tuple[Sku, ...] = SKUS
-) -> tuple[ResolvedRecipe, CostEstimate]:
+def plan(recipe: Recipe, project: str, counts: Counts) -> tuple[ResolvedRecipe, CostEstimate]:
     """Raises PermanentFailure as `resolve` does."""
     resolved = resolve(
         recipe,
@@ -34,31 +32,30 @@ def plan(
         train_rows=counts.train_rows,
         characters_max=counts.characters_max,
         tokens_max=counts.tokens_max,
-        skus=skus,
     )
-    estimate = _estimate(resolved, counts, skus)
+    estimate = _estimate(resolved, counts)
     if estimate.low_hours <= recipe.budget.deadline_hours or recipe.budget.instance_type != AUTO:
         return resolved, estimate
-    return _faster(resolved, estimate, counts, skus) or (resolved, estimate)
+    return _faster(resolved, estimate, counts) or (resolved, estimate)
 
 
 def _faster(
-    resolved: ResolvedRecipe, alone: CostEstimate, counts: Counts, skus: tuple[Sku, ...]
+    resolved: ResolvedRecipe, alone: CostEstimate, counts: Counts
 ) -> tuple[ResolvedRecipe, CostEstimate] | None:
     """The same run where it is cheapest of the machines that may keep deadline and budget, if there is one.
 
     May, for the low end of the estimate decides, as the refusal of what no machine can keep is.
     """
     budget, keeping = resolved.requested.budget, []
-    for sku in _others(resolved, skus):
+    for sku in _others(resolved):
         candidate = resolved.model_copy(update={"training_instance_type": sku.name})
-        estimate = _estimate(candidate, counts, skus)
+        estimate = _estimate(candidate, counts)
         if estimate.low_hours <= budget.deadline_hours and estimate.low_usd <= budget.max_usd:
             keeping.append((candidate, estimate))
     if not keeping:
         return None
     chosen, estimate = min(keeping, key=lambda pair: pair[1].low_usd)
-    machines = (find_sku(each.training_instance_type, skus) for each in (resolved, chosen))
+    machines = (find_sku(each.training_instance_type) for each in (resolved, chosen))
     slow, fast = (f"{sku.gpus} {sku.gpu}" for sku in machines)
     reason = (
         f"{slow} takes at least {alone.low_hours:.1f} h, allowed are {budget.deadline_hours:g} h; {fast} takes at "
@@ -67,14 +64,14 @@ def _faster(
     return chosen.model_copy(update={"reasons": {**chosen.reasons, "training_instance_type": reason}}), estimate
 
 
-def _others(resolved: ResolvedRecipe, skus: tuple[Sku, ...]) -> list[Sku]:
+def _others(resolved: ResolvedRecipe) -> list[Sku]:
     """Machines whose every GPU holds the run as it was planned, and has rows of a batch to work on."""
-    one, nodes = find_sku(resolved.training_instance_type, skus), resolved.requested.budget.nodes
+    one, nodes = find_sku(resolved.training_instance_type), resolved.requested.budget.nodes
     entry = find_entry(resolved.requested.base_model)
     most = resolved.hyperparameters.batch_size // nodes if resolved.requested.method.type == "supervised" else 1
     return [
         sku
-        for sku in skus
+        for sku in SKUS
         if sku.gpus <= most
         and (sku.gpus >= one.gpus or resolved.hyperparameters.sharding == "none")
         and sku.memory_bytes >= one.memory_bytes
@@ -83,12 +80,11 @@ def _others(resolved: ResolvedRecipe, skus: tuple[Sku, ...]) -> list[Sku]:
     ]
 
 
-def _estimate(resolved: ResolvedRecipe, counts: Counts, skus: tuple[Sku, ...]) -> CostEstimate:
+def _estimate(resolved: ResolvedRecipe, counts: Counts) -> CostEstimate:
     return estimate_cost(
         resolved,
         train_rows=counts.train_rows,
         eval_rows=counts.eval_rows,
         tokens_mean=counts.tokens_mean,
         counted=counts.tokens_max is not None,
-        skus=skus,
     )

@@ -355,7 +355,6 @@ def estimate_cost(
     eval_rows: int,
     tokens_mean: float,
     counted: bool = False,
-    skus: tuple[Sku, ...] = SKUS,
 ) -> CostEstimate:
     """Range for the training and the evaluation job; 0 USD on the laptop. Means are a row's.
 
@@ -364,7 +363,7 @@ def estimate_cost(
     after an eviction. Operations per token: 4 per parameter for LoRA, 6 where gradient checkpointing computes the
     forward pass again.
     """
-    budget, sku = resolved.requested.budget, find_sku(resolved.training_instance_type, skus)
+    budget, sku = resolved.requested.budget, find_sku(resolved.training_instance_type)
     hourly = sku.price(spot=budget.tier == Tier.SPOT)
     again = {LOW: 1.0, HIGH: SPOT_REPEAT if budget.tier == Tier.SPOT else 1.0}
 
