@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from cli.client import Api, find_url
-from cli.display import make_console
-from cli.options import AsJson, Url, print_json, print_one
+from cli.display import make_console, print_one
+from cli.options import AsJson, Url, print_json
 from cli.tables import make_table
 from shared.api.models import EntityDeadLetters
 from shared.domain.errors import UnreadableDocument

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from cli.client import Api, find_url
-from cli.options import AsJson, RunId, Url, print_one
+from cli.display import print_one
+from cli.options import AsJson, RunId, Url
 
 Comment = Annotated[str, typer.Option("-m", "--comment", help="why; kept with the run")]
 

@@ -6,11 +6,13 @@ import json
 import sys
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 
 from cli.follow import Update
+from cli.options import print_json
 from cli.plot import sparkline
 from cli.view import attention_lines, decision_view, live, progress_text, seconds, stage_detail
 from shared.domain.errors import UnreadableDocument
@@ -120,3 +122,11 @@ def utf8_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def print_one(as_json: bool, value: Any, line: str) -> None:
+    """What was done: `value` for scripts, else `line`."""
+    if as_json:
+        print_json(value)
+    else:
+        print(line)

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from cli.client import Api, find_url
 from cli.decisions import Comment
-from cli.display import make_console, report_unreadable
-from cli.options import AsJson, Url, print_json, print_one
+from cli.display import make_console, print_one, report_unreadable
+from cli.options import AsJson, Url, print_json
 from cli.tables import make_table
 from shared.domain.endpoint import EndpointRecord, PreviousDeployment
 

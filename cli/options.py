@@ -16,11 +16,3 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="run id")]
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
-
-
-def print_one(as_json: bool, value: Any, line: str) -> None:
-    """What was done: `value` for scripts, else `line`."""
-    if as_json:
-        print_json(value)
-    else:
-        print(line)

@@ -71,7 +71,7 @@ _BEFORE: dict[str, Iterable[Status | None]] = {"none": (None,), "unfinished": NO
 
 
 def _moves(line: str) -> Iterator[Move]:
-    befores, afters = (side.split(", ") for side in line.split(" -> "))
+    befores, afters = (half.split(", ") for half in line.split(" -> "))
     for before in chain.from_iterable(_BEFORE.get(name) or (Status(name),) for name in befores):
         for after in afters:
             yield before, before if before and after == "same" else Status(after)
