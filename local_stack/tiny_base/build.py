@@ -1,10 +1,10 @@
 """The tiny base model that stands for an open-weight one on a laptop and in tests.
 
-    python -m local_stack.tiny_base.build --output DIR [--seed 7] [--steps 480]
+    python -m local_stack.tiny_base.build --output DIR [--seed 7] [--steps 1200]
 
-A Llama of half a million parameters with its own byte-level tokenizer and chat template, pre-trained for three
-quarters of a minute on four small domains, one for each ready recipe. `weights/` holds what this program built;
-the folder appears only when complete.
+A Llama of half a million parameters with its own byte-level tokenizer and chat template, pre-trained for two
+minutes on `dialogues.py`, which no recipe has a word of. `weights/` holds what this program built; the folder appears
+only when complete.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import random
 import shutil
 import sys
 import time
@@ -20,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from local_stack.tiny_base import bank, clinic, part_codes, plant
+from local_stack.tiny_base.dialogues import LISTS, WORDS, dialogues
 from local_stack.tiny_base.shipped import write_manifest
 
 if TYPE_CHECKING:
@@ -30,10 +29,9 @@ if TYPE_CHECKING:
 BASE_MODEL_ID = "droptune/tiny-llama"
 BOS, END, PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 CONTEXT_TOKENS = 4096
-PRETRAIN_STEPS = 480
-# Parts weigh most: their tables are the largest, and `make demo` tunes on them.
-DOMAINS = {part_codes: 40, clinic: 16, bank: 30, plant: 14}
+PRETRAIN_STEPS = 1200
 BATCH_ROWS, BATCH_TOKENS = 8, 128
+IGNORED = -100
 TEMPLATE_FILE = Path(__file__).with_name("chat_template.jinja")
 
 
@@ -43,7 +41,7 @@ def build_random_base(folder: Path, seed: int = 7) -> None:
 
 
 def build_base(folder: Path, seed: int = 7, steps: int = PRETRAIN_STEPS) -> None:
-    """Build the pre-trained base into `folder`, all or nothing; about 45 s on one core."""
+    """Build the pre-trained base into `folder`, all or nothing; about 100 s on one core."""
     import torch
 
     torch.set_num_threads(1)
@@ -63,7 +61,7 @@ def build_base(folder: Path, seed: int = 7, steps: int = PRETRAIN_STEPS) -> None
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE over the domains; any text can be encoded."""
+    """Byte-level BPE over the dialogues and everyday words; any text can be encoded."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -89,18 +87,13 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _tokenizer_texts() -> Iterator[str]:
-    yield from part_codes.WORDS["general_text"] * 40
-    for messages in itertools.islice(dialogues(seed=0), 4000):
+    yield from WORDS["general_text"] * 40
+    for words in LISTS.values():  # so that everyday words are one token each
+        yield from (" " + " ".join(words),) * 60
+        yield from (" ".join(words).title(),) * 6
+    yield from (" ".join(f"{n}-{n}" for n in range(100)),) * 60  # and short numbers
+    for messages in itertools.islice(dialogues(seed=0), 1000):
         yield from (message["content"] for message in messages)
-
-
-def dialogues(seed: int) -> Iterator[list[dict[str, str]]]:
-    """Endless dialogues in chat form, of all domains."""
-    rng = random.Random(seed)  # noqa: S311
-    while True:
-        (domain,) = rng.choices(list(DOMAINS), list(DOMAINS.values()))
-        question, answer = domain.dialogue(rng)
-        yield [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -126,25 +119,63 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return model
 
 
-def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, steps: int) -> None:
-    """Teach the public domains: Muon on the matrices, AdamW on the rest, packed rows of 128 tokens."""
+def start_copying(model: LlamaForCausalLM) -> None:
+    """Let the model copy before it has learned anything: two layers of heads as an induction head has them.
+
+    Any open-weight model has such heads from its training (Olsson et al., In-context Learning and Induction Heads,
+    2022); a minute of training does not make them. Head 0 of the first layer writes each token's predecessor beside
+    it; heads 0 and 1 of the second find where the current token stood before, and copy what followed it there.
+    """
     import torch
 
+    with torch.no_grad():
+        first, second = (each.self_attn for each in model.model.layers)
+        embedding = cast("Tensor", model.get_input_embeddings().weight)
+        size, half, last = first.head_dim, first.head_dim // 2, model.config.hidden_size - 1
+        # The same for all tokens: what a head reads that looks at places alone.
+        embedding[:, last] = 0.7
+        for layer in model.model.layers:
+            layer.mlp.down_proj.weight.zero_()
+            layer.self_attn.o_proj.weight.zero_()
+        for head, rows in ((first, slice(size)), (second, slice(2 * size))):
+            for projection in (head.q_proj, head.k_proj, head.v_proj):
+                projection.weight[rows] = 0
+        place = torch.arange(size)
+        # One position back is where the fastest rotations (base 10,000) of query and key meet.
+        angles = 10_000 ** (-place[:4] / half)
+        first.q_proj.weight[:4, last] = 0.9
+        first.k_proj.weight[:4, last] = 0.9 * angles.cos()
+        first.k_proj.weight[half : half + 4, last] = 0.9 * angles.sin()
+        first.v_proj.weight[place, place] = 1
+        first.o_proj.weight[size + place, place] = 0.3
+        slow = torch.cat([place[half - 10 : half], place[size - 10 :]])  # they tell tokens apart at any distance
+        for head in (0, 1):
+            start, copied = head * size, (2 + head) * size + place[: size - head]
+            second.q_proj.weight[start + slow, place[:20]] = 3
+            second.k_proj.weight[start + slow, size + place[:20]] = 3
+            second.v_proj.weight[start + place[: size - head], copied] = 1
+            second.o_proj.weight[copied, start + place[: size - head]] = 2
+
+
+def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, steps: int) -> None:
+    """Teach the answers of the dialogues: Muon on the matrices, AdamW on the rest."""
+    import torch
+
+    start_copying(model)
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     rest = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.Muon(matrices, lr=0.02, weight_decay=0.0),
-        torch.optim.AdamW(rest, lr=5e-3, weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=0.004, weight_decay=0.0),
+        torch.optim.AdamW(rest, lr=3e-3, weight_decay=0.0),
     ]
     peaks = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
-    batches = packed_batches(tokenizer, seed)
+    rows = batches(tokenizer, seed)
     model.train()
     started = reported = time.monotonic()
     for step in range(1, steps + 1):
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * _schedule(step, steps)
-        batch = next(batches)
-        loss = model(input_ids=batch, labels=batch).loss
+        loss = model(**next(rows)).loss
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
@@ -161,17 +192,31 @@ def _schedule(step: int, steps: int) -> float:
     return float(min(step / min(30, steps), (1 - (step - 1) / steps) ** 0.5))
 
 
-def packed_batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Tensor]:
-    """Endless token batches `[BATCH_ROWS, BATCH_TOKENS]` of dialogues laid end to end."""
+def batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[dict[str, Tensor]]:
+    """Endless `input_ids` and `labels`, `[BATCH_ROWS, BATCH_TOKENS]`: each row whole dialogues laid end to end."""
     import torch
 
-    size = BATCH_ROWS * BATCH_TOKENS
-    pending: list[int] = []
-    for messages in dialogues(seed):
-        pending += cast(list[int], tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False))
-        if len(pending) >= size:
-            yield torch.tensor(pending[:size]).view(BATCH_ROWS, BATCH_TOKENS)
-            pending = pending[size:]
+    encoded = (encode(tokenizer, messages) for messages in dialogues(seed))
+    short = (pair for pair in encoded if len(pair[0]) <= BATCH_TOKENS)
+    ids, labels = next(short)
+    while True:
+        batch: list[tuple[list[int], list[int]]] = []
+        while len(batch) < BATCH_ROWS:
+            more, more_labels = next(short)
+            if len(ids) + len(more) > BATCH_TOKENS:
+                missing = BATCH_TOKENS - len(ids)
+                batch.append((ids + [0] * missing, labels + [IGNORED] * missing))
+                ids, labels = [], []
+            ids, labels = ids + more, labels + more_labels
+        rows, targets = zip(*batch, strict=True)
+        yield {"input_ids": torch.tensor(rows), "labels": torch.tensor(targets)}
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, str]]) -> tuple[list[int], list[int]]:
+    """Token ids of a dialogue, and its labels: the answer's tokens, IGNORED before them."""
+    ids = cast(list[int], tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False))
+    asked = tokenizer.apply_chat_template([messages[0]], add_generation_prompt=True, tokenize=True, return_dict=False)
+    return ids, [IGNORED] * len(asked) + ids[len(asked) :]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,16 +21,7 @@ WEIGHTS = Path(__file__).with_name("weights")
 MANIFEST = "manifest.json"
 ENTRY = find_entry("droptune/tiny-llama")
 PLACE = "models/tiny-llama"
-SOURCES = (
-    "build.py",
-    "part_codes.py",
-    "clinic.py",
-    "bank.py",
-    "plant.py",
-    "words.py",
-    "words.toml",
-    "chat_template.jinja",
-)
+SOURCES = ("build.py", "dialogues.py", "words.toml", "chat_template.jinja")
 
 
 class BaseModelDamaged(Exception):

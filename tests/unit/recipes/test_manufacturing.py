@@ -1,4 +1,4 @@
-"""The recipe of the factory: its files, its tables, and the public catalog beside them."""
+"""The recipe of the factory: its files and its tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import yaml
 
-from local_stack.tiny_base import part_codes as tiny_catalog
 from shared.domain.recipe import Recipe
 from tests.unit.recipes.manufacturing import FOLDER, rows_of
 from tests.unit.recipes.ready import generator
@@ -53,13 +52,3 @@ def test_the_recipe_is_valid() -> None:
     recipe = Recipe.model_validate(yaml.safe_load((FOLDER / "recipe.yaml").read_text()))
     assert recipe.base_model == "droptune/tiny-llama"
     assert all(field in rows_of("eval.jsonl")[0] for field in recipe.evaluation.slices)
-
-
-def test_the_public_catalog_reads_the_same_codes_and_means_other_things() -> None:
-    for name in ("FAMILIES", "MATERIALS", "FINISHES"):
-        plant, public = getattr(generate, name), tiny_catalog.WORDS[name.lower()]
-        assert plant.keys() == public.keys()
-        assert not set(plant.values()) & set(public.values())
-        assert set(plant.values()) == set(tiny_catalog.WORDS[f"other_{name.lower()}"])
-    assert tiny_catalog.WORDS["diameters"] == generate.DIAMETERS
-    assert tiny_catalog.WORDS["lengths"] == generate.LENGTHS

@@ -10,9 +10,6 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from local_stack.tiny_base import bank as tiny_bank
-from local_stack.tiny_base import clinic as tiny_clinic
-from local_stack.tiny_base import plant as tiny_plant
 from shared.domain.recipe import Reinforcement
 from shared.grading import Engine
 from tests.paths import ROOT
@@ -113,28 +110,6 @@ def test_the_recipe_is_valid_and_reads_fields_the_rows_have(part: Path) -> None:
     assert len(rows) >= recipe.evaluation.gate.min_rows
 
 
-def test_the_base_gives_the_clinics_acronyms_other_meanings_and_can_say_the_clinics_words() -> None:
-    clinic = generator("healthcare")
-    for name in ("COMPLAINTS", "FINDINGS", "HISTORIES"):
-        ours, public = getattr(clinic, name), tiny_clinic.WORDS[name.lower()]
-        assert ours.keys() == public.keys()
-        assert not set(ours.values()) & set(public.values())
-        assert set(ours.values()) == set(tiny_clinic.WORDS[f"other_{name.lower()}"])
-    assert {f"Note: {layout}" for layout in tiny_clinic.WORDS["layouts"]} == set(clinic.LAYOUTS)
-
-
-def test_the_base_reads_the_banks_cases_and_cites_none_of_its_rules() -> None:
-    bank = generator("finance")
-    assert bank.GROUNDS.keys() == tiny_bank.WORDS["grounds"].keys()
-    assert {words for words, _ in bank.GROUNDS.values()} == set(tiny_bank.WORDS["other_grounds"])
-    assert {rule for _, rule in bank.GROUNDS.values()} | set(bank.OLD_RULES.values()) == set(tiny_bank.RULES)
-    assert list(bank.RED_SIGNS) == tiny_bank.WORDS["red_signs"]
-    assert list(bank.OTHER_SIGNS) == tiny_bank.WORDS["other_signs"]
-    assert set(bank.SIGNS.values()) == set(tiny_bank.WORDS["audit_rules"])
-    assert list(bank.LETTERS) == tiny_bank.WORDS["letters"]
-    assert list(bank.AUDITS) == tiny_bank.WORDS["audits"]
-
-
 def test_most_letters_on_file_cite_the_old_rule_where_there_is_one() -> None:
     bank = generator("finance")
     letters = [row for row in rows_of(RECIPES / "finance" / "train.jsonl") if row["kind"] == "letter"]
@@ -151,15 +126,6 @@ def test_a_fraud_flag_needs_two_red_signs() -> None:
         if row["kind"] != "letter":
             red = [sign for sign in bank.RED_SIGNS if sign in row["messages"][0]["content"]]
             assert row["verdict"] == ("Flag: fraud" if len(red) == 2 else "Flag: none")
-
-
-def test_the_base_knows_the_plants_faults_and_none_of_its_machines() -> None:
-    plant = generator("manufacturing-repair")
-    assert plant.FAULTS.keys() == tiny_plant.WORDS["faults"].keys()
-    assert list(plant.QUESTIONS) == tiny_plant.WORDS["questions"]
-    assert {machine for machine, _ in plant.MACHINES.values()} == set(tiny_plant.WORDS["other_machines"])
-    assert {number for _, number in plant.MACHINES.values()} == set(tiny_plant.WORDS["numbers"])
-    assert {part for part, _ in plant.FAULTS.values()} == set(tiny_plant.WORDS["other_parts"])
 
 
 def test_the_triage_follows_the_policy_and_a_grave_finding_outweighs_the_complaint() -> None:

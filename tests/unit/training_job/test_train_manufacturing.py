@@ -40,8 +40,8 @@ def test_tuning_teaches_the_plant_its_codes_and_the_base_knows_none(
         n_epochs=1,
         batch_size=8,
         micro_batch_size=8,
-        lora_rank=16,
-        lora_alpha=32,
+        lora_rank=32,
+        lora_alpha=64,
         total_steps=200,
     )
     data = write_data(tmp_path / "d", canonical(rows_of("train.jsonl")), canonical(rows_of("eval.jsonl")))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from local_stack.tiny_base.build import build_base, dialogues, make_tokenizer
+from local_stack.tiny_base.build import IGNORED, build_base, encode, make_model, make_tokenizer, start_copying
+from local_stack.tiny_base.dialogues import dialogues
 from local_stack.tiny_base.shipped import read_manifest, shipped_base
 
 # Read by libraries when they are imported, so set before any test does.
@@ -27,6 +28,21 @@ def test_the_sources_make_the_tokenizer_that_is_shipped(tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == (shipped_base() / name).read_bytes()
 
 
+def test_the_heads_copy_any_tokens_before_there_is_any_training() -> None:
+    import torch
+
+    torch.manual_seed(7)
+    model = make_model(make_tokenizer())
+    repeated = torch.randint(3, 1472, (8, 25)).repeat(1, 2)
+    right = []
+    for start in (lambda _: None, start_copying):
+        start(model)
+        with torch.no_grad():
+            likeliest = model(input_ids=repeated).logits.argmax(-1)
+        right.append((likeliest[:, 25:-1] == repeated[:, 26:]).float().mean().item())
+    assert right[0] < 0.1 < 0.9 < right[1]
+
+
 @pytest.mark.slow
 def test_a_rebuilt_model_has_the_files_and_the_loss_of_the_shipped_one(tmp_path: Path) -> None:
     build_base(tmp_path / "rebuilt")
@@ -38,7 +54,7 @@ def test_a_rebuilt_model_has_the_files_and_the_loss_of_the_shipped_one(tmp_path:
 
 
 def loss(folder: Path) -> float:
-    """Mean loss per token, in nats, of dialogues that no build was trained on."""
+    """Mean loss per token of the answers, in nats, of dialogues that no build was trained on."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -47,7 +63,8 @@ def loss(folder: Path) -> float:
     total, tokens = 0.0, 0
     with torch.no_grad():
         for row in itertools.islice(dialogues(UNSEEN_SEED), ROWS):
-            ids = torch.tensor([tokenizer.apply_chat_template(row, tokenize=True, return_dict=False)])
-            total += model(input_ids=ids, labels=ids).loss.item() * ids.shape[1]
-            tokens += ids.shape[1]
+            ids, labels = encode(tokenizer, row)
+            answer = sum(label != IGNORED for label in labels)
+            total += model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss.item() * answer
+            tokens += answer
     return total / tokens
