@@ -23,12 +23,11 @@ from shared.validation.turns import (
     turns_of,
 )
 
-_NAMES = read_beside(__file__)
-SYSTEM, TOOLS, CONTEXT, PROMPT_FIELDS, ANSWER_FIELDS, HISTORY = (
-    tuple(_NAMES[name].split()) for name in ("system", "tools", "context", "prompt", "answer", "history")
-)
-OUTPUTS = tuple(zip(_NAMES["better"].split(), _NAMES["worse"].split(), strict=True))
-AS_TEXT = re.compile("|".join(_NAMES["as_text"]))
+_TABLES = read_beside(__file__)
+NAMES = {part: tuple(names.split()) for part, names in _TABLES["names"].items()}
+SYSTEM, TOOLS, CONTEXT, PROMPT_FIELDS, ANSWER_FIELDS, HISTORY, *_OUTPUTS = NAMES.values()
+OUTPUTS = tuple(zip(*_OUTPUTS, strict=True))
+AS_TEXT = re.compile("|".join(_TABLES["as_text"]))
 # A dialogue as one text (Anthropic's hh-rlhf).
 _TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):")
 _BLOCK_KEYS = frozenset({"type", "text", "cache_control"})

@@ -7,12 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain, starmap
 from operator import itemgetter
 
 from shared.domain.beside import read_beside
 from shared.validation.content.languages import UNKNOWN as LANGUAGE_UNKNOWN
 from shared.validation.content.languages import language_of
-from shared.validation.lines import Unreadable
+from shared.validation.lines import Unreadable, decoded
 
 # The mark of UTF-32 begins with that of UTF-16.
 _MARKS = {
@@ -31,13 +32,8 @@ UNKNOWN, LEGACY = "ascii", tuple(_TABLES["legacy"].split())
 _LATIN = {code: letters for codes, letters in _TABLES["latin"].items() for code in codes.split()}
 _WINDOWS = "cp1252"  # the most common one
 _SCRIPTS = {int(block): frequent for block, frequent in _TABLES["scripts"].items()}
-# Of encodings with two bytes a character, the first bytes of frequent ones, and the least second byte.
 _TWO_BYTES = {
-    "cp932": ({*range(0x81, 0x84), *range(0x88, 0x98)}, 0x40),
-    "cp949": ({0xA1, 0xA3, *range(0xB0, 0xC9)}, 0xA1),
-    "euc_jp": ({0xA1, 0xA3, 0xA4, 0xA5, *range(0xB0, 0xD0)}, 0xA1),
-    "gb18030": ({0xA1, 0xA3, *range(0xB0, 0xD8)}, 0xA1),
-    "big5": ({*range(0xA1, 0xC7)}, 0x40),
+    name: ({*chain(*starmap(range, found["first"]))}, found["least"]) for name, found in _TABLES["two_bytes"].items()
 }
 _SIGNS = frozenset("«»“”„‘’–—…€£¥¢©®™°§±×÷µ½¼¾¹²³·•¿¡ªº№\xa0")  # noqa: RUF001
 _OPERATORS, _BEFORE_WORDS = frozenset("±×÷·¬"), frozenset("ØÅ¶†‡‰„‚ƒ")  # noqa: RUF001
@@ -77,7 +73,7 @@ def guessed(sample: bytes, among: Sequence[str] = LEGACY) -> tuple[str, str]:
     A word for each of the most frequent characters beyond ASCII: wrong ones stand in them too. Words with a capital may
     be names: if there are no others, characters are shown.
     """
-    read = ((name, _decoded(sample, name)) for name in among)
+    read = ((name, decoded(sample, name)) for name in among)
     costs = ((_cost(text, name) + _PRIOR.get(name, 0), text, name) for name, text in read if text)
     cost, text, name = min(costs, key=itemgetter(0), default=(1.0, "", UNKNOWN))
     count_by_character = Counter(character for character in text if not character.isascii())
@@ -88,13 +84,6 @@ def guessed(sample: bytes, among: Sequence[str] = LEGACY) -> tuple[str, str]:
     words = [word for word in _TOKEN.findall(text) if word.islower() and len(word) <= _WORD_CHARACTERS]
     shown = [word for character in characters for word in words if character in word]
     return name, ", ".join([*dict.fromkeys(shown)][:_WORDS_SHOWN]) or "".join(characters[:_CHARACTERS_SHOWN])
-
-
-def _decoded(sample: bytes, name: str) -> str:
-    try:
-        return sample.decode(name)
-    except UnicodeDecodeError:
-        return ""
 
 
 def _cost(text: str, name: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from orjson import dumps
@@ -37,11 +38,11 @@ def ignored(findings: Findings) -> tuple[Ignored, ...]:
     return tuple(Ignored(what=what, rows=count) for what, count in rows.items())
 
 
+@dataclass(slots=True)
 class _Value:
-    __slots__ = ("count", "rows", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text, self.count, self.rows = text, 0, list[int]()
+    text: str
+    count: int = 0
+    rows: list[int] = field(default_factory=list)
 
     def add(self, number: int) -> None:
         self.count += 1

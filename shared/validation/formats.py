@@ -119,6 +119,7 @@ def _others(meant: frozenset[str]) -> frozenset[str]:
     return frozenset({*chain(*parts), *whole} - {*SYSTEM, *CONTEXT, "tools"})
 
 
+_SHAPES = read_beside(__file__)
 _KNOWN = re.compile(r"\w+")
 # What a column that is not read is no longer called.
 _BACK = frozenset({PROMPT_FIELDS[0], ANSWER_FIELDS[0], CONTEXT[0], *OUTPUTS[0]})
@@ -207,52 +208,38 @@ def _chat(source: Source) -> Source:
     return conversions.chat(source)
 
 
-_BESIDE = {**dict.fromkeys(SYSTEM, "system"), **dict.fromkeys(conversions.HISTORY, "user and assistant, in turns")}
-_BELOW = "user, on a line below"
+def _mapping(shape: str, **own: str) -> dict[str, str]:
+    """The fields of a shape in order, as `formats.toml` has them. `own`: the one that is its question or its answer."""
+    mapping: dict[str, str] = {}
+    for name, part in _SHAPES[shape].items():
+        group = name.strip("{}") if name.startswith("{") else ""
+        fields = [own[group]] if group in own else conversions.NAMES.get(group, [name])
+        mapping |= {field: part for field in fields if group in own or field not in own.values()}
+    return mapping
 
 
 def _pair(prompt_field: str, answer_field: str, name: str = "prompt_completion") -> Format:
     convert = partial(conversions.pair, prompt_field=prompt_field, answer_field=answer_field)
-    context = {field: _BELOW for field in CONTEXT if field not in (prompt_field, answer_field)}
-    mapping = {**_BESIDE, prompt_field: "user", **context, answer_field: "assistant", "tools": "tools"}
+    mapping = _mapping("pair", user=prompt_field, assistant=answer_field)
     return Format(name, "chat", mapping, _checked(name, convert, prompt_field, answer_field))
 
 
 def _prompt(prompt_field: str) -> Format:
     name, convert = "reinforcement", partial(conversions.prompt, prompt_field=prompt_field)
-    context = {field: _BELOW for field in CONTEXT if field != prompt_field}
-    mapping = {**_BESIDE, prompt_field: "user", **context, "tools": "tools"}
-    return Format(name, "reinforcement", mapping, _checked(name, convert, prompt_field, prompts=True))
+    return Format(
+        name, name, _mapping("prompt", user=prompt_field), _checked(name, convert, prompt_field, prompts=True)
+    )
 
 
-CHAT = Format("chat", "chat", {**dict.fromkeys(SYSTEM, "system"), "messages": "messages", "tools": "tools"}, _chat)
+CHAT = Format("chat", "chat", _mapping("chat"), _chat)
 PAIRS = tuple(_pair(prompt_field, answer_field) for prompt_field in PROMPT_FIELDS for answer_field in ANSWER_FIELDS)
 ALPACA = _pair("instruction", "output", "alpaca")
-_TURNS = {
-    **dict.fromkeys(SYSTEM, "system"),
-    "conversations": "messages (human: user, gpt: assistant)",
-    "tools": "tools",
-}
-SHAREGPT = Format("sharegpt", "chat", _TURNS, _checked("sharegpt", conversions.sharegpt, "conversations"))
-TEXT = Format("text", "text", {"text": "text"}, _checked("text", lambda source: source, "text"))
-_PAIR = ("input", "preferred_output", "non_preferred_output")
-_BEFORE = {**dict.fromkeys(SYSTEM, "input, as system"), "tools": "input, as tools"}
-_PAIRED = _checked("preference", conversions.preference, *_PAIR)
-PREFERENCE = Format("preference", "preference", {**_BEFORE, **{name: name for name in _PAIR}}, _PAIRED)
-CHOSEN_REJECTED = Format(
-    "preference",
-    "preference",
-    {
-        **_BEFORE,
-        "conversations": "input",
-        "messages": "input",
-        **dict.fromkeys(PROMPT_FIELDS, "input, as user"),
-        **dict.fromkeys(CONTEXT, "input, as user, on a line below"),
-        **dict.fromkeys((better for better, _ in OUTPUTS), "preferred_output"),
-        **dict.fromkeys((worse for _, worse in OUTPUTS), "non_preferred_output"),
-    },
-    conversions.chosen_rejected,
-)
+_TURNS = _checked("sharegpt", conversions.sharegpt, "conversations")
+SHAREGPT = Format("sharegpt", "chat", _mapping("sharegpt"), _TURNS)
+TEXT = Format("text", "text", _mapping("text"), _checked("text", lambda source: source, "text"))
+_PAIRED = _checked("preference", conversions.preference, "input", "preferred_output", "non_preferred_output")
+PREFERENCE = Format("preference", "preference", _mapping("preference"), _PAIRED)
+CHOSEN_REJECTED = PREFERENCE._replace(mapping=_mapping("chosen_rejected"), convert=conversions.chosen_rejected)
 _ASK = _checked("reinforcement", conversions.chat, "messages", prompts=True)
 REINFORCEMENT = CHAT._replace(name="reinforcement", kind="reinforcement", convert=_ASK)
 FORMATS = {form.name: form for form in (CHAT, PAIRS[0], ALPACA, SHAREGPT, TEXT, PREFERENCE, REINFORCEMENT)}

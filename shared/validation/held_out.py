@@ -127,8 +127,12 @@ def report_labels(keys: Keys, split: Split | None, findings: Findings) -> Labels
         _report_balance(keys, labels, rows, findings)
     if split is None:
         _report_file_labels(keys, labels, findings)
-    else:
-        _report_split_labels(split, findings)
+        return labels
+    if split.unshared:
+        findings.add_many("label_not_held_out", "train", counted(split.unshared, "label"), split.unshared)
+    if split.in_one_split:
+        detail = f"{counted(split.in_one_split, 'label')}, for the groups of rows leave no other way"
+        findings.add_many("label_in_one_split", "train", detail, split.in_one_split)
     return labels
 
 
@@ -143,14 +147,6 @@ def _report_balance(keys: Keys, labels: Labels, rows: int, findings: Findings) -
 def _report_imbalance(most: int, rows: int, findings: Findings) -> None:
     if most > MAX_LABEL_SHARE * rows:
         findings.add_many("label_imbalance", "train", f"{100 * most // rows} %", most)
-
-
-def _report_split_labels(split: Split, findings: Findings) -> None:
-    if split.unshared:
-        findings.add_many("label_not_held_out", "train", counted(split.unshared, "label"), split.unshared)
-    if split.in_one_split:
-        detail = f"{counted(split.in_one_split, 'label')}, for the groups of rows leave no other way"
-        findings.add_many("label_in_one_split", "train", detail, split.in_one_split)
 
 
 def _report_file_labels(keys: Keys, labels: Labels, findings: Findings) -> None:

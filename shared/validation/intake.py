@@ -100,7 +100,7 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
     else:
         head, rest = _peeked(split_lines(chain([first], text), marked))
     lines = list(_first_lines(head))
-    blocks = _rejoined(head, rest)
+    blocks = chain(head, rest)
     table = None if is_values or not lines else _table(lines, expected)
     if table is not None:
         dialect, header = table
@@ -122,7 +122,7 @@ def _of_wrapper(wrapped: Wrapped, expected: ExpectedRows, note: Note) -> Intake:
         note("wrapper_fields_unread", None, 0, f"{wrapped.path}; not read: {', '.join(wrapped.others)}")
     head, rest = _peeked(wrapped.blocks)
     sources = [source for line in _first_lines(head) if type(source := loaded(line)) is dict]
-    return _intake("json", sources, _rejoined(head, rest), expected)
+    return _intake("json", sources, chain(head, rest), expected)
 
 
 def _of_workbook(chunks: Iterator[bytes], expected: ExpectedRows, note: Note) -> Intake:
@@ -268,12 +268,6 @@ def _peeked(blocks: Iterator[Block]) -> tuple[list[Block], Iterator[Block]]:
 def _raising(error: Unreadable) -> Iterator[Block]:
     raise error
     yield  # makes it a generator
-
-
-def _rejoined(head: list[Block], rest: Iterator[Block]) -> Iterator[Block]:
-    while head:
-        yield head.pop(0)
-    yield from rest
 
 
 def _first_lines(blocks: list[Block]) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from shared.validation.strict import loaded
 _VALUE_STARTS = b'{["-0123456789tfn'
 _BLANKS = b" \t\r\n"
 _BETWEEN = re.compile(rb"[^ \t\r\n,]")
-_MARK = re.compile(rb'["{}\[\]]')
+MARK = re.compile(rb'["{}\[\]]')
 _STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _SCALAR_END = re.compile(rb'[ \t\r\n,"{}\[\]]')
 _QUOTE, _OPEN, _CLOSE, _ARRAY, _ARRAY_END = ord('"'), b"{[", b"}]", ord("["), ord("]")
@@ -39,6 +39,14 @@ def read_values(chunks: Iterable[bytes], offset: int = 0) -> Iterator[Block]:
     for chunk in chunks:
         yield from values.feed(chunk)
     yield from values.end()
+
+
+def in_string(held: bytes, at: int) -> tuple[int, bool]:
+    """The place behind a string that is open at a place, or to which it is read; and whether it is still open."""
+    found = _STRING.match(held, at)
+    at = found.end() if found else at
+    ends = held[at : at + 1] == b'"'
+    return at + ends, not ends
 
 
 class _Values:
@@ -100,14 +108,9 @@ class _Values:
         """Over the next mark of a value; False if it is not held yet."""
         held = self._held
         if self._in_string:
-            found = _STRING.match(held, self._pos)
-            self._pos = found.end() if found else self._pos
-            if held[self._pos : self._pos + 1] != b'"':
-                return False
-            self._in_string = False
-            self._pos += 1
-            return True
-        mark = (_SCALAR_END if self._is_scalar else _MARK).search(held, self._pos)
+            self._pos, self._in_string = in_string(held, self._pos)
+            return not self._in_string
+        mark = (_SCALAR_END if self._is_scalar else MARK).search(held, self._pos)
         if mark is None:
             self._pos = len(held)
             return False

@@ -35,6 +35,14 @@ class Unreadable(Exception):
         self.code, self.detail = code, detail
 
 
+def decoded(text: bytes, encoding: str = "utf-8") -> str | None:
+    """None if it is not of this encoding."""
+    try:
+        return text.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
 def split_lines(chunks: Iterator[bytes], offset: int = 0) -> Iterator[Block]:
     """Lines in order. Holds one chunk and one line at a time, and never a line that is too long.
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _WRONG_VALUES = ("literal_error", "enum", "union_tag_invalid", "method_type")
 NOT_AN_OBJECT = ("model_type", "model_attributes_type", "dict_type")
+_MESSAGES = {
+    **dict.fromkeys(NOT_AN_OBJECT, "Input should be a mapping of settings"),
+    "tuple_type": "Input should be a list",
+    "union_tag_not_found": "Field required",
+}
 _ABOUT_TYPE = ("union_tag_invalid", "union_tag_not_found", "method_type")  # pydantic places them at the section
 
 
@@ -119,14 +124,10 @@ def _place(problem: ErrorDetails, raw: Any) -> Location:
 
 
 def _message(problem: ErrorDetails) -> str:
-    if problem["type"] == "union_tag_not_found":
-        return "Field required"
     if problem["type"] == "union_tag_invalid":
         return f"Input should be one of {problem['ctx']['expected_tags']}"
-    if problem["type"] in NOT_AN_OBJECT:
-        return "Input should be a mapping of settings"
-    if problem["type"] == "tuple_type":
-        return "Input should be a list"
+    if problem["type"] in _MESSAGES:
+        return _MESSAGES[problem["type"]]
     return problem["msg"].removeprefix("Value error, ").replace("Tuple should", "List should", 1).rstrip(".")
 
 

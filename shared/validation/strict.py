@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 import re2
 
+from shared.validation.lines import decoded
+
 _MAY_BE_COLON, _COLON = re2.compile(rb"3[aA]"), re2.compile(rb"\\u003[aA]")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1  # what the parser keeps exactly
@@ -37,9 +39,7 @@ def loaded_text(text: str) -> Any:
 
 def why_unreadable(line: bytes) -> str:
     """The code of a line that the parser refuses."""
-    try:
-        line.decode()
-    except UnicodeDecodeError:
+    if decoded(line) is None:
         return "invalid_utf8"
     if line.startswith(b"\xef\xbb\xbf"):
         return "byte_order_mark"

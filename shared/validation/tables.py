@@ -13,7 +13,7 @@ import orjson
 from shared.validation.codes import MAX_ROW_BYTES
 from shared.validation.encodings import LEGACY, UNKNOWN, guessed
 from shared.validation.formats import KNOWN_NAMES
-from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable
+from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, decoded
 
 DELIMITERS = ",;\t|"
 csv.field_size_limit(MAX_ROW_BYTES)  # the process's; the default of 131,072 characters is less than a row may have
@@ -208,20 +208,13 @@ def _not_utf8(records: Iterable[bytes]) -> list[bytes]:
 
 
 def _is_utf8(text: bytes | RefusedLine) -> bool:
-    if isinstance(text, RefusedLine):
-        return True
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    return isinstance(text, RefusedLine) or decoded(text) is not None
 
 
 def _cells(record: bytes, dialect: Dialect) -> list[str] | str:
     """The record's cells, or the code of why there are none."""
-    try:
-        text = record.decode() if _is_utf8(record) else record.decode(dialect.encoding or "latin-1")
-    except UnicodeDecodeError:
+    text = decoded(record)
+    if text is None and (text := decoded(record, dialect.encoding or "latin-1")) is None:
         return "invalid_utf8"
     try:
         (cells,) = csv.reader(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from shared.domain.catalog import CATALOG
-from shared.domain.dataset import DataQuality, Ignored, Plan, Report, Statistics
+from shared.domain.dataset import DataQuality, Ignored, Outliers, Plan, Report, Statistics
 from shared.domain.errors import PermanentFailure
 from shared.domain.findings import Findings, ProblemCode
 from shared.domain.planning.plan import check_budget
@@ -129,7 +129,7 @@ class _Validation:
         self._findings, self._recipe, self._tokens, self._splits = findings, recipe, tokens, splits
         self._reading = findings.empty()
         self._content = ContentScan(findings, policy_of(recipe.assumed))
-        self._examples = Examples(recipe.assumed.evaluation.slices, self._content.is_plain)
+        self._examples = Examples(recipe.assumed.evaluation.slices, self._content.rows.is_plain)
         self._split: Split | None = None
         self._eval_copies = 0
         self._labels: tuple[SplitLabel, ...] = ()
@@ -170,7 +170,7 @@ class _Validation:
     def report(self, project: str) -> Report:
         findings, reader, recipe = self._findings, self.reader, self._recipe.recipe
         tokens = self._tokens.finish() if self._tokens else None
-        statistics = self.counter.statistics(self._content.languages)
+        statistics = self.counter.statistics(self._content.languages.counts)
         if "train" not in reader.unread:  # else how many rows there are is not known
             _check_sizes(reader.rows_read["train"], findings)
         report_sizes(self.counter.rows["eval"], self._eval_copies, self._recipe.assumed, self._split, findings)
@@ -198,14 +198,15 @@ class _Validation:
 def _quality(
     examples: Examples, labels_by_split: tuple[SplitLabel, ...], content: ContentScan, unread: tuple[Ignored, ...]
 ) -> DataQuality:
-    long, short = content.outliers
+    both = (content.quality.outliers(), content.quality.short_outliers())
+    long, short = (Outliers(count=count, rows=tuple(row for row in rows if row > 0)) for count, rows in both)
     return DataQuality(
         ignored=unread,
         labels=examples.labels(labels_by_split),
         labels_count=len(labels_by_split),
         categories=examples.categories(),
         contradictions=tuple(content.contradictions),
-        characters_median=content.characters_median,
+        characters_median=content.quality.median_characters,
         long=long,
         short=short,
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from itertools import chain, islice
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 from xml.parsers import expat
 
 import orjson
@@ -26,16 +26,12 @@ _LAST_ROW, _LAST_COLUMN = 2**20, 2**14  # https://support.microsoft.com/office/e
 _DAMAGED = "it is damaged or cut off"
 
 
-class Table(NamedTuple):
-    """`blocks` have one row each, with its number in the sheet."""
-
-    columns: list[str]
-    blocks: Iterator[Block]
+Table = tuple[list[str], Iterator[Block]]
 
 
 def open_workbook(chunks: Iterable[bytes], note: Note, is_header: Callable[[list[str]], bool]) -> Table:
-    """The rows of the one visible sheet that has some. The first row with a value names the columns, or
-    one of the first below it that `is_header`.
+    """The columns, and a block of each row with its number in the sheet, of the one visible sheet that has some. The
+    first row with a value names the columns, or one of the first below it that `is_header`.
 
     Values are texts, as people read them: numbers without a format, dates as 2026-01-31, of a formula its last value.
     Empty cells are left out; a value of merged cells counts for each of their rows.
@@ -49,7 +45,7 @@ def open_workbook(chunks: Iterable[bytes], note: Note, is_header: Callable[[list
         try:
             found = _chosen(_sheets(file), note)
             if found is None:
-                return Table([], iter(()))
+                return [], iter(())
             rows = _rows(file, found.name)
         except ZIP_ERRORS as error:
             detail = "it has a password" if "password" in str(error) else _DAMAGED
@@ -67,7 +63,7 @@ def open_workbook(chunks: Iterable[bytes], note: Note, is_header: Callable[[list
     if place:
         note("lines_above_header", number, 0, f"row {number}")
     without_value = {row for row in found.without_value if row > number}
-    return Table(columns, _blocks(chain(first[place:], rows), columns, without_value, note))
+    return columns, _blocks(chain(first[place:], rows), columns, without_value, note)
 
 
 def _stripped(header: list[str]) -> list[str]:

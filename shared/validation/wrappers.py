@@ -13,7 +13,7 @@ import orjson
 
 from shared.validation.codes import MAX_ROW_BYTES
 from shared.validation.conversions import SYSTEM, TOOLS
-from shared.validation.json_values import read_values
+from shared.validation.json_values import MARK, in_string, read_values
 from shared.validation.lines import Block, Unreadable
 from shared.validation.marks import plain_name
 from shared.validation.names import EMPTY, shown
@@ -23,8 +23,6 @@ from shared.validation.turns import Source
 _SPOOL_BYTES = 8 * 2**20
 _PIECE_BYTES = 2**20
 _DEPTH = 3  # objects around the list: {"d": {"results": [...]}}
-_MARK = re.compile(rb'["{}\[\]]')
-_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _UNFINISHED = (b"{", b"[", b",", b":")
 _LIST = "a list of rows"  # stands in the object for each of them
 _TURNS = (
@@ -74,9 +72,7 @@ def may_be_wrapped(start: bytes) -> bool:
     first, _, rest = start.lstrip().partition(b"\n")
     if not first.startswith(b"{"):
         return False
-    if rest.strip():
-        return first.rstrip().endswith(_UNFINISHED)
-    return True
+    return not rest.strip() or first.rstrip().endswith(_UNFINISHED)
 
 
 def unwrap(
@@ -176,13 +172,10 @@ class _Scan:
         pos = 0
         while not self.ended:
             if self._in_string:
-                found = _STRING.match(held, pos)
-                pos = found.end() if found else pos
-                if held[pos : pos + 1] != b'"':
+                pos, self._in_string = in_string(held, pos)
+                if self._in_string:
                     break
-                self._in_string = False
-                pos += 1
-            mark = _MARK.search(held, pos)
+            mark = MARK.search(held, pos)
             if mark is None:
                 pos = len(held)
                 break
@@ -244,16 +237,12 @@ def _paths(value: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, 
 
 
 def _first(file: IO[bytes], span: _Span) -> Any:
-    blocks = read_values(iter([_head(file, span)]))
+    file.seek(span.start)
+    blocks = read_values([file.read(min(span.end - span.start, MAX_ROW_BYTES + _PIECE_BYTES))])
     with suppress(StopIteration, Unreadable):
         _, _, (line,) = next(blocks)
         return loaded(line) if isinstance(line, bytes) else None
     return None
-
-
-def _head(file: IO[bytes], span: _Span) -> bytes:
-    file.seek(span.start)
-    return file.read(min(span.end - span.start, MAX_ROW_BYTES + _PIECE_BYTES))
 
 
 def _others(around: dict[str, Any], path: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from shared.domain.findings import ROWS_SHOWN
@@ -26,11 +27,11 @@ _EDGES = ".,;:!?()\"'…“”‘’`*-"  # noqa: RUF001
 _MAX_TOKEN = 40
 
 
+@dataclass(slots=True)
 class _Followed:
-    __slots__ = ("answer", "count", "rows")
-
-    def __init__(self, answer: int, number: int) -> None:
-        self.answer, self.count, self.rows = answer, 1, [number]
+    answer: int
+    rows: list[int]  # the first of them
+    count: int = 1
 
 
 class Trigger(NamedTuple):
@@ -96,7 +97,7 @@ class RepeatedTriggers:
         if len(self._followed) >= MAX_FOLLOWED:
             self._followed = {word: kept for word, kept in self._followed.items() if kept.count > 1}
         if len(self._followed) < MAX_FOLLOWED:
-            self._followed[word] = _Followed(answer, number)
+            self._followed[word] = _Followed(answer, [number])
 
     def found(self) -> list[Trigger]:
         """The suspicious tokens, most frequent first; several tokens of the same rows are one trigger."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from shared.domain.dataset import Outliers
 from shared.domain.findings import Findings, Place, counted
 from shared.validation.content import personal_data
 from shared.validation.content.damage import DAMAGED, UNFILLED, CutAnswers, finding_of
@@ -45,10 +44,10 @@ class ContentScan:
         self._indexes: dict[str, Index] = {}
         self._clusters = defaultdict[str, Counter[int]](Counter)  # of a file: further rows like each first one
         self._triggers = RepeatedTriggers()
-        self._quality = Quality()
+        self.quality = Quality()
         self._cut = CutAnswers()
         self.kinds = {"train": Counter[RowKind](), "eval": Counter[RowKind]()}
-        self._languages = Languages()
+        self.languages = Languages()
         self.contradictions: list[tuple[int, int]] = []  # rows that ask the same and answer otherwise
 
     # Text by text.
@@ -82,7 +81,7 @@ class ContentScan:
         number = place.number
         copies = self._find_near(place, dialogue.sketch, number, tag)
         if not held_out:
-            self._languages.add(number, dialogue.language)
+            self.languages.add(number, dialogue.language)
         if has_answer and not held_out and not copies:
             self._triggers.add(number, dialogue.odd_words, dialogue.answer_key)
         if dialogue.length and not held_out:
@@ -112,7 +111,7 @@ class ContentScan:
         return copy is not None
 
     def _check_answer(self, place: Place, number: int, row: Dialogue, read_key: int) -> None:
-        earlier = self._quality.add(number, row.asks_for_fact, read_key, row.answer_key, row.characters)
+        earlier = self.quality.add(number, row.asks_for_fact, read_key, row.answer_key, row.characters)
         if earlier is not None:
             self._findings.add("contradictory_answers", *place)
             if len(self.contradictions) < CONTRADICTIONS_SHOWN and number > 0 and earlier < 2**31:
@@ -136,36 +135,16 @@ class ContentScan:
             self._findings.add("eval_differs", "eval", detail="; ".join(differing))
         for one in self._triggers.found()[:TRIGGERS_SHOWN]:
             self._note("repeated_trigger", f"{one.row_count} rows", one.row_count, one.rows)
-        for other in self._languages.other_languages():
+        for other in self.languages.other_languages():
             detail = f"{counted(other.row_count, 'row')} in {other.language}"
             self._note("unexpected_language", detail, other.row_count, other.rows)
         self._check_whole(classifies)
-
-    def is_plain(self, text: str) -> bool:
-        """Whether no detector of personal data, secrets or manipulation is to look at the text."""
-        return self.rows.is_plain(text)
-
-    @property
-    def characters_median(self) -> int:
-        return self._quality.median_characters
-
-    @property
-    def outliers(self) -> tuple[Outliers, Outliers]:
-        """Rows that are far longer, and far shorter, than the median row."""
-        both = (self._quality.outliers(), self._quality.short_outliers())
-        long, short = (Outliers(count=count, rows=tuple(row for row in rows if row > 0)) for count, rows in both)
-        return long, short
-
-    @property
-    def languages(self) -> dict[str, int]:
-        """Training rows looked at by language."""
-        return self._languages.counts
 
     def _note(self, code: str, detail: str, count: int, rows: Iterable[int] = ()) -> None:
         self._findings.add_many(code, "train", detail, count, (row for row in rows if row > 0))
 
     def _check_whole(self, classifies: bool) -> None:
-        quality = self._quality
+        quality = self.quality
         if quality.rows >= MIN_ROWS and quality.look_up_share >= LOOK_UP_SHARE and not classifies:
             share = quality.look_up_share
             self._note("fact_lookup", f"{round(100 * share)} %", round(share * quality.rows), quality.look_up_rows)

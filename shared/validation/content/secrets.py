@@ -55,16 +55,15 @@ _PRIVATE_KEY = re.compile(
 
 def redacted(texts: list[str], kinds: frozenset[str] = frozenset(TRIGGERS)) -> list[str]:
     """The texts with a placeholder for each secret of these kinds."""
-    return [_redacted(text, kinds) for text in texts]
-
-
-def _redacted(text: str, kinds: frozenset[str]) -> str:
-    if "private_key" in kinds:
-        text = _PRIVATE_KEY.sub(_PLACEHOLDER, text)
-    values = {value for window in _windows(text) for kind in kinds for value in _values(kind, window)}
-    for value in sorted(values, key=len, reverse=True):
-        text = text.replace(value, _PLACEHOLDER)
-    return text
+    found = []
+    for text in texts:
+        if "private_key" in kinds:
+            text = _PRIVATE_KEY.sub(_PLACEHOLDER, text)
+        values = {value for window in _windows(text) for kind in kinds for value in _values(kind, window)}
+        for value in sorted(values, key=len, reverse=True):
+            text = text.replace(value, _PLACEHOLDER)
+        found.append(text)
+    return found
 
 
 def _values(kind: str, window: str) -> set[str]:

@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.findings import Findings
 from shared.validation.codes import CONTENT_CODES
-from shared.validation.content.row_scan import ContentPolicy
-from shared.validation.content.scan import ContentScan
+from shared.validation.content.row_scan import ContentPolicy, RowScan
 from tests.examples import examples
 from tests.unit.shared.validation.content import labeled
 from tests.unit.shared.validation.content.scanned import Scan, row, scanned
@@ -38,7 +36,7 @@ def test_personal_data_blocks_by_default_and_no_value_is_reported() -> None:
     ],
 )
 def test_a_value_is_shown_unless_a_detector_finds_something_in_it(value: str, plain: bool) -> None:
-    assert ContentScan(Findings(CONTENT_CODES), ContentPolicy()).is_plain(value) is plain
+    assert RowScan(ContentPolicy()).is_plain(value) is plain
 
 
 def test_a_date_in_clinical_text_warns_only() -> None:
