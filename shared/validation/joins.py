@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby
 from operator import itemgetter
 
 from xxhash import xxh3_64_intdigest
@@ -63,16 +63,19 @@ def _name_of(root: int) -> int:
     return xxh3_64_intdigest(root.to_bytes(8, signed=True)) - 2**63
 
 
+def _fill(database: sqlite3.Connection, table: str, pairs: Iterable[tuple[int, int]]) -> None:
+    joins = Joins(database, table)
+    for one, other in pairs:
+        joins.join(one, other)
+    joins.finish()
+
+
 def join_groups(database: sqlite3.Connection, *, copies_apart: bool) -> None:
     """Fill the table `groups` with rows that must stay together, by their split keys.
 
     `copies_apart`: split keys are of a field, so copies may have different ones.
     """
-    joins = Joins(database, "groups")
-    if copies_apart:
-        for first, other in database.execute(_SQL["copies"]).fetchall():
-            joins.join(first, other)
-    joins.finish()
+    _fill(database, "groups", database.execute(_SQL["copies"]).fetchall() if copies_apart else ())
 
 
 def join_questions(database: sqlite3.Connection) -> None:
@@ -81,20 +84,14 @@ def join_questions(database: sqlite3.Connection) -> None:
     So the answers to one question stay together, and so does a dialogue that is written out turn by turn. A greeting
     joins no dialogues. The view `own` has the group of each row.
     """
-    joins = Joins(database, "questions")
     database.execute(_SQL["own"])
-    for query in (_SQL["same_question"], _SQL["earlier_question"]):
-        for first, other in database.execute(query):
-            joins.join(first, other)
-    joins.finish()
+    queries = (_SQL["same_question"], _SQL["earlier_question"])
+    _fill(database, "questions", chain.from_iterable(map(database.execute, queries)))
 
 
 def join_near_duplicates(database: sqlite3.Connection) -> None:
     """Fill the table `near` with groups of `questions` of which rows say nearly the same."""
-    joins = Joins(database, "near")
-    for one, other in _near(database):
-        joins.join(one, other)
-    joins.finish()
+    _fill(database, "near", _near(database))
 
 
 def _near(database: sqlite3.Connection) -> Iterator[tuple[int, int]]:

@@ -23,14 +23,11 @@ WORDS = {
     for table, names in read_beside(__file__, "words.toml").items()
 }
 _MARKS = WORDS["marks"]
-_CERTAIN, _GRADES, _MAYBE, _BAD_IF_TRUE = (_MARKS[name] for name in ("certain", "grades", "maybe", "bad_if_true"))
-_LEARNED, _LEARNED_MAYBE, _NOT_LEARNED = (_MARKS[name] for name in ("learned", "learned_maybe", "not_learned"))
-_SPLITS, _THINGS, _VERBS, _GENERAL = (_MARKS[name] for name in ("splits", "things", "verbs", "general"))
+_GRADES, _THINGS, _VERBS = (_MARKS[name] for name in ("grades", "things", "verbs"))
 _AROUND = _THINGS | _VERBS | _MARKS["around"]
-_PRODIGY = "answer"  # accept, reject or ignore; with other values it is no mark
-_WEIGHT = "weight"  # where it has other values than 0 and 1, it may be that of a part
-_OF_ROWS, _OF_ANSWERS = _LEARNED | _LEARNED_MAYBE | _NOT_LEARNED, _CERTAIN | _GRADES | _MAYBE | _BAD_IF_TRUE
-MARKS = _OF_ANSWERS | _OF_ROWS | _SPLITS | {_WEIGHT, _PRODIGY}
+_MEANINGS = WORDS["meanings"]
+_TABLES = frozenset().union(*_MEANINGS.values())
+MARKS = frozenset().union(*(_MARKS[table] for table in _TABLES))
 _BAD_WORDS = _MARKS["bad_for_certain"] | _MARKS["bad"]
 # The two outputs of a preference pair, in the names of their grades.
 _PREFERRED, _OTHER = frozenset({"chosen", "preferred", "winner"}), frozenset({"rejected", "loser"})
@@ -57,7 +54,7 @@ def plain_name(name: str) -> str:
 
 def is_verdict(name: str, values: Iterable[Any]) -> bool:
     """Whether a field is what Prodigy writes beside a row that was accepted, rejected or ignored."""
-    return plain_name(name) == _PRODIGY and all(
+    return plain_name(name) in _MARKS["prodigy"] and all(
         isinstance(value, str) and _plain(value) in _PRODIGY_WORDS for value in values
     )
 
@@ -76,18 +73,19 @@ def grade_of(field: str, value: Any) -> tuple[str, bool, float] | None:
 
 
 class MarkMeaning(NamedTuple):
-    """What a mark's values say. `of_answer`: of the answer, not of the row."""
+    """What a mark's values say. `of_answer`: of the answer, not of the row. `is_boolean_certain`: as false, not as 0.
+    `is_zero_one`: 0 says something only where no value is other than 0 and 1."""
 
     of_answer: bool
-    is_certain: bool = False
-    is_bad_if_true: bool = False
-    is_grade: bool = False
-    is_split: bool = False
-    is_boolean_certain: bool = False  # as false, not as 0
-    is_button: bool = False
-    is_zero_one: bool = True  # 0 says something only where no value is other than 0 and 1
-    is_prodigy: bool = False
-    is_general: bool = False
+    is_certain: bool
+    is_bad_if_true: bool
+    is_grade: bool
+    is_split: bool
+    is_boolean_certain: bool
+    is_button: bool
+    is_zero_one: bool
+    is_prodigy: bool
+    is_general: bool
 
 
 @lru_cache(maxsize=1024)
@@ -112,24 +110,10 @@ def mark_of(path: Sequence[str]) -> MarkMeaning | None:
 
 def _meaning(name: str) -> MarkMeaning | None:
     """Of a name or its plural."""
-    if name in _SPLITS:
-        return MarkMeaning(False, is_split=True)
-    if name == _WEIGHT:
-        return MarkMeaning(False, is_certain=True)
-    if name in _OF_ROWS:
-        return MarkMeaning(False, name in _LEARNED, name in _NOT_LEARNED, is_zero_one=name not in _LEARNED)
-    if name in _OF_ANSWERS or name == _PRODIGY:
-        return MarkMeaning(
-            True,
-            name in _CERTAIN,
-            name in _BAD_IF_TRUE,
-            name in _GRADES,
-            is_boolean_certain=name == "label",
-            is_button=name in _MARKS["buttons"],
-            is_prodigy=name == _PRODIGY,
-            is_general=name in _GENERAL,
-        )
-    return _meaning(name[:-1]) if name.endswith("s") else None
+    tables = {table for table in _TABLES if name in _MARKS[table]}
+    if not tables:
+        return _meaning(name[:-1]) if name.endswith("s") else None
+    return MarkMeaning(**{flag: not tables.isdisjoint(which) for flag, which in _MEANINGS.items()})
 
 
 @dataclass(frozen=True, slots=True)

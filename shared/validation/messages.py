@@ -110,7 +110,8 @@ def _read_message(message: Any, codes: set[str], unread: list[Unread], place: st
     role = message.get("role")
     known = _ROLES.get(role) if type(role) is str else None
     if known is None:
-        codes.add(_role_problem(message, role))
+        wrong = wrong_type("role", role) if "role" in message else "message_missing_key"
+        codes.add("unrecognized_role" if type(role) is str else wrong)
         return {}
     clean: Message = {"role": known, "content": _read_content(message, known, codes, unread, place)}
     _read_extras(message, known, clean, codes)
@@ -130,14 +131,6 @@ def _misspelled_key(message: Message) -> str:
     others = message.keys() - {*_TOOL_KEYS, *_ROLE_KEYS, *_TEXT_KEYS} if names else ()
     near = ((key, nearest_name(key, names)) for key in sorted(others))
     return next((f"misspelled_key|{key}, and not {known}" for key, known in near if known), "")
-
-
-def _role_problem(message: Message, role: Any) -> str:
-    if "role" not in message:
-        return "message_missing_key"
-    if type(role) is not str:
-        return wrong_type("role", role)
-    return "unrecognized_role"
 
 
 def _read_content(message: Message, role: str, codes: set[str], unread: list[Unread], place: str) -> str:
@@ -225,7 +218,8 @@ def _read_other_keys(message: Message, keys: Iterable[str], codes: set[str], unr
 
 def _read_weight(message: Message, role: str, clean: Message, codes: set[str]) -> None:
     """Only weight 0 is kept: 1 is what an answer has anyway, and 0 what every other message has."""
-    weights = {message[key] for key in _WEIGHTS if key in message and _is_weight(key, message[key], codes)}
+    given = {key: message[key] for key in _WEIGHTS if message.get(key) is not None}
+    weights = {weight for key, weight in given.items() if _is_weight(key, weight, codes)}
     if role == "assistant" and weights == {0}:
         clean["weight"] = 0
     elif role == "assistant" and len(weights) > 1:
@@ -235,9 +229,7 @@ def _read_weight(message: Message, role: str, clean: Message, codes: set[str]) -
 
 
 def _is_weight(key: str, weight: Any, codes: set[str]) -> bool:
-    """Whether it is 0 or 1, or as true or false where the name is not a number's; None is no weight."""
-    if weight is None:
-        return False
+    """Whether it is 0 or 1, or as true or false where the name is not a number's."""
     kinds = (int, float) if key == "weight" else (int, float, bool)
     if type(weight) in kinds and weight in (0, 1):
         return True

@@ -37,14 +37,9 @@ def in_short(resolved: ResolvedRecipe, cost: CostEstimate, rows: Statistics, tok
     chosen = resolved.hyperparameters
     mean = _tokens_mean(resolved.requested.base_model, rows, tokens)
     return Plan(
-        n_epochs=chosen.n_epochs,
-        total_steps=chosen.total_steps,
+        **chosen.model_dump(include={"n_epochs", "total_steps", "max_length_tokens"}),
+        **cost.model_dump(include={"low_usd", "high_usd", "low_hours", "high_hours"}),
         rows_per_step=chosen.batch_size,
-        max_length_tokens=chosen.max_length_tokens,
         tokens_per_step=round(chosen.batch_size * mean),
         training_instance_type=resolved.training_instance_type,
-        low_usd=cost.low_usd,
-        high_usd=cost.high_usd,
-        low_hours=cost.low_hours,
-        high_hours=cost.high_hours,
     )

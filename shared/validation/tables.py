@@ -6,6 +6,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -280,29 +281,16 @@ def _lines(blocks: Iterable[Block]) -> Iterator[_Line]:
 
 def _is_open(line: bytes, dialect: Dialect, *, was_open: bool) -> bool:
     """Whether a quotation is open at the line's end. A mark inside a cell that does not begin with one is text."""
-    delimiter, at = dialect.delimiter.encode(), 0
-    while line.find(b'"', at) >= 0:
-        if not was_open:
-            if dialect.spaced:
-                at += len(line[at:]) - len(line[at:].lstrip(b" "))
-            was_open = line[at : at + 1] == b'"'
-            at += was_open
-        if was_open:
-            at = _behind_quotation(line, at)
-            if at < 0:
-                return True
-            was_open = False
-        following = line.find(delimiter, at)
-        if following < 0:
-            return False
-        at = following + len(delimiter)
-    return was_open
+    if b'"' not in line:
+        return was_open
+    return _closed(dialect.delimiter, dialect.spaced, was_open).fullmatch(line) is None
 
 
-def _behind_quotation(line: bytes, at: int) -> int:
-    """Where the quotation that is open at `at` has ended; -1 if it does not end."""
-    while (at := line.find(b'"', at)) >= 0:
-        if line[at + 1 : at + 2] != b'"':
-            return at + 1
-        at += 2
-    return -1
+@lru_cache
+def _closed(delimiter: str, spaced: bool, was_open: bool) -> re.Pattern[bytes]:
+    """Lines at whose end no quotation is open. Nothing is read twice, so that any line takes linear time."""
+    end, blanks = re.escape(delimiter.encode()), b" *+" if spaced else b""
+    text = b"[^%b]*+" % end if delimiter.isascii() else b"(?:(?!%b).)*+" % end
+    quoted = b'[^"]*+(?:""[^"]*+)*+"' + text
+    cell = b'(?:%b"%b|(?!%b")%b)' % (blanks, quoted, blanks, text)
+    return re.compile((quoted if was_open else cell) + b"(?:%b%b)*+" % (end, cell), re.DOTALL)
