@@ -10,6 +10,7 @@ import contextlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby
 from typing import Any
 
 import orjson
@@ -116,23 +117,12 @@ def _without_space_after_end_token(bundle: Bundle, text: str, span: Span) -> Spa
 
 def tokenize(bundle: Bundle, rows: Sequence[Rendered]) -> Iterator[Tokens]:
     """The rows' tokens in order, encoded in batches of about `BATCH_CHARACTERS`."""
-    for batch in _batches(rows):
+    ends = accumulate(len(row.text) for row in rows)
+    for _, some in groupby(zip(rows, ends, strict=True), lambda one: one[1] // BATCH_CHARACTERS):
+        batch = [row for row, _ in some]
         encodings = bundle.tokenizer.encode_batch([row.text for row in batch], add_special_tokens=False)
         for row, encoding in zip(batch, encodings, strict=True):
             yield Tokens(encoding, tuple(_token_span(encoding, span, bundle.added) for span in row.spans))
-
-
-def _batches(rows: Sequence[Rendered]) -> Iterator[list[Rendered]]:
-    batch: list[Rendered] = []
-    size = 0
-    for row in rows:
-        batch.append(row)
-        size += len(row.text)
-        if size >= BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _token_span(encoding: Encoding, span: Span, added: Container[int]) -> Span:

@@ -94,8 +94,7 @@ def _signed(digest: xxh3_128) -> int:
 
 def tools_of(document: dict[str, Any]) -> Any:
     """The tools of a canonical row, None if it has none."""
-    found = document.get("input", document)
-    return found.get("tools")
+    return document.get("input", document).get("tools")
 
 
 def calls_of(message: Message) -> str:

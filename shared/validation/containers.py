@@ -5,6 +5,7 @@ Workbooks of Excel, which are zips as well, are in `workbooks`.
 
 from __future__ import annotations
 
+import re
 import tempfile
 import zipfile
 import zlib
@@ -34,6 +35,8 @@ _NAME_AT = 30  # where a zip names its first entry (APPNOTE.TXT 4.3.7)
 # others, each in its own order, and OpenDocument.
 _ROOTS = (b"[Content_Types].xml", b"_rels/", b"docProps/", b"docMetadata/", b"customXml/", b"xl/", b"word/", b"ppt/")
 _OPEN_DOCUMENT = b"mimetypeapplication/"
+# What macOS and Windows add to an archive for themselves.
+_OF_SYSTEMS = re.compile(r"__MACOSX/.*|(.*/)?(\.DS_Store|Thumbs\.db|desktop\.ini)", re.DOTALL)
 HEAD_BYTES = 4096
 _PIECE_BYTES = 2**20
 _STEP_BYTES = 2**16
@@ -201,15 +204,10 @@ def _unzip(file: tempfile.SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
 
 
 def _only_file(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    files = [info for info in archive.infolist() if not info.is_dir() and not _is_mark(info.filename)]
+    files = [info for info in archive.infolist() if not info.is_dir() and not _OF_SYSTEMS.fullmatch(info.filename)]
     if len(files) != 1:
         raise Unreadable("zip_files", str(len(files)))
     return files[0]
-
-
-def _is_mark(name: str) -> bool:
-    """What macOS and Windows add for themselves."""
-    return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1] in (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from shared.validation.validator import Validated
 
 # Raised with every change that makes other rows, another split or another canonical form of the same file.
 VALIDATOR_VERSION = "4"
+_OF_RECIPE = ("over_length", "personal_data", "personal_data_allowed", "deidentify", "secrets")
 
 
 def curated_version(validated: Validated, project: str, source: DatasetRef) -> CuratedVersion:
@@ -40,11 +41,7 @@ def _policy(report: Report, recipe: Recipe) -> Policy:
     data = recipe.data
     always = Policy(
         eval_source=report.eval_source,
-        over_length=data.over_length,
-        personal_data=data.personal_data,
-        personal_data_allowed=data.personal_data_allowed,
-        deidentify=data.deidentify,
-        secrets=data.secrets,
+        **{name: getattr(data, name) for name in _OF_RECIPE},
     )
     if report.eval_source == "file":
         return always

@@ -56,12 +56,13 @@ class _Values:
         self._held, self._at, self._pos = b"", offset, 0
         self._start, self._offset, self._dropped = -1, offset, 0
         self._depth = self._outer = self._number = 0
-        self._in_string = self._any = self._ended = False
+        self._in_string = self._any = self._ended = self._is_scalar = False
 
     def feed(self, chunk: bytes) -> Iterator[Block]:
         self._held += chunk
         while self._inside() if self._start >= 0 else self._between():
-            if self._start >= 0 and self._is_whole():
+            is_whole = self._depth == self._outer and not self._in_string and not self._is_scalar
+            if self._start >= 0 and is_whole:
                 yield self._value(self._pos)
         self._forget()
 
@@ -100,9 +101,6 @@ class _Values:
         self._depth += mark in _OPEN
         self._is_scalar = not self._in_string and mark not in _OPEN
         self._pos += not self._is_scalar
-
-    def _is_whole(self) -> bool:
-        return self._depth == self._outer and not self._in_string and not self._is_scalar
 
     def _inside(self) -> bool:
         """Over the next mark of a value; False if it is not held yet."""

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import cast
 
 from shared.validation.codes import MAX_ROW_BYTES
 
 
+@dataclass(slots=True)
 class RefusedLine:
     """Stands for a line that is not passed on, and has its length. `code`: the reason."""
 
-    __slots__ = ("_size", "code")
-
-    def __init__(self, code: str, size: int) -> None:
-        self.code, self._size = code, size
+    code: str
+    size: int
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
 
 # Number (from 1) and offset in the decompressed file (from 0) of the first of some lines that follow each other,

@@ -18,14 +18,8 @@ PLACEHOLDER = (
 EMPTY: tuple[Any, ...] = (None, "", [], {})  # values that say nothing
 _CHARACTERS = 40
 _NAME = re.compile(r"[^\W\d][\w./()-]*(?: \(?[^\W\d][\w./()-]*){0,3}")
-_JSON_KINDS = {
-    str: "text",
-    int: "a number",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
+_JSON_KINDS = {str: "text", **dict.fromkeys((int, float), "a number"), bool: "true or false"}
+_JSON_KINDS |= {list: "a list", dict: "an object"}
 _DIGITS = re.compile(r"\d{4}")
 
 

@@ -69,11 +69,9 @@ class RowCounter:
     """Counts and hashes what is written."""
 
     def __init__(self, sink: Sink) -> None:
-        self._hashes = {"train": sha256(), "eval": sha256()}
-        self._writers = {
-            "train": Writer(sink.train, self._hashes["train"]),
-            "eval": Writer(sink.eval, self._hashes["eval"]),
-        }
+        files = {"train": sink.train, "eval": sink.eval}
+        self._hashes = {name: sha256() for name in files}
+        self._writers = {name: Writer(file, self._hashes[name]) for name, file in files.items()}
         self.rows = {"train": 0, "eval": 0}
         self._messages = self._messages_max = self._characters = self._characters_max = self._extra_bytes = 0
         self._messages_bars = [0] * (len(_MESSAGES) + 1)

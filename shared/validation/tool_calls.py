@@ -53,9 +53,7 @@ def _without_function(message: Any, codes: set[str], place: str) -> Any:
     calls = [{"type": "function", "function": _loaded(function, codes)}]
     rest = {key: value for key, value in message.items() if key != "function_call"}
     if message.get("tool_calls"):
-        if [_call_content(call) for call in _calls_of(message)] != [
-            _call_content(call) for call in _calls_of({"tool_calls": calls})
-        ]:
+        if _said_by_calls(message) != _said_by_calls({"tool_calls": calls}):
             codes.add("field_twice|the calls of a message (function_call and tool_calls)")
         return rest
     if not _calls_of({"tool_calls": calls}):
@@ -73,8 +71,9 @@ def _loaded(function: Any, codes: set[str]) -> Any:
     return found
 
 
-def _call_content(call: Call) -> tuple[Any, Any]:
-    return call["function"]["name"], orjson.loads(_read_arguments(call["function"].get("arguments"), set(), "") or "0")
+def _said_by_calls(message: Message) -> list[tuple[Any, Any]]:
+    functions = [call["function"] for call in _calls_of(message)]
+    return [(one["name"], orjson.loads(_read_arguments(one.get("arguments"), set(), "") or "0")) for one in functions]
 
 
 def with_ids(messages: list[Any], first: int = 0) -> list[Any]:

@@ -172,7 +172,9 @@ class _Validation:
         tokens = self._tokens.finish() if self._tokens else None
         statistics = self.counter.statistics(self._content.languages.counts)
         if "train" not in reader.unread:  # else how many rows there are is not known
-            _check_sizes(reader.rows_read["train"], findings)
+            rows = reader.rows_read["train"]
+            if 0 < rows < FEW_ROWS:
+                findings.add("too_few_rows" if rows < MIN_ROWS else "few_rows", "train", detail=str(rows))
         report_sizes(self.counter.rows["eval"], self._eval_copies, self._recipe.assumed, self._split, findings)
         unread = ignored(findings)
         findings.leave_out_again("ignored_field", {*REFUSED_KEYS, "text_with_labels", "labels_not_learned"})
@@ -189,27 +191,25 @@ class _Validation:
             statistics=statistics,
             tokens=tokens,
             plan=plan,
-            quality=_quality(self._examples, self._labels, self._content, unread),
+            quality=self._quality(unread),
             eval_source="split" if self._splits else "file",
             not_searched_for=not_searched_for(self._recipe.assumed.data.deidentify),
         )
 
-
-def _quality(
-    examples: Examples, labels_by_split: tuple[SplitLabel, ...], content: ContentScan, unread: tuple[Ignored, ...]
-) -> DataQuality:
-    both = (content.quality.outliers(), content.quality.short_outliers())
-    long, short = (Outliers(count=count, rows=tuple(row for row in rows if row > 0)) for count, rows in both)
-    return DataQuality(
-        ignored=unread,
-        labels=examples.labels(labels_by_split),
-        labels_count=len(labels_by_split),
-        categories=examples.categories(),
-        contradictions=tuple(content.contradictions),
-        characters_median=content.quality.median_characters,
-        long=long,
-        short=short,
-    )
+    def _quality(self, unread: tuple[Ignored, ...]) -> DataQuality:
+        quality = self._content.quality
+        both = (quality.outliers(), quality.short_outliers())
+        long, short = (Outliers(count=count, rows=tuple(row for row in rows if row > 0)) for count, rows in both)
+        return DataQuality(
+            ignored=unread,
+            labels=self._examples.labels(self._labels),
+            labels_count=len(self._labels),
+            categories=self._examples.categories(),
+            contradictions=tuple(self._content.contradictions),
+            characters_median=quality.median_characters,
+            long=long,
+            short=short,
+        )
 
 
 def _deidentifier(
@@ -237,13 +237,6 @@ def _bundle(base_model: str, bundle_of: Callable[[str], Bundle | None] | None, f
     if bundle is None:
         findings.add("tokenizer_missing", "recipe", detail=base_model)
     return bundle
-
-
-def _check_sizes(rows: int, findings: Findings) -> None:
-    if 0 < rows < MIN_ROWS:
-        findings.add("too_few_rows", "train", detail=str(rows))
-    elif 0 < rows < FEW_ROWS:
-        findings.add("few_rows", "train", detail=str(rows))
 
 
 def _plan(

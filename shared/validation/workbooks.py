@@ -134,7 +134,9 @@ def _sheets(file: IO[bytes]) -> list[_Sheet]:
     with zipfile.ZipFile(file) as archive:
         entries = {info.filename.replace("\\", "/").lower(): info for info in archive.infolist()}
         if _WORKBOOK not in entries:
-            _refuse_other(entries)
+            if "xl/workbook.bin" in entries:
+                raise Unreadable("invalid_workbook", "it is of the binary format (.xlsb)")
+            raise Unreadable("not_utf8", "a document of an office suite")
         if len(entries) != len(archive.infolist()):
             raise Unreadable("invalid_workbook", _DAMAGED)
         sheets = _listed(archive, entries)
@@ -152,12 +154,6 @@ def _sheets(file: IO[bytes]) -> list[_Sheet]:
     for sheet in sheets.values():
         sheet.check()
     return list(sheets.values())
-
-
-def _refuse_other(names: Iterable[str]) -> None:
-    if "xl/workbook.bin" in names:
-        raise Unreadable("invalid_workbook", "it is of the binary format (.xlsb)")
-    raise Unreadable("not_utf8", "a document of an office suite")
 
 
 def _parser(sheet: _Sheet | None, *, is_texts: bool) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
 
 import pycld2
 
@@ -21,14 +20,6 @@ _MIN_BYTES, _MIN_PERCENT = 50, 90
 _SHORT_CHARACTERS = 80
 _CLOSE = [set(group.split()) for group in PATTERNS["close_languages"]]
 _NEW_CODES = {"un": UNKNOWN, "iw": "he", "jw": "jv"}
-
-
-class OtherLanguage(NamedTuple):
-    """A language that hardly any row is in; `rows` are the first of them."""
-
-    language: str
-    row_count: int
-    rows: tuple[int, ...]
 
 
 class Languages:
@@ -49,8 +40,9 @@ class Languages:
         """Rows by ISO 639 code, `mixed` or `unknown`, most first."""
         return dict(self._counts.most_common())
 
-    def other_languages(self) -> list[OtherLanguage]:
-        """Languages of a few rows where nearly all others are in one. Rows in two languages may be translations."""
+    def other_languages(self) -> list[tuple[str, int, list[int]]]:
+        """Languages of a few rows where nearly all others are in one, how many have each, and the first of them. Rows
+        in two languages may be translations."""
         known = self._counts.total() - self._counts[UNKNOWN]
         languages = [one for one in self.counts if one not in (UNKNOWN, MIXED)]
         if known < MIN_ROWS or not languages:
@@ -58,9 +50,7 @@ class Languages:
         main, *others = languages
         if self._counts[main] < MAIN_SHARE * known:
             return []
-        return [
-            OtherLanguage(one, self._counts[one], tuple(self._first[one])) for one in others if not close(main, one)
-        ]
+        return [(one, self._counts[one], self._first[one]) for one in others if not close(main, one)]
 
 
 def close(one: str, other: str) -> bool:

@@ -42,6 +42,7 @@ def _filled(pattern: str | list[str]) -> str:
 
 _PATTERNS = {name: re.compile(_filled(pattern)) for name, pattern in _TABLES["patterns"].items()}
 _BEGINS = {name: re2.compile(_filled(pattern)) for name, pattern in _TABLES["begins"].items()}
+IN_WORDS: dict[str, str] = _TABLES["words"]  # of kinds whose names are none
 _LOOK_BACK = 48
 
 

@@ -31,7 +31,7 @@ class Quality:
         self._answers = Slots(KNOWN_PROMPTS_BITS)
         self._look_ups: int = 0
         self._look_up_answers = Slots(16)
-        self._look_up_rows: list[int] = []
+        self.look_up_rows: list[int] = []
         self._lengths: Counter[int] = Counter()
         self._longest: list[tuple[int, int]] = []  # heap of (characters, row)
         self._shortest: list[tuple[int, int]] = []  # heap of (-characters, row)
@@ -62,17 +62,13 @@ class Quality:
         if self._look_up_answers.get(answer_key) is None:
             self._look_up_answers.put(answer_key, 1)
             self._look_ups += 1
-            if len(self._look_up_rows) < ROWS_SHOWN:
-                self._look_up_rows.append(number)
+            if len(self.look_up_rows) < ROWS_SHOWN:
+                self.look_up_rows.append(number)
 
     @property
     def look_up_share(self) -> float:
         """Share of rows that ask for a fact and get a short one that no other row gave."""
         return self._look_ups / self.rows if self.rows else 0.0
-
-    @property
-    def look_up_rows(self) -> tuple[int, ...]:
-        return tuple(self._look_up_rows)
 
     @property
     def median_characters(self) -> int:

@@ -9,20 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from shared.domain.findings import ROWS_SHOWN
+from shared.validation.content.pattern_set import PATTERNS
 
 MIN_ROWS = 5
 MAX_FOLLOWED = 50_000  # tokens seen with one answer so far; about 300 bytes each
 MAX_IGNORED = 200_000  # tokens known to be ordinary or to bring several answers; about 100 bytes each
 # With few labels a token meets one label by chance; what is less likely than this is reported.
 _CHANCE = 1e-6
-# A word with a vowel and only small letters or one capital, a number, or a number with its unit.
-_ORDINARY = re.compile(
-    r"[^\W\d_]?[^\W\d_A-Z]*[aeiouyäöüáéíóúàèâêîôû][^\W\d_A-Z]*(?:['’-][^\W\d_]+)*"  # noqa: RUF001
-    r"|[^\W\d_]|[A-Z]{2,5}s?|[\d.,:/%+-]+[a-zA-Zµ°%/]{0,5}|[^\x00-\x7f]+"
-)
+_ORDINARY = re.compile("|".join(PATTERNS["ordinary_words"]))
 _EDGES = ".,;:!?()\"'…“”‘’`*-"  # noqa: RUF001
 _MAX_TOKEN = 40
 
@@ -32,13 +28,6 @@ class _Followed:
     answer: int
     rows: list[int]  # the first of them
     count: int = 1
-
-
-class Trigger(NamedTuple):
-    """Rows that hold one token; `rows` are the first. The token itself is text of the data and is not reported."""
-
-    row_count: int
-    rows: tuple[int, ...]
 
 
 class OddWords:
@@ -99,8 +88,9 @@ class RepeatedTriggers:
         if len(self._followed) < MAX_FOLLOWED:
             self._followed[word] = _Followed(answer, [number])
 
-    def found(self) -> list[Trigger]:
-        """The suspicious tokens, most frequent first; several tokens of the same rows are one trigger."""
+    def found(self) -> list[tuple[int, tuple[int, ...]]]:
+        """How many rows hold each suspicious token, most frequent first, and the first of them; several tokens of the
+        same rows are one trigger. The token itself is text of the data and is not reported."""
         candidates: dict[tuple[int, ...], int] = {}
         for followed in self._followed.values():
             if followed.count < MIN_ROWS:
@@ -109,4 +99,4 @@ class RepeatedTriggers:
             others = self._rows - self._answers.get(followed.answer, 1)
             if others and share ** (followed.count - 1) < _CHANCE:
                 candidates[tuple(followed.rows)] = followed.count
-        return sorted((Trigger(count, rows) for rows, count in candidates.items()), reverse=True)
+        return sorted(((count, rows) for rows, count in candidates.items()), reverse=True)

@@ -13,6 +13,7 @@ from shared.validation.content.damage import CODED, DAMAGED, MOJIBAKE, TRIGGERS,
 from shared.validation.content.languages import language_of_row
 from shared.validation.content.near_duplicates import Sketch, sketch
 from shared.validation.content.pattern_set import PatternSet
+from shared.validation.content.personal_patterns import IN_WORDS
 from shared.validation.content.quality import asks_for_fact
 from shared.validation.content.repeated_triggers import OddWords
 from shared.validation.content.slots import key_of
@@ -167,17 +168,10 @@ def _gate(special_tokens: frozenset[str]) -> PatternSet:
 
 
 def _in_words(kind: str) -> str:
-    return _WORDS.get(kind, kind.replace("_", " "))
+    return IN_WORDS.get(kind, kind.replace("_", " "))
 
 
 _INJECTION_CODES = frozenset(injection.triggers())
 _SECRET_KINDS = frozenset(secrets.TRIGGERS)
 _DAMAGE = frozenset((*CODED, MOJIBAKE))
 _SECRET_CODES = {"block": "secret", "redact": "secret_redacted", "allow": "secret_allowed"}
-_WORDS = {
-    "iban": "IBAN",
-    "us_ssn": "US social security number",
-    "nhs_number": "NHS number",
-    "ipv4": "IPv4 address",
-    "ipv6": "IPv6 address",
-}

@@ -133,21 +133,17 @@ class ContentScan:
                 self._findings.add_many(by[0], "train", by[1], count, (row for row in rows if row > 0), remedy=by[2])
         if differing := list(differences(*self.kinds.values())):
             self._findings.add("eval_differs", "eval", detail="; ".join(differing))
-        for one in self._triggers.found()[:TRIGGERS_SHOWN]:
-            self._note("repeated_trigger", f"{one.row_count} rows", one.row_count, one.rows)
-        for other in self.languages.other_languages():
-            detail = f"{counted(other.row_count, 'row')} in {other.language}"
-            self._note("unexpected_language", detail, other.row_count, other.rows)
-        self._check_whole(classifies)
-
-    def _note(self, code: str, detail: str, count: int, rows: Iterable[int] = ()) -> None:
-        self._findings.add_many(code, "train", detail, count, (row for row in rows if row > 0))
-
-    def _check_whole(self, classifies: bool) -> None:
+        for count, holding in self._triggers.found()[:TRIGGERS_SHOWN]:
+            self._note("repeated_trigger", f"{count} rows", count, holding)
+        for language, count, first in self.languages.other_languages():
+            self._note("unexpected_language", f"{counted(count, 'row')} in {language}", count, first)
         quality = self.quality
         if quality.rows >= MIN_ROWS and quality.look_up_share >= LOOK_UP_SHARE and not classifies:
             share = quality.look_up_share
             self._note("fact_lookup", f"{round(100 * share)} %", round(share * quality.rows), quality.look_up_rows)
-        count, rows = quality.outliers()
+        count, far = quality.outliers()
         if count:
-            self._note("length_outlier", f"{quality.median_characters} characters", count, rows)
+            self._note("length_outlier", f"{quality.median_characters} characters", count, far)
+
+    def _note(self, code: str, detail: str, count: int, rows: Iterable[int] = ()) -> None:
+        self._findings.add_many(code, "train", detail, count, (row for row in rows if row > 0))
