@@ -39,10 +39,7 @@ def curated_version(validated: Validated, project: str, source: DatasetRef) -> C
 
 def _policy(report: Report, recipe: Recipe) -> Policy:
     data = recipe.data
-    always = Policy(
-        eval_source=report.eval_source,
-        **{name: getattr(data, name) for name in _OF_RECIPE},
-    )
+    always = Policy(eval_source=report.eval_source, **{name: getattr(data, name) for name in _OF_RECIPE})
     if report.eval_source == "file":
         return always
     was_separated = any(group.code == "near_duplicates_split" for group in report.problems)
