@@ -53,7 +53,7 @@ def _without_function(message: Any, codes: set[str], place: str) -> Any:
     calls = [{"type": "function", "function": _loaded(function, codes)}]
     rest = {key: value for key, value in message.items() if key != "function_call"}
     if message.get("tool_calls"):
-        if _said_by_calls(message) != _said_by_calls({"tool_calls": calls}):
+        if _functions_called(message) != _functions_called({"tool_calls": calls}):
             codes.add("field_twice|the calls of a message (function_call and tool_calls)")
         return rest
     if not _calls_of({"tool_calls": calls}):
@@ -71,7 +71,7 @@ def _loaded(function: Any, codes: set[str]) -> Any:
     return found
 
 
-def _said_by_calls(message: Message) -> list[tuple[Any, Any]]:
+def _functions_called(message: Message) -> list[tuple[Any, Any]]:
     functions = [call["function"] for call in _calls_of(message)]
     return [(one["name"], orjson.loads(_read_arguments(one.get("arguments"), set(), "") or "0")) for one in functions]
 
