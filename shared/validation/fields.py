@@ -280,11 +280,12 @@ def labels_of(names: Iterable[str]) -> list[str]:
 class FieldNotes:
     """The fields of one file's rows that nothing reads, and what they say of the rows. Memory is flat.
 
-    `learned`: the rows have answers to learn.
+    `learned`: the rows have answers to learn. `ordered`: the names of two answers say already which one is better, so
+    that A and B are of an earlier order.
     """
 
-    def __init__(self, used: UsedFields, *, learned: bool = True) -> None:
-        self._used, self._learned = used, learned
+    def __init__(self, used: UsedFields, *, learned: bool = True, ordered: bool = False) -> None:
+        self._used, self._learned, self._ordered = used, learned, ordered
         self._counts: dict[str, int] = {}
         self._marks: dict[tuple[str, ...], Mark] = {}
         self._missed: dict[tuple[str, tuple[str, ...]], _Missed] = {}
@@ -313,7 +314,7 @@ class FieldNotes:
             self._same.add(unread, messages, str([item.get(name) for name in self._used.names]))
         if has_answer and (names := _named_choice(item, messages)):
             self._miss("choices_not_read", names, row, [])
-        if self._learned and not has_answer and (names := _reversed_grade(item)):
+        if self._learned and not has_answer and (names := _reversed_grade(item, ordered=self._ordered)):
             self._miss("pair_scores_reversed", names, row, [])
 
     def _add_mark(
@@ -381,13 +382,14 @@ class FieldNotes:
         return bool(missed.count)
 
 
-def _reversed_grade(item: dict[str, Any]) -> tuple[str, ...]:
+def _reversed_grade(item: dict[str, Any], *, ordered: bool) -> tuple[str, ...]:
     """The field that calls the other answer of a pair better, or that grades the preferred one lower than another field
     grades the other one, and that."""
     grades: dict[tuple[str, bool], tuple[float, str]] = {}
     for path, value in chain.from_iterable(_marks_in(*field) for field in item.items()):
-        name = plain_name(path[-1])
-        if any(name in names and str(value).casefold() in values.split() for values, names in WORDS["second"].items()):
+        name, word = plain_name(path[-1]), str(value).casefold()
+        says_second = any(name in names and word in values.split() for values, names in WORDS["second"].items())
+        if says_second and (not ordered or word == "rejected"):
             return (".".join(path),)
         if (found := grade_of("_".join(path), value)) is not None:
             grades[found[:2]] = found[2], ".".join(path)

@@ -31,7 +31,7 @@ def report_sizes(held_out: int, copies: int, recipe: Recipe, split: Split | None
     """
     if findings.failed:
         return
-    needed = recipe.evaluation.gate.min_rows
+    needed, copies = recipe.evaluation.gate.min_rows, copies + (split.copies if split else 0)
     if not held_out:
         findings.add("no_eval_rows", "eval")
     elif held_out - copies < needed:
@@ -95,9 +95,9 @@ def _why_not_the_share(split: Split, recipe: Recipe) -> str:
     if split.target == split.requested:
         return ""
     needed = recipe.evaluation.gate.min_rows
-    if split.target == needed:
-        return f"The gate needs {needed} (evaluation.gate.min_rows)"
-    return f"One row of each of {len(split.labels)} labels has to be among them"
+    if split.classifies and split.target == len(split.labels):
+        return f"One row of each of {split.target} labels has to be among them"
+    return f"The gate needs {needed}{' without copies' * (split.target > needed)} (evaluation.gate.min_rows)"
 
 
 def split_labels(keys: Keys, labels: Labels, split: Split | None) -> tuple[SplitLabel, ...]:

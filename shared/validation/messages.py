@@ -71,12 +71,27 @@ def read_messages(messages: Any, codes: set[str], at: str = "messages", first: i
         return []
     if are_plain(messages):
         return messages
+    messages = [message for message in messages if not _instructs_nothing(message)]
     messages = with_ids(without_functions(messages, codes, at), first)
     unread: list[Unread] = []
     read = [_read_message(message, codes, unread, f"{at}[{index}]") for index, message in enumerate(messages)]
     if unread:
         report_unread(unread, read, codes)
+    if not read:
+        codes.add("missing_messages_list")
     return read
+
+
+def _instructs_nothing(message: Any) -> bool:
+    """Whether it is a system message without text, which exports write where there was none."""
+    return (
+        type(message) is dict
+        and message.get("role") in ("system", "developer")
+        and all(
+            key == "role" or value in EMPTY or (type(value) is str and is_blank(value))
+            for key, value in message.items()
+        )
+    )
 
 
 def read_tools(tools: Any, codes: set[str]) -> list[Any]:

@@ -7,6 +7,7 @@ result is a function of the set of rows, whatever their order. Everything that g
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ class SplitLabel(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """`requested`: rows by the share; `target`: by the needs of gate and labels; `held_out`: the result.
+    """`requested`: rows by the share; `target`: by the needs of gate and labels; `held_out`: the result. `copies`: of
+    these, where the others are too few for the gate.
 
     `separated` and `separated_questions`: rows of near duplicates and of one question that were not kept together.
     `labels`: those that were chosen by their share. `unshared`: labels that are only in training, because one group
@@ -56,6 +58,7 @@ class Split:
     requested: int
     target: int
     held_out: int
+    copies: int
     units: int
     separated: int
     separated_questions: int
@@ -120,6 +123,7 @@ class _Selection:
             if rows := self._part(into, "units_above", limit):
                 separated[into] += rows
                 self._select()
+        different = self._grow_for_copies()
         labels = tuple(SplitLabel(*found) for found in self._execute("label_counts"))
         learned = sum(not label.held_out for label in labels)
         left_out = 0 if self._covers_all else learned
@@ -128,6 +132,7 @@ class _Selection:
             requested=self._requested,
             target=self._target,
             held_out=self._held_out,
+            copies=self._held_out - different if different < self._needed else 0,
             units=self._units,
             separated=separated["question"],
             separated_questions=separated["own"],
@@ -154,6 +159,16 @@ class _Selection:
         for least in (self._needed, labels):
             if self._target < least <= self._rows * MAX_GROWN_SHARE:
                 self._target = least
+
+    def _grow_for_copies(self) -> int:
+        """Rows that are held out without copies, counted up to what the gate needs."""
+        while True:
+            (different,) = self._execute("different", self._needed).fetchone()
+            target = math.ceil(self._target * self._needed / max(1, different))
+            if different >= min(self._needed, self._held_out) or target > self._rows * MAX_GROWN_SHARE:
+                return int(different)
+            self._target = target
+            self._select()
 
     def _part(self, into: str, which: str, *values: int) -> int:
         """Take units apart, into `question` or `own`. How many rows that were."""

@@ -6,7 +6,9 @@ calamine holds a sheet as a whole and ends the process where memory runs out, so
 from __future__ import annotations
 
 import posixpath
+import re
 import zipfile
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from importlib.util import find_spec
@@ -22,7 +24,12 @@ from shared.validation.lines import Block, RefusedLine, Unreadable
 from shared.validation.tables import HEADER_ROWS, UNNAMED, Note, named
 
 _WORKBOOK, _RELATIONS, _TEXTS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/sharedstrings.xml"
+_STYLES = "xl/styles.xml"
+_LITERAL = r'"[^"]*"|\\.|[ ()+-]'
+_CODE = re.compile(rf"(?:\[\$-[^]]*])?((?:{_LITERAL})*0(?:{_LITERAL})*0(?:{_LITERAL}|0)*)(?:;.*)?")
+_CODE_PART = re.compile(r'"([^"]*)"|\\(.)|0')
 _LAST_ROW, _LAST_COLUMN = 2**20, 2**14  # https://support.microsoft.com/office/excel-specifications-and-limits
+_STYLE_PIECES = 64  # of the styles so much is read
 _DAMAGED = "it is damaged or cut off"
 
 
@@ -33,7 +40,8 @@ def open_workbook(chunks: Iterable[bytes], note: Note, is_header: Callable[[list
     """The columns, and a block of each row with its number in the sheet, of the one visible sheet that has some. The
     first row with a value names the columns, or one of the first below it that `is_header`.
 
-    Values are texts, as people read them: numbers without a format, dates as 2026-01-31, of a formula its last value.
+    Values are texts, as people read them: numbers without a format, but for codes (`00450`); dates as 2026-01-31; of a
+    formula its last value.
     Empty cells are left out; a value of merged cells counts for each of their rows.
 
     Raises Unreadable (`invalid_workbook`, `workbook_sheets`, `workbook_needs_job`, `csv_header`, `not_utf8`,
@@ -46,7 +54,7 @@ def open_workbook(chunks: Iterable[bytes], note: Note, is_header: Callable[[list
             found = _chosen(_sheets(file), note)
             if found is None:
                 return [], iter(())
-            rows = _rows(file, found.name)
+            rows = _rows(file, found)
         except ZIP_ERRORS as error:
             detail = "it has a password" if "password" in str(error) else _DAMAGED
             raise Unreadable("invalid_workbook", detail) from error
@@ -74,8 +82,10 @@ def _stripped(header: list[str]) -> list[str]:
 class _Sheet:
     """What the XML of a sheet has, before its table is made."""
 
-    def __init__(self, name: str, visible: bool) -> None:
+    def __init__(self, name: str, visible: bool, codes: dict[int, str]) -> None:
         self.name, self.visible = name, visible
+        self.codes = codes  # number of a style -> what `_coded` takes
+        self.coded = array("Q")  # row, column and style of the cells that have one, in order
         self.rows = self.hidden_rows = 0  # with a value, or with what should be one
         self.without_value: set[int] = set()  # rows with an error, or with a formula that was never computed
         self._row = self._column = self._filled = 0
@@ -91,6 +101,8 @@ class _Sheet:
             case "c":
                 self._place(attributes.get("r", ""))
                 self._kind, self._formula, self._value = attributes.get("t", ""), False, False
+                if (style := int(attributes.get("s", 0))) in self.codes:
+                    self.coded.append(self._row << 32 | self._column << 16 | style)
             case "f":
                 self._formula = True
             case "v" | "t":
@@ -179,6 +191,7 @@ def _listed(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> di
     """Entry -> worksheet, in the workbook's order."""
     targets: dict[str, str] = {}
     listed: list[tuple[str, _Sheet]] = []
+    codes = _codes(archive, entries)
 
     def relation(name: str, attributes: dict[str, str]) -> None:
         if name.rpartition(":")[2] == "Relationship" and attributes["Type"].endswith("/worksheet"):
@@ -188,7 +201,7 @@ def _listed(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> di
         if name.rpartition(":")[2] == "sheet":
             visible = attributes.get("state", "visible") == "visible"
             identity = next((value for key, value in attributes.items() if key.endswith(":id")), "")
-            listed.append((identity, _Sheet(attributes["name"], visible)))
+            listed.append((identity, _Sheet(attributes["name"], visible, codes)))
 
     for entry, handler in ((_RELATIONS, relation), (_WORKBOOK, sheet)):
         parser = expat.ParserCreate()
@@ -198,6 +211,44 @@ def _listed(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> di
         except KeyError as error:
             raise Unreadable("invalid_workbook", _DAMAGED) from error
     return {targets[identity]: sheet for identity, sheet in listed if identity in targets}
+
+
+def _codes(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> dict[int, str]:
+    """Number of each style that shows codes -> their text with a NUL for each digit. Zeros of `00000`, `000-00-0000`
+    and `"PN-"0000` are part of what they show."""
+    formats: dict[str, str] = {}
+    styles: list[str] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        match name.rpartition(":")[2]:
+            case "numFmt":
+                formats[attributes.get("numFmtId", "")] = attributes.get("formatCode", "")
+            case "cellXfs":
+                styles.clear()  # those before are of other kinds
+            case "xf":
+                styles.append(formats.get(attributes.get("numFmtId", ""), ""))
+            case "cellStyles":
+                parser.StartElementHandler = None
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    for piece in islice(inflated(archive, entries[_STYLES]), _STYLE_PIECES) if _STYLES in entries else ():
+        parser.Parse(piece, False)
+    return {
+        style: _CODE_PART.sub(lambda part: "\0" if part[0] == "0" else part[1] or part[2] or "", code[1])
+        for style, text in enumerate(styles[: 2**16])
+        if (code := _CODE.fullmatch(text))
+    }
+
+
+def _coded(value: Any, code: str) -> Any:
+    """The number as its format shows it. The first place takes all digits that there are too many."""
+    if type(value) is not float or not value.is_integer() or not 0 <= value < 1e15:
+        return value
+    before, *others = code.split("\0")
+    digits = str(int(value)).zfill(len(others))
+    more = len(digits) - len(others) + 1
+    return before + "".join(map("".join, zip([digits[:more], *digits[more:]], others, strict=True)))
 
 
 def _small(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
@@ -222,19 +273,19 @@ def _chosen(sheets: list[_Sheet], note: Note) -> _Sheet | None:
     return next(iter(visible or [sheet for sheet in sheets if sheet.visible and sheet.rows]), None)
 
 
-def _rows(file: IO[bytes], name: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(file: IO[bytes], chosen: _Sheet) -> Iterator[tuple[int, list[str]]]:
     from python_calamine import CalamineError, load_workbook
 
     file.seek(0)
     try:
         with load_workbook(file) as book:
-            sheet = book.get_sheet_by_name(name)
+            sheet = book.get_sheet_by_name(chosen.name)
     except CalamineError as error:
         raise Unreadable("invalid_workbook", _DAMAGED) from error
-    return _filled(sheet)
+    return _filled(sheet, chosen)
 
 
-def _filled(sheet: Any) -> Iterator[tuple[int, list[str]]]:
+def _filled(sheet: Any, chosen: _Sheet) -> Iterator[tuple[int, list[str]]]:
     """Each row with its number, and the values of merged cells in all their rows."""
     if sheet.start is None:
         return
@@ -243,7 +294,13 @@ def _filled(sheet: Any) -> Iterator[tuple[int, list[str]]]:
     merged = [cells for cells in merged if cells[0] < cells[2]]
     merged.reverse()
     held: dict[int, tuple[int, str]] = {}  # column -> its last row and value
+    chosen.coded.reverse()
     for number, cells in enumerate(sheet.iter_rows()):
+        while chosen.coded and chosen.coded[-1] >> 32 <= number + 1:
+            cell = chosen.coded.pop()
+            column = (cell >> 16 & 0xFFFF) - 1 - first
+            if 0 <= column < len(cells):
+                cells[column] = _coded(cells[column], chosen.codes[cell & 0xFFFF])
         texts = [_text(cell) for cell in cells]
         while merged and merged[-1][0] == number:
             _, column, bottom = merged.pop()

@@ -56,6 +56,13 @@ def in_columns(**columns: Any) -> bytes:
     return packed.getvalue()
 
 
+def test_a_number_of_32_bits_is_the_shortest_that_is_it(check, rows) -> None:
+    numbers = pa.array([n / 10 for n in range(60)], pa.float32())
+    checked = check(in_columns(prompt=[f"{n}?" for n in range(60)], completion=numbers), rows(20, start=1000))
+    answers = [json.loads(line)["messages"][1]["content"] for line in checked.train.splitlines()]
+    assert answers == [str(n / 10) for n in range(60)]
+
+
 @pytest.mark.parametrize("kind", BYTES)
 def test_columns_of_bytes_are_learned_as_the_text_that_they_hold(check, rows, kind) -> None:
     texts = {name: [f"{name} {n} für 5 €" for n in range(60)] for name in ("prompt", "completion")}

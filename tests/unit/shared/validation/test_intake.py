@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -230,10 +232,13 @@ CHATS = {
 @pytest.mark.parametrize("evaluated", [False, True])
 @pytest.mark.parametrize("text", CHATS.values(), ids=CHATS)
 def test_texts_with_the_markers_of_a_chat_are_one_finding_that_names_them(check, rows, text, evaluated) -> None:
-    data = json_lines([{"text": text.format(n=n)} for n in range(60)])
-    checked = check(data, rows(20, start=100) if evaluated else None)
-    assert list(checked.codes) == ["chat_as_text"]
-    assert "messages" in checked.result.report.problems[0].fix
+    texts = [text.format(n=n) for n in range(60)]
+    table = io.StringIO()
+    csv.writer(table).writerows([["text"], *([text] for text in texts)])
+    for data in (json_lines([{"text": text} for text in texts]), table.getvalue().encode()):
+        checked = check(data, rows(20, start=100) if evaluated else None)
+        assert list(checked.codes) == ["chat_as_text"]
+        assert "messages" in checked.result.report.problems[0].fix
 
 
 def test_texts_that_are_meant_as_they_are_or_only_quote_a_marker_are_no_chat(check, rows) -> None:

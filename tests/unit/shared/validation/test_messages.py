@@ -125,3 +125,18 @@ def test_a_tool_that_is_defined_twice_is_named_by_its_place(second: Any, code: s
     read_tools([TOOL, second], codes)
     assert [one.split("|")[0] for one in codes] == [code]
     assert "tools[1].function.name" in next(iter(codes))
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+@pytest.mark.parametrize("more", [{}, {"content": None}, {"content": ""}, {"content": " \n", "name": None}])
+def test_a_system_message_without_text_is_as_if_absent(role, more) -> None:
+    codes: set[str] = set()
+    empty = {"role": role, **more}
+    assert (read_messages([empty, USER, ANSWER], codes), codes) == ([USER, ANSWER], set())
+    assert (read_messages([empty], codes), codes) == ([], {"missing_messages_list"})
+
+
+def test_a_system_message_without_text_that_says_something_else_is_not_left_out() -> None:
+    codes: set[str] = set()
+    read_messages([{"role": "system", "content": None, "contnet": "Be brief."}, USER, ANSWER], codes)
+    assert codes == {"misspelled_key|contnet, and not content"}

@@ -157,6 +157,23 @@ def test_a_dataset_that_is_too_small_for_its_gate_is_refused(check: Check, count
     assert check(lines(questions(count)), recipe=recipe).errors == ["few_eval_rows"]
 
 
+@pytest.mark.parametrize(
+    ("count", "times", "by_ward"), [(60, 2, False), (60, 5, False), (60, 5, True), (200, 3, False)]
+)
+def test_copies_count_once_for_what_the_gate_needs(check: Check, count: int, times: int, by_ward: bool) -> None:
+    rows = [{**row, "ward": f"w{number // 2}"} for number, row in enumerate(questions(count))] * times
+    checked = check(lines(rows), recipe=BY_WARD if by_ward else b"")
+    assert (checked.errors, len({*checked.eval.splitlines()}) >= 20) == ([], True)
+    assert len(checked.eval.splitlines()) <= 0.4 * len(rows)
+    assert count == 200 or "20 without copies" in message_of(checked, "held_out_share")
+
+
+def test_copies_that_leave_too_few_rows_for_the_gate_are_counted(check: Check) -> None:
+    checked = check(lines(questions(45) * 6))
+    assert checked.errors == ["few_eval_rows"]
+    assert "4 without copies" in message_of(checked, "few_eval_rows")
+
+
 def in_groups(*sizes: int, label: Callable[[int, int], str] = lambda group, n: f"part {group} {n}") -> list[Row]:
     """Rows of groups of these sizes."""
     return [

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from datetime import date, datetime
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 import pytest
 
@@ -261,3 +262,42 @@ def test_a_header_in_the_middle_is_named_and_not_read_and_a_row_of_blanks_is_non
     assert checked.errors == []
     assert checked.codes["header_repeated"] == (33, 65)
     assert checked.result.report.statistics.train_rows == 60
+
+
+CODES = [
+    ("00000", 450, "00450"),
+    ("00000", 1234567, "1234567"),
+    ("00000;-00000", 7, "00007"),
+    ("[$-407]00000", 450, "00450"),
+    ("000-00-0000", 12345678, "012-34-5678"),
+    ("00 00 00", 123456789, "12345 67 89"),
+    ('"PN-"0000', 45, "PN-0045"),
+    (r"\P\N0000", 45, "PN0045"),
+    ("00000", 4.5, "4.5"),
+    ("00000", -45, "-45"),
+    ("00000", "A45", "A45"),
+    ("0", 450, "450"),
+    ("0.00", 450, "450"),
+    ("#,##0", 450000, "450000"),
+    ('0 "bar"', 450, "450"),
+]
+
+
+def test_numbers_of_a_format_that_writes_their_zeros_keep_them(check) -> None:
+    formats = "".join(
+        f'<numFmt numFmtId="{number}" formatCode={quoteattr(code)}/>' for number, (code, *_) in enumerate(CODES, 170)
+    )
+    cells = [
+        f'<c s="{style}"' + (f' t="str"><v>{value}</v></c>' if isinstance(value, str) else f"><v>{value}</v></c>")
+        for style, (_, value, _) in enumerate(CODES, 1)
+    ]
+    xfs = "".join(f'<xf numFmtId="{number}"/>' for number in (0, *range(170, 170 + len(CODES))))
+    xml = (
+        f"<styleSheet><numFmts>{formats}</numFmts><cellStyleXfs><xf/><xf/></cellStyleXfs><cellXfs>{xfs}</cellXfs>"
+        "<cellStyles><cellStyle/></cellStyles></styleSheet>"
+    )
+    sheet = [[None, "prompt", "completion"], *([None, f"Which part is number {n}?", c] for n, c in enumerate(cells))]
+    checked = check(workbook({"Data": sheet}, xl__styles=xml), file_name="data.xlsx")
+    written = [json.loads(line) for line in (checked.train + checked.eval).splitlines()]
+    answers = {int(row["messages"][0]["content"][21:-1]): row["messages"][1]["content"] for row in written}
+    assert answers == {number: text for number, (*_, text) in enumerate(CODES)}
