@@ -63,15 +63,12 @@ def read_messages(messages: Any, codes: set[str], at: str = "messages", first: i
 
     `at`: their place. `first`: number of the first one in its dialogue.
     """
-    if not messages:
-        codes.add("missing_messages_list")
-        return []
-    if type(messages) is not list:
+    if type(messages) is list and are_plain(messages):
+        return messages
+    if messages and type(messages) is not list:
         codes.add(wrong_type("messages", messages, "a list of messages"))
         return []
-    if are_plain(messages):
-        return messages
-    messages = [message for message in messages if not _instructs_nothing(message)]
+    messages = [message for message in messages or () if not _instructs_nothing(message)]
     messages = with_ids(without_functions(messages, codes, at), first)
     unread: list[Unread] = []
     read = [_read_message(message, codes, unread, f"{at}[{index}]") for index, message in enumerate(messages)]
