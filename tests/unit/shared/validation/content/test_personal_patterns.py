@@ -51,6 +51,9 @@ PRODUCTS: dict[str, tuple[Callable[[random.Random], str], int]] = {
     "the same without its first blank": (lambda one: f"Bosch 0{digits(one, 3)} {digits(one, 3)} {digits(one, 3)}", 0),
     "a part of a truck": (lambda one: f"A {digits(one, 3)} {digits(one, 3)} {digits(one, 2)} {digits(one, 2)}", 2),
     "a seal": (lambda one: f"Order seal {digits(one, 3)}-{digits(one, 3)}-{digits(one, 4)} today", 0),
+    "what is replaced": (lambda one: f"Replace 0{digits(one, 2)} {digits(one, 3)} {digits(one, 4)} today", 0),
+    "what was fitted": (lambda one: f"Fitted {digits(one, 3)}-{digits(one, 3)}-{digits(one, 4)} and checked", 0),
+    "what is being swapped": (lambda one: f"swapping 02{digits(one, 1)} 7946 {digits(one, 4)}", 0),
     "a valve": (lambda one: f"Replace the valve 0{digits(one, 2)} {digits(one, 3)} {digits(one, 4)}", 0),
 }
 
