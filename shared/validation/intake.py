@@ -146,7 +146,7 @@ def _intake(container: Container, sources: Sequence[Source], blocks: Iterator[Bl
     own = next(iter(form.mapping)) if form is not None and form.kind == "text" else ""
     if own:  # of a table the header alone was looked at
         head, rest = _peeked(blocks)
-        blocks, rows = _rejoined(head, rest), list(map(loaded, _first_lines(head)))
+        blocks, rows = chain(head, rest), list(map(loaded, _first_lines(head)))
         if 2 * sum(type(row) is dict and AS_TEXT.search(str(row.get(own))) is not None for row in rows) > len(rows):
             other = CHAT
     return Intake(form, container, blocks, found, missing, verdicts, misspelled, other.name if other else "")
