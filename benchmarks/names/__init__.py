@@ -7,6 +7,7 @@ on GitHub only: it gets the model that ours has. Texts a second are those of one
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,9 +16,11 @@ from typing import Any
 import yaml
 
 from benchmarks.measure import Figure, load
-from benchmarks.names.labeled import Labeled, dates, free_texts, labeled, second_set
-from benchmarks.names.score import KindScore, score
+from benchmarks.names.labeled import Labeled, date_rows, dates, free_texts, labeled, second_set, sentences_of
+from benchmarks.names.score import KindScore, interval, score
 from shared.validation.content import personal_data
+from shared.validation.content.personal_patterns import date_scope, dates_in
+from shared.validation.content.scan import UNDECIDED, file_is_clinical
 from shared.validation.deidentify import ROWS_AT_A_TIME
 
 Span = tuple[str, int, int]
@@ -53,7 +56,43 @@ def run() -> list[Figure]:
         "clinical dates": dates("test"),
     }
     finders = _finders()
-    return [figure for name, data in sets.items() for figure in _compared(name, data, finders)]
+    found = [figure for name, data in sets.items() for figure in _compared(name, data, finders)]
+    return found + _dates_by_scope(finders)
+
+
+def _dates_by_scope(finders: dict[str, Find]) -> list[Figure]:
+    """Rows nobody read when the rules were made, by what is judged as one: a sentence, a row, a file of rows."""
+    clinical, other = date_rows("unseen", "clinical"), date_rows("unseen", "other")
+    both = [one for pair in zip(clinical, other, strict=True) for one in pair]
+    of_file = {**finders, "Droptune": _of_file(finders["Droptune"])}
+    tried = (
+        ("sentences, clinical and other", sentences_of(both), finders),
+        ("rows, clinical and other", both, finders),
+        ("clinical file", clinical, of_file),
+        ("mixed file", both, of_file),
+    )
+    compared = (
+        (f"unseen dates, {name}", {one: _measured(find, data) for one, find in some.items()})
+        for name, data, some in tried
+    )
+    return [
+        figure
+        for name, results in compared
+        for figure in _beside(name, "date", results["Droptune"][0]["date"], [*results.items()][1:])
+    ]
+
+
+def _of_file(find: Find) -> Find:
+    """All texts are rows of one file, which tells what the dates of undecided rows are."""
+
+    def of_file(texts: list[str]) -> list[list[Span]]:
+        dates = [[("date", *span) for span in dates_in(text)] for text in texts]
+        scopes = [date_scope(text) if some else "" for text, some in zip(texts, dates, strict=True)]
+        is_clinical = file_is_clinical(Counter(scopes))
+        added = (some if is_clinical and scope == UNDECIDED else [] for some, scope in zip(dates, scopes, strict=True))
+        return [[*some, *more] for some, more in zip(find(texts), added, strict=True)]
+
+    return of_file
 
 
 def _compared(label: str, data: Sequence[Labeled], finders: dict[str, Find]) -> list[Figure]:
@@ -70,7 +109,12 @@ def _beside(
     label: str, kind: str, mine: KindScore, others: Sequence[tuple[str, tuple[dict[str, KindScore], float]]]
 ) -> list[Figure]:
     """Beside those that look for the kind; alone where none does."""
-    note = f"{mine.marked} marked, {mine.found} found"
+    intervals = "; ".join(
+        f"{what} {low:.3f} to {high:.3f} with 95 %"
+        for what, count in (("recall", mine.marked), ("precision", mine.found))
+        for low, high in [interval(getattr(mine, what), max(count, 1))]
+    )
+    note = f"{mine.marked} marked, {mine.found} found; {intervals}"
     beside: list[tuple[str, KindScore | None]] = [
         (name, scores[kind]) for name, (scores, _) in others if scores[kind].found
     ]

@@ -8,10 +8,14 @@ negatives: eponymous diseases, drugs, makers, months, headings. Organizations, h
 numbers, cards, IBANs and NHS numbers are valid, its look-alikes are order numbers, readings and versions.
 `dates.txt` has dates of the clinic in single sentences, and dates of trades and machines beside words of the clinic.
 Its first 128 lines were read when the rules were written, the others were written after them.
+`date_rows.json` has whole rows with dates, each a list of its messages: notes, letters and chats of clinics, and rows
+with dates that are of no clinic. Its `unseen` rows were written before their author read the rules, and were not
+changed for them; its `read` rows were used to improve the rules. All parts of dates are marked but a year alone.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -41,6 +45,7 @@ KINDS = {
 }
 _HERE = Path(__file__).parent
 _MARK = re.compile(r"\{([A-Z]):([^{}]+)\}")
+_SENTENCE_END = re.compile(r"(?<=[a-z)%][.!?]) (?=[A-Z])|\n")
 _SLOT = re.compile(r"\{([PLA])\}")
 
 
@@ -63,6 +68,24 @@ def second_set(half: Half) -> list[Labeled]:
 def dates(half: Half) -> list[Labeled]:
     lines = _lines("dates.txt")
     return [_read(line) for line in (lines[:DATES_READ] if half == "tuning" else lines[DATES_READ:])]
+
+
+def date_rows(part: Literal["unseen", "read"], kind: Literal["clinical", "other"]) -> list[Labeled]:
+    """One text for each row: its messages, a line feed between them."""
+    rows = json.loads((_HERE / "date_rows.json").read_text("utf-8"))[part][kind]
+    return [_read("\n".join(messages)) for messages in rows]
+
+
+def sentences_of(rows: list[Labeled]) -> list[Labeled]:
+    """Each line and sentence by itself, those without a mark and a digit left out."""
+    found = []
+    for text, spans in rows:
+        ends = sorted({0, len(text), *(match.end() for match in _SENTENCE_END.finditer(text))})
+        for start, end in itertools.pairwise(ends):
+            own = tuple((kind, at - start, to - start) for kind, at, to in spans if start <= at and to <= end)
+            if own or any(map(str.isdigit, text[start:end])):
+                found.append(Labeled(text[start:end], own))
+    return found
 
 
 def free_texts(half: Half) -> list[Labeled]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,14 @@ class KindScore(NamedTuple):
     recall: float
     found: int
     precision: float
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """Wilson's, of 95 %: where the share of a far larger set is likely to be."""
+    z = 1.96
+    middle, bar = share + z * z / (2 * count), 1 + z * z / count
+    reach = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0, (middle - reach) / bar), min(1, (middle + reach) / bar)
 
 
 def score(data: Sequence[Labeled], found: Sequence[Spans]) -> dict[str, KindScore]:

@@ -16,6 +16,7 @@ _MAX_PASSES = 8
 _BY_NAME = {f"{detector.kind}_{place}": detector for place, detector in enumerate(DETECTORS)}  # in order of precedence
 _DIGIT = "digit"
 TRIGGERS = {name: detector.trigger for name, detector in _BY_NAME.items()} | {_DIGIT: "[0-9]"}  # RE2 patterns
+DATES = frozenset(name for name, detector in _BY_NAME.items() if detector.kind == "clinical_date")  # of `TRIGGERS`
 KINDS = frozenset(detector.kind for detector in DETECTORS)
 _GATE = PatternSet(TRIGGERS)
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from functools import cache, lru_cache
+from typing import Literal, NamedTuple
 
 import phonenumbers
 import re2
@@ -41,7 +43,9 @@ def _filled(pattern: str | list[str]) -> str:
 
 
 _PATTERNS = {name: re.compile(_filled(pattern)) for name, pattern in _TABLES["patterns"].items()}
-_BEGINS = {name: re2.compile(_filled(pattern)) for name, pattern in _TABLES["begins"].items()}
+_NO_GROUPS = re2.Options()
+_NO_GROUPS.never_capture = True  # twice as fast
+_BEGINS = {name: re2.compile(_filled(pattern), _NO_GROUPS) for name, pattern in _TABLES["begins"].items()}
 IN_WORDS: dict[str, str] = _TABLES["words"]  # of kinds whose names are none
 _LOOK_BACK = 48
 
@@ -201,11 +205,8 @@ def _ipv6s(text: str) -> Iterator[Span]:
     return _spans("ipv6", text, lambda value: value[0] in "23" and value.find(":") == 4 and _is_public(value))
 
 
-_DATES = PATTERNS["dates"]
-_CLINICAL_WORDS, _CLINICAL_ALONE, _OTHER_WORDS, _BUSINESS_WORDS = (
-    PatternSet({word: rf"(?i)\b(?:{word})\b" for name in names for word in _DATES[name]})
-    for names in (("clinical", "also_clinical"), ("clinical",), ("not_clinical",), ("business",))
-)
+DateScope = Literal["clinical", "other", "undecided"]
+_CHARACTERS_A_WORD = 500  # of clinical text, at most, for each different word of the clinic
 _SENTENCE = 160  # characters looked at on each side
 _SENTENCE_ENDS = (". ", "! ", "? ", "\n")
 
@@ -214,28 +215,67 @@ def _birth_dates(text: str) -> Iterator[Span]:
     return (found.span("date") for found in _matches("birth_date", text))
 
 
+def dates_in(text: str) -> Iterator[Span]:
+    """All dates, whatever they are of."""
+    return (found.span(found.lastindex or 0) for found in _matches("date", text))
+
+
+class _Words(NamedTuple):
+    """How many different words of the clinic a text has, where two slight ones ("tired", "daily") are one, of contracts
+    and news, and of trade and machines."""
+
+    clinical: int
+    other: int
+    business: int
+    alone: bool  # whether a word of the clinic is used nowhere else
+
+    @property
+    def scope(self) -> DateScope:
+        """Where each word of the clinic may be of a contract ("discharged", "admission"), it takes more than twice as
+        many, and two where words of trade or machines stand beside them."""
+        bar = self.other if self.alone else 2 * self.other + bool(self.business)
+        if self.clinical > bar:
+            return "clinical"
+        return "other" if self.other + self.business > self.clinical else "undecided"
+
+
+@cache
+def _word_set() -> PatternSet:
+    """Compiled where the first date is: that takes as long as to import all others."""
+    words = ((name, word) for name, lines in PATTERNS["dates"].items() for line in lines for word in line.split(" | "))
+    return PatternSet({f"{name} {word}": rf"\b(?:{word})\b" for name, word in words})
+
+
+@lru_cache(maxsize=2)
+def _words(text: str) -> _Words:
+    hits = Counter(hit.partition(" ")[0] for hit in _word_set().hits(text.lower()))
+    alone, also = hits["clinical"], hits["also_clinical"]
+    clinical = alone + also + (hits["slightly_clinical"] + bool(alone + also)) // 2
+    if clinical * _CHARACTERS_A_WORD < len(text):
+        clinical = 0
+    return _Words(clinical, hits["not_clinical"], hits["business"], bool(alone))
+
+
+def date_scope(text: str) -> DateScope:
+    """Whether dates in the text of a row are of the clinic; undecided: the other rows of the file tell."""
+    scope = _words(text).scope
+    return "other" if scope == "undecided" and next(dates_in(text), None) is None else scope
+
+
 def _clinical_dates(text: str) -> Iterator[Span]:
-    """Full dates beside words of the clinic, more than of trade and machines; of clinical text only."""
-    if not _is_clinical(text, len(_CLINICAL_WORDS.hits(text))):
-        return
-    for found in _matches("date", text):
-        start, end = found.span()
-        sentence, around = _sentence(text, start, end), text[max(0, start - _SENTENCE) : end + _SENTENCE]
-        words, others = len(_CLINICAL_WORDS.hits(sentence)), len(_BUSINESS_WORDS.hits(sentence))
-        if words > others or (not others and _is_clinical(around, len(_CLINICAL_WORDS.hits(around)))):
-            yield start, end
+    """Dates of clinical text, but for those in its sentences of trade and machines."""
+    row = _words(text)
+    if row.scope == "clinical":
+        others = row.other + row.business
+        yield from (span for span in dates_in(text) if not others or _is_beside(text, span, row.clinical > others))
 
 
-def _is_clinical(text: str, words: int) -> bool:
-    """Whether words of the clinic, `words` different ones, outnumber those of contracts and news.
-
-    Where each of them may be of a contract ("discharged", "admission"), it takes more than twice as many, and two where
-    words of trade or machines stand beside them.
-    """
-    if not words:
-        return False
-    others = len(_OTHER_WORDS.hits(text))
-    return words > others if _CLINICAL_ALONE.hits(text) else words > 2 * others + bool(_BUSINESS_WORDS.hits(text))
+def _is_beside(text: str, span: Span, mostly: bool) -> bool:
+    """Whether a date is beside words of the clinic. `mostly`: they are most of the whole text."""
+    sentence = _words(_sentence(text, *span))
+    if sentence.clinical or sentence.business:
+        return sentence.clinical > sentence.business
+    return mostly or _words(text[max(0, span[0] - _SENTENCE) : span[1] + _SENTENCE]).scope == "clinical"
 
 
 def _sentence(text: str, start: int, end: int) -> str:

@@ -13,7 +13,7 @@ from shared.validation.content.damage import CODED, DAMAGED, MOJIBAKE, TRIGGERS,
 from shared.validation.content.languages import language_of_row
 from shared.validation.content.near_duplicates import Sketch, sketch
 from shared.validation.content.pattern_set import PatternSet
-from shared.validation.content.personal_patterns import IN_WORDS
+from shared.validation.content.personal_patterns import IN_WORDS, date_scope
 from shared.validation.content.quality import asks_for_fact
 from shared.validation.content.repeated_triggers import OddWords
 from shared.validation.content.slots import key_of
@@ -22,6 +22,7 @@ from shared.validation.content.texts import texts_of_row, with_texts_of_row
 RowDocument = dict[str, Any]
 Messages = list[dict[str, Any]]
 Found = tuple[str, ...]  # code and detail, and the field where it is known
+ROW_WITH_DATES = "row_with_dates"  # no code of a finding: its detail, a `DateScope`, is counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ class RowScan:
         elif detectors:
             at = personal_data.find_by(detectors, "\n".join(changed))
             found += self._personal({one.kind for one in at})
+        if not hits.isdisjoint(personal_data.DATES) and self._personal_code("clinical_date") != "personal_data_allowed":
+            found.append((ROW_WITH_DATES, date_scope(whole)))
         return found, document if changed is texts else with_texts_of_row(document, iter(changed))
 
     def _may_redact(self, secret: bool, personal: bool) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from shared.domain.findings import Findings, Place, counted
 from shared.validation.content import personal_data
@@ -11,13 +11,23 @@ from shared.validation.content.damage import DAMAGED, UNFILLED, CutAnswers, find
 from shared.validation.content.eval_kinds import RowKind, differences
 from shared.validation.content.languages import Languages
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Index, Sketch
+from shared.validation.content.personal_patterns import DateScope
 from shared.validation.content.quality import LOOK_UP_SHARE, MIN_ROWS, Quality
 from shared.validation.content.repeated_triggers import RepeatedTriggers
-from shared.validation.content.row_scan import ContentPolicy, Dialogue, Found, RowDocument, RowScan
+from shared.validation.content.row_scan import ROW_WITH_DATES, ContentPolicy, Dialogue, Found, RowDocument, RowScan
 
 TRIGGERS_SHOWN = 20
 CONTRADICTIONS_SHOWN = 20
 MAX_CLUSTERS = 10_000  # groups of near duplicates that are told apart
+UNDECIDED: DateScope = "undecided"
+MIN_CLINICAL_ROWS = 5
+
+
+def file_is_clinical(rows: Mapping[str, int]) -> bool:
+    """Whether undecided dates are of the clinic, by the number of rows with dates of each `DateScope`: hardly any of
+    the others is not, and at least half of the rows say so themselves. The order of rows makes no difference."""
+    clinical = rows.get("clinical", 0)
+    return clinical >= max(MIN_CLINICAL_ROWS, 9 * rows.get("other", 0), rows.get(UNDECIDED, 0))
 
 
 class ContentScan:
@@ -40,6 +50,7 @@ class ContentScan:
         self._redactor = personal_data.Redactor()
         self._bits = indexed_rows_bits
         self._rows: Counter[str] = Counter()  # by file
+        self._dated: Counter[str] = Counter()  # rows with dates by `DateScope`
         self._unfilled: dict[str, str] = {}  # the first place of a file that nothing filled in
         self._indexes: dict[str, Index] = {}
         self._clusters = defaultdict[str, Counter[int]](Counter)  # of a file: further rows like each first one
@@ -62,6 +73,11 @@ class ContentScan:
     def note(self, place: Place, found: Iterable[Found]) -> None:
         """Take what `RowScan.find` found in a row that was not redacted."""
         for code, detail, *part in found:
+            if code == ROW_WITH_DATES:
+                self._dated[detail] += 1
+                if detail != UNDECIDED:
+                    continue
+                code = "clinical_date"
             kind, _, unfilled = detail.partition(":") if code == DAMAGED else (detail, "", "")
             if unfilled:
                 self._unfilled.setdefault(place.file, unfilled)
@@ -121,6 +137,9 @@ class ContentScan:
 
     def finish(self, *, classifies: bool = False, few_labels: bool = False) -> None:
         """Note what only the rows as a whole show. `classifies`: the answers are labels, `few_labels`: beyond doubt."""
+        told = ("clinical_date", "told by most other rows with dates, not by the row itself", "")
+        for file in ("previous", "train", "eval"):
+            self._findings.replace("clinical_date", file, UNDECIDED, told if file_is_clinical(self._dated) else None)
         for file, sizes in self._clusters.items():
             detail = f"{counted(len(sizes), 'group')}, the largest of {max(sizes.values()) + 1} rows"
             self._findings.replace("near_duplicate", file, "", ("near_duplicate", detail, ""))

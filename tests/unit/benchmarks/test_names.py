@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.names.labeled import KINDS, Labeled, dates, labeled, second_set
-from benchmarks.names.score import KindScore, score
+from benchmarks.names.labeled import KINDS, Labeled, date_rows, dates, labeled, second_set, sentences_of
+from benchmarks.names.score import KindScore, interval, score
 from shared.validation.content import checksums
 from shared.validation.content.personal_data import find
 
@@ -54,7 +54,13 @@ def test_marked_numbers_pass_their_check_digit(kind: str, is_valid: Callable[[st
     assert (len(values) >= 8, [value for value in values if not is_valid(value)]) == (True, [])
 
 
-DATES = {"second set": ([*second_set("tuning"), *second_set("test")], 1.0, 1.0), "read": (dates("tuning"), 0.9, 0.95)}
+ROWS = [*date_rows("unseen", "clinical"), *date_rows("unseen", "other")]
+DATES = {
+    "second set": ([*second_set("tuning"), *second_set("test")], 1.0, 1.0),
+    "read": (dates("tuning"), 0.95, 0.95),
+    "unseen rows": (ROWS, 0.85, 0.95),
+    "their sentences": (sentences_of(ROWS), 0.65, 0.95),
+}
 
 
 @pytest.mark.parametrize(("data", "recall", "precision"), DATES.values(), ids=DATES)
@@ -65,3 +71,16 @@ def test_dates_of_the_clinic_are_found_and_hardly_any_other(
     found = [[("date", one.start, one.end) for one in find(text) if one.kind in kinds] for text, _ in data]
     scored = score(data, found)["date"]
     assert (scored.recall >= recall, scored.precision >= precision, scored.found > 10) == (True, True, True), scored
+
+
+def test_each_date_of_a_row_is_in_one_of_its_sentences() -> None:
+    marked, single = (
+        [text[at:to] for text, spans in rows for _, at, to in spans] for rows in (ROWS, sentences_of(ROWS))
+    )
+    assert len(ROWS) == 80
+    assert sorted(marked) == sorted(single)
+
+
+def test_the_interval_is_wilson_s() -> None:
+    assert [round(one, 3) for one in interval(0.9, 100)] == [0.826, 0.945]
+    assert [round(one, 3) for one in interval(1.0, 10)] == [0.722, 1]

@@ -77,3 +77,40 @@ LABELED = [
 @pytest.mark.parametrize("text", LABELED)
 def test_a_label_makes_it_a_telephone_number(text) -> None:
     assert {one.kind for one in DETECTORS for _ in one.find(text)} == {"phone"}
+
+
+# Forms of dates, each part of which 45 CFR 164.514(b)(2)(i)(C) counts but a year alone, in a sentence about a patient.
+DATES = (  # noqa: SIM905
+    "03/04/2024 | 3/4/24 | 03.04.2024 | 3.4.2024 | 17.4.24 | 03-04-2024 | 2024-04-03 | 2024/04/03 | 2024.04.03"
+    " | 2024-04-03T10:00 | 3-Apr-24 | 3-Apr-2024 | 03APR2024 | 3 Apr 24 | 3 April | 3rd Apr 2024 | the 3rd of April"
+    " | 3 April 2024 | Apr 3rd | Apr 3, 2024 | April 3 | April the third | April the twenty-third | Wed 3 Apr"
+    " | Monday, April 8, 2024 | Fri 19/04 | Thursday 6th | next Wednesday, April 24th | March 2024 | Nov '22"
+    " | mid-May 2024 | the end of June 2024 | 10/2023 | 03.2024 | 03/04 | 17/03 | 9. April 2024 | 12. M\u00e4rz"
+    " | 3 de abril de 2024 | 3 avril 2024 | 12 ao\u00fbt 2023 | 1er mars 2024"
+).split(" | ")
+BEHIND = {
+    "on 4/3": "4/3",
+    "since 20.3.": "20.3.",
+    "on the 2nd": "2nd",
+    "until March": "March",
+    "by early June": "early June",
+}
+NO_DATES = (  # noqa: SIM905
+    "power 4/5 in the left leg | pain 3/10 today | vision 6/9 | 0/14 nodes | on the 2nd floor | she may 20 times"
+    " | BP 120/80 | in 2019 | ratio 1/2 | dose 2.5 mg | L4/5 | version 5.23.75 | at 10:30 | mar 3 walls"
+).split(" | ")
+
+
+@pytest.mark.parametrize(
+    ("written", "date"), [*((f"seen {one}", one) for one in DATES), *BEHIND.items(), *((one, None) for one in NO_DATES)]
+)
+def test_each_form_of_a_date_is_found_whole_in_clinical_text(written: str, date: str | None) -> None:
+    text = f"The patient has a fever of 39, {written}, and vomits."
+    found = [text[one.start : one.end] for one in find(text)]
+    assert found == ([] if date is None else [date])
+    assert find(f"The lease, {written}, and the rent.") == []
+
+
+@pytest.mark.parametrize("written", ["4.3.51", "4 Mar 1951", "March 1951", "1951-03-04", "the 4th of March 1951"])
+def test_a_birth_date_is_found_in_any_text(written: str) -> None:
+    assert [one.kind for one in find(f"Employee, born {written}, joined in spring.")] == ["date_of_birth"]

@@ -44,6 +44,41 @@ def test_a_date_in_clinical_text_warns_only() -> None:
     assert {code: one.severity for code, one in problems.items()} == {"clinical_date": "warning"}
 
 
+UNTOLD, TOLD = row("Back on 3 May 2021.", "Fine."), row("Fever and cough since 3 May 2021.", "Pneumonia.")
+LEASE = row("The lease began on 3 May 2021.", "And the rent?")
+
+
+@pytest.mark.parametrize(
+    ("rows", "counts"),
+    [
+        ([TOLD] * 9 + [UNTOLD] * 3, {"clinical date": 9, "told by most other rows": 3}),
+        ([TOLD] * 9 + [UNTOLD] * 3 + [LEASE], {"clinical date": 9, "told by most other rows": 3}),
+        ([TOLD] * 9 + [UNTOLD] * 3 + [LEASE] * 2, {"clinical date": 9}),
+        ([TOLD] * 9 + [UNTOLD] * 10, {"clinical date": 9}),
+        ([TOLD] * 4 + [UNTOLD], {"clinical date": 4}),
+        ([UNTOLD] * 9, {}),
+    ],
+)
+def test_most_rows_tell_what_a_date_in_any_other_is_whatever_their_order(rows: Any, counts: dict[str, int]) -> None:
+    for seed in range(5):
+        scan, ordered = Scan(), rows.copy()
+        random.Random(seed).shuffle(ordered)
+        for number, messages in enumerate(ordered, start=1):
+            scan.row(number, "train", messages)
+        scan.found()
+        found = [one for one in scan.groups() if one.code == "clinical_date"]
+        assert {words: one.count for one in found for words in counts if words in one.message} == counts
+        assert len(found) == len(counts)
+
+
+@pytest.mark.parametrize("policy", [ContentPolicy("allow"), ContentPolicy(allowed_kinds=frozenset({"clinical_date"}))])
+def test_dates_that_are_allowed_are_not_told_by_other_rows(policy: ContentPolicy) -> None:
+    scan = Scan(policy)
+    for number, messages in enumerate([TOLD] * 9 + [UNTOLD], start=1):
+        scan.row(number, "train", messages)
+    assert "clinical_date" not in scan.found()
+
+
 def test_every_code_reads_as_a_sentence_with_a_fix() -> None:
     for code in CONTENT_CODES.values():
         assert code.message.endswith((".", ":")) or code.message.endswith("{detail}).")
