@@ -137,9 +137,11 @@ class ContentScan:
 
     def finish(self, *, classifies: bool = False, few_labels: bool = False) -> None:
         """Note what only the rows as a whole show. `classifies`: the answers are labels, `few_labels`: beyond doubt."""
-        told = ("clinical_date", "told by most other rows with dates, not by the row itself", "")
+        by_others = ("clinical_date", "as most other rows with dates show, not the row itself", "")
         for file in ("previous", "train", "eval"):
-            self._findings.replace("clinical_date", file, UNDECIDED, told if file_is_clinical(self._dated) else None)
+            self._findings.replace(
+                "clinical_date", file, UNDECIDED, by_others if file_is_clinical(self._dated) else None
+            )
         for file, sizes in self._clusters.items():
             detail = f"{counted(len(sizes), 'group')}, the largest of {max(sizes.values()) + 1} rows"
             self._findings.replace("near_duplicate", file, "", ("near_duplicate", detail, ""))

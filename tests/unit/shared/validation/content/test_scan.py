@@ -51,15 +51,15 @@ LEASE = row("The lease began on 3 May 2021.", "And the rent?")
 @pytest.mark.parametrize(
     ("rows", "counts"),
     [
-        ([TOLD] * 9 + [UNTOLD] * 3, {"clinical date": 9, "told by most other rows": 3}),
-        ([TOLD] * 9 + [UNTOLD] * 3 + [LEASE], {"clinical date": 9, "told by most other rows": 3}),
+        ([TOLD] * 9 + [UNTOLD] * 3, {"clinical date": 9, "as most other rows": 3}),
+        ([TOLD] * 9 + [UNTOLD] * 3 + [LEASE], {"clinical date": 9, "as most other rows": 3}),
         ([TOLD] * 9 + [UNTOLD] * 3 + [LEASE] * 2, {"clinical date": 9}),
         ([TOLD] * 9 + [UNTOLD] * 10, {"clinical date": 9}),
         ([TOLD] * 4 + [UNTOLD], {"clinical date": 4}),
         ([UNTOLD] * 9, {}),
     ],
 )
-def test_most_rows_tell_what_a_date_in_any_other_is_whatever_their_order(rows: Any, counts: dict[str, int]) -> None:
+def test_most_rows_show_what_a_date_in_any_other_is_whatever_their_order(rows: Any, counts: dict[str, int]) -> None:
     for seed in range(5):
         scan, ordered = Scan(), rows.copy()
         random.Random(seed).shuffle(ordered)
@@ -72,7 +72,7 @@ def test_most_rows_tell_what_a_date_in_any_other_is_whatever_their_order(rows: A
 
 
 @pytest.mark.parametrize("policy", [ContentPolicy("allow"), ContentPolicy(allowed_kinds=frozenset({"clinical_date"}))])
-def test_dates_that_are_allowed_are_not_told_by_other_rows(policy: ContentPolicy) -> None:
+def test_dates_that_are_allowed_are_not_judged_by_other_rows(policy: ContentPolicy) -> None:
     scan = Scan(policy)
     for number, messages in enumerate([TOLD] * 9 + [UNTOLD], start=1):
         scan.row(number, "train", messages)
