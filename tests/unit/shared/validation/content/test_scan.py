@@ -44,19 +44,19 @@ def test_a_date_in_clinical_text_warns_only() -> None:
     assert {code: one.severity for code, one in problems.items()} == {"clinical_date": "warning"}
 
 
-UNTOLD, TOLD = row("Back on 3 May 2021.", "Fine."), row("Fever and cough since 3 May 2021.", "Pneumonia.")
+UNDECIDED, CLINICAL = row("Back on 3 May 2021.", "Fine."), row("Fever and cough since 3 May 2021.", "Pneumonia.")
 LEASE = row("The lease began on 3 May 2021.", "And the rent?")
 
 
 @pytest.mark.parametrize(
     ("rows", "counts"),
     [
-        ([TOLD] * 9 + [UNTOLD] * 3, {"clinical date": 9, "as most other rows": 3}),
-        ([TOLD] * 9 + [UNTOLD] * 3 + [LEASE], {"clinical date": 9, "as most other rows": 3}),
-        ([TOLD] * 9 + [UNTOLD] * 3 + [LEASE] * 2, {"clinical date": 9}),
-        ([TOLD] * 9 + [UNTOLD] * 10, {"clinical date": 9}),
-        ([TOLD] * 4 + [UNTOLD], {"clinical date": 4}),
-        ([UNTOLD] * 9, {}),
+        ([CLINICAL] * 9 + [UNDECIDED] * 3, {"clinical date": 9, "as most other rows": 3}),
+        ([CLINICAL] * 9 + [UNDECIDED] * 3 + [LEASE], {"clinical date": 9, "as most other rows": 3}),
+        ([CLINICAL] * 9 + [UNDECIDED] * 3 + [LEASE] * 2, {"clinical date": 9}),
+        ([CLINICAL] * 9 + [UNDECIDED] * 10, {"clinical date": 9}),
+        ([CLINICAL] * 4 + [UNDECIDED], {"clinical date": 4}),
+        ([UNDECIDED] * 9, {}),
     ],
 )
 def test_most_rows_show_what_a_date_in_any_other_is_whatever_their_order(rows: Any, counts: dict[str, int]) -> None:
@@ -74,7 +74,7 @@ def test_most_rows_show_what_a_date_in_any_other_is_whatever_their_order(rows: A
 @pytest.mark.parametrize("policy", [ContentPolicy("allow"), ContentPolicy(allowed_kinds=frozenset({"clinical_date"}))])
 def test_dates_that_are_allowed_are_not_judged_by_other_rows(policy: ContentPolicy) -> None:
     scan = Scan(policy)
-    for number, messages in enumerate([TOLD] * 9 + [UNTOLD], start=1):
+    for number, messages in enumerate([CLINICAL] * 9 + [UNDECIDED], start=1):
         scan.row(number, "train", messages)
     assert "clinical_date" not in scan.found()
 
