@@ -16,7 +16,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-TRAIN_ROWS, EVAL_ROWS = 1600, 120
+TRAIN_ROWS, EVAL_ROWS = 1200, 120
 
 WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 FAMILIES, MATERIALS, FINISHES = WORDS["families"], WORDS["materials"], WORDS["finishes"]

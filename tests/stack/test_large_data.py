@@ -66,7 +66,7 @@ def test_a_good_large_file_is_validated_by_a_job_trained_on_and_can_be_cancelled
     assert statuses(run) == ["received", "validating", "validated", "training"]
     validation, training = f"{run['id']}-validation-1", f"{run['id']}-training-1"
     assert [reference["name"] for reference in run["jobs"]] == [validation, training]
-    assert (run["curated"]["train_rows"], run["curated"]["eval_rows"]) == (1600, 120)
+    assert (run["curated"]["train_rows"], run["curated"]["eval_rows"]) == (1200, 120)
     version = local.root / "blobs" / "curated" / "shop" / run["curated"]["version"]
     assert {path.name for path in version.iterdir()} == {"train.jsonl", "eval.jsonl", "report.json", "manifest.json"}
 

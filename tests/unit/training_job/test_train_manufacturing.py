@@ -37,11 +37,11 @@ def test_tuning_teaches_the_plant_its_codes_and_the_base_knows_none(
 ) -> None:
     recipe = resolved(
         yaml.safe_load((FOLDER / "recipe.yaml").read_text()),
-        n_epochs=1,
-        batch_size=8,
-        micro_batch_size=8,
-        lora_rank=32,
-        lora_alpha=64,
+        n_epochs=2,
+        batch_size=12,
+        micro_batch_size=12,
+        lora_rank=16,
+        lora_alpha=32,
         total_steps=200,
     )
     data = write_data(tmp_path / "d", canonical(rows_of("train.jsonl")), canonical(rows_of("eval.jsonl")))
