@@ -45,7 +45,7 @@ def drop(
     local: LocalStack, project: str, train: list[bytes], approval: str = "automatic", **changes: dict[str, Any]
 ) -> None:
     deployment = {"endpoint": ENDPOINT, "approval": approval}
-    method = {"hyperparameters": {"n_epochs": 3}}  # for half of the recipe's rows, or fewer
+    method = {"hyperparameters": {"n_epochs": 4}}  # for half of the recipe's rows, or fewer
     local.drop_project(project, train, HELD_OUT, method=method, evaluation=GATE, deployment=deployment, **changes)
 
 
