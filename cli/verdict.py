@@ -84,6 +84,10 @@ def score_table(run: Run, result: EvaluationResult) -> Table:
             "" if tokens is None else f"{tokens:.1f}",
             "" if spent is None else f"{spent:.3f}",
         )
+    for baseline in result.baselines:
+        found = baseline.score
+        words = Text(baseline.name.replace("_", " "), style="dim")
+        table.add_row(words, f"{found.mean:.3f}", f"{found.low:.3f} to {found.high:.3f}", "", "")
     return table
 
 

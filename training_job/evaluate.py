@@ -25,6 +25,7 @@ from shared.domain.prompts import Row, as_dialogue, reference_index
 from shared.domain.recipe import Evaluation, Reinforcement, ResolvedRecipe
 from shared.domain.results import CURVE_FILE
 from training_job.evaluation import report, scoring
+from training_job.evaluation.baselines import BaselineAnswers, baseline_answers
 from training_job.evaluation.general import MAX_NEW_TOKENS, Suite, load_suite
 from training_job.evaluation.judges import Panel, read_judges
 from training_job.evaluation.scoring import GradedAnswers
@@ -43,7 +44,7 @@ class EvaluateArguments:
     """The command line."""
 
     job_name: Annotated[str, "named in the result"]
-    data: Annotated[Path, "curated version with eval.jsonl"]
+    data: Annotated[Path, "curated version with eval.jsonl, and train.jsonl for the baselines"]
     base_model: Annotated[Path, "Hugging Face folder"]
     recipe: Annotated[Path, "resolved recipe, JSON"]
     candidate: Annotated[Path, "merged model folder"]
@@ -83,7 +84,9 @@ def evaluate(task: EvaluateArguments, metrics: RunningMetrics) -> None:
         name: generate_all(folder, rows, suite, task, recipe, progress.of(name))
         for name, folder in task.models().items()
     }
-    write_report(task.output, settings, rows, suite, outputs, panel)
+    prompts = [question.prompt for question in outputs["candidate"].questions]
+    baselines = baseline_answers(task.data / "train.jsonl", prompts, settings.graders)
+    write_report(task.output, settings, rows, suite, outputs, panel, baselines)
 
 
 def read_dialogues(held_out: Path, recipe: ResolvedRecipe) -> list[Row]:
@@ -181,6 +184,7 @@ def write_report(
     suite: Suite | None,
     outputs: dict[str, ModelOutputs],
     panel: Panel,
+    baselines: BaselineAnswers,
 ) -> None:
     """Grade all answers; write report.json last, after the rows and samples it sums up."""
     questions = outputs["candidate"].questions
@@ -201,7 +205,9 @@ def write_report(
     )
     judges = report.JudgeReport(panel.uses(), unscored)
     general = general_scores(suite, outputs, settings)
-    result = report.summarize(settings, own, models, generation, general, judges)
+    without = {name: scoring.grade_answers(settings.graders, texts, items) for name, texts in baselines.texts.items()}
+    compared = report.BaselineReport(without, baselines.reason)
+    result = report.summarize(settings, own, models, generation, general, judges, compared)
     write_json(output / "report.json", result.model_dump(mode="json"))
     print(", ".join(f"{name} {answers.scores.mean():.3f}" for name, answers in models.items()), flush=True)
 

@@ -24,13 +24,25 @@ class Score(Frozen):
     rows: int
 
 
+BaselineName = Literal["majority", "nearest_neighbor", "lookup"]
+
+
 class Gain(Frozen):
     """Paired difference candidate minus `over`, with its bootstrap interval at the gate's confidence."""
 
-    over: Literal["base", "champion"]
+    over: Literal["base", "champion"] | BaselineName
     mean: float
     low: float
     high: float
+
+
+class BaselineScore(Frozen):
+    """What answers out of the training rows score, without a model: the most frequent one, that of the nearest prompt
+    (BM25), and a lookup that takes each word from training rows with the same words in the prompt."""
+
+    name: BaselineName
+    score: Score
+    gain: Gain
 
 
 class SliceScore(Frozen):
@@ -155,6 +167,8 @@ class EvaluationResult(Frozen):
     candidate: Score
     champion: Score | None = None
     gains: tuple[Gain, ...] = Field(max_length=MAX_CHECKED)
+    baselines: tuple[BaselineScore, ...] = Field(default=(), max_length=MAX_CHECKED)
+    no_baselines: Text | None = Field(default=None, description="why there are none")
     graders: tuple[GraderScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     slices: tuple[SliceScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     floors: tuple[FloorScore, ...] = Field(default=(), max_length=MAX_CHECKED)
@@ -223,6 +237,7 @@ def gate_verdict(result: EvaluationResult, settings: Evaluation) -> Verdict:
         ),
         *_floor_checks(result, settings.floors),
         *(_gain_check(gain, gate) for gain in result.gains),
+        *_lookup_checks(result, gate),
         *(_slice_check(part, gate) for part in result.slices),
         *_general_checks(result, gate),
     ]
@@ -267,6 +282,18 @@ def _gain_check(gain: Gain, gate: Gate) -> GateCheck:
         passed=gain.low > gate.min_gain,
         detail=f"{_interval(gain)} over {gain.over}, must lie above {gate.min_gain:.3f}",
     )
+
+
+def _lookup_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
+    """The candidate against the best of the baselines, where the gate asks for it."""
+    if gate.gain_over_lookup is None:
+        return []
+    if not result.baselines:
+        detail = f"not applicable: {result.no_baselines}" if result.no_baselines else "the report has no baselines"
+        return [GateCheck(name="gain_over_lookup", passed=False, detail=detail, skipped=bool(result.no_baselines))]
+    best = max(result.baselines, key=lambda baseline: baseline.score.mean)
+    detail = f"{_interval(best.gain)} over {best.name}, must lie above {gate.gain_over_lookup:.3f}"
+    return [GateCheck(name="gain_over_lookup", passed=best.gain.low > gate.gain_over_lookup, detail=detail)]
 
 
 def _slice_check(part: SliceScore, gate: Gate) -> GateCheck:

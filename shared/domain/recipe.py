@@ -263,6 +263,11 @@ class Gate(Frozen):
         default=0.05,
         description="largest drop tolerated in general ability and in refusals, likewise; null: the suite is left out",
     )
+    gain_over_lookup: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        default=None,
+        description="the interval of the gain over the best answers that training rows give without a model (majority, "
+        "nearest neighbor, lookup) must lie above this; null: they are reported only",
+    )
     floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default={},
         max_length=16,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shared.domain.evaluation import EvaluationResult, GeneralScore, GradedRow
+from shared.domain.evaluation import BaselineName, BaselineScore, EvaluationResult, GeneralScore, GradedRow
 from shared.domain.judges import JudgeUse
 from shared.domain.recipe import Evaluation
 from training_job.evaluation import scoring
@@ -40,6 +40,17 @@ class JudgeReport:
 NO_JUDGES = JudgeReport()
 
 
+@dataclass(frozen=True)
+class BaselineReport:
+    """The graded answers of baselines, or why there are none."""
+
+    answers: dict[BaselineName, GradedAnswers] = field(default_factory=dict)
+    reason: str | None = None
+
+
+NO_BASELINES = BaselineReport()
+
+
 def summarize(
     settings: Evaluation,
     items: list[dict[str, Any]],
@@ -47,6 +58,7 @@ def summarize(
     generation: Generation,
     general: tuple[GeneralScore, ...],
     judges: JudgeReport = NO_JUDGES,
+    baselines: BaselineReport = NO_BASELINES,
 ) -> EvaluationResult:
     """Scores, gains and slices of the same held-out rows for base, candidate and, if there is one, champion: of those
     that every model has a score for."""
@@ -62,6 +74,15 @@ def summarize(
     return EvaluationResult(
         **{name: bootstrap.score(answers.scores) for name, answers in models.items()},
         gains=tuple(gains),
+        baselines=tuple(
+            BaselineScore(
+                name=name,
+                score=bootstrap.score(scores := answers.scores[scored]),
+                gain=bootstrap.gain(name, candidate.scores, scores),
+            )
+            for name, answers in baselines.answers.items()
+        ),
+        no_baselines=baselines.reason,
         graders=scoring.grader_scores(models, bootstrap),
         slices=scoring.slice_scores(settings.slices, items, models, confidence, BOOTSTRAP_SEED),
         floors=scoring.floor_scores(settings.floors, settings.slices, items, candidate, [i + 1 for i in scored]),

@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.evaluation import FloorScore, Gain, GraderScore, GradingError, SampleAnswer, Score, SliceScore
+from shared.domain.evaluation import (
+    BaselineName,
+    FloorScore,
+    Gain,
+    GraderScore,
+    GradingError,
+    SampleAnswer,
+    Score,
+    SliceScore,
+)
 from shared.domain.graders import Grader
 from shared.domain.row_fields import is_missing, value_at
 from shared.grading import JUDGE_CODES, Ask, Engine, Grade, GradingErrorCode, fields
@@ -159,7 +168,7 @@ class Bootstrap:
         low, high = self.interval(values)
         return Score(mean=float(values.mean()), low=low, high=high, rows=len(values))
 
-    def gain(self, over: Literal["base", "champion"], candidate: Scores, baseline: Scores) -> Gain:
+    def gain(self, over: Literal["base", "champion"] | BaselineName, candidate: Scores, baseline: Scores) -> Gain:
         low, high = self.interval(candidate - baseline)
         return Gain(over=over, mean=float((candidate - baseline).mean()), low=low, high=high)
 

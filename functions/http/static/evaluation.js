@@ -26,6 +26,7 @@ const CHECKS = {
   adapter_has_effect: "The tuning changes the answers",
   gain_over_base: "Better than the base model",
   gain_over_champion: "Better than the model in production",
+  gain_over_lookup: "Better than answers taken from training rows",
   "general:ability": "General ability kept",
   "general:refusal": "Harmful requests still refused, others still answered",
 };
@@ -79,6 +80,17 @@ export function evaluation(run) {
           h("td", { class: "number" }, cell(result.tokens_per_answer[key], 1)),
           h("td", { class: "number" }, share(result.answers_at_limit[key])),
           h("td", { class: "number" }, cell(result.seconds_per_answer[key], 3)),
+        ),
+      ),
+      (result.baselines ?? []).map(({ name, score }) =>
+        h(
+          "tr",
+          { class: "baseline" },
+          h("th", { scope: "row" }, words(name), h("span", { class: "which" }, "of training rows, no model")),
+          h("td", { class: "number score" }, score.mean.toFixed(3)),
+          h("td", { class: "number" }, `${score.low.toFixed(3)} to ${score.high.toFixed(3)}`),
+          h("td", { class: "drawn" }, interval(score, "base", from, to)),
+          [1, 2, 3].map(() => h("td", {})),
         ),
       ),
     ),

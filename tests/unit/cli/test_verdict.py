@@ -8,6 +8,7 @@ import pytest
 
 from cli.verdict import gain_line
 from cli.view import HAPPY_PATH
+from shared.domain.evaluation import BaselineScore, Gain, Score
 from shared.domain.run import Decision, Status
 from tests.unit.cli.fake_api import BROKEN, COST, RESULT, RUN_ID, START, FakeDroptune, life, make_run
 
@@ -40,6 +41,18 @@ def test_watch_says_each_change_once_and_ends_with_the_verdict(
 def test_answers_that_were_cut_are_counted_where_there_are_some(shares: dict[str, float], line: str) -> None:
     result = RESULT.model_copy(update={"answers_at_limit": shares})
     assert "".join(gain_line(make_run(*HAPPY_PATH), result).split("\n")[1:]) == line
+
+
+def test_baselines_stand_below_the_models(
+    fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gain = Gain(over="nearest_neighbor", mean=0.5, low=0.4, high=0.6)
+    score = Score(mean=0.4321, low=0.4, high=0.5, rows=120)
+    baselines = (BaselineScore(name="nearest_neighbor", score=score, gain=gain),)
+    fake.states = life(*HAPPY_PATH, evaluation=RESULT.model_copy(update={"baselines": baselines}), cost=COST)
+    assert droptune("watch", RUN_ID) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "nearest neighbor" in line]
+    assert "0.432" in line
 
 
 def test_watch_says_why_a_run_failed(fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,9 @@ def test_an_evaluation_reports_every_model_row_and_slice(
         ("kind", "odd", 3),
     }
     assert report.answers_differ > 0
+    assert [part.name for part in report.baselines] == ["majority", "nearest_neighbor", "lookup"]
+    assert [part.gain.over for part in report.baselines] == [part.name for part in report.baselines]
+    assert report.baselines[0].gain.mean == pytest.approx(report.candidate.mean - report.baselines[0].score.mean)
     manifest = json.loads((finished.output / "model" / "manifest.json").read_text())
     assert report.template_sha256 == manifest["template_sha256"]
     models = {"base", "candidate", "champion"}

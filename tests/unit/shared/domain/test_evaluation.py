@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shared.domain.evaluation import (
+    BaselineName,
+    BaselineScore,
     EvaluationResult,
     FloorScore,
     Gain,
@@ -143,3 +145,31 @@ def test_the_verdict_names_the_rows_that_a_veto_grader_failed() -> None:
     verdict = gate_verdict(result(floors=(floor(0.98),)), Evaluation(graders=(TRIAGE,)))
     [check] = [check for check in verdict.checks if check.blocks]
     assert check.detail == "mean 0.980, at least 1.000; below 1 on 2 of 100 rows, first 7, 12"
+
+
+def baseline(name: BaselineName, mean: float, low: float) -> BaselineScore:
+    return BaselineScore(name=name, score=score(mean), gain=Gain(over=name, mean=0.9 - mean, low=low, high=0.9))
+
+
+@pytest.mark.parametrize(
+    ("least", "baselines", "blocking"),
+    [
+        (None, (baseline("lookup", 0.95, -0.1),), []),
+        (0.0, (baseline("lookup", 0.95, -0.1),), ["gain_over_lookup"]),
+        (0.0, (baseline("majority", 0.3, -0.1), baseline("lookup", 0.6, 0.1)), []),
+        (0.1, (baseline("majority", 0.7, 0.1), baseline("lookup", 0.6, 0.2)), ["gain_over_lookup"]),
+        (0.0, (), ["gain_over_lookup"]),
+    ],
+    ids=["only reported", "no better than a table", "better than the best", "the best is the majority", "not measured"],
+)
+def test_a_candidate_may_have_to_be_better_than_the_best_answers_of_training_rows(
+    least: float | None, baselines: tuple[BaselineScore, ...], blocking: list[str]
+) -> None:
+    assert failed(result(baselines=baselines), Gate(gain_over_lookup=least)) == blocking
+
+
+def test_where_there_can_be_no_baselines_the_check_does_not_apply() -> None:
+    verdict = gate_verdict(result(no_baselines="prompts only"), Evaluation(gate=Gate(gain_over_lookup=0)))
+    [check] = [check for check in verdict.checks if check.skipped]
+    assert (check.name, check.detail) == ("gain_over_lookup", "not applicable: prompts only")
+    assert verdict.passed

@@ -1,0 +1,122 @@
+"""What a table read off the training rows would answer: if it does as well as a model, nothing was generalized."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONTEXTS = (1, 2, 4, 8)  # last tokens of the answer so far that a rule may depend on
+SURE = 0.9  # a rule as sure as this ends the search
+PLACES, TOKENS = 2000, 100  # at most so many places and next tokens are tried
+PAIRED = 24  # features, and next tokens, that are tried two by two
+_TOKEN = re.compile(r"\s*(?:[^\W\d_]+|\d+|[^\w\s]|_)")
+Ids = NDArray[np.int64]
+
+
+class Lookup:
+    """Writes an answer token by token: each time what training rows show after the same last tokens, where the prompt
+    holds the same one or two words. Of all such rules the one counts that is right most surely (Wilson's lower bound).
+
+    `rows`: prompt and answer of each training row; their order does not matter.
+    """
+
+    def __init__(self, rows: Sequence[tuple[str, str]]) -> None:
+        rows = sorted(rows)
+        self._ids: dict[str, int] = {"": 0}
+        texts = [[0] * CONTEXTS[-1] + [self._id(token) for token in _TOKEN.findall(answer)] + [0] for _, answer in rows]
+        self._words = list(self._ids)
+        self._tokens: Ids = np.array([token for text in texts for token in text], dtype=np.int64)
+        self._rows: Ids = np.repeat(np.arange(len(rows)), [len(text) for text in texts])
+        self._item: Ids = np.array([item for text in texts for item in self._items(text)], dtype=np.int64)
+        order = np.argsort(self._tokens, kind="stable")
+        bounds = np.searchsorted(self._tokens[order], np.arange(len(self._words) + 1))
+        self._places = [order[start:end] for start, end in pairwise(bounds)]
+        # The end of a text is followed by none, and of what stands before its first token only the last counts.
+        first = np.cumsum([0, *(len(text) for text in texts)])
+        self._places[0] = first[:-1] + CONTEXTS[-1] - 1
+        self._holding: dict[str, list[int]] = defaultdict(list)
+        for number, (prompt, _) in enumerate(rows):
+            for feature in _features(prompt):
+                self._holding[feature].append(number)
+        self._count, self._longest = len(rows), max(map(len, texts), default=0)
+
+    def _id(self, token: str) -> int:
+        return self._ids.setdefault(token, len(self._ids))
+
+    def _items(self, text: list[int]) -> list[int]:
+        """For each token of an answer the last number of a list before it, as in "2. "; 0 before the first."""
+        items, last = [], 0
+        for token, after in pairwise([*text, 0]):
+            items.append(last)
+            word = self._words[token]
+            if word != word.lstrip() and word.strip().isdigit() and self._words[after] in (".", ")"):
+                last = token
+        return items
+
+    def answer(self, prompt: str) -> str:
+        known = [rows for feature in _features(prompt) if 1 < len(rows := self._holding.get(feature, [])) < self._count]
+        holds = np.zeros((self._count, len(known) + 1), dtype=np.float32)
+        holds[:, 0] = 1  # no word at all
+        for column, rows in enumerate(known, start=1):
+            holds[rows, column] = 1
+        written = [0] * CONTEXTS[-1]
+        while len(written) < self._longest and (token := self._next(written, holds)):
+            written.append(token)
+        return "".join(self._words[token] for token in written[CONTEXTS[-1] :])
+
+    def _next(self, written: list[int], holds: NDArray[np.float32]) -> int:
+        found = []
+        places = self._places[written[-1]]
+        for shorter, length in pairwise((1, *CONTEXTS)):
+            for back in range(shorter, length):
+                places = places[self._tokens[places - back] == written[-1 - back]]
+            found.append(places[:: 1 + len(places) // PLACES])
+        best = (-1.0, 0)
+        item = self._items(written)[-1]
+        for places in reversed(found):
+            if len(places) and best[0] < SURE:
+                best = max(best, self._rule(places, item, holds))
+        return best[1]
+
+    def _rule(self, places: Ids, item: int, holds: NDArray[np.float32]) -> tuple[float, int]:
+        """How sure the surest rule is, and the token it gives. `holds` [rows, features]."""
+        after = self._tokens[places + 1]
+        tokens, which, count = np.unique(after, return_inverse=True, return_counts=True)
+        if len(tokens) == 1:
+            return len(after) / (len(after) + 1), int(tokens[0])
+        kept = np.argsort(-count, kind="stable")[:TOKENS]
+        shown, part = (which[:, None] == kept).astype(np.float32), holds[self._rows[places]]
+        part = np.column_stack([part, self._item[places] == item]).astype(np.float32)
+        single = _sure(shown.T @ part, part.sum(axis=0))
+        at = np.unravel_index(int(single.argmax()), single.shape)
+        best = float(single[at]), int(tokens[kept[at[0]]])
+        if best[0] >= SURE:
+            return best
+        part = part[:, np.argsort(-single.max(axis=0), kind="stable")[:PAIRED]]
+        for token, one in zip(tokens[kept][:PAIRED], shown.T, strict=False):
+            best = max(best, (float(_sure(part[one > 0].T @ part[one > 0], part.T @ part).max()), int(token)))
+        return best
+
+
+def words_of(prompt: str) -> list[str]:
+    """Its words, numbers and signs in lower case."""
+    return [token.strip().casefold() for token in _TOKEN.findall(prompt)]
+
+
+def _features(prompt: str) -> list[str]:
+    """The words of a prompt, and each two that follow one another."""
+    words = words_of(prompt)
+    return list(dict.fromkeys([*words, *(f"{one} {two}" for one, two in pairwise(words))]))
+
+
+def _sure(hits: NDArray[np.float32], total: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Lower bound of the share of hits among the places that a rule covers (Wilson's, one standard error)."""
+    total = np.maximum(total, 1e-9)
+    share = hits / total
+    bound = share + 0.5 / total - np.sqrt(share * (1 - share) / total + 0.25 / total**2)
+    return (bound / (1 + 1 / total)).astype(np.float32)
