@@ -96,8 +96,15 @@ def gain_line(run: Run, result: EvaluationResult) -> str:
     confidence = run.recipe.requested.evaluation.gate.confidence if run.recipe else 0.95
     gains = "; ".join(f"{g.mean:+.3f} [{g.low:+.3f}, {g.high:+.3f}] over {g.over}" for g in result.gains)
     cut = ", ".join(f"{name} {share * 100:.3g} %" for name, share in result.answers_at_limit.items() if share)
+    rates = "".join(
+        f"\n{part.grader}: {part.label}: {name} {share}"
+        for part in result.rates
+        for name, share in (("sensitivity", part.sensitivity), ("specificity", part.specificity))
+        if share
+    )
+    rates += f"\npairs answered alike: {result.pairs}" if result.pairs else ""
     limit = f"\nanswers cut at evaluation.max_new_tokens: {cut}" if cut else ""
-    return f"gain {gains} ({confidence * 100:g} % interval, {result.candidate.rows} held-out rows){limit}"
+    return f"gain {gains} ({confidence * 100:g} % interval, {result.candidate.rows} held-out rows){rates}{limit}"
 
 
 def slice_table(result: EvaluationResult) -> Table:

@@ -24,7 +24,7 @@ from shared.domain.planning.methods import served_tokens
 from shared.domain.prompts import Row, as_dialogue, reference_index
 from shared.domain.recipe import Evaluation, Reinforcement, ResolvedRecipe
 from shared.domain.results import CURVE_FILE
-from training_job.evaluation import report, scoring
+from training_job.evaluation import rates, report, scoring
 from training_job.evaluation.baselines import BaselineAnswers, baseline_answers
 from training_job.evaluation.general import MAX_NEW_TOKENS, Suite, load_suite
 from training_job.evaluation.judges import Panel, read_judges
@@ -208,6 +208,12 @@ def write_report(
     without = {name: scoring.grade_answers(settings.graders, texts, items) for name, texts in baselines.texts.items()}
     compared = report.BaselineReport(without, baselines.reason)
     result = report.summarize(settings, own, models, generation, general, judges, compared)
+    scored = [i for i in range(len(items)) if i not in unscored]
+    texts, kept = models["candidate"].only(scored).texts, [items[i] for i in scored]
+    sure = settings.gate.confidence
+    alike = rates.pairs_alike(settings.pairs, texts, kept, sure) if settings.pairs else None
+    by_label = rates.label_rates(settings.graders, texts, kept, sure)
+    result = result.model_copy(update={"rates": by_label, "pairs": alike})
     write_json(output / "report.json", result.model_dump(mode="json"))
     print(", ".join(f"{name} {answers.scores.mean():.3f}" for name, answers in models.items()), flush=True)
 

@@ -70,6 +70,31 @@ class GraderScore(Frozen):
     champion: Score | None = None
 
 
+class Share(Frozen):
+    """`hits` of `rows`, and Wilson's interval of the share at the gate's confidence."""
+
+    hits: int
+    rows: int
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.hits / self.rows:.3f} [{self.low:.3f}, {self.high:.3f}], {self.hits} of {self.rows}"
+
+
+class LabelRates(Frozen):
+    """The candidate by one label of a `label` grader; null where there are no such rows.
+
+    Sensitivity: of the rows with this label, those where the answer names it and no other. Specificity: of the rows
+    with another label, those where it does not.
+    """
+
+    grader: Text
+    label: Text
+    sensitivity: Share | None
+    specificity: Share | None
+
+
 class FloorScore(Frozen):
     """The candidate's mean of a grader that has a floor: over all rows, or those whose `field` equals `value`.
 
@@ -171,6 +196,8 @@ class EvaluationResult(Frozen):
     no_baselines: Text | None = Field(default=None, description="why there are none")
     graders: tuple[GraderScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     slices: tuple[SliceScore, ...] = Field(default=(), max_length=MAX_CHECKED)
+    rates: tuple[LabelRates, ...] = Field(default=(), max_length=MAX_CHECKED)
+    pairs: Share | None = Field(default=None, description="groups of `evaluation.pairs` answered alike")
     floors: tuple[FloorScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     general: tuple[GeneralScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     errors: Annotated[tuple[GradingError, ...], FirstItems] = ()
@@ -238,6 +265,7 @@ def gate_verdict(result: EvaluationResult, settings: Evaluation) -> Verdict:
         *_floor_checks(result, settings.floors),
         *(_gain_check(gain, gate) for gain in result.gains),
         *_lookup_checks(result, gate),
+        *_pair_checks(result, gate),
         *(_slice_check(part, gate) for part in result.slices),
         *_general_checks(result, gate),
     ]
@@ -294,6 +322,15 @@ def _lookup_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
     best = max(result.baselines, key=lambda baseline: baseline.score.mean)
     detail = f"{_interval(best.gain)} over {best.name}, must lie above {gate.gain_over_lookup:.3f}"
     return [GateCheck(name="gain_over_lookup", passed=best.gain.low > gate.gain_over_lookup, detail=detail)]
+
+
+def _pair_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
+    if gate.min_pair_agreement is None:
+        return []
+    pairs, least = result.pairs, gate.min_pair_agreement
+    detail = f"{pairs} groups answered alike, at least {least:.3f}" if pairs else "no two held-out rows are a pair"
+    passed = pairs is not None and pairs.hits / pairs.rows >= least - ROUNDING
+    return [GateCheck(name="pair_agreement", passed=passed, detail=detail)]
 
 
 def _slice_check(part: SliceScore, gate: Gate) -> GateCheck:

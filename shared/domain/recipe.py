@@ -14,6 +14,7 @@ from shared.domain.urls import check_web_url
 Auto = Literal["auto"]
 ANSWER_TOKENS_MAX = 4096  # of evaluation.max_new_tokens
 AUTO: Auto = "auto"
+PAIR_NAME = "name"  # the row field that tells the rows of evaluation.pairs apart
 
 # Azure ML allows 3 to 32 characters for an endpoint; the project names its endpoint by default.
 NAME_PATTERN = r"^[a-z][a-z0-9-]{1,30}[a-z0-9]$"
@@ -268,6 +269,9 @@ class Gate(Frozen):
         description="the interval of the gain over the best answers that training rows give without a model (majority, "
         "nearest neighbor, lookup) must lie above this; null: they are reported only",
     )
+    min_pair_agreement: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="least share of the groups of evaluation.pairs that are answered alike"
+    )
     floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default={},
         max_length=16,
@@ -292,6 +296,11 @@ class Evaluation(Frozen):
         default=(),
         description="row fields whose values form slices, for example `fault_class`, or `meta.machine` in an object",
     )
+    pairs: str | None = Field(
+        default=None,
+        description="row field: rows that share its value, for example one case under two names, are a pair; their "
+        "answers are compared without each row's own field `name`, a text or a list",
+    )
     max_new_tokens: Annotated[int, Field(ge=1, le=ANSWER_TOKENS_MAX)] = Field(
         default=256, description="longest answer in the evaluation and in the probes of the rollout"
     )
@@ -303,6 +312,8 @@ class Evaluation(Frozen):
         names = [grader.name for grader in self.graders]
         if unknown := [name for name in self.gate.floors if name not in names]:
             raise ValueError(f"gate.floors names {', '.join(unknown)}: the graders are {', '.join(names)}")
+        if self.gate.min_pair_agreement is not None and self.pairs is None:
+            raise ValueError("gate.min_pair_agreement needs pairs, the row field that says which rows belong together")
         return self
 
     @property

@@ -172,12 +172,25 @@ def _json_schema(spec: JsonSchema) -> CompiledScore:
     return lambda text, at: float(schema.holds(Sample(text).output_json)), []
 
 
-def _label(spec: Label) -> CompiledScore:
+def labels_read(spec: Label, texts: Sequence[str], items: Sequence[Item]) -> list[tuple[str | None, str]]:
+    """For each answer the one label it names, None if it names none or several, and the row's."""
+    read, _ = _label_reader(spec)
+    source, found = Template("input", spec.input), []
+    for text, item in zip(texts, items, strict=True):
+        try:
+            sample = Sample(text)
+            found.append(read(source.text(sample, item).strip(), (sample, item)))
+        except GradingFailed:
+            continue
+    return found
+
+
+def _label_reader(spec: Label) -> tuple[Callable[[str, At], tuple[str | None, str]], Sequence[Template | Pattern]]:
     reference = Template("reference", spec.reference)
     pattern = Pattern("pattern", spec.pattern, needs_group=True) if spec.pattern else None
     labels = [ready.plain(label) for label in spec.labels]
 
-    def score(text: str, at: At) -> float:
+    def read(text: str, at: At) -> tuple[str | None, str]:
         expected = ready.plain(reference.text(*at))
         if expected not in labels:
             raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, "the row's reference is not one of the labels")
@@ -185,12 +198,23 @@ def _label(spec: Label) -> CompiledScore:
             named = ready.labels_named(text, spec.labels)
         else:
             named = {ready.plain(groups(match)[0]) for match in pattern.of(*at).finditer(text)}
-        if len(named) != 1 or not named.issubset(labels):
+        return named.pop() if len(named) == 1 and named.issubset(labels) else None, expected
+
+    return read, [reference] if pattern is None else [reference, pattern]
+
+
+def _label(spec: Label) -> CompiledScore:
+    read, reads = _label_reader(spec)
+    labels = [ready.plain(label) for label in spec.labels]
+
+    def score(text: str, at: At) -> float:
+        named, expected = read(text, at)
+        if named is None:
             return 0.0
-        above = labels.index(named.pop()) - labels.index(expected)
+        above = labels.index(named) - labels.index(expected)
         return float({"exact": above == 0, "not_below": above >= 0, "not_above": above <= 0}[spec.measure])
 
-    return score, [reference] if pattern is None else [reference, pattern]
+    return score, reads
 
 
 def _reading_level(spec: ReadingLevel) -> CompiledScore:

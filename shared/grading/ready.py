@@ -152,6 +152,15 @@ def holds_any(text: str, terms: Iterable[str]) -> bool:
     return any(pattern.search(whole) for term in terms if (pattern := _term(term)))
 
 
+def masked(text: str, terms: Iterable[str]) -> str:
+    """The text as it is compared, without the terms."""
+    whole = _normalized(text)
+    for term in sorted(terms, key=len, reverse=True):
+        if pattern := _term(term):
+            whole = pattern.sub("\0", whole)
+    return " ".join(whole.split())
+
+
 def _normalized(text: str) -> str:
     split = unicodedata.normalize("NFKD", text)
     return "".join(one for one in split if unicodedata.category(one) not in ("Mn", "Cf")).casefold()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from shared.domain.findings import ROWS_SHOWN, Findings
 from shared.domain.graders import Grader
-from shared.domain.recipe import Recipe, Reinforcement
+from shared.domain.recipe import PAIR_NAME, Recipe, Reinforcement
 from shared.grading import fields, read_fields
 from shared.validation.conversions import ANSWER_FIELDS, TOOLS
 from shared.validation.labels import LABEL_NAMES
@@ -73,7 +73,8 @@ def used_fields(recipe: Recipe) -> UsedFields:
     group = {recipe.data.split_group} if recipe.data.split_group is not None else set()
     replaced = replaced_fields(recipe)
     graded = {path for path in read or fields(graders) if path.partition(".")[0] not in replaced}
-    paths = graded | set(recipe.evaluation.slices) | group
+    pairs = {recipe.evaluation.pairs, PAIR_NAME} if recipe.evaluation.pairs is not None else set()
+    paths = graded | set(recipe.evaluation.slices) | group | pairs
     return UsedFields(frozenset(paths | {path.partition(".")[0] for path in paths}), read is None, replaced)
 
 

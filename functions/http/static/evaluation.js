@@ -26,6 +26,7 @@ const CHECKS = {
   adapter_has_effect: "The tuning changes the answers",
   gain_over_base: "Better than the base model",
   gain_over_champion: "Better than the model in production",
+  pair_agreement: "Paired rows answered alike",
   gain_over_lookup: "Better than answers taken from training rows",
   "general:ability": "General ability kept",
   "general:refusal": "Harmful requests still refused, others still answered",

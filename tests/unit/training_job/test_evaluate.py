@@ -14,7 +14,7 @@ from training_job.evaluate import fields_of
 from training_job.job import exit_codes
 
 WITHOUT_SUITE = {"gate": {"max_general_regression": None}}
-RECIPE = {"evaluation": {"slices": ["kind"], "max_new_tokens": 12, **WITHOUT_SUITE}}
+RECIPE = {"evaluation": {"slices": ["kind"], "pairs": "kind", "max_new_tokens": 12, **WITHOUT_SUITE}}
 
 
 def report_of(folder: Path) -> EvaluationResult:
@@ -37,6 +37,8 @@ def test_an_evaluation_reports_every_model_row_and_slice(
         ("kind", "odd", 3),
     }
     assert report.answers_differ > 0
+    assert report.pairs is not None
+    assert report.pairs.rows == 2
     assert [part.name for part in report.baselines] == ["majority", "nearest_neighbor", "lookup"]
     assert [part.gain.over for part in report.baselines] == [part.name for part in report.baselines]
     assert report.baselines[0].gain.mean == pytest.approx(report.candidate.mean - report.baselines[0].score.mean)

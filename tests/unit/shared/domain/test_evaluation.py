@@ -13,6 +13,7 @@ from shared.domain.evaluation import (
     GeneralScore,
     GradingError,
     Score,
+    Share,
     SliceScore,
     gate_verdict,
 )
@@ -173,3 +174,19 @@ def test_where_there_can_be_no_baselines_the_check_does_not_apply() -> None:
     [check] = [check for check in verdict.checks if check.skipped]
     assert (check.name, check.detail) == ("gain_over_lookup", "not applicable: prompts only")
     assert verdict.passed
+
+
+@pytest.mark.parametrize(
+    ("pairs", "blocking"),
+    [
+        (Share(hits=19, rows=20, low=0.76, high=0.99), []),
+        (Share(hits=18, rows=20, low=0.7, high=0.97), ["pair_agreement"]),
+        (None, ["pair_agreement"]),
+    ],
+    ids=["enough", "too few", "no pairs"],
+)
+def test_pairs_may_have_to_be_answered_alike(pairs: Share | None, blocking: list[str]) -> None:
+    settings = Evaluation(pairs="case", gate=Gate(min_pair_agreement=0.95))
+    checks = gate_verdict(result(pairs=pairs), settings).checks
+    assert [check.name for check in checks if check.blocks] == blocking
+    assert failed(result(pairs=pairs)) == []

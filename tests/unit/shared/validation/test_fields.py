@@ -507,17 +507,21 @@ NAMED = "def grade(sample, item):\n    return float(item['answer'] == item.get('
 UNNAMED = "def grade(sample, item):\n    return float(len(item) > 1)"
 
 
-def test_used_fields_are_those_of_graders_rewards_slices_and_the_group() -> None:
+def test_used_fields_are_those_of_graders_rewards_slices_pairs_and_the_group() -> None:
     target = {"name": "t", "type": "string_check", "reference": "{{item.target}}"}
     recipe = Recipe.model_validate(
         {
             "base_model": "x",
             "method": {"type": "reinforcement", "graders": [target]},
-            "evaluation": {"slices": ["fault"], "graders": [{**target, "reference": "{{item.answer}}"}]},
+            "evaluation": {
+                "slices": ["fault"],
+                "pairs": "case",
+                "graders": [{**target, "reference": "{{item.answer}}"}],
+            },
             "data": {"split_group": "patient"},
         }
     )
-    assert used_fields(recipe).names == {"target", "fault", "answer", "patient"}
+    assert used_fields(recipe).names == {"target", "fault", "answer", "patient", "case", "name"}
     assert not used_fields(recipe).others
 
 

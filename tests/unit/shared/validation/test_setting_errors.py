@@ -278,6 +278,11 @@ def test_a_value_like_no_other_gets_no_suggestion() -> None:
             "evaluation",
             "gate.floors names right: the graders are exact",
         ),
+        (
+            "evaluation: {gate: {min_pair_agreement: 1}}",
+            "evaluation",
+            "gate.min_pair_agreement needs pairs, the row field that says which rows belong together",
+        ),
     ],
 )
 def test_a_list_and_a_mapping_are_named_as_yaml_names_them(text: str, path: str, message: str) -> None:

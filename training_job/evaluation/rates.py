@@ -1,0 +1,54 @@
+"""Shares with Wilson's interval: sensitivity and specificity by label, and pairs of rows that are answered alike."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from math import sqrt
+from statistics import NormalDist
+from typing import Any
+
+from shared.domain.evaluation import LabelRates, Share
+from shared.domain.graders import Grader, Label, simple_graders
+from shared.domain.recipe import PAIR_NAME
+from shared.domain.row_fields import value_at
+from shared.grading.compiled import labels_read
+from shared.grading.ready import masked, plain, terms_of
+
+
+def share(hits: int, rows: int, confidence: float) -> Share | None:
+    """Wilson 1927, Journal of the American Statistical Association 22; None of no rows."""
+    if not rows:
+        return None
+    z, part = NormalDist().inv_cdf(0.5 + confidence / 2), hits / rows
+    middle, spread = part + z * z / (2 * rows), z * sqrt(part * (1 - part) / rows + z * z / (4 * rows * rows))
+    low, high = (max(0.0, min(1.0, bound / (1 + z * z / rows))) for bound in (middle - spread, middle + spread))
+    return Share(hits=hits, rows=rows, low=low, high=high)
+
+
+def label_rates(
+    graders: Sequence[Grader], texts: Sequence[str], items: Sequence[dict[str, Any]], confidence: float
+) -> tuple[LabelRates, ...]:
+    """By each `label` grader and each of its labels."""
+    found = []
+    for grader in simple_graders(graders):
+        if isinstance(grader, Label):
+            read = labels_read(grader, texts, items)
+            for label in map(plain, grader.labels):
+                inside = [named == label for named, right in read if right == label]
+                outside = [named == label for named, right in read if right != label]
+                sensitivity = share(sum(inside), len(inside), confidence)
+                specificity = share(len(outside) - sum(outside), len(outside), confidence)
+                rates = LabelRates(grader=grader.name, label=label, sensitivity=sensitivity, specificity=specificity)
+                found.append(rates)
+    return tuple(found)
+
+
+def pairs_alike(field: str, texts: Sequence[str], items: Sequence[dict[str, Any]], confidence: float) -> Share | None:
+    """Groups of rows with one value of `field` whose answers are the same but for each row's own name."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for text, item in zip(texts, items, strict=True):
+        if (value := value_at(item, field)) is not None:
+            groups[str(value)].append(masked(text, terms_of(value_at(item, PAIR_NAME, []))))
+    alike = [len(set(answers)) == 1 for answers in groups.values() if len(answers) > 1]
+    return share(sum(alike), len(alike), confidence)
