@@ -248,7 +248,8 @@ class Runner:
     def _apply(self, outcome: Outcome, stored: runs.StoredRun, event: Event[EventData], mark: str) -> None:
         run = moved = stored.run
         if outcome.status is not None:
-            noted = tuple(one for one in run.attention if one.timer != PASSED_OVER or outcome.status is Status.TRAINED)
+            past = {"inspect_job", PASSED_OVER} - {PASSED_OVER if outcome.status is Status.TRAINED else ""}
+            noted = tuple(one for one in run.attention if one.timer not in past)
             changed = run.evolve(**outcome.changes, status=outcome.status, revision=run.revision + 1, attention=noted)
             moved = self._entered(changed, event.id, event.wire_type, outcome.note, run)
             if moved.status is not Status.FAILED and len(moved.model_dump_json().encode()) > MAX_RUN_BYTES:

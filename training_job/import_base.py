@@ -10,26 +10,24 @@ Always writes OUTPUT/result.json. Exit codes: training_job/job/exit_codes.py.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from tokenizers import AddedToken
+import orjson
+from tokenizers import Tokenizer
 
 from shared.domain.catalog import BaseModelEntry, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering import export_bundle, read_bundle
+from shared.rendering import export_bundle
 from shared.rendering.bundle import CONFIG, TOKENIZER
 from shared.rendering.export import MANIFEST
 from training_job.job.arguments import parse_arguments
 from training_job.job.files import model_folder
 from training_job.job.runtime import require, run_job
 from training_job.model.base_folder import objections
-
-FLAGS = ("lstrip", "rstrip", "single_word", "normalized")  # of an added token; the special ones differ without effect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,32 +55,44 @@ def import_base(task: ImportArguments) -> None:
     if wrong:
         raise PermanentFailure(FailureClass.RECIPE, "base_model_unfit", "; ".join(wrong), entry.id)
     files = export_bundle(entry, folder)
-    _check_tokenizer(entry, files)
+    _check_tokenizer(entry, folder)
     changed = write_bundle(files, task.bundle)
     print(f"{'exported' if changed else 'unchanged'}: {', '.join(files)}", flush=True)
 
 
-def _check_tokenizer(entry: BaseModelEntry, files: dict[str, bytes]) -> None:
-    """Training reads with transformers, for which `tokenizer_config.json` adds to `tokenizer.json` and overrules it."""
-    bundle, config = read_bundle(files.get), json.loads(files.get(CONFIG, b"{}"))
-    tokenizer, named = bundle.tokenizer, [*bundle.named_tokens.values()]
+def _check_tokenizer(entry: BaseModelEntry, folder: Path) -> None:
+    """Training and the server read with transformers, for which other files add to `tokenizer.json` or overrule it."""
+    from transformers import TokenizersBackend
+
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     highest = max(tokenizer.get_vocab(with_added_tokens=True).values())
-    wrong = [f"the tokenizer has the token {highest}, the model only {entry.dims.vocab}"] * (
-        highest >= entry.dims.vocab
-    )
-    others = [one for one in config.get("additional_special_tokens") or () if isinstance(one, str)]
-    missing = [one for one in [*named, *others] if tokenizer.token_to_id(one) is None]
-    wrong += [f"{CONFIG} names {', '.join(missing)}, which {TOKENIZER} does not have"] if missing else []
-    added, configured = tokenizer.get_added_tokens_decoder(), config.get("added_tokens_decoder") or {}
-    differ = [id for id, given in configured.items() if _is_other(added.get(int(id)), given)]
-    wrong += [f"{CONFIG} has other tokens than {TOKENIZER}: {', '.join(differ[:20])}"] if differ else []
+    wrong = []
+    if highest >= entry.dims.vocab:
+        wrong.append(f"the tokenizer has the token {highest}, the model only {entry.dims.vocab}")
+    try:
+        read = TokenizersBackend.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        wrong.append(f"transformers cannot read its tokenizer: {type(error).__name__}: {error}")
+    else:
+        if differ := _differences(_parts(tokenizer), _parts(read.backend_tokenizer)):
+            wrong.append(f"transformers reads other than {TOKENIZER} has, by {CONFIG} or others: {', '.join(differ)}")
+        if read.split_special_tokens:
+            wrong.append(f"{CONFIG} has special tokens read as text (split_special_tokens)")
     if wrong:
         raise PermanentFailure(FailureClass.RECIPE, "base_model_unfit", "; ".join(wrong), entry.id)
 
 
-def _is_other(token: AddedToken | None, given: dict[str, Any]) -> bool:
-    known = {"content": given["content"], **{name: given[name] for name in FLAGS if name in given}}
-    return any(getattr(token, name, None) != value for name, value in known.items())
+def _parts(tokenizer: Tokenizer) -> dict[str, Any]:
+    """All that decides which tokens a chat has: nothing is put around it, which is a matter of the post-processor."""
+    parts: dict[str, Any] = orjson.loads(tokenizer.to_str())
+    added = {f"{token['id']} {token['content']}": {**token, "special": None} for token in parts.pop("added_tokens")}
+    return {
+        name: part for name, part in parts.items() if name not in ("truncation", "padding", "post_processor")
+    } | added
+
+
+def _differences(of_file: dict[str, Any], read: dict[str, Any]) -> list[str]:
+    return [name for name in {**of_file, **read} if of_file.get(name) != read.get(name)][:20]
 
 
 def write_bundle(files: dict[str, bytes], folder: Path) -> bool:

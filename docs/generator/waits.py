@@ -15,7 +15,14 @@ from shared.pipeline import DEADLINES, QUEUE_ALLOWANCE
 from shared.records import outbox, ticks
 from shared.settings import Settings
 from shared.step_support.attempts import RETRY_OF_JOB, RETRY_OF_STAGE
-from shared.steps import advance_rollout, deliver_notification, probe_deployments, reconcile
+from shared.steps import (
+    advance_rollout,
+    deliver_notification,
+    probe_deployments,
+    receive_dataset,
+    reconcile,
+    roll_back,
+)
 from training_job.evaluation import general
 
 FROM_RECIPE = {
@@ -39,6 +46,9 @@ def page() -> str:
         outbox=outbox,
         probe=probe_deployments,
         rollout=advance_rollout,
+        rollback_allowance=roll_back.ALLOWANCE,
+        receive=receive_dataset,
+        RETRY_RULES=RETRY_RULES,
         after_pause=reconcile.AFTER_PAUSE,
         longest_regular=ticks.LONGEST_REGULAR,
         claim_age=reconcile.OWNERLESS_CLAIM_AGE,

@@ -266,8 +266,8 @@ def wait_and_release(driver: Driver, partition: str, id: str) -> None:
         driver.round()
         world.advance(driver.pause_s())
     assert (world.dead_letters(), world.waiting()) == ({}, {})
-    first = min((run for run in world.runs() if run.status is Status.TRAINED), key=lambda run: run.updated_at)
-    assert [run.id for run in world.runs() if run.attention] == [first.id]
+    first = min((run.updated_at, run.id) for run in world.runs() if run.status is Status.TRAINED)
+    assert [run.id for run in world.runs() if run.attention] == [first[1]]
     assert [found.partition for found in unreadable(world.store, world.clock.now())] == [partition]
     stored = world.store.get(partition, id)
     if stored is not None and stored.document["schema_version"] == 99:

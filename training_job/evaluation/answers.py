@@ -22,7 +22,7 @@ from shared.rendering import Bundle, tokenize
 from shared.rendering.rows import Rendered, bounds, render_answers, render_prompt
 from training_job.data.chat_rows import bundle_of
 from training_job.job.checkpoints import hashes
-from training_job.job.files import read_json, write_json
+from training_job.job.files import read_whole_json, write_json
 from training_job.model.generation import end_ids, generate
 from training_job.model.quantized import load_model, load_tokenizer
 
@@ -100,7 +100,7 @@ class TextGenerator:
         if self._kept is None:
             return self._generate(questions, max_new_tokens, progress)
         path = self._kept / f"{self._key(questions, max_new_tokens)}.json"
-        if found := read_json(path):
+        if found := read_whole_json(path):
             progress(len(questions))
             return Answers(**found)
         answers = self._generate(questions, max_new_tokens, progress)

@@ -24,7 +24,7 @@ from shared.domain.urls import is_loopback
 from shared.grading import Ask, ChatMessage, GradingErrorCode, GradingFailed, JudgeReply
 from shared.grading.llm_judge import body_of
 from shared.tls import tls_context
-from training_job.job.files import read_json, write_json
+from training_job.job.files import read_whole_json, write_json
 from training_job.job.identity import scoring_token
 
 CONTAINER_STATUS_HEADER = "ms-azureml-model-error-statuscode"
@@ -88,7 +88,7 @@ class Panel(Ask):
         """See Ask. A reply that cannot be read is not kept, so a later evaluation asks again."""
         judge = self._judges[endpoint]
         place = self._place(judge, messages)
-        if place and (found := read_json(place)):
+        if place and (found := read_whole_json(place)):
             with self._lock:
                 self._found[endpoint] += 1
             return JudgeReply(**found)

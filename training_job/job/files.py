@@ -37,9 +37,14 @@ def sync(*files: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; None if it is not there, or was cut or spoiled since."""
-    with suppress(FileNotFoundError, orjson.JSONDecodeError):
-        return orjson.loads(path.read_bytes())
+    """What a JSON file holds; None if it is not there."""
+    return orjson.loads(path.read_bytes()) if path.exists() else None
+
+
+def read_whole_json(path: Path) -> Any:
+    """What is asked for again where there is nothing: None also if it was cut or spoiled since."""
+    with suppress(orjson.JSONDecodeError):
+        return read_json(path)
     return None
 
 

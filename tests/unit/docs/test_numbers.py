@@ -14,6 +14,7 @@ from shared.records.outbox import INBOX_TTL_S, SENT_TTL_S
 from shared.steps.advance_rollout import MIN_AS_EVALUATED, UNREACHABLE_ALLOWANCE, UNREACHABLE_WITH_TRAFFIC_ALLOWANCE
 from shared.steps.probe_deployments import QUESTIONS
 from shared.steps.reconcile import OWNERLESS_CLAIM_AGE
+from shared.steps.roll_back import ALLOWANCE
 from shared.validation.codes import FEW_ROWS, MAX_DECOMPRESSED_BYTES, MAX_RATIO, MAX_ROW_BYTES, MIN_ROWS
 from shared.validation.split import MAX_GROWN_SHARE
 from tests.paths import ROOT
@@ -50,8 +51,13 @@ NUMBERS = (
     ("docs/glossary.md", r"\| (\d+) questions that show", SUITE.read_bytes().count(b"\n")),
     (
         "docs/decisions/0006-a-requested-rollback-holds-the-endpoint.md",
-        r"is no run are removed after (\d+) minutes",
+        r"claim is removed (\d+) minutes later",
         OWNERLESS_CLAIM_AGE.total_seconds() / 60,
+    ),
+    (
+        "docs/decisions/0006-a-requested-rollback-holds-the-endpoint.md",
+        r"not seen within (\d+) hours",
+        ALLOWANCE.total_seconds() / 3600,
     ),
 )
 

@@ -17,13 +17,15 @@ from functions import queues
 from functions.dispatch import Dispatcher
 from shared.domain.commands import InspectJob, StartRun, to_cloudevent
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
+from shared.domain.events import CancelRequested, RunOverdue
 from shared.domain.jobs import JobStatus, JobView
 from shared.domain.run import Run
 from shared.pipeline import BY_NAME
 from shared.ports import Message, Services, Write
 from shared.records import claims, runs
-from shared.runner import RETRY, Runner
+from shared.runner import RETRY, Handled, Runner
 from shared.step_support.commands import message_of
+from shared.step_support.outcome import event_of
 from shared.steps.notify import delivery
 from tests.azure_events import blob_created
 from tests.fresh_process import fresh_process
@@ -182,6 +184,9 @@ class Platform:
             raise self.error
         return JobView(name=name, status=JobStatus.RUNNING)
 
+    def begin_cancel(self, name: str) -> None:
+        pass
+
 
 @pytest.mark.parametrize(
     "error", [PermanentFailure(FailureClass.PLATFORM, "azure_ml_refused", "403"), Transient("busy", "503"), KeyError()]
@@ -199,6 +204,24 @@ def test_a_run_says_while_its_job_cannot_be_looked_at(services: Services, error:
     platform.error = None
     deliver(ports, "inspect_job", poll)
     assert the_run(services).attention == ()
+
+
+@pytest.mark.parametrize("event", [CancelRequested(by="ada"), RunOverdue])
+def test_a_run_that_moved_on_says_no_more_that_its_job_could_not_be_looked_at(services: Services, event: Any) -> None:
+    deliver(services, "receive_dataset", blob_created(PATH, services.blobs.write(PATH, [ROW]).etag))
+    in_training(services, the_run(services))
+    ports = replace(services, launcher=Platform(Transient("busy", "503")))  # type: ignore[arg-type]
+    with pytest.raises(Transient):
+        deliver(ports, "inspect_job", message_of(InspectJob(job=f"{the_run(services).id}-training-1", poll="1")))
+    run, runner = the_run(services), Runner(ports)
+    assert [one.timer for one in run.attention] == ["inspect_job"]
+    if event is RunOverdue:
+        event = RunOverdue(status=run.status.value, deadline_at=run.deadline_at)
+    stage = "fail_run" if isinstance(event, RunOverdue) else "cancel_run"
+    assert runner.handle(BY_NAME[stage], event_of(run, event, services.clock.now())) is Handled.APPLIED
+    moved = runner.load(run.id)
+    assert moved is not None
+    assert (moved.revision, moved.attention) == (run.revision + 1, ())
 
 
 def test_a_look_at_a_job_of_no_run_of_ours_does_nothing(services: Services) -> None:

@@ -90,24 +90,32 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(base: Path) -> N
     assert f"the model only {TINY.dims.vocab}" in refusal(base)
 
 
+ADDED = {"content": "<sep>", "__type": "AddedToken"}
+NAMING: dict[str, dict[str, Any]] = {
+    "pad_token": {"pad_token": "<sep>"},
+    "mask_token": {"mask_token": ADDED},
+    "additional_special_tokens": {"additional_special_tokens": ["<|im_end|>", "<sep>"]},
+    "as an object": {"additional_special_tokens": [ADDED]},
+    "extra_special_tokens": {"extra_special_tokens": ["<sep>"]},
+    "by a name": {"extra_special_tokens": {"separator": "<sep>"}},
+    "model_specific_special_tokens": {"model_specific_special_tokens": {"image_token": "<sep>"}},
+    "a name of its own": {"image_token": "<sep>"},
+    "an id more": {"added_tokens_decoder": {"900": {"content": "<sep>"}}},
+    "another content": {"added_tokens_decoder": {"{id}": {"content": "<sep>"}}},
+}
+FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
 CONFIGURED: dict[str, tuple[dict[str, Any], str]] = {
-    "a named token more": ({"pad_token": "<pad>"}, "names <pad>, which tokenizer.json does not have"),
-    "a special token more": ({"additional_special_tokens": ["<|im_end|>", "<sep>"]}, "names <sep>, which"),
-    "another content": (
-        {"added_tokens_decoder": {"{id}": {"content": "<x>"}}},
-        "tokenizer_config.json has other tokens than",
-    ),
+    **{name: (config, " <sep>") for name, config in NAMING.items()},
     **{
-        flag: (
-            {"added_tokens_decoder": {"{id}": {"content": "<|im_end|>", flag: True}}},
-            "has other tokens than tokenizer.json: ",
-        )
-        for flag in ("lstrip", "rstrip", "single_word", "normalized")
+        flag: ({"added_tokens_decoder": {"{id}": {"content": "<|im_end|>", flag: True}}}, "<|im_end|>")
+        for flag in FLAGS
     },
-    "an id more": ({"added_tokens_decoder": {"900": {"content": "<x>"}}}, "tokenizer.json: 900"),
+    "no object": ({"added_tokens_decoder": {"5": "<sep>"}}, "transformers cannot read its tokenizer: TypeError"),
+    "split": ({"split_special_tokens": True}, "special tokens read as text"),
 }
 
 
+@pytest.mark.few_cases(4)
 @pytest.mark.parametrize("name", CONFIGURED)
 def test_a_tokenizer_that_training_would_read_otherwise_is_refused(name: str, base: Path) -> None:
     changes, message = CONFIGURED[name]
@@ -115,6 +123,17 @@ def test_a_tokenizer_that_training_would_read_otherwise_is_refused(name: str, ba
     written = json.dumps({**families.NAMED["qwen"], **changes}).replace("{id}", str(id))
     (base / "tokenizer_config.json").write_text(written)
     assert message in refusal(base)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("special_tokens_map.json", {"pad_token": "<sep>"}), ("added_tokens.json", {"<sep>": 900})],
+)
+def test_tokens_of_other_files_that_training_would_read_are_refused(
+    file: str, content: dict[str, Any], base: Path
+) -> None:
+    (base / file).write_text(json.dumps(content))
+    assert " <sep>" in refusal(base)
 
 
 def test_a_tokenizer_whose_configuration_repeats_its_tokens_is_taken(base: Path) -> None:

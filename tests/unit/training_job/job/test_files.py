@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import orjson
 import pytest
 
 from shared.domain.errors import PermanentFailure
 from tests.paths import ROOT
-from training_job.job.files import model_folder
+from training_job.job.files import model_folder, read_json, read_whole_json
 
 
 @pytest.mark.parametrize("place", ["", "model", "data/model"])
@@ -64,3 +65,14 @@ def test_the_folder_of_such_parts_is_gone_with_the_process(tmp_path: Path) -> No
 def test_a_base_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(PermanentFailure, match="no_model_config"):
         model_folder(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"auto_map": ', b'{"auto_map": {}, "x": NaN}', bytes(20)])
+def test_a_file_of_a_model_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path, content: bytes) -> None:
+    """A loader that takes more than we do would find there what was looked for here."""
+    path = tmp_path / "tokenizer_config.json"
+    assert read_json(path) is None
+    path.write_bytes(content)
+    with pytest.raises(orjson.JSONDecodeError):
+        read_json(path)
+    assert read_whole_json(path) is None
