@@ -22,6 +22,10 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+class InputError(Exception):
+    """A file or option cannot be used; the message says where and what to do. The command ends with `REFUSED`."""
+
+
 EXIT_BY_STATUS = {
     Status.DEPLOYED: Exit.OK,
     Status.REJECTED: Exit.REJECTED,

@@ -17,12 +17,14 @@ from cli.decisions import approve, deny, retry
 from cli.display import make_console, report_unreadable, show, show_json, utf8_output
 from cli.doctor import doctor
 from cli.endpoints import endpoints, rollback
-from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit
+from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit, InputError
 from cli.follow import follow
 from cli.grade import grade_file
 from cli.map_records import map_records
 from cli.options import AsJson, RunId, Url, print_json
+from cli.rate import rate
 from cli.report_view import report_view
+from cli.review import review
 from cli.validate import validate_file
 from cli.verdict import verdict_view
 from cli.view import runs_table
@@ -114,7 +116,7 @@ def cancel(run: RunId, url: Url = None) -> None:
     print(f"run {run} is being cancelled; follow it with: droptune watch {run}")
 
 
-for command in (approve, deny, retry, endpoints, rollback, doctor):
+for command in (approve, deny, retry, endpoints, rollback, doctor, review, rate):
     app.command()(command)
 app.command("validate")(validate_file)
 app.command("grade")(grade_file)
@@ -157,7 +159,7 @@ def main() -> None:
     except Unreachable as error:
         print(error, file=sys.stderr)
         sys.exit(Exit.UNREACHABLE)
-    except RequestRefused as error:
+    except (RequestRefused, InputError) as error:
         print(error, file=sys.stderr)
         sys.exit(Exit.REFUSED)
 

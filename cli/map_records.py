@@ -15,7 +15,7 @@ import yaml
 
 from cli.display import make_console
 from cli.exit_codes import Exit
-from cli.mapping import Left, Mapping, MappingError, Record, mapped, read_mapping
+from cli.mapping import Left, Mapping, Record, mapped, read_mapping
 from cli.sources import records_of
 from cli.tables import make_table
 
@@ -34,16 +34,12 @@ def map_records(
     preview: Annotated[int, typer.Option("--preview", min=1, max=50, help="rows to show")] = 3,
 ) -> None:
     """Make rows of SOURCE by a mapping. Without --mapping, show its columns and write one to fill in."""
-    try:
-        if mapping is None:
-            _start(source)
-        elif output is None:
-            _preview(source, read_mapping(mapping), preview)
-        else:
-            _write(source, read_mapping(mapping), output)
-    except MappingError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(Exit.REFUSED) from error
+    if mapping is None:
+        _start(source)
+    elif output is None:
+        _preview(source, read_mapping(mapping), preview)
+    else:
+        _write(source, read_mapping(mapping), output)
 
 
 def _start(source: Path) -> None:

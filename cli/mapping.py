@@ -13,12 +13,10 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cli.exit_codes import InputError
+
 Record = dict[str, Any]
 SourceFormat = Literal["auto", "fixed_width", "fhir", "hl7", "text", "paragraphs"]
-
-
-class MappingError(Exception):
-    """The mapping does not fit the records; the message says where and what to do."""
 
 
 class History(BaseModel):
@@ -62,23 +60,23 @@ class Left(BaseModel):
 
 
 def read_mapping(path: Path) -> Mapping:
-    """Raises MappingError with every mistake of the file."""
+    """Raises InputError with every mistake of the file."""
     try:
         return Mapping.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:
-        raise MappingError(f"{path.name} is not YAML: {error}") from error
+        raise InputError(f"{path.name} is not YAML: {error}") from error
     except ValueError as error:
         problems = [
             f"{'.'.join(map(str, one['loc'])) or 'mapping'}: {one['msg']}"
             for one in (error.errors() if isinstance(error, ValidationError) else [])
         ]
-        raise MappingError(f"{path.name}: {'; '.join(problems) or error}") from error
+        raise InputError(f"{path.name}: {'; '.join(problems) or error}") from error
 
 
 def mapped(mapping: Mapping, records: Iterable[Record]) -> Iterator[Record | Left]:
     """The rows, in the order of the records, each `messages` and what is kept; a record without a row as Left.
 
-    Raises MappingError if a template names a column that no record has.
+    Raises InputError if a template names a column that no record has.
     """
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
     texts = {"system": mapping.system, "prompt": mapping.prompt, "answer": mapping.answer}
@@ -86,7 +84,7 @@ def mapped(mapping: Mapping, records: Iterable[Record]) -> Iterator[Record | Lef
         turns = {name: environment.from_string(text) for name, text in texts.items() if text}
         kept = {name: environment.from_string(text) for name, text in mapping.keep.items()}
     except TemplateError as error:
-        raise MappingError(f"a template cannot be read: {error}") from error
+        raise InputError(f"a template cannot be read: {error}") from error
     records = list(records)
     known = dict.fromkeys(chain.from_iterable(records), "")  # a column that another record has is empty in one without
     for number, record in _with_history(mapping.history, records):
@@ -103,7 +101,7 @@ def mapped(mapping: Mapping, records: Iterable[Record]) -> Iterator[Record | Lef
             beside = {name: form.render(record, record=record).strip() for name, form in kept.items()}
         except TemplateError as error:
             names = ", ".join(sorted(known))
-            raise MappingError(f"record {number}: {error}; the columns are {names}") from error
+            raise InputError(f"record {number}: {error}; the columns are {names}") from error
         if empty := [name for name in ("prompt", "answer") if not filled[name]]:
             yield Left(record=number, why=f"the {' and the '.join(empty)} would be empty")
             continue

@@ -12,7 +12,9 @@ from typing import Any
 
 import orjson
 
-from cli.mapping import Mapping, MappingError, Record
+from cli.exit_codes import InputError
+from cli.mapping import Mapping, Record
+from shared.validation.formats import CHAT, Format
 from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.lines import RefusedLine, Unreadable
 
@@ -22,7 +24,7 @@ _FORMATTED = {".br": "\n", ".sp": "\n", "H": "", "N": ""}  # HL7 version 2.5, 2.
 
 
 def records_of(path: Path, mapping: Mapping) -> Iterator[Record]:
-    """The records of a file, or of a folder of texts. Raises MappingError if it cannot be read as the mapping says."""
+    """The records of a file, or of a folder of texts. Raises InputError if it cannot be read as the mapping says."""
     try:
         match mapping.format:
             case "fixed_width":
@@ -38,24 +40,30 @@ def records_of(path: Path, mapping: Mapping) -> Iterator[Record]:
             case _:
                 yield from _rows(path)
     except UnicodeDecodeError as error:
-        raise MappingError(f"{path.name} is not UTF-8 at byte {error.start}; convert it first") from error
+        raise InputError(f"{path.name} is not UTF-8 at byte {error.start}; convert it first") from error
 
 
 def _rows(path: Path) -> Iterator[Record]:
-    """Whatever the validator reads: CSV, Excel, Parquet, JSON, JSON Lines, one file in a zip."""
-    expected = ExpectedRows(table=path.suffix.lower() in (".csv", ".tsv"))
     try:
-        for number, _, lines in open_rows(_chunks(path), expected).blocks:
-            for row, line in enumerate(lines, start=number):
-                if isinstance(line, RefusedLine):
-                    raise MappingError(f"line {row} of {path.name} cannot be read: {line.code}")
-                if line.strip():
-                    value = orjson.loads(line)
-                    yield value if isinstance(value, dict) else {"value": value}
-    except Unreadable as error:
-        raise MappingError(f"{path.name} cannot be read: {error.code}; `droptune validate` says more") from error
+        for _, line, _ in lines_of(path):
+            value = orjson.loads(line)
+            yield value if isinstance(value, dict) else {"value": value}
     except orjson.JSONDecodeError as error:
-        raise MappingError(f"{path.name} is neither a table nor JSON: {error}") from error
+        raise InputError(f"{path.name} is neither a table nor JSON: {error}") from error
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, bytes, Format]]:
+    """Numbered rows, as JSON, of what the validator reads: CSV, Excel, Parquet, JSON, JSON Lines, a file in a zip."""
+    try:
+        intake = open_rows(_chunks(path), ExpectedRows(table=path.suffix.lower() in (".csv", ".tsv")))
+        for first, _, lines in intake.blocks:
+            for number, line in enumerate(lines, start=first):
+                if isinstance(line, RefusedLine):
+                    raise InputError(f"line {number} of {path.name} cannot be read: {line.code}")
+                if line.strip():
+                    yield number, line, intake.form or CHAT
+    except Unreadable as error:
+        raise InputError(f"{path.name} cannot be read: {error.code}; `droptune validate` says more") from error
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
@@ -66,7 +74,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 def _fixed_width(path: Path, mapping: Mapping) -> Iterator[Record]:
     if not mapping.columns:
-        raise MappingError("fixed_width needs columns: name -> [first, last]")
+        raise InputError("fixed_width needs columns: name -> [first, last]")
     for line in path.read_text(encoding="utf-8-sig").splitlines():
         if line.strip():
             yield {name: line[first - 1 : last].strip() for name, (first, last) in mapping.columns.items()}
@@ -123,7 +131,7 @@ def _hl7(path: Path) -> Iterator[Record]:
 
     found = hl7.split_file(path.read_text(encoding="utf-8-sig").replace("\r\n", "\r").replace("\n", "\r"))
     if not found:
-        raise MappingError(f"{path.name} has no HL7 message (MSH)")
+        raise InputError(f"{path.name} has no HL7 message (MSH)")
     for text in found:
         message = hl7.parse(text)
         record: Record = {"type": _field(message, "MSH", 9), "time": _field(message, "MSH", 7)}
@@ -148,7 +156,7 @@ def _letters(path: Path, divider: str) -> Iterator[Record]:
     """Each text of a folder: `file`, `text`, and where there is a divider `before` and `after` it."""
     files = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
     if not files:
-        raise MappingError(f"{path} has no .txt file")
+        raise InputError(f"{path} has no .txt file")
     for file in files:
         text = file.read_text(encoding="utf-8-sig")
         before, _, after = text.partition(f"\n{divider}\n") if divider else (text, "", "")

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from cli.mapping import Mapping, MappingError, Record
+from cli.exit_codes import InputError
+from cli.mapping import Mapping, Record
 from cli.sources import records_of
 
 NOTE = base64.b64encode(b"Chest clear.").decode()
@@ -106,7 +107,7 @@ def test_paragraphs_are_records_and_tabs_divide_their_columns(tmp_path: Path) ->
         (b"", {"format": "hl7"}),
     ],
 )
-def test_what_cannot_be_read_is_a_mapping_error(tmp_path: Path, content: bytes, settings: dict[str, Any]) -> None:
+def test_what_cannot_be_read_is_an_input_error(tmp_path: Path, content: bytes, settings: dict[str, Any]) -> None:
     (tmp_path / "a.bin").write_bytes(content)
-    with pytest.raises(MappingError):
+    with pytest.raises(InputError):
         read(tmp_path / "a.bin", **settings)
