@@ -26,7 +26,7 @@ from local_stack.azure_ml.tokens import SECRET_FILE
 from local_stack.console import Console
 from local_stack.demo.cleanup import DemoInterrupted, raise_on_signals, stopped_unless_done
 from local_stack.demo.endpoint import EndpointExample, ask
-from local_stack.demo.prepare import CAUTIONS, DemoFailed, drop, drops, fresh, recipe_folder
+from local_stack.demo.prepare import DemoFailed, drop, drops, fresh, recipe_folder
 from local_stack.demo.report import demo_report, figures, shortfall, write_report
 from local_stack.emulators import NotInstalled
 from local_stack.tiny_base.shipped import BaseModelDamaged
@@ -51,8 +51,6 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with _hard_timeout(arguments.timeout_s):
             folder = recipe_folder(arguments.recipe)
-            if caution := CAUTIONS.get(arguments.recipe):
-                console.print(f"note: {caution}\n")
             if on_emulators:
                 stack.install_emulators(console)
             fresh(root, console)

@@ -13,11 +13,6 @@ from shared.ports import BlobStore
 
 # train.jsonl starts the run, so what it needs lies there before it.
 DROP_ORDER = ("recipe.yaml", "eval.jsonl", "train.jsonl")
-# Printed before the demo of a recipe that may end without a promoted model.
-CAUTIONS = {
-    "finance": "the second of the three drops of this recipe is declined by its gate with the base model as shipped, "
-    "so the demo ends there and counts as failed (recipes/finance/README.md)"
-}
 # Only a folder that a demo made is ever wiped; a stack of the user's own does not have it.
 MARK = ".demo"
 

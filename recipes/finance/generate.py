@@ -4,9 +4,8 @@
 
 Bank, cases, rule books and numbers are made up; none is law. The rule book was renumbered for four of ten
 grounds, and two thirds of the letters on file are older than that: they cite the old number. As many end in an
-old tone. So train.jsonl teaches the form and, for those grounds, the wrong rule. 3-reinforcement/train.jsonl
-holds prompts alone, with the rules in force beside them for the reward; 2-preference/train.jsonl letters in both
-tones, the plain one preferred. No held-out case occurs in any of them.
+old tone. So train.jsonl teaches the form and, for those grounds, the wrong rule. 2-reinforcement/train.jsonl
+holds prompts alone, with the rules in force beside them for the reward. No held-out case occurs in either.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from typing import Any
 
 EVAL_LETTERS, EVAL_AUDITS = 80, 80
 OLD_SHARE = 2 / 3
-PAIRS = 160
 PLAIN = "You can ask us to look again."
 FORMAL = "Any application for reconsideration must be in writing."
 
@@ -83,29 +81,6 @@ def filed_row(case: Denial, text: str) -> Row:
     return {"messages": chat(denial_question(case), text), **denial_fields(case)}
 
 
-def pair(row: Row, other: str) -> Row:
-    """A row's answer preferred to another."""
-    *prompt, preferred = row["messages"]
-    return {
-        "input": {"messages": prompt},
-        "preferred_output": [preferred],
-        "non_preferred_output": [{"role": "assistant", "content": other}],
-        **{name: value for name, value in row.items() if name != "messages"},
-    }
-
-
-def letter_pair(case: Denial) -> Row:
-    """The same letter in two tones, the plain one preferred."""
-    return pair(filed_row(case, letter(case, {}, PLAIN)), letter(case, {}, FORMAL))
-
-
-def finding_pair(case: Audit) -> Row:
-    """A finding preferred to the same with the wrong flag."""
-    row = audit(case)
-    right, wrong = ("fraud", "none") if row["verdict"] == "Flag: fraud" else ("none", "fraud")
-    return pair(row, row["messages"][1]["content"].replace(f"Flag: {right}", f"Flag: {wrong}"))
-
-
 def prompt(row: Row) -> Row:
     return {**row, "messages": row["messages"][:1]}
 
@@ -121,17 +96,12 @@ def generate(seed: int = 33) -> dict[str, list[Row]]:
     ]
     train = [filed_row(case, on_file(rng, case)) for case in filed] + [audit(case) for case in reviewed]
     rng.shuffle(train)
-    pairs = [letter_pair(case) for case in filed[:PAIRS]] + [finding_pair(case) for case in reviewed[: PAIRS // 2]]
-    rng.shuffle(pairs)
     return {
         "train.jsonl": train,
         "eval.jsonl": held_out,
         # Findings too, or the letters' reward would cost the model what it knows of them.
-        "3-reinforcement/train.jsonl": [prompt(row) for row in train],
-        "3-reinforcement/eval.jsonl": [prompt(row) for row in held_out],
-        "2-preference/train.jsonl": pairs,
-        "2-preference/eval.jsonl": [letter_pair(case) for case in held_out_denials]
-        + [finding_pair(case) for case in checked],
+        "2-reinforcement/train.jsonl": [prompt(row) for row in train],
+        "2-reinforcement/eval.jsonl": [prompt(row) for row in held_out],
     }
 
 

@@ -18,15 +18,11 @@ from tests.unit.recipes.ready import RECIPES
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(1500)]
 
 
-# recipes/finance/README.md says so. Not strict: floats differ between CPUs, and the gate decides by a small margin.
-DECLINED = pytest.mark.xfail(strict=False, reason="its second drop is declined with the base as shipped")
-
-
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, text=True, capture_output=True)
 
 
-@pytest.mark.parametrize("name", ["healthcare", "manufacturing-repair", pytest.param("finance", marks=DECLINED)])
+@pytest.mark.parametrize("name", ["healthcare", "manufacturing-repair", "finance"])
 def test_every_drop_of_a_recipe_ends_deployed_and_better_beyond_its_interval(name: str, tmp_path: Path) -> None:
     root = tmp_path / "demo"
     ended = run("local_stack.demo", "--recipe", name, "--root", str(root), "--port", "0")

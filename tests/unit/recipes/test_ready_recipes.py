@@ -95,7 +95,7 @@ def test_every_reference_answer_earns_full_marks_and_another_rows_answer_does_no
 
 def test_a_citation_earns_nothing_outside_a_whole_letter() -> None:
     bank = generator("finance")
-    method = recipe_of(RECIPES / "finance" / "3-reinforcement").method
+    method = recipe_of(RECIPES / "finance" / "2-reinforcement").method
     assert isinstance(method, Reinforcement)
     case = ("car loan", "3000", ("THIN", "DTI"), bank.LETTERS[0])
     right, filed = bank.letter(case, {}, bank.PLAIN), bank.letter(case, bank.OLD_RULES, bank.FORMAL)

@@ -28,7 +28,7 @@ def test_a_drop_leaves_the_recipes_files_and_nothing_else(tmp_path: Path) -> Non
 
 def test_the_drops_of_a_recipe_replace_each_other_in_order(tmp_path: Path) -> None:
     parts = drops(recipe_folder("finance"))
-    assert [part.name for part in parts] == ["finance", "2-preference", "3-reinforcement"]
+    assert [part.name for part in parts] == ["finance", "2-reinforcement"]
     for part in parts:
         drop(part, FileBlobStore(tmp_path), "bank", "here", Console())
     for name in DROP_ORDER:
