@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import json
 import logging
 import re
+import secrets
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
+
+import jwt
 
 from shared.domain.errors import InvalidInput
 from shared.domain.urls import is_loopback
@@ -96,25 +95,14 @@ class LocalCredential:
 
 
 def local_token(secret: str, audience: str, expires: int) -> str:
-    """A JWT (RFC 7519, HS256): the SDK and azureml-mlflow read its tenant and when it expires (Unix time)."""
-    claims = {"aud": audience, "tid": "local", "exp": expires}
-    parts = [_encoded(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
-    return ".".join([*parts, token_signature(secret, ".".join(parts))])
-
-
-def token_signature(secret: str, signed: str) -> str:
-    """The third part of a token, of the first two."""
-    return _encoded(hmac.digest(secret.encode(), signed.encode(), hashlib.sha256))
-
-
-def _encoded(part: bytes) -> str:
-    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+    """A JWT: the SDK and azureml-mlflow read its tenant and when it expires (Unix time)."""
+    return jwt.encode({"aud": audience, "tid": "local", "exp": expires}, secret)
 
 
 def default_credential(workspace: Workspace, client_id: str | None, emulator_secret: str | None) -> TokenCredential:
     """The identity of this process; for the emulator one made from its secret."""
     if workspace.emulator is not None:
-        return LocalCredential(emulator_secret or "")
+        return LocalCredential(emulator_secret or secrets.token_urlsafe())  # the emulator says which it takes
     from azure.identity import DefaultAzureCredential
 
     credential: TokenCredential = DefaultAzureCredential(managed_identity_client_id=client_id)
