@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, TypeAdapter
 
 from shared.domain.errors import StoreConflict
 from shared.ports import Document, RunStore, Stored
@@ -23,7 +25,8 @@ MAX_PAUSES = 20
 MAX_CHARACTERS = 300
 
 
-Pause = tuple[datetime, datetime]
+Time = Annotated[datetime, BeforeValidator(time_of)]
+Pause = tuple[Time, Time]
 """Between these two ticks nothing was handled, or the clock jumped; backwards if the second is the earlier one."""
 
 
@@ -57,8 +60,8 @@ def record(store: RunStore, now: datetime, pauses: tuple[Pause, ...]) -> None:
 class DropZoneScan:
     """A way through the drop zone, page by page. `since`: what is older was seen by the scan before."""
 
-    began_at: datetime
-    since: datetime | None = None
+    began_at: Time
+    since: Time | None = None
     cursor: str | None = None
     failed: bool = False
 
@@ -70,24 +73,16 @@ class DropZoneScan:
         return DropZoneScan(began_at=now, since=self.since if failed else self.began_at)
 
 
+_SCAN = TypeAdapter(DropZoneScan)
+
+
 def scan(store: RunStore, now: datetime) -> DropZoneScan:
     """Where the scan is; one that begins now before the first, or if that cannot be read, which is logged."""
-    return _read(store, SCAN, SCAN, _scan_of) or DropZoneScan(now)
-
-
-def _scan_of(document: Document) -> DropZoneScan:
-    cursor, since = document["cursor"], document["since"]
-    if not isinstance(cursor, str | None):
-        raise TypeError("a cursor is a text")
-    return DropZoneScan(
-        time_of(document["began_at"]), None if since is None else time_of(since), cursor, bool(document["failed"])
-    )
+    return _read(store, SCAN, SCAN, _SCAN.validate_python) or DropZoneScan(now)
 
 
 def record_scan(store: RunStore, scan: DropZoneScan) -> None:
-    since = scan.since.isoformat() if scan.since else None
-    content = {"began_at": scan.began_at.isoformat(), "since": since, "cursor": scan.cursor, "failed": scan.failed}
-    _put(store, SCAN, SCAN, content)
+    _put(store, SCAN, SCAN, _SCAN.dump_python(scan, mode="json"))
 
 
 def failing(store: RunStore, timer: str) -> list[str]:
