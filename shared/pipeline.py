@@ -128,9 +128,7 @@ QUEUE_ALLOWANCE = timedelta(hours=24)
 def deadline(run: Run, status: Status) -> timedelta:
     """How long a run may stay in a non-terminal status."""
     if status is Status.TRAINING:
-        assert run.recipe is not None
-        return timedelta(hours=run.recipe.requested.budget.deadline_hours) + QUEUE_ALLOWANCE
+        return timedelta(hours=run.resolved.requested.budget.deadline_hours) + QUEUE_ALLOWANCE
     if status is Status.AWAITING_APPROVAL:
-        assert run.recipe is not None
-        return timedelta(hours=run.recipe.requested.deployment.approval_hours)
+        return timedelta(hours=run.resolved.requested.deployment.approval_hours)
     return DEADLINES[status]

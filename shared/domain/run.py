@@ -166,6 +166,12 @@ class Run(Frozen):
     attention: tuple[Attention, ...] = ()
 
     @property
+    def resolved(self) -> ResolvedRecipe:
+        """The recipe, which a run has from `validated` on."""
+        assert self.recipe is not None
+        return self.recipe
+
+    @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
 

@@ -132,14 +132,13 @@ def _slowness(event: Event[DeploymentProbed]) -> Problem | None:
 
 
 def _advance(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, services: Services) -> Outcome | None:
-    assert run.recipe is not None
     if event.data.traffic != rollout.traffic:  # the last shift is not seen yet; the next probe reads it again
         if event.time - run.updated_at > SHIFT_ALLOWANCE:
             _ask_again(rollout, services)
         return _answers_again(rollout)
     if rollout.traffic == {rollout.deployment: 100}:
         return _promote(event, run, rollout, services)
-    share = run.recipe.requested.deployment.rollout[rollout.step] if rollout.previous else 100
+    share = run.resolved.requested.deployment.rollout[rollout.step] if rollout.previous else 100
     traffic = split(rollout, share)
     services.models.begin_traffic(rollout.endpoint, traffic)
     return Outcome(
@@ -167,13 +166,12 @@ def split(rollout: RolloutRef, share: int) -> dict[str, int]:
 
 def _promote(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, services: Services) -> Outcome:
     assert event.data.scoring_uri is not None
-    assert run.recipe is not None
     uri = event.data.scoring_uri
     before = endpoints.read(services.store, rollout.endpoint)
     if before is not None and before.champion == run.id:
         previous = before.previous  # written by an earlier delivery of this very event
     else:
-        keep = timedelta(hours=run.recipe.requested.deployment.keep_previous_hours)
+        keep = timedelta(hours=run.resolved.requested.deployment.keep_previous_hours)
         previous = before.as_previous(run.updated_at + keep) if before else None
     names = {"endpoint": rollout.endpoint, "deployment": rollout.deployment, "model": rollout.model}
     record = EndpointRecord(

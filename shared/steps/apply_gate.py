@@ -14,19 +14,18 @@ from shared.step_support.outcome import Draft, Outcome
 
 
 def apply_gate(event: Event[EvaluationCompleted], run: Run, services: Services) -> Outcome:
-    assert run.recipe is not None
     result = read_model(services.blobs, paths.run(run.id, "evaluation/report.json"), EvaluationResult)
     if result is None:
         raise PermanentFailure(FailureClass.CODE, "no_evaluation", "the evaluation job wrote no report")
-    verdict = evaluation.gate_verdict(result, run.recipe.requested.evaluation)
+    verdict = evaluation.gate_verdict(result, run.resolved.requested.evaluation)
     changes = RunChanges(evaluation=result, verdict=verdict)
     if not verdict.passed:
         failed = [check.name for check in verdict.checks if check.blocks]
         draft = Draft(EvaluationFailed.of(result, verdict))
         return Outcome(Status.DECLINED, changes, (draft,), note=f"gate: {', '.join(failed)}")
-    if run.recipe.requested.deployment.approval == "required":
+    if run.resolved.requested.deployment.approval == "required":
         # A person may take days. Others are evaluated meanwhile; `deploy_model` sees if one of them was promoted.
-        claims.release(services.store, claims.turn_claim(run.recipe.endpoint), run.id)
+        claims.release(services.store, claims.turn_claim(run.resolved.endpoint), run.id)
         return Outcome(Status.AWAITING_APPROVAL, changes, (Draft(ApprovalRequested.of(result, verdict)),))
     # A new stage begins with its first attempt.
     approved = Outcome(Status.APPROVED, changes, (Draft(EvaluationPassed.of(result, verdict)),))

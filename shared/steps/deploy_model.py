@@ -20,21 +20,19 @@ from shared.steps.submit_training import job_tags
 
 def model_spec(run: Run) -> ModelSpec:
     """The registered model of a run: its merged folder, named after the project, versioned by the run."""
-    assert run.recipe is not None
     return ModelSpec(
         name=run.project,
         version=paths.model_version(run),
         uri=paths.datastore_uri(paths.merged_model(run.id)),
-        tags={**job_tags(run), "base_model": run.recipe.requested.base_model},
+        tags={**job_tags(run), "base_model": run.resolved.requested.base_model},
     )
 
 
 def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
-    assert run.recipe is not None
     model = model_spec(run)
-    base = catalog.find_entry(run.recipe.requested.base_model)
-    gpus = catalog.find_sku(run.recipe.serving_instance_type).gpus
-    tokens = served_tokens(run.recipe.requested, run.recipe.hyperparameters.max_length_tokens)
+    base = catalog.find_entry(run.resolved.requested.base_model)
+    gpus = catalog.find_sku(run.resolved.serving_instance_type).gpus
+    tokens = served_tokens(run.resolved.requested, run.resolved.hyperparameters.max_length_tokens)
     variables = {
         "SERVED_MODEL_NAME": run.project,
         "MAX_MODEL_LEN": str(tokens),
@@ -42,19 +40,18 @@ def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
         "TOOL_CALL_PARSER": base.tool_parser,
     }
     return DeploymentSpec(
-        endpoint=run.recipe.endpoint,
+        endpoint=run.resolved.endpoint,
         name=paths.deployment_name(run.id),
         model=f"{model.name}:{model.version}",
         environment=config.serving_environment,
-        instance_type=run.recipe.serving_instance_type,
+        instance_type=run.resolved.serving_instance_type,
         environment_variables={name: value for name, value in variables.items() if value is not None},
         tags=job_tags(run),
     )
 
 
 def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, services: Services) -> Outcome:
-    assert run.recipe is not None
-    endpoint = run.recipe.endpoint
+    endpoint = run.resolved.endpoint
     owner = claims.take(services.store, claims.endpoint_claim(endpoint), run.id, services.clock.now())
     if owner != run.id:
         raise Transient("endpoint_busy", f"run {owner} is rolling out on {endpoint}", endpoint)

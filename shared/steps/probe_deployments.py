@@ -97,8 +97,7 @@ def _answers(
 
     After one that timed out the rest counts as failed; after slow ones it is left for the next probe.
     """
-    assert run.recipe is not None
-    limit = run.recipe.requested.evaluation.max_new_tokens
+    limit = run.resolved.requested.evaluation.max_new_tokens
     outcomes: list[ChatAnswer | Problem] = []
     ends = time.monotonic() + answers_s
     for question in expected:

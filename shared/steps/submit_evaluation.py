@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shared.domain import catalog as catalog
 from shared.domain import paths
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, LaterVersion, PermanentFailure, WaitsForRelease
@@ -21,52 +20,25 @@ from shared.ports import Config, Services
 from shared.records import claims, endpoints, runs
 from shared.records.blob_documents import read_model
 from shared.step_support.attempts import next_attempt
-from shared.step_support.llm_judges import as_input, judges_of, tell_job
+from shared.step_support.llm_judges import judges_of, tell_job
 from shared.step_support.outcome import Draft, Outcome
-from shared.steps.submit_training import cancel_unless_owned, job_tags, submitted
+from shared.steps.submit_training import cancel_unless_owned, job_of, submitted
 
 
 def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
     """`champion` is the run whose model is in production, if any."""
-    assert run.recipe is not None
-    assert run.curated is not None
-    base = catalog.find_entry(run.recipe.requested.base_model)
-    name = paths.job_name(run, JobKind.EVALUATION)
-    command = (
-        f"python -m training_job.evaluate --job-name {name} --data ${{{{inputs.data}}}} "
-        "--base-model ${{inputs.base_model}} --recipe ${{inputs.recipe}} "
-        "--candidate ${{inputs.candidate}} --answers ${{outputs.answers}} --output ${{outputs.evaluation}}"
-    )
-    inputs = {
-        "data": paths.datastore_uri(paths.curated(run.curated)),
-        "base_model": base.asset,
-        "recipe": paths.datastore_uri(paths.recipe(run.id)),
-        "candidate": paths.datastore_uri(paths.merged_model(run.id)),
-    }
+    options = "--candidate ${{inputs.candidate}} --answers ${{outputs.answers}} --output ${{outputs.evaluation}}"
+    inputs = {"candidate": paths.datastore_uri(paths.merged_model(run.id))}
     if champion is not None:
-        command += " --champion ${{inputs.champion}}"
+        options += " --champion ${{inputs.champion}}"
         inputs["champion"] = paths.datastore_uri(paths.merged_model(champion))
-    option, judges = as_input(judges_of(run.recipe.requested, rewards=False), name, run)
-    return JobSpec(
-        name=name,
-        command=command + option,
-        environment=config.training_environment,
-        inputs=inputs | judges,
-        outputs={
-            "evaluation": paths.datastore_uri(paths.run(run.id, "evaluation")),
-            "answers": paths.datastore_uri(paths.answers(run.project)),
-        },
-        instance_type=run.recipe.training_instance_type,
-        tier=run.recipe.requested.budget.tier,
-        timeout_s=int(run.recipe.requested.budget.deadline_hours * 3600),
-        tags=job_tags(run),
-    )
+    outputs = {"evaluation": paths.run(run.id, "evaluation"), "answers": paths.answers(run.project)}
+    return job_of(run, JobKind.EVALUATION, config, options, inputs, outputs)
 
 
 def submit_evaluation(
     event: Event[TrainingCompleted | EvaluationDue | EvaluationRetryDue], run: Run, services: Services
 ) -> Outcome | None:
-    assert run.recipe is not None
     result = read_model(services.blobs, paths.run(run.id, "result.json"), JobResult)
     if result is None:
         raise PermanentFailure(FailureClass.CODE, "no_result", "the training job's result file is gone")
@@ -75,7 +47,7 @@ def submit_evaluation(
         return None  # another was faster; `reconcile` asks again
     if run.training is not None:
         return outcome
-    cost = _with_actual(run.cost, result.metrics.seconds * run.recipe.requested.budget.nodes)
+    cost = _with_actual(run.cost, result.metrics.seconds * run.resolved.requested.budget.nodes)
     return outcome.with_changes(training=result.metrics, cost=cost)
 
 
@@ -85,8 +57,7 @@ def evaluate_in_turn(event: Event[EventData], run: Run, services: Services) -> O
     A candidate keeps its turn until its run ends or a person is asked: each is measured against the model it would
     replace, so candidates that were measured together would have to be measured again after each promotion.
     """
-    assert run.recipe is not None
-    endpoint = run.recipe.endpoint
+    endpoint = run.resolved.endpoint
     try:
         record = endpoints.read(services.store, endpoint)
         owner = _whose_turn(run, endpoint, services)
@@ -111,9 +82,8 @@ def _whose_turn(run: Run, endpoint: str, services: Services) -> str:
 
 def _evaluate(champion: str | None, event: Event[EventData], run: Run, services: Services) -> Outcome:
     run = run.evolve(attempt=next_attempt(event, run, JobKind.EVALUATION))
-    assert run.recipe is not None
     spec = evaluation_job(run, champion, services.config)
-    tell_job(judges_of(run.recipe.requested, rewards=False), spec.name, run, services)
+    tell_job(judges_of(run.resolved.requested, rewards=False), spec.name, run, services)
     reference = submitted(services.launcher.submit(spec), JobKind.EVALUATION, run, services)
     return Outcome(
         status=Status.EVALUATING,

@@ -21,44 +21,57 @@ from shared.step_support.continue_from import with_start
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
 from shared.step_support.outcome import Draft, Outcome
 
+_MODULES = {JobKind.TRAINING: "train", JobKind.EVALUATION: "evaluate"}
+
 
 def training_job(run: Run, config: Config, spent_s: float = 0.0) -> JobSpec:
     """The job of this run's present attempt, which may take what time and money earlier ones have left.
 
     Raises PermanentFailure `time_spent` of class budget if that is nothing.
     """
-    assert run.recipe is not None
-    assert run.curated is not None
-    base = catalog.find_entry(run.recipe.requested.base_model)
-    name, limit = paths.job_name(run, JobKind.TRAINING), TimeLimit.of(run.recipe)
+    limit = TimeLimit.of(run.resolved)
     if spent_s + 1 > limit.seconds:
         message = f"earlier attempts trained for {spent_s:.0f} s, allowed are {limit.seconds:.0f} s in all"
         param = "budget.deadline_hours" if limit.kind == "deadline" else "budget.max_usd"
         raise PermanentFailure(FailureClass.BUDGET, "time_spent", message, param)
-    command = (
-        f"python -m training_job.train --job-name {name} --data ${{{{inputs.data}}}} "
-        "--base-model ${{inputs.base_model}} --recipe ${{inputs.recipe}} --output ${{outputs.run}}"
-    )
-    inputs = {
-        "data": paths.datastore_uri(paths.curated(run.curated)),
-        "base_model": base.asset,
-        "recipe": paths.datastore_uri(paths.recipe(run.id)),
-    }
-    if run.recipe.continued_from is not None:
-        command += " --continue-from ${{inputs.adapter}}"
-        inputs["adapter"] = paths.datastore_uri(paths.adapter(run.recipe.continued_from))
-    option, judges = as_input(judges_of(run.recipe.requested, rewards=True), name, run)
+    options, inputs = "--output ${{outputs.run}}", {}
+    if run.resolved.continued_from is not None:
+        options += " --continue-from ${{inputs.adapter}}"
+        inputs["adapter"] = paths.datastore_uri(paths.adapter(run.resolved.continued_from))
+    job = job_of(run, JobKind.TRAINING, config, options, inputs, {"run": paths.run(run.id)})
+    gpus = catalog.find_sku(run.resolved.training_instance_type).gpus
+    nodes, timeout_s = run.resolved.requested.budget.nodes, int(limit.seconds - spent_s)
+    return job.model_copy(update={"instances": nodes, "processes": max(1, gpus), "timeout_s": timeout_s})
+
+
+def job_of(
+    run: Run, kind: JobKind, config: Config, options: str, inputs: dict[str, str], outputs: dict[str, str]
+) -> JobSpec:
+    """A job of the run's present attempt on its machine. Every kind reads rows, base model, recipe, and judges if any.
+
+    `options`: what its command has beside these. `outputs`: paths by name.
+    """
+    assert run.curated is not None
+    name, recipe = paths.job_name(run, kind), run.resolved.requested
+    judged, judges = as_input(judges_of(recipe, rewards=kind is JobKind.TRAINING), name, run)
     return JobSpec(
         name=name,
-        command=command + option,
+        command=(
+            f"python -m training_job.{_MODULES[kind]} --job-name {name} --data ${{{{inputs.data}}}} "
+            f"--base-model ${{{{inputs.base_model}}}} --recipe ${{{{inputs.recipe}}}} {options}{judged}"
+        ),
         environment=config.training_environment,
-        inputs=inputs | judges,
-        outputs={"run": paths.datastore_uri(paths.run(run.id))},
-        instance_type=run.recipe.training_instance_type,
-        instances=run.recipe.requested.budget.nodes,
-        processes=max(1, catalog.find_sku(run.recipe.training_instance_type).gpus),
-        tier=run.recipe.requested.budget.tier,
-        timeout_s=int(limit.seconds - spent_s),
+        inputs={
+            "data": paths.datastore_uri(paths.curated(run.curated)),
+            "base_model": catalog.find_entry(recipe.base_model).asset,
+            "recipe": paths.datastore_uri(paths.recipe(run.id)),
+            **inputs,
+            **judges,
+        },
+        outputs={name: paths.datastore_uri(path) for name, path in outputs.items()},
+        instance_type=run.resolved.training_instance_type,
+        tier=recipe.budget.tier,
+        timeout_s=int(recipe.budget.deadline_hours * 3600),
         tags=job_tags(run),
     )
 
@@ -76,8 +89,7 @@ def _time_kept(run: Run, services: Services) -> Iterator[bytes]:
 
 
 def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run, services: Services) -> Outcome:
-    assert run.recipe is not None
-    recipe = with_start(run.recipe, services.store)
+    recipe = with_start(run.resolved, services.store)
     run = run.evolve(attempt=next_attempt(event, run, JobKind.TRAINING), recipe=recipe)
     assert run.cost is not None
     spec = training_job(run, services.config, seconds_spent(*_time_kept(run, services)))
