@@ -53,12 +53,12 @@ def job_of(
     """
     assert run.curated is not None
     name, recipe = paths.job_name(run, kind), run.resolved.requested
-    judged, judges = as_input(judges_of(recipe, rewards=kind is JobKind.TRAINING), name, run)
+    option, judges = as_input(judges_of(recipe, rewards=kind is JobKind.TRAINING), name, run)
     return JobSpec(
         name=name,
         command=(
             f"python -m training_job.{_MODULES[kind]} --job-name {name} --data ${{{{inputs.data}}}} "
-            f"--base-model ${{{{inputs.base_model}}}} --recipe ${{{{inputs.recipe}}}} {options}{judged}"
+            f"--base-model ${{{{inputs.base_model}}}} --recipe ${{{{inputs.recipe}}}} {options}{option}"
         ),
         environment=config.training_environment,
         inputs={
