@@ -64,7 +64,7 @@ class DropWatcher(Worker):
     def _poll(
         self, memory: sqlite3.Connection, posted: dict[str, str], settling: dict[str, tuple[str, datetime]]
     ) -> None:
-        found = {blob.path: blob for blob in self._blobs.list(f"{CONTAINER}/") if not _hidden(blob.path)}
+        found = {blob.path: blob for blob in self._blobs.list(f"{CONTAINER}/") if "/." not in f"/{blob.path}"}
         failed: Exception | None = None
         # A blob that is gone may come back with the same bytes, and that is a new drop.
         for path in posted.keys() - found.keys():
@@ -118,7 +118,3 @@ def blob_created(blob: BlobInfo) -> Message:
         },
     }
     return Message(id=event_id, subject=_EVENT_TYPE, body=json.dumps(event).encode())
-
-
-def _hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split("/"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from urllib.parse import parse_qsl
 
@@ -95,24 +95,11 @@ def build_services(settings: Settings) -> Services:
 
 
 def build_config(settings: Settings) -> Config:
-    channels = (
-        (Channel(settings.notify_webhook_url, _split(settings.notify_events) or DEFAULT_NOTIFY_EVENTS),)
-        if settings.notify_webhook_url
-        else ()
-    )
-    return Config(
-        default_base_model=settings.default_base_model,
-        inline_validation_max_bytes=settings.inline_validation_max_bytes,
-        training_environment=settings.training_environment,
-        serving_environment=settings.serving_environment,
-        cpu_instance_type=settings.cpu_instance_type,
-        job_poll_s=settings.job_poll_s,
-        retry_wait_s=settings.retry_wait_s,
-        debounce_s=settings.debounce_s,
-        project_monthly_usd=settings.project_monthly_usd,
-        run_retention_days=settings.run_retention_days,
-        channels=channels,
-    )
+    """Settings of the same names, and the channel that others make."""
+    url, events = settings.notify_webhook_url, _split(settings.notify_events) or DEFAULT_NOTIFY_EVENTS
+    names = {field.name for field in fields(Config)} & type(settings).model_fields.keys()
+    named = {name: getattr(settings, name) for name in names}
+    return Config(**named, channels=(Channel(url, events),) if url else ())
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -80,6 +80,8 @@ def _read(call: ast.Call, name: str, texts: Texts, passing: dict[str, tuple[int,
     if called in (name, "PermanentFailure"):
         kind = call.args[0] if call.args else None
         return _at(call, 1, str(kind.value) if isinstance(kind, ast.Constant) else "", texts)
+    if called == "existing" and name == "ApiError":  # functions.http.errors.existing
+        return _at(call, 1, "404", texts)
     if called in passing:
         position, kind_given = passing[called]
         return _at(call, position, kind_given, texts)

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentServices
-from functions.http.errors import ApiError
+from functions.http.errors import ApiError, existing
 from shared.api.models import BaseModelDetail, BaseModelList, BaseModelSummary, ImportStarted, LastImport
 from shared.base_models.bundles import bundle_manifest
 from shared.base_models.import_job import import_problem, last_import, start_import
@@ -51,9 +51,7 @@ def import_base_model(base_model: str, _: Operator, services: CurrentServices) -
 
 
 def _entry(base_model: str) -> BaseModelEntry:
-    if base_model not in CATALOG:
-        raise ApiError(404, "unknown_base_model", f"{base_model} is not in the catalog", "base_model")
-    return CATALOG[base_model]
+    return existing(CATALOG.get(base_model), "unknown_base_model", f"{base_model} is not in the catalog", "base_model")
 
 
 def _summary(entry: BaseModelEntry, services: Services) -> dict[str, Any]:

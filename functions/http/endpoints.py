@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
-from functions.http.errors import ApiError
+from functions.http.errors import ApiError, existing
 from shared.api.models import CommentRequest, EndpointList, RollbackAccepted
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import PermanentFailure, UnreadableDocument
@@ -35,10 +35,8 @@ def get_endpoint(name: str, _: Reader, services: CurrentServices) -> EndpointRec
 
 
 def _find_record(name: str, services: Services) -> EndpointRecord:
-    record = read(services.store, name)
-    if record is None:
-        raise ApiError(404, "endpoint_not_found", f"no model was ever in production at {name}", "name")
-    return record
+    message = f"no model was ever in production at {name}"
+    return existing(read(services.store, name), "endpoint_not_found", message, "name")
 
 
 @router.post("/{name}/rollback", status_code=202)
@@ -68,6 +66,4 @@ def _readable_run(runner: Runner, champion: str, previous: str) -> Run:
     except PermanentFailure:
         run = None
     run = run or runner.load(previous) or runner.load(champion)
-    if run is None:
-        raise ApiError(404, "run_not_found", f"no run {champion}, whose model is in production", champion)
-    return run
+    return existing(run, "run_not_found", f"no run {champion}, whose model is in production", champion)

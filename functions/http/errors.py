@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -25,6 +25,8 @@ from shared.validation.setting_errors import NOT_AN_OBJECT, dotted, location
 
 log = logging.getLogger(__name__)
 
+Found = TypeVar("Found")
+
 
 class ApiError(Exception):
     """An answer other than success."""
@@ -33,6 +35,13 @@ class ApiError(Exception):
         super().__init__(f"{status} {code}")
         self.status = status
         self.problem = Problem(code=code, message=message, param=param)
+
+
+def existing(value: Found | None, code: str, message: str, param: str) -> Found:
+    """The value. Raises ApiError 404 if it is None."""
+    if value is None:
+        raise ApiError(404, code, message, param)
+    return value
 
 
 TYPES = {401: "authentication_error", 403: "permission_error"}

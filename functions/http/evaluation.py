@@ -13,7 +13,7 @@ from pydantic import ConfigDict
 
 from functions.http.auth import Reader
 from functions.http.dependencies import CurrentServices
-from functions.http.errors import ApiError
+from functions.http.errors import existing
 from functions.http.run_queries import find_run
 from shared.api.models import Change, EvaluationRows, RunEvaluation
 from shared.domain import paths
@@ -30,9 +30,8 @@ router = APIRouter(prefix="/api/runs", tags=["runs"])
 def get_evaluation(run_id: str, _: Reader, services: CurrentServices) -> RunEvaluation:
     """Scores, verdict and sample answers."""
     run = find_run(services, run_id)
-    if run.evaluation is None:
-        raise ApiError(404, "no_evaluation", "the run has not been evaluated yet", run_id)
-    return RunEvaluation(result=run.evaluation, verdict=run.verdict, samples=_samples(services.blobs, run_id))
+    result = existing(run.evaluation, "no_evaluation", "the run has not been evaluated yet", run_id)
+    return RunEvaluation(result=result, verdict=run.verdict, samples=_samples(services.blobs, run_id))
 
 
 @router.get("/{run_id}/evaluation/rows")
@@ -52,9 +51,8 @@ def get_rows(
     """
     find_run(services, run_id)
     path = paths.run(run_id, "evaluation/rows.jsonl")
-    blob = services.blobs.info(path)
-    if blob is None:
-        raise ApiError(404, "no_evaluation", "the rows of this evaluation are not there", run_id)
+    message = "the rows of this evaluation are not there"
+    blob = existing(services.blobs.info(path), "no_evaluation", message, run_id)
     with reading(path, GradedRow):
         # mypy does not see that an object of a Protocol has a hash.
         every = row_places(services.blobs, path, blob.etag)  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ from shared.grading import ChatMessage, Engine, GradingErrorCode, GradingFailed,
 from shared.grading.llm_judge import AT_ONCE, MAX_REPLY_TOKENS
 from shared.ports import ModelHost
 from shared.step_support.llm_judges import find_judge
-from shared.validation.setting_errors import setting_errors, with_suggestion
+from shared.validation.setting_errors import setting_errors
 
 router = APIRouter(prefix="/api/graders", tags=["graders"])
 
@@ -81,11 +81,7 @@ def _read(request: GradersRequest, models: ModelHost) -> tuple[tuple[Grader, ...
         graders = _Graders.model_validate(raw).graders
     except ValidationError as error:
         return (), [
-            SettingProblem(
-                param=found.path,
-                message=with_suggestion("unknown setting", found.message) if found.unknown else found.message,
-            )
-            for found in setting_errors(error, raw, _Graders)
+            SettingProblem(param=found.path, message=found.text) for found in setting_errors(error, raw, _Graders)
         ]
     found = [SettingProblem(param=path, message=message) for path, message in problems(graders, "graders")]
     return graders, found or [

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query
 
 from functions.http.auth import Reader
 from functions.http.dependencies import CurrentServices
-from functions.http.errors import ApiError
+from functions.http.errors import ApiError, existing
 from functions.http.run_queries import find_run
 from shared.api.models import Preview
 from shared.base_models.bundles import base_bundle
@@ -37,9 +37,8 @@ def get_preview(
     if run.curated is None or run.recipe is None:
         raise ApiError(404, "no_preview", "the run has no curated data", run_id)
     base_model = run.recipe.requested.base_model
-    bundle = base_bundle(base_model, services.blobs)
-    if bundle is None:
-        raise ApiError(404, "no_tokenizer", f"the tokenizer of {base_model} is not here", base_model)
+    message = f"the tokenizer of {base_model} is not here"
+    bundle = existing(base_bundle(base_model, services.blobs), "no_tokenizer", message, base_model)
     try:
         with reading(paths.curated(run.curated, "train.jsonl"), PreviewRow):
             lines = _lines(services.blobs.read(paths.curated(run.curated, "train.jsonl")))

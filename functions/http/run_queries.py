@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isfinite
 
-from functions.http.errors import ApiError
+from functions.http.errors import existing
 from shared.api.models import Metrics, Progress
 from shared.domain.jobs import JobKind
 from shared.domain.run import JobRef, Run
@@ -21,14 +21,7 @@ PROGRESS = ("step_total", "eta_s")
 
 def find_run(services: Services, run_id: str) -> Run:
     """The run. Raises ApiError 404."""
-    run = runs.load(services.store, run_id)
-    if run is None:
-        raise run_not_found(run_id)
-    return run
-
-
-def run_not_found(run_id: str) -> ApiError:
-    return ApiError(404, "run_not_found", f"no run {run_id}", "run_id")
+    return existing(runs.load(services.store, run_id), "run_not_found", f"no run {run_id}", "run_id")
 
 
 def metrics_of(run: Run, launcher: JobLauncher) -> Metrics:

@@ -12,8 +12,8 @@ from fastapi.concurrency import run_in_threadpool
 from functions.http import run_commands
 from functions.http.auth import Approver, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
-from functions.http.errors import ApiError
-from functions.http.run_queries import find_run, metrics_of, run_not_found
+from functions.http.errors import ApiError, existing
+from functions.http.run_queries import find_run, metrics_of
 from shared.api.models import CloudEvent, CommentRequest, EventList, Metrics, RunPage, RunReference, StartRunRequest
 from shared.domain import paths
 from shared.domain.dataset import Report
@@ -81,8 +81,8 @@ async def get_run(
 @router.get("/{run_id}/events")
 def get_events(run_id: str, _: Reader, services: CurrentServices) -> EventList:
     """The facts published about the run, oldest first, as CloudEvents."""
-    if not records.exists(services.store, run_id):
-        raise run_not_found(run_id)
+    if not records.exists(services.store, run_id):  # one that cannot be read has events too
+        find_run(services, run_id)
     unreadable: list[UnreadableDocument] = []
     data = outbox.events_of(services.store, run_id, CloudEvent.model_validate, unreadable)
     return EventList(data=tuple(data), unreadable=tuple(unreadable))
@@ -99,9 +99,7 @@ def get_report(run_id: str, _: Reader, services: CurrentServices) -> Report:
     """What validation found."""
     find_run(services, run_id)
     report = read_model(services.blobs, paths.report(run_id), Report)
-    if report is None:
-        raise ApiError(404, "no_report", "the run has no report: it is not validated", run_id)
-    return report
+    return existing(report, "no_report", "the run has no report: it is not validated", run_id)
 
 
 @router.post("/{run_id}/cancel", status_code=202)
@@ -151,9 +149,7 @@ def retry(run_id: str, caller: Operator, services: CurrentServices) -> RunRefere
     if run.status is Status.DEPLOYED:
         raise ApiError(409, "run_deployed", "the run reached its end, there is nothing to try again", run_id)
     path = run.dataset.path
-    info = services.blobs.info(path)
-    if info is None:
-        raise ApiError(404, "dataset_gone", f"{path} is no longer in the drop zone", "dataset")
+    info = existing(services.blobs.info(path), "dataset_gone", f"{path} is no longer in the drop zone", "dataset")
     keys = (f"retry-{run_id}-{n}" if n > 1 else f"retry-{run_id}" for n in count(1))
     key = next(key for key in keys if not records.exists(services.store, paths.run_id_of_blob(path, info.etag, key)))
     return RunReference(id=run_commands.start_run(services.bus, info, key, caller, parent_run=run_id))

@@ -165,10 +165,7 @@ class AzureMlEmulator:
             ended = self.jobs.get(p["id"].removeprefix("job-"))["status"] != "CancelRequested"
             operation: Document = {"status": "Succeeded" if ended else "InProgress", "error": None}
         else:
-            found = self.endpoints.operation(p["id"])
-            if found is None:
-                raise ArmError(404, "ResourceNotFound", f"operation '{p['id']}' was not found")
-            operation = found
+            operation = self.store.find("operation", p["id"])
         body: Document = {"id": p["id"], "name": p["id"], "status": operation["status"]}
         if operation["error"]:
             body["error"] = operation["error"]

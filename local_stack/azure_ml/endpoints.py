@@ -14,10 +14,6 @@ IN_PROGRESS = ("Creating", "Updating", "Deleting")
 _TYPE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
 
 
-def not_found(kind: str, name: str) -> ArmError:
-    return ArmError(404, "ResourceNotFound", f"{kind} '{name}' was not found")
-
-
 class EndpointsResource:
     """A write starts a long-running operation; `serving.ServingRunner` ends it."""
 
@@ -43,10 +39,7 @@ class EndpointsResource:
         return (200 if known else 201), endpoint
 
     def get(self, name: str) -> Document:
-        endpoint = self._store.get("endpoint", name)
-        if endpoint is None:
-            raise not_found("endpoint", name)
-        return endpoint
+        return self._store.find("endpoint", name)
 
     def delete(self, name: str) -> str:
         """Starts the deletion, deployments included; returns the operation's id."""
@@ -98,10 +91,7 @@ class EndpointsResource:
 
     def get_deployment(self, endpoint: str, name: str) -> Document:
         self.get(endpoint)
-        deployment = self._store.get("deployment", f"{endpoint}/{name}")
-        if deployment is None:
-            raise not_found("deployment", name)
-        return deployment
+        return self._store.find("deployment", f"{endpoint}/{name}")
 
     def delete_deployment(self, endpoint: str, name: str) -> str:
         with self._store.transaction():
@@ -109,9 +99,6 @@ class EndpointsResource:
             if self.get(endpoint)["properties"]["traffic"].get(name):
                 raise user_error(f"deployment '{name}' carries traffic and cannot be deleted")
             return self._start_deletion("deployment", f"{endpoint}/{name}", deployment)
-
-    def operation(self, id: str) -> Document | None:
-        return self._store.get("operation", id)
 
     def _document(self, workspace: str, name: str, body: Document, known: Document | None) -> Document:
         properties = body.get("properties") or {}

@@ -60,10 +60,7 @@ class JobsResource:
         return 200, self.view(job)
 
     def get(self, name: str) -> Document:
-        job = self._store.get("job", name)
-        if job is None:
-            raise ArmError(404, "UserError", f"job '{name}' was not found")
-        return job
+        return self._store.find("job", name, "UserError")
 
     def cancel(self, name: str) -> bool:
         """False if it had ended already, which is fine."""

@@ -40,10 +40,7 @@ class Models:
         return (200 if known else 201), model
 
     def get(self, name: str, version: str) -> Document:
-        model = self._store.get("model", f"{name}:{version}")
-        if model is None:
-            raise ArmError(404, "UserError", f"model '{name}:{version}' was not found")
-        return model
+        return self._store.find("model", f"{name}:{version}", "UserError")
 
     def versions(self, name: str) -> list[Document]:
         """Newest first, as the SDK asks for them."""

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from local_stack.azure_ml.strict import ArmError
+
 Document = dict[str, Any]
 
 _SCHEMA = """
@@ -57,6 +59,12 @@ class WorkspaceStore:
     def get(self, kind: str, name: str) -> Document | None:
         rows = self._execute("select body from documents where kind = ? and name = ?", kind, name)
         return json.loads(rows[0][0]) if rows else None
+
+    def find(self, kind: str, name: str, code: str = "ResourceNotFound") -> Document:
+        """Raises ArmError 404 with that code."""
+        if (found := self.get(kind, name)) is None:
+            raise ArmError(404, code, f"{kind} '{name.rpartition('/')[2]}' was not found")
+        return found
 
     def put(self, kind: str, name: str, body: Document) -> None:
         self._execute(

@@ -50,8 +50,11 @@ def examine(build: Callable[[], Services] = services) -> list[Check]:
 def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
     store, launcher, models = services.store, services.launcher, services.models
     yield attempt("run store", "RUN_STORE_URL", lambda: store.get("doctor", "doctor"), "a point read is answered")
-    yield _set_aside(services)
-    yield _timers(services)
+    for name, check in (("documents", _set_aside), ("timers", _timers)):
+        try:
+            yield check(services)
+        except Exception as error:  # as in `attempt`
+            yield Check.skipped(name, f"not read: {_message_of(error)}")
     yield attempt("event bus", "EVENT_BUS_URL", lambda: _peek_all(services))
     blobs = attempt("blobs", "BLOB_STORE_URL", lambda: _list_blobs(services))
     yield blobs
@@ -77,10 +80,7 @@ def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
 
 def _set_aside(services: Services) -> Check:
     """Documents that every timer and list leaves out."""
-    try:
-        found = list(islice(unreadable(services.store, services.clock.now()), NAMED))
-    except Exception as error:  # as in `attempt`
-        return Check.skipped("documents", f"not read: {_message_of(error)}")
+    found = list(islice(unreadable(services.store, services.clock.now()), NAMED))
     if not found:
         return Check.ok("documents", "every document in use can be read")
     named = "; ".join(f"{one.type} {one.id} of {one.partition}: {one.problem}" for one in found)
@@ -90,10 +90,7 @@ def _set_aside(services: Services) -> Check:
 
 def _timers(services: Services) -> Check:
     """What timers failed at within a day."""
-    try:
-        failures = list(ticks.failures(services.store))
-    except Exception as error:  # as in `attempt`
-        return Check.skipped("timers", f"not read: {_message_of(error)}")
+    failures = list(ticks.failures(services.store))
     if not failures:
         return Check.ok("timers", "none failed at anything within a day")
     named = "; ".join(

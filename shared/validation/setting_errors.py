@@ -38,6 +38,11 @@ class SettingError:
     unknown: bool = False
     meant: tuple[Location, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """A sentence for either kind."""
+        return with_suggestion("unknown setting", self.message) if self.unknown else self.message
+
 
 def setting_errors(
     error: ValidationError, raw: Any, model: type[BaseModel], defaults: Mapping[str, Any] = MappingProxyType({})

@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentServices
-from functions.http.errors import ApiError
+from functions.http.errors import ApiError, existing
 from functions.http.openai.pages import page
 from shared.api.openai import FileDeleted, FileList, FileObject
 from shared.domain import paths
@@ -103,9 +103,7 @@ def delete_file(file_id: str, _: Operator, services: CurrentServices) -> FileDel
 def find_file(store: RunStore, file_id: str, param: str = "file_id") -> File:
     """The file. Raises ApiError 404."""
     file = api_objects.load(store, File, file_id) if re.fullmatch("file-[0-9a-f]+", file_id) else None
-    if file is None:
-        raise ApiError(404, "file_not_found", f"no file {file_id}", param)
-    return file
+    return existing(file, "file_not_found", f"no file {file_id}", param)
 
 
 def content(blobs: BlobStore, file_id: str) -> Iterator[bytes]:

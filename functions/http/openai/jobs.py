@@ -14,7 +14,7 @@ from fastapi import APIRouter, Header, Query, Request
 
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
-from functions.http.errors import ApiError
+from functions.http.errors import ApiError, existing
 from functions.http.openai import files
 from functions.http.openai.pages import page
 from functions.http.openai.requests import JobRequest, recipe_of
@@ -222,6 +222,4 @@ def _shown_unless_unreadable(
 def _find(job_id: str, services: Services) -> Job:
     """Raises ApiError 404."""
     job = api_objects.load(services.store, Job, job_id) if job_id.startswith("run-") else None
-    if job is None:
-        raise ApiError(404, "job_not_found", f"no fine-tuning job {job_id}", "job_id")
-    return job
+    return existing(job, "job_not_found", f"no fine-tuning job {job_id}", "job_id")

@@ -12,7 +12,7 @@ from shared.domain.commands import MAX_KEY
 from shared.domain.planning.methods import default_learning_rate
 from shared.domain.recipe import AUTO, NAME_PATTERN, Auto, Recipe
 from shared.grading import problems
-from shared.validation.setting_errors import setting_errors, with_suggestion
+from shared.validation.setting_errors import setting_errors
 
 DEFAULT_PROJECT = "fine-tuning"
 USE_CASE = "use_case"
@@ -149,9 +149,8 @@ def _checked(raw: dict[str, Any]) -> Recipe:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
         first = setting_errors(error, raw, Recipe)[0]
-        reason = with_suggestion("unknown setting", first.message) if first.unknown else first.message
         path = first.path or "recipe"
-        raise ApiError(400, "invalid_value", f"{path}: {reason}", _request_path(path, raw)) from error
+        raise ApiError(400, "invalid_value", f"{path}: {first.text}", _request_path(path, raw)) from error
     rewards = recipe.method.graders if recipe.method.type == "reinforcement" else ()
     found = problems(rewards, "method.graders")
     if found:
