@@ -111,7 +111,7 @@ def corrected(row: ReviewRow, answer: str | None) -> bytes:
     place, key = _answer_place(expected)
     before = place.get(key)
     place[key] = answer
-    for match in reversed([*_STRING.finditer(row.line)]):
+    for match in _STRING.finditer(row.line):
         if json.loads(match[0]) == before:
             line = row.line[: match.start()] + json.dumps(answer, ensure_ascii=False).encode() + row.line[match.end() :]
             found, _ = read_row(line, row.form)
