@@ -42,7 +42,7 @@ class TokenStatistics(Frozen):
     tokens_median: int
     tokens_p95: int
     tokens_max: int
-    eval_tokens_max: int = Field(default=0, description="of the longest kept row of the held-out file")
+    eval_tokens_max: int = Field(default=0, description="of the longest held-out row; where it is left out, its prompt")
     lengths: Histogram
     packed_sequences: int = Field(description="sequences of `limit` tokens (or of the longest row) that hold all rows")
 

@@ -31,7 +31,8 @@ def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> 
         if held is None or held.owner != event.id or abs(now - held.created_at) <= ALLOWANCE:
             raise
         claims.release(services.store, claim, event.id)
-        message = f"after {ALLOWANCE} the traffic is as it was: {error.problem.message}; ask for the rollback again"
+        # It may still move: the record says what was seen.
+        message = f"{ALLOWANCE} passed, and it is not seen: {error.problem.message}; ask for the rollback again"
         raise PermanentFailure(FailureClass.PLATFORM, "rollback_unfinished", message, event.data.endpoint) from error
     except Exception:
         claims.release(services.store, claim, event.id)

@@ -12,7 +12,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -46,9 +46,11 @@ class RunningMetrics(JobMetrics):
     def continue_time(self, output: Path) -> None:
         """Count on from what earlier attempts of the run have kept."""
         self._kept = output / SPENT_FILE
-        marks = output.glob(f"checkpoints/*/{MARK}")
-        files = [path for path in (self._kept, output / CURVE_FILE, *marks) if path.is_file()]
-        self._earlier_s = seconds_spent(*(path.read_bytes() for path in files))
+        found = [path.read_bytes() for path in (self._kept, output / CURVE_FILE) if path.is_file()]
+        for mark in output.glob(f"checkpoints/*/{MARK}"):
+            with suppress(OSError):  # that of an older checkpoint is not needed
+                found.append(mark.read_bytes())
+        self._earlier_s = seconds_spent(*found)
 
     def count_time(self) -> float:
         """Seconds of this job and of earlier attempts."""
@@ -118,13 +120,14 @@ def classify(error: Exception) -> PermanentFailure:
     kind, text = type(error).__name__, str(error)[:500]
     if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
         return PermanentFailure(FailureClass.CAPACITY, "out_of_memory", text or kind)
-    known = _NUMBER.search(text)
+    # Errors of values quote rows, which may say anything.
+    known = None if isinstance(error, ValueError | LookupError | TypeError) else _NUMBER.search(text)
     number = error.errno if isinstance(error, OSError) else int(known[1]) if known else None
     if number in (errno.ENOSPC, errno.EDQUOT):
         return PermanentFailure(FailureClass.CAPACITY, "disk_full", text)
     if kind in ("AcceleratorError", "DistBackendError", "DistNetworkError") and "device-side assert" not in text:
         return PermanentFailure(FailureClass.PLATFORM, "accelerator", text)
-    if isinstance(error, OSError) or known or _NOT_WRITTEN.search(text):
+    if isinstance(error, OSError) or known or (isinstance(error, RuntimeError) and _NOT_WRITTEN.search(text)):
         return PermanentFailure(FailureClass.PLATFORM, "input_output", f"{kind}: {text}")
     last = traceback.extract_tb(error.__traceback__)[-1:]
     place = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in last)

@@ -275,6 +275,7 @@ def test_the_copy_for_one_function_is_nothing_to_the_others_of_the_topic(later: 
         {RETRY: "1", RETRY_AT: "somebody else"},
         {RETRY: "0", RETRY_AT: "notify"},
         {RETRY_AT: "notify"},
+        {RETRY: "1"},  # of a host of an earlier version
         {FAILED: "-1"},
     ],
     ids=lambda value: str(value)[:60],

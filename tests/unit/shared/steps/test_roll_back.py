@@ -145,7 +145,7 @@ def test_a_rollback_whose_traffic_takes_long_keeps_the_endpoint_for_two_hours_at
         clock.advance(wait_s)
         release_claims(ports, Runner(ports).note_timer)
         assert claims.read(ports.store, claims.endpoint_claim("shop")) is not None
-    with pytest.raises(PermanentFailure, match="rollback_unfinished: after 2:00:00 the traffic is as it was"):
+    with pytest.raises(PermanentFailure, match="rollback_unfinished: 2:00:00 passed, and it is not seen: shop"):
         roll_back(rollback_requested(champion), champion, ports)
     assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
     assert endpoints.read(ports.store, "shop") == record

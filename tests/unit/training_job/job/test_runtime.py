@@ -82,6 +82,12 @@ def test_a_full_disk_is_known_by_its_number(number: int) -> None:
     assert str(classify(error)).startswith("disk_full")
 
 
+@pytest.mark.parametrize("kind", [ValueError, KeyError, TypeError])
+@pytest.mark.parametrize("row", ["No space left (os error 28)", "open file failed", "iostream error"])
+def test_a_row_that_an_error_quotes_says_nothing_of_the_disk(kind: type[Exception], row: str) -> None:
+    assert classify(kind(f"no label {row!r}")).failure_class is FailureClass.CODE
+
+
 def test_a_result_that_cannot_be_written_leaves_the_exit_code(tmp_path: Path) -> None:
     output = tmp_path / "output"
 

@@ -388,6 +388,30 @@ def test_time_spent_is_known_from_a_checkpoint_where_both_files_of_it_are_lost(f
     assert metrics.count_time() >= 36000
 
 
+def test_a_mark_of_a_checkpoint_that_cannot_be_read_keeps_no_run_from_going_on(
+    finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training_job.job.runtime import RunningMetrics
+
+    shutil.copytree(finished.output / "checkpoints", tmp_path / "checkpoints")
+    read, tried = Path.read_bytes, list[str]()
+
+    def refuse(path: Path) -> bytes:
+        if path.parent.name == "checkpoint-20":
+            return read(path)
+        tried.append(path.parent.name)
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    metrics = RunningMetrics()
+    metrics.continue_time(tmp_path)
+    assert tried
+    assert (
+        metrics.count_time()
+        >= json.loads((tmp_path / "checkpoints/checkpoint-20/complete.json").read_text())["seconds"]
+    )
+
+
 def test_a_deadline_over_all_attempts_ends_training_with_a_checkpoint_and_a_model(
     bench: Callable[..., Any], resolved: Any, tmp_path: Path
 ) -> None:
