@@ -125,7 +125,7 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: RunningMetric
     bundle, policy = bundle_of(tokenizer), LengthPolicy(limit, recipe.requested.data.over_length)
     data_manifest = orjson.loads((task.data / "manifest.json").read_bytes())
     require_same_reading(data_manifest, bundle)
-    data = method.read(*task.rows, bundle, policy, recipe)
+    data = method.read(*task.rows, bundle, policy)
     print(f"{task.job_name}: {data.dropped_rows} rows left out, {data.truncated_rows} cut", flush=True)
     metrics.dropped_rows, metrics.truncated_rows = data.dropped_rows, data.truncated_rows
     metrics.total_steps = total_steps(recipe.hyperparameters, len(data.train.rows))

@@ -50,9 +50,7 @@ class TuningMethod(Protocol):
     def diagnose(self, points: Sequence[dict[str, Any]], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
         """What the curve says, in plain words; see `training_job.job.diagnosis`."""
 
-    def read(
-        self, train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe
-    ) -> EncodedData:
+    def read(self, train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedData:
         """Read both files; PermanentFailure of class data lists the rows that are wrong."""
 
     def build(self, setup: Setup, data: EncodedData) -> Trainer:

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
-from shared.domain.recipe import ResolvedPreference, ResolvedRecipe
+from shared.domain.recipe import ResolvedPreference
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded
@@ -34,9 +34,7 @@ NO_BETTER_THAN_CHANCE = 0.55
 MEASURES = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
 
 
-def read(
-    train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe
-) -> EncodedData:
+def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedData:
     """Pairs of both files; see `encode_pairs` for what is refused."""
     pairs, held_out = (encode_pairs(file, bundle, policy) for file in (train_file, held_out_file))
     return EncodedData(pairs, held_out, probe=[pair.chosen for pair in held_out.rows[:PROBED_ROWS]])

@@ -17,7 +17,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from shared.domain.planning.methods import rows_per_step
-from shared.domain.recipe import Reinforcement, ResolvedRecipe, ResolvedReinforcement
+from shared.domain.recipe import Reinforcement, ResolvedReinforcement
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded
@@ -45,9 +45,7 @@ WATCHED_PROMPTS, PROBED_PROMPTS = 64, 8
 __all__ = ["MEASURES", "build", "diagnose", "read"]
 
 
-def read(
-    train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe
-) -> EncodedData:
+def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedData:
     """Prompts of both files; see `encode_prompts` for what is refused."""
     prompts, held_out = (encode_prompts(file, bundle, policy) for file in (train_file, held_out_file))
     probe = [Encoded(one.number, one.ids, [IGNORED] * len(one.ids)) for one in held_out.rows[:PROBED_PROMPTS]]

@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from shared.domain.planning.memory import LOGITS_CHUNK_TOKENS
-from shared.domain.recipe import ResolvedRecipe
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded, encode_file
@@ -38,9 +37,7 @@ __all__ = ["MEASURES", "build", "diagnose", "read"]
 MEASURES: dict[str, str] = {}
 
 
-def read(
-    train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy, recipe: ResolvedRecipe
-) -> EncodedData:
+def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedData:
     """Chat rows of both files; see `encode_file` for what is refused."""
     rows, held_out = (encode_file(file, bundle, policy) for file in (train_file, held_out_file))
     return EncodedData(rows, held_out, probe=held_out.rows[:PROBED_ROWS])

@@ -70,6 +70,8 @@ class MethodBlock(RequestPart):
             raise ValueError(f"the method is {self.type}, and {given[0]} is given")
         if self.type == "reinforcement" and self.reinforcement is None:
             raise ValueError("a reinforcement method needs reinforcement.grader")
+        self.supervised = self.supervised or (SupervisedMethod() if self.type == "supervised" else None)
+        self.dpo = self.dpo or (DpoMethod() if self.type == "dpo" else None)
         return self
 
 
@@ -101,13 +103,8 @@ class JobRequest(RequestPart):
     @property
     def chosen(self) -> MethodBlock:
         """The method with its block, whichever way it was asked for."""
-        if self.method is None:
-            block = SupervisedMethod(hyperparameters=self.hyperparameters or SupervisedHyperparameters())
-            return MethodBlock(type="supervised", supervised=block)
-        blocks = {"supervised": SupervisedMethod, "dpo": DpoMethod}
-        if getattr(self.method, self.method.type) is None:
-            return self.method.model_copy(update={self.method.type: blocks[self.method.type]()})
-        return self.method
+        block = SupervisedMethod(hyperparameters=self.hyperparameters or SupervisedHyperparameters())
+        return self.method or MethodBlock(type="supervised", supervised=block)
 
 
 def recipe_of(request: JobRequest, project_recipe: Recipe | None) -> Recipe:

@@ -216,7 +216,7 @@ class Bench:
         recipe = ResolvedRecipe.model_validate_json(self.recipe.read_bytes())
         tokenizer, method = load_tokenizer(self.base), method_of(recipe)
         files = (self.data / "train.jsonl", self.data / "eval.jsonl")
-        data = method.read(*files, bundle_of(tokenizer), LengthPolicy(256, "reject"), recipe)
+        data = method.read(*files, bundle_of(tokenizer), LengthPolicy(256, "reject"))
         chosen = recipe.hyperparameters
         sizes = (chosen.total_steps, chosen.micro_batch_size)
         setup = Setup(self.base, self.output, recipe, tokenizer, *sizes, continue_from)

@@ -35,7 +35,7 @@ def trainer_of(run: Any, tokenizer: Any) -> Any:
     from training_job.methods import supervised
 
     recipe, rows = read_recipe(run.recipe), run.data / "train.jsonl"
-    data = supervised.read(rows, rows, bundle_of(tokenizer), LengthPolicy(256, "reject"), recipe)
+    data = supervised.read(rows, rows, bundle_of(tokenizer), LengthPolicy(256, "reject"))
     return supervised.build(Setup(run.base, run.output, recipe, tokenizer, 20, 4), data)
 
 
