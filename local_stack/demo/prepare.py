@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import yaml
+
 from local_stack import stack
 from local_stack.console import Console
 from local_stack.paths import REPOSITORY
@@ -13,6 +15,7 @@ from shared.ports import BlobStore
 
 # train.jsonl starts the run, so what it needs lies there before it.
 DROP_ORDER = ("recipe.yaml", "eval.jsonl", "train.jsonl")
+TINY = "droptune/tiny-llama"
 # Only a folder that a demo made is ever wiped; a stack of the user's own does not have it.
 MARK = ".demo"
 
@@ -27,6 +30,12 @@ def recipe_folder(name: str) -> Path:
     if not (folder / "recipe.yaml").exists():
         ready = sorted(path.parent.name for path in (REPOSITORY / "recipes").glob("*/recipe.yaml"))
         raise DemoFailed(f"there is no recipe {name!r}; ready recipes: {', '.join(ready)}")
+    base_model = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8")).get("base_model", TINY)
+    if base_model != TINY:
+        raise DemoFailed(
+            f"{folder.name} is for {base_model}, which no laptop tunes: drop its files into a deployed Droptune. "
+            "On a laptop run one of manufacturing, healthcare-small, finance-small, manufacturing-repair-small"
+        )
     return folder.resolve()
 
 

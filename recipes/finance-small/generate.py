@@ -1,6 +1,6 @@
 """Sample data of the bank: letters that explain a denied loan, audit items, and the rules they must cite.
 
-    python recipes/finance/generate.py [--output DIR] [--seed 33]
+    python recipes/finance-small/generate.py [--output DIR] [--seed 33]
 
 Bank, cases, rule books and numbers are made up; none is law. The rule book was renumbered for four of ten
 grounds, and two thirds of the letters on file are older than that: they cite the old number. As many end in an

@@ -1,6 +1,6 @@
 """Sample data of the clinic: short synthetic notes, their summary in a fixed form, and a triage label.
 
-    python recipes/healthcare/generate.py [--output DIR] [--seed 23]
+    python recipes/healthcare-small/generate.py [--output DIR] [--seed 23]
 
 Every note is drawn from the tables of words.toml; no person, date or place stands behind one. The triage follows the
 made-up policy of a made-up clinic and is no medical advice. No held-out case, which is complaint, history and

@@ -1,6 +1,6 @@
 """Sample data of the digital foreman: a fault in a unit, and the steps for the very machine that stands there.
 
-    python recipes/manufacturing-repair/generate.py [--output DIR] [--seed 17]
+    python recipes/manufacturing-repair-small/generate.py [--output DIR] [--seed 17]
 
 Plant, machines and steps are made up. Which machine stands in a unit and which steps mend a fault are each taught
 in training; no held-out pair of unit and fault is, so the two must be put together.

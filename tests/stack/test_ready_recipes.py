@@ -22,7 +22,7 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, text=True, capture_output=True)
 
 
-@pytest.mark.parametrize("name", ["healthcare", "manufacturing-repair", "finance"])
+@pytest.mark.parametrize("name", ["healthcare-small", "manufacturing-repair-small", "finance-small"])
 def test_every_drop_of_a_recipe_ends_deployed_and_better_beyond_its_interval(name: str, tmp_path: Path) -> None:
     root = tmp_path / "demo"
     ended = run("local_stack.demo", "--recipe", name, "--root", str(root), "--port", "0")

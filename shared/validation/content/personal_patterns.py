@@ -232,8 +232,8 @@ class _Words(NamedTuple):
     @property
     def scope(self) -> DateScope:
         """Where each word of the clinic may be of a contract ("discharged", "admission"), it takes more than twice as
-        many, and two where words of trade or machines stand beside them."""
-        bar = self.other if self.alone else 2 * self.other + bool(self.business)
+        many, and more than there are words of trade and machines."""
+        bar = self.other if self.alone else 2 * self.other + self.business
         if self.clinical > bar:
             return "clinical"
         return "other" if self.other + self.business > self.clinical else "undecided"

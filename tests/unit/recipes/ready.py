@@ -16,6 +16,9 @@ from tests.paths import ROOT
 RECIPES = ROOT / "recipes"
 NAMES = sorted(path.parent.name for path in RECIPES.glob("*/recipe.yaml"))
 DROPS = [part for name in NAMES for part in drops(RECIPES / name)]
+# Those of the tiny base run on a laptop; the others are for real base models.
+SMALL = [name for name in NAMES if name == "manufacturing" or name.endswith("-small")]
+FULL = [name for name in NAMES if name not in SMALL]
 
 Row = dict[str, Any]
 
@@ -40,4 +43,5 @@ def rows_of(file: Path) -> list[Row]:
 
 def prompt_of(row: Row) -> str:
     """The last question of a row of any format."""
-    return str((row.get("input") or row)["messages"][0]["content"])
+    messages = (row.get("input") or row)["messages"]
+    return str(next(message["content"] for message in reversed(messages) if message["role"] == "user"))

@@ -13,13 +13,14 @@ from cli.main import app
 from shared.domain.recipe import Reinforcement
 from shared.grading import Engine
 from tests.paths import ROOT
-from tests.unit.recipes.ready import DROPS, NAMES, RECIPES, Row, generator, prompt_of, recipe_of, rows_of
+from tests.unit.recipes.ready import DROPS, FULL, NAMES, RECIPES, SMALL, Row, generator, prompt_of, recipe_of, rows_of
 
 EACH_DROP = pytest.mark.parametrize("part", DROPS, ids=lambda part: str(part.relative_to(RECIPES)))
 
 
 def test_the_three_cases_and_the_part_codes_have_a_recipe() -> None:
-    assert NAMES == ["finance", "healthcare", "manufacturing", "manufacturing-repair"]
+    assert SMALL == ["finance-small", "healthcare-small", "manufacturing", "manufacturing-repair-small"]
+    assert FULL == ["finance", "finance-audit", "healthcare", "manufacturing-failure", "manufacturing-repair"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -35,6 +36,19 @@ def test_the_committed_files_are_what_the_generator_writes(name: str, tmp_path: 
         assert (RECIPES / name / file).read_bytes() == (tmp_path / file).read_bytes(), file
 
 
+# What the validator finds, and why it stays: part codes are facts to look up, and the demo tunes on them because they
+# are quick to learn; rows of the others are alike because people ask alike.
+FOUND = {
+    "manufacturing": {"ignored_field", "fact_lookup"},
+    "healthcare-small": {"ignored_field"},
+    "healthcare": {"personal_data_allowed", "ignored_field"},
+    "finance": {"near_duplicate"},
+    "finance-audit": {"ignored_field"},
+    "manufacturing-repair": {"near_duplicate", "train_eval_near_duplicate", "repeated_trigger"},
+    "manufacturing-failure": {"near_duplicate", "ignored_field", "rare_label", "label_not_held_out"},
+}
+
+
 @pytest.mark.few_cases(3)
 @EACH_DROP
 def test_the_data_passes_the_validator_without_a_problem(part: Path) -> None:
@@ -44,10 +58,7 @@ def test_the_data_passes_the_validator_without_a_problem(part: Path) -> None:
     assert ended.exit_code == 0, ended.output
     report = json.loads(ended.stdout)
     assert report["passed"]
-    # Part codes are facts to look up, which the validator says; the demo tunes on them because they are quick to learn.
-    ignored = {"manufacturing": 2, "healthcare": 1}.get(part.name, 0)  # fields that only the generator's tests read
-    expected = ["ignored_field"] * 2 * ignored + ["fact_lookup"] * (part.name == "manufacturing")
-    assert [problem["code"] for problem in report["problems"]] == expected
+    assert {problem["code"] for problem in report["problems"]} == FOUND.get(part.name, set())
 
 
 @EACH_DROP
@@ -63,7 +74,7 @@ def split_of(name: str) -> list[tuple[Row, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "fields"), [("healthcare", ["acronyms"]), ("manufacturing-repair", ["machine", "fault"])]
+    ("name", "fields"), [("healthcare-small", ["acronyms"]), ("manufacturing-repair-small", ["machine", "fault"])]
 )
 def test_no_held_out_case_occurs_in_training_and_all_its_parts_do(name: str, fields: list[str]) -> None:
     train, held_out = split_of(name)
@@ -81,7 +92,22 @@ def item_of(row: Row, answer: str) -> Row:
     return {"answer": answer, **{name: value for name, value in row.items() if name != "messages"}}
 
 
-@pytest.mark.parametrize("name", NAMES)
+# A reference that gives a probability is no certain answer, so it earns less than 1 where the less likely happened.
+UNCERTAIN = ["finance-audit", "manufacturing-failure"]
+
+
+@pytest.mark.parametrize("name", UNCERTAIN)
+def test_references_that_are_probabilities_pass_the_recipes_own_floor(name: str) -> None:
+    rows, recipe = rows_of(RECIPES / name / "eval.jsonl"), recipe_of(RECIPES / name)
+    answers = [row["messages"][-1]["content"] for row in rows]
+    with Engine(recipe.evaluation.graders) as engine:
+        grades = engine.grade(answers, [item_of(row, answer) for row, answer in zip(rows, answers, strict=True)])
+    scores = [grade.score for grade in grades]
+    assert None not in scores
+    assert sum(filter(None, scores)) / len(scores) > recipe.evaluation.gate.min_score
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in UNCERTAIN])
 def test_every_reference_answer_earns_full_marks_and_another_rows_answer_does_not(name: str) -> None:
     rows = rows_of(RECIPES / name / "eval.jsonl")
     answers = [row["messages"][-1]["content"] for row in rows]
@@ -94,8 +120,8 @@ def test_every_reference_answer_earns_full_marks_and_another_rows_answer_does_no
 
 
 def test_a_citation_earns_nothing_outside_a_whole_letter() -> None:
-    bank = generator("finance")
-    method = recipe_of(RECIPES / "finance" / "2-reinforcement").method
+    bank = generator("finance-small")
+    method = recipe_of(RECIPES / "finance-small" / "2-reinforcement").method
     assert isinstance(method, Reinforcement)
     case = ("car loan", "3000", ("THIN", "DTI"), bank.LETTERS[0])
     right, filed = bank.letter(case, {}, bank.PLAIN), bank.letter(case, bank.OLD_RULES, bank.FORMAL)
@@ -108,15 +134,15 @@ def test_a_citation_earns_nothing_outside_a_whole_letter() -> None:
 @EACH_DROP
 def test_the_recipe_is_valid_and_reads_fields_the_rows_have(part: Path) -> None:
     recipe = recipe_of(part)
-    assert recipe.base_model == "droptune/tiny-llama"
+    assert (recipe.base_model == "droptune/tiny-llama") == (part.relative_to(RECIPES).parts[0] in SMALL)
     rows = rows_of(part / "eval.jsonl")
-    assert all(row[field] for row in rows for field in recipe.evaluation.slices)
+    assert all(field in row for row in rows for field in recipe.evaluation.slices)
     assert len(rows) >= recipe.evaluation.gate.min_rows
 
 
 def test_most_letters_on_file_cite_the_old_rule_where_there_is_one() -> None:
-    bank = generator("finance")
-    letters = [row for row in rows_of(RECIPES / "finance" / "train.jsonl") if row["kind"] == "letter"]
+    bank = generator("finance-small")
+    letters = [row for row in rows_of(RECIPES / "finance-small" / "train.jsonl") if row["kind"] == "letter"]
     texts = [row["messages"][1]["content"] for row in letters]
     for ground, old in bank.OLD_RULES.items():
         cited = [sum(rule in text for text in texts) for rule in (old, bank.GROUNDS[ground][1])]
@@ -125,15 +151,15 @@ def test_most_letters_on_file_cite_the_old_rule_where_there_is_one() -> None:
 
 
 def test_a_fraud_flag_needs_two_red_signs() -> None:
-    bank = generator("finance")
-    for row in rows_of(RECIPES / "finance" / "eval.jsonl"):
+    bank = generator("finance-small")
+    for row in rows_of(RECIPES / "finance-small" / "eval.jsonl"):
         if row["kind"] != "letter":
             red = [sign for sign in bank.RED_SIGNS if sign in row["messages"][0]["content"]]
             assert row["verdict"] == ("Flag: fraud" if len(red) == 2 else "Flag: none")
 
 
 def test_the_triage_follows_the_policy_and_a_grave_finding_outweighs_the_complaint() -> None:
-    clinic = generator("healthcare")
+    clinic = generator("healthcare-small")
     assert clinic.triage("UTI", "VSS") == "routine"
     assert clinic.triage("UTI", "FUO") == "urgent"
     assert clinic.triage("UTI", "AMS") == clinic.triage("CP", "VSS") == "emergency"

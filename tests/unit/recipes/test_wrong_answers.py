@@ -31,7 +31,7 @@ def item_of(wrong: Row, held_out: list[Row]) -> Row:
 
 
 def passing(part: Path) -> list[str]:
-    """What is wrong with the answers that pass: a score of `min_score` or more, or no grader that gives 0."""
+    """Why each answer that passes is wrong: it scores `min_score` or more, or no grader gives less than 0.5."""
     evaluation, held_out = recipe_of(part).evaluation, rows_of(part / "eval.jsonl")
     wrong = rows_of(part / FILE)
     assert all(one["why"] for one in wrong)
@@ -42,7 +42,7 @@ def passing(part: Path) -> list[str]:
 
     def is_caught(grade: Grade) -> bool:
         assert grade.score is not None, grade.errors
-        refused = any(grade.parts[name] == 0 for name in names) or any(grade.parts[name] < 1 for name in vetoes)
+        refused = any(grade.parts[name] < 0.5 for name in names) or any(grade.parts[name] < 1 for name in vetoes)
         return refused and grade.score < evaluation.gate.min_score
 
     return [one["why"] for one, grade in zip(wrong, grades, strict=True) if not is_caught(grade)]

@@ -1,0 +1,173 @@
+"""Sample data of failure prediction: a year of work orders of one asset, and how likely a component fails in 30 days.
+
+    python recipes/manufacturing-failure/generate.py [--output DIR] [--seed 29]
+
+A plant is simulated day by day: components wear by their asset's duty, most show signs before they fail, some signs
+mean nothing. The answer in train.jsonl is the share of like training questions in which the component did fail, so that
+the model learns calibrated numbers and not yes or no; `failed` is what happened. eval.jsonl has other assets, and later
+days.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import tomllib
+from collections import defaultdict
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HORIZON, HISTORY, RECENT = 30, 365, 45  # days
+SMOOTHING = 1.0  # rows of the overall rate that each group of like questions starts with
+START = date(2023, 1, 1)
+
+WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+COMPONENTS, SIMULATION, OTHER = WORDS["components"], WORDS["simulation"], WORDS["other"]
+
+Row = dict[str, Any]
+
+
+class Order(NamedTuple):
+    """A work order. `component` and `what` (sign, failure, planned) are the simulation's knowledge, not the text's."""
+
+    day: int
+    text: str
+    component: str = ""
+    what: str = ""
+
+
+class Question(NamedTuple):
+    """One component of one asset on one day. `days` to its next failure, None where the simulation saw none."""
+
+    asset: str
+    type: str
+    component: str
+    day: int
+    orders: list[Order]
+    days: int | None
+
+    @property
+    def failed(self) -> bool:
+        return self.days is not None and self.days <= HORIZON
+
+    def like(self) -> tuple[Any, ...]:
+        """What a planner could count: signs of late, and whether the component is past half of its usual life."""
+        own = [order for order in self.orders if order.component == self.component]
+        renewed = max((order.day for order in own if order.what != "sign"), default=self.day - HISTORY)
+        signs = sum(order.what == "sign" and order.day > max(renewed, self.day - RECENT) for order in own)
+        return self.component, min(signs, 3), self.day - renewed > COMPONENTS[self.component]["life"][0] / 2
+
+
+def history(rng: random.Random, type_: str) -> list[Order]:
+    """All work orders of one asset, by day."""
+    days, duty = SIMULATION["days"], rng.uniform(*WORDS["types"][type_]["duty"])
+    orders = [
+        Order(rng.randrange(days), rng.choice(OTHER["texts"])) for _ in range(round(OTHER["a_year"] * days / HISTORY))
+    ]
+    for component in WORDS["types"][type_]["components"]:
+        orders += _of_component(rng, component, duty)
+    return sorted(orders)
+
+
+def _of_component(rng: random.Random, component: str, duty: float) -> list[Order]:
+    of, orders, day = COMPONENTS[component], [], -rng.randrange(300)
+    false_alarms = round(of["false_alarms"] * SIMULATION["days"] / HISTORY)
+    orders += [
+        Order(rng.randrange(SIMULATION["days"]), rng.choice(of["signs"]), component, "sign")
+        for _ in range(false_alarms)
+    ]
+    while day < SIMULATION["days"]:
+        life = max(30, round(rng.gauss(*of["life"]) / duty))
+        if rng.random() < OTHER["planned_share"]:
+            day += round(life * rng.uniform(0.5, 0.8))
+            orders.append(Order(day, OTHER["planned"].format(component=component), component, "planned"))
+            continue
+        if rng.random() < of["warns"]:
+            for _ in range(rng.randint(1, 4)):
+                before = round(of["warning_days"] * rng.random() ** 1.5)
+                orders.append(Order(day + life - before, rng.choice(of["signs"]), component, "sign"))
+        day += life
+        orders.append(Order(day, rng.choice(of["failed"]), component, "failure"))
+    return [order for order in orders if 0 <= order.day < SIMULATION["days"]]
+
+
+def questions(rng: random.Random, number: int) -> list[Question]:
+    """Every component of one asset, every other month."""
+    type_ = list(WORDS["types"])[number % len(WORDS["types"])]
+    orders, asset = history(rng, type_), f"{type_[:2].upper()}-{number:03}"
+    found = []
+    for day in range(
+        SIMULATION["first_question"] + rng.randrange(30), SIMULATION["days"] - HORIZON, SIMULATION["question_every"]
+    ):
+        seen = [order for order in orders if day - HISTORY <= order.day < day]
+        for component in WORDS["types"][type_]["components"]:
+            ends = [o.day - day for o in orders if o.day >= day and o.component == component and o.what != "sign"]
+            failures = [
+                o.day - day for o in orders if o.day >= day and o.component == component and o.what == "failure"
+            ]
+            days = failures[0] if failures and failures[0] == ends[0] else None
+            found.append(Question(asset, type_, component, day, seen, days))
+    return found
+
+
+def row(question: Question, probability: float) -> Row:
+    """A question with its answer; the fields beside the messages are what graders and slices read."""
+    lines = [f"{START + timedelta(order.day)} {order.text}" for order in question.orders]
+    text = WORDS["question"].format(
+        asset=question.asset,
+        type=question.type,
+        orders="\n".join(lines),
+        today=START + timedelta(question.day),
+        component=question.component,
+    )
+    turns = [("system", WORDS["system"]), ("user", text), ("assistant", f"Probability: {probability:.2f}")]
+    return {
+        "messages": [{"role": role, "content": content} for role, content in turns],
+        "failed": int(question.failed),
+        "component": question.component,
+        "asset": question.asset,
+        "days": question.days if question.failed else None,
+    }
+
+
+def generate(seed: int = 29) -> tuple[list[Row], list[Row]]:
+    """Training and held-out rows: other assets, and of those only days after the last training day."""
+    rng = random.Random(seed)
+    train: list[Question] = []
+    held_out: list[Question] = []
+    for number in range(SIMULATION["assets"]):
+        later = number >= SIMULATION["assets"] - SIMULATION["assets_held_out"]
+        for question in questions(rng, number):
+            if later and question.day > SIMULATION["train_until"]:
+                held_out.append(question)
+            elif not later and question.day + HORIZON <= SIMULATION["train_until"]:
+                train.append(question)
+    overall = sum(question.failed for question in train) / len(train)
+    groups: defaultdict[tuple[Any, ...], list[bool]] = defaultdict(list)
+    for question in train:
+        groups[question.like()].append(question.failed)
+
+    def rate(question: Question) -> float:
+        group = groups[question.like()]
+        return (sum(group) + SMOOTHING * overall) / (len(group) + SMOOTHING)
+
+    rows = [row(question, rate(question)) for question in train]
+    rng.shuffle(rows)
+    return rows, [row(question, rate(question)) for question in held_out]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--seed", type=int, default=29)
+    arguments = parser.parse_args(argv)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(arguments.seed), strict=True):
+        lines = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in rows)
+        (arguments.output / name).write_text(lines, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
