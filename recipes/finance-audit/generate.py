@@ -124,7 +124,7 @@ def generate(seed: int = 41) -> tuple[list[Row], list[Row]]:
 
     def risk(of: Booking) -> float:
         group = groups[like(of)]
-        return (sum(group) + SMOOTHING * overall) / (len(group) + SMOOTHING)
+        return float((sum(group) + SMOOTHING * overall) / (len(group) + SMOOTHING))
 
     rows = [row(rng, of, risk(of), held_out=False) for of in train]
     rng.shuffle(rows)

@@ -109,7 +109,7 @@ def row(
 ) -> list[Row]:
     """The same application of each name; the fields beside the messages are what graders and slices read."""
     of = WORDS["products"][product]
-    amount = f"${rng.randrange(*of['amounts'], 500):,}"
+    amount = f"${rng.randrange(of['amounts'][0], of['amounts'][1], 500):,}"
     term = f" over {rng.choice(of['terms'])} months" if of["terms"] else ""
     record = application(rng, product, book, denied)
     while denied and not broken(record, book):

@@ -106,8 +106,8 @@ def generate(seed: int = 17) -> tuple[list[Row], list[Row]]:
         splits[held_out].extend(
             repair(text.format(machine=machine.name, fault=say), machine, fault) for text, say in texts_of
         )
-    for held_out, split in enumerate(splits):
-        texts = wordings["held_out"] if held_out else wordings["plain"] + wordings["shop"]
+    for part, split in enumerate(splits):
+        texts = wordings["held_out"] if part else wordings["plain"] + wordings["shop"]
         drawn = {json.dumps(escalate(rng, machines, texts)): None for _ in range(round(UNKNOWN_SHARE * len(split)))}
         split.extend(json.loads(text) for text in drawn)
         rng.shuffle(split)
