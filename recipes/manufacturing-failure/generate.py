@@ -38,7 +38,7 @@ class Order(NamedTuple):
     what: str = ""
 
 
-class Question(NamedTuple):
+class Inquiry(NamedTuple):
     """One component of one asset on one day. `days` to its next failure, None where the simulation saw none."""
 
     asset: str
@@ -93,7 +93,7 @@ def _of_component(rng: random.Random, component: str, duty: float) -> list[Order
     return [order for order in orders if 0 <= order.day < SIMULATION["days"]]
 
 
-def questions(rng: random.Random, number: int) -> list[Question]:
+def questions(rng: random.Random, number: int) -> list[Inquiry]:
     """Every component of one asset, every other month."""
     type_ = list(WORDS["types"])[number % len(WORDS["types"])]
     orders, asset = history(rng, type_), f"{type_[:2].upper()}-{number:03}"
@@ -108,11 +108,11 @@ def questions(rng: random.Random, number: int) -> list[Question]:
                 o.day - day for o in orders if o.day >= day and o.component == component and o.what == "failure"
             ]
             days = failures[0] if failures and failures[0] == ends[0] else None
-            found.append(Question(asset, type_, component, day, seen, days))
+            found.append(Inquiry(asset, type_, component, day, seen, days))
     return found
 
 
-def row(question: Question, probability: float) -> Row:
+def row(question: Inquiry, probability: float) -> Row:
     """A question with its answer; the fields beside the messages are what graders and slices read."""
     lines = [f"{START + timedelta(order.day)} {order.text}" for order in question.orders]
     text = WORDS["question"].format(
@@ -135,8 +135,8 @@ def row(question: Question, probability: float) -> Row:
 def generate(seed: int = 29) -> tuple[list[Row], list[Row]]:
     """Training and held-out rows: other assets, and of those only days after the last training day."""
     rng = random.Random(seed)
-    train: list[Question] = []
-    held_out: list[Question] = []
+    train: list[Inquiry] = []
+    held_out: list[Inquiry] = []
     for number in range(SIMULATION["assets"]):
         later = number >= SIMULATION["assets"] - SIMULATION["assets_held_out"]
         for question in questions(rng, number):
@@ -149,7 +149,7 @@ def generate(seed: int = 29) -> tuple[list[Row], list[Row]]:
     for question in train:
         groups[question.like()].append(question.failed)
 
-    def rate(question: Question) -> float:
+    def rate(question: Inquiry) -> float:
         group = groups[question.like()]
         return (sum(group) + SMOOTHING * overall) / (len(group) + SMOOTHING)
 

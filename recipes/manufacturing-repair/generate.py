@@ -25,7 +25,7 @@ TYPES, TRAITS, ORDER = WORDS["types"], WORDS["traits"], WORDS["order"]
 Row = dict[str, Any]
 
 
-class Machine(NamedTuple):
+class PlantMachine(NamedTuple):
     """One machine: its type, what must be isolated, its traits and part numbers."""
 
     name: str
@@ -35,7 +35,7 @@ class Machine(NamedTuple):
     parts: dict[str, str]
 
 
-def plant(rng: random.Random) -> list[Machine]:
+def plant(rng: random.Random) -> list[PlantMachine]:
     """The machines of all types in turn, each with one to three traits."""
     machines = []
     for n in range(WORDS["counts"]["machines"]):
@@ -46,11 +46,11 @@ def plant(rng: random.Random) -> list[Machine]:
         traits = tuple(rng.sample(possible, min(len(possible), rng.randint(1, 3))))
         series = rng.randint(1000, 9999)
         parts = {part: f"{part} {of['prefix']}-{series}" for part in of["parts"]}
-        machines.append(Machine(f"{of['prefix']}-{n // len(TYPES) + 1:02}", kind, energies, traits, parts))
+        machines.append(PlantMachine(f"{of['prefix']}-{n // len(TYPES) + 1:02}", kind, energies, traits, parts))
     return machines
 
 
-def steps(machine: Machine, fault: str) -> list[str]:
+def steps(machine: PlantMachine, fault: str) -> list[str]:
     """The procedure in order. Where hands reach in: stop, lock out, release, verify, work, remove locks, test."""
     work = [step.format(**machine.parts) for step in TYPES[machine.type]["faults"][fault]]
     if fault in TYPES[machine.type]["hands_off"]:
@@ -67,7 +67,7 @@ def row(question: str, machine: str, answer: str, **item: Any) -> Row:
     return {"messages": [{"role": role, "content": text} for role, text in turns], "machine": machine, **item}
 
 
-def repair(question: str, machine: Machine, fault: str) -> Row:
+def repair(question: str, machine: PlantMachine, fault: str) -> Row:
     """A fault that has a procedure."""
     listed = steps(machine, fault)
     numbered = " ".join(f"{n}. {step}." for n, step in enumerate(listed, start=1))
@@ -77,7 +77,7 @@ def repair(question: str, machine: Machine, fault: str) -> Row:
     return row(question, machine.name, f"{before} {numbered}", **item)
 
 
-def escalate(rng: random.Random, machines: list[Machine], wordings: list[str]) -> Row:
+def escalate(rng: random.Random, machines: list[PlantMachine], wordings: list[str]) -> Row:
     """A machine that is not on the list, or a fault that has no procedure."""
     machine = rng.choice(machines)
     if rng.random() < 0.5:
