@@ -35,10 +35,10 @@ class NameFinder(Protocol):
         ...
 
 
-def not_searched_for(requested: Deidentify | None) -> tuple[str, ...]:
-    """What may be in rows that were searched for this: every report says it."""
-    missing = tuple(words for kind, words in IN_WORDS.items() if requested is None or kind not in requested.types)
-    return missing if requested is None else (*missing, "names in other languages than English")
+def not_searched_for(searched_for: Deidentify | None) -> tuple[str, ...]:
+    """What may be in rows that were searched for this, None if no model searched them: every report says it."""
+    missing = tuple(words for kind, words in IN_WORDS.items() if searched_for is None or kind not in searched_for.types)
+    return missing if searched_for is None else (*missing, "names in other languages than English")
 
 
 class Deidentifier:

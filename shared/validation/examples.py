@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from orjson import dumps
@@ -101,6 +102,13 @@ class Examples:
             count = ValueCount(value=text, train_rows=label.train, eval_rows=label.held_out, rows=tuple(rows))
             found.append(count)
         return tuple(found)
+
+    def named(self, labels: Iterable[int]) -> str:
+        """The first of these labels that may be shown, in brackets; empty if none may."""
+        found = filter(None, (self._labels.get(key, {}).values() for key in labels))
+        texts = (self._text(plain_label(next(iter(one)).text), sum(each.count for each in one)) for one in found)
+        words = [dumps(text).decode() for text in islice(filter(None, texts), _NAMED)]
+        return f" ({', '.join(words)})" if words else ""
 
     def report_spellings(self, labels: Iterable[SplitLabel], findings: Findings) -> None:
         """Labels that are written in several ways: the rows of all but the most frequent one."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ from shared.domain.recipe import Recipe
 from shared.domain.row_fields import value_at
 from shared.validation.keys import Keys
 from shared.validation.labels import COVERAGE, LabelCount, Labels, find_labels, rank_of_label
-from shared.validation.split import Split, SplitLabel
+from shared.validation.split import MAX_GROWN_SHARE, Split, SplitLabel
 
 MIN_ROWS_OF_LABELS = 50
 MAX_LABEL_SHARE = 0.9
@@ -22,6 +23,9 @@ MIN_LABEL_ROWS = 5
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Units are not as large as one likes.
 _USUAL_DEVIATION = 0.25
+_TO_SPLIT = "Add rows of these labels: different ones, and of another group where data.split_group is set"
+_TO_FILE = "Add rows of these labels to the held-out file"
+Named = Callable[[Iterable[int]], str]
 
 
 def report_sizes(held_out: int, copies: int, recipe: Recipe, split: Split | None, findings: Findings) -> None:
@@ -36,12 +40,22 @@ def report_sizes(held_out: int, copies: int, recipe: Recipe, split: Split | None
         findings.add("no_eval_rows", "eval")
     elif held_out - copies < needed:
         rows = f"{held_out} held-out rows" + (f", {held_out - copies} without copies" if copies else "")
-        found = ("few_eval_rows", f"{rows}, and the gate needs {needed}", "")
+        remedy = _rows_to_add(needed, held_out - copies, split)
+        found = ("few_eval_rows", f"{rows}, and the gate needs {needed}", remedy)
         findings.replace("duplicate_row", "eval", "", found if copies else None)  # one finding, with these rows
         if not findings.counts(found[0]):
-            findings.add(found[0], "eval", detail=found[1])
+            findings.add_many(found[0], "eval", found[1], 1, remedy=remedy)
     if split and held_out:
         _report_split(split, recipe, findings)
+
+
+def _rows_to_add(needed: int, usable: int, split: Split | None) -> str:
+    """`usable`: held-out rows without copies."""
+    if split is None:
+        return f"Add {counted(needed - usable, 'different row')} or more to the held-out file"
+    in_all = math.ceil(needed / MAX_GROWN_SHARE)
+    rows = f"Bring {in_all} different rows or more in all" if split.copies or split.rows < in_all else "Add rows"
+    return f"{rows}, or a held-out file (eval.jsonl) of {needed}"
 
 
 def why_no_slice(value: Any) -> str:
@@ -108,11 +122,16 @@ def split_labels(keys: Keys, labels: Labels, split: Split | None) -> tuple[Split
         chosen = {label.key: label for label in split.labels} if split.classifies else {}
         return tuple(chosen.get(label.key, SplitLabel(label.key, label.rows, 0)) for label in labels.counts)
     held_out = keys.held_out_labels()
-    return tuple(SplitLabel(label.key, label.rows, held_out.get(label.key, 0)) for label in labels.counts)
+    known = tuple(SplitLabel(label.key, label.rows, held_out.get(label.key, 0)) for label in labels.counts)
+    unknown = keys.labels_of_eval_only() if labels.few else ()
+    return known + tuple(SplitLabel(key, 0, held_out[key]) for key in unknown if held_out.get(key, 0) > 1)
 
 
-def report_labels(keys: Keys, split: Split | None, findings: Findings) -> Labels:
-    """What is wrong with labels, if rows have them. `split`: where the held-out rows are of the training file."""
+def report_labels(keys: Keys, split: Split | None, named: Named, findings: Findings) -> Labels:
+    """What is wrong with labels, if rows have them. `split`: where the held-out rows are of the training file.
+
+    `named`: the first of these labels in words.
+    """
     keys.take_labels_of_fields(rank_of_label)
     rows = keys.counts["train"]
     repeated = keys.repeated_labels()
@@ -126,10 +145,12 @@ def report_labels(keys: Keys, split: Split | None, findings: Findings) -> Labels
     if rows >= MIN_ROWS_OF_LABELS:
         _report_balance(keys, labels, rows, findings)
     if split is None:
-        _report_file_labels(keys, labels, findings)
+        _report_file_labels(keys, labels, named, findings)
         return labels
     if split.unshared:
-        findings.add_many("label_not_held_out", "train", counted(split.unshared, "label"), split.unshared)
+        findings.add_many(
+            "label_not_held_out", "train", counted(split.unshared, "label"), split.unshared, remedy=_TO_SPLIT
+        )
     if split.in_one_split:
         detail = f"{counted(split.in_one_split, 'label')}, for the groups of rows leave no other way"
         findings.add_many("label_in_one_split", "train", detail, split.in_one_split)
@@ -149,7 +170,7 @@ def _report_imbalance(most: int, rows: int, findings: Findings) -> None:
         findings.add_many("label_imbalance", "train", f"{100 * most // rows} %", most)
 
 
-def _report_file_labels(keys: Keys, labels: Labels, findings: Findings) -> None:
+def _report_file_labels(keys: Keys, labels: Labels, named: Named, findings: Findings) -> None:
     """Nothing where the held-out rows are not answered with labels: they ask for something else."""
     rows, held_out = keys.counts["eval"], keys.held_out_labels()
     known = sum(held_out.get(label.key, 0) for label in labels.counts)
@@ -157,10 +178,10 @@ def _report_file_labels(keys: Keys, labels: Labels, findings: Findings) -> None:
     are_labels = find_labels(repeated, rows, share=0).few or (repeated and max(held_out.values()) >= COVERAGE * rows)
     if 2 * known < rows and not (labels.few and are_labels):
         return
-    missing = sum(label.key not in held_out for label in labels.counts)
-    if missing:
-        findings.add_many("label_not_held_out", "train", counted(missing, "label"), missing)
+    if missing := [label.key for label in labels.counts if label.key not in held_out]:
+        detail = counted(len(missing), "label") + named(missing)
+        findings.add_many("label_not_held_out", "train", detail, len(missing), remedy=_TO_FILE)
+    unknown = named(keys.labels_of_eval_only())
     for number, offset in keys.rows("unknown_labels") if labels.few else ():
-        findings.add(
-            "label_in_one_split", "eval", number, offset, detail="in the held-out file, not in the training file"
-        )
+        detail = f"in the held-out file, not in the training file{unknown}"
+        findings.add("label_in_one_split", "eval", number, offset, detail=detail)

@@ -140,6 +140,10 @@ class Keys:
         given, few = self._execute("count_labels", rare).fetchone()
         return given, few
 
+    def labels_of_eval_only(self) -> list[int]:
+        """Labels of the held-out file that no training row has, most rows first."""
+        return [label for (label,) in self._execute("labels_of_eval_only")]
+
     def held_out_labels(self) -> dict[int, int]:
         """Rows of the held-out file by label, most first."""
         return dict(self._execute("held_out_labels", MAX_LABELS).fetchall())

@@ -16,7 +16,7 @@ from shared.domain.dataset import DataQuality, Ignored, Outliers, Plan, Report, 
 from shared.domain.errors import PermanentFailure
 from shared.domain.findings import Findings, ProblemCode
 from shared.domain.planning.plan import check_budget
-from shared.domain.recipe import NAME_PATTERN, Recipe
+from shared.domain.recipe import NAME_PATTERN, Deidentify, Recipe
 from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import TOKEN_CODES
@@ -133,6 +133,7 @@ class _Validation:
         self._split: Split | None = None
         self._eval_copies = 0
         self._labels: tuple[SplitLabel, ...] = ()
+        self._searched_for: Deidentify | None = None
         self.reader = RowReader(self._reading, recipe, named_table=named_table, splits=splits)
         self.counter = RowCounter(sink)
         self._held_out = sink.eval
@@ -148,6 +149,7 @@ class _Validation:
         recipe, reader = self._recipe.assumed, self.reader
         earlier = reader.rows(before.chunks, "previous") if before else ()
         deidentifier = _deidentifier(recipe, names, self._reading)
+        self._searched_for = recipe.data.deidentify if deidentifier is not iter else None
         facts = FactFinder(recipe, self._content.rows)
         with Keys() as keys, closing(Ahead(recipe, self._reading, self._findings, facts, processes)) as ahead:
             of_rows = (self._content, self._examples, self.counter, facts, ahead)
@@ -162,7 +164,7 @@ class _Validation:
             self._eval_copies = keys.eval_copies()
             report_slices(self._held_out, recipe.evaluation.slices, self._findings)
             self._held_out.seek(0)
-            labels = report_labels(keys, self._split, self._findings)
+            labels = report_labels(keys, self._split, self._examples.named, self._findings)
             self._labels = split_labels(keys, labels, self._split)
         self._examples.report_spellings(self._labels, self._findings)
         self._content.finish(classifies=labels.classifies, few_labels=labels.few)
@@ -193,7 +195,7 @@ class _Validation:
             plan=plan,
             quality=self._quality(unread),
             eval_source="split" if self._splits else "file",
-            not_searched_for=not_searched_for(self._recipe.assumed.data.deidentify),
+            not_searched_for=not_searched_for(self._searched_for),
         )
 
     def _quality(self, unread: tuple[Ignored, ...]) -> DataQuality:

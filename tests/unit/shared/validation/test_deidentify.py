@@ -172,6 +172,7 @@ def test_a_check_without_a_model_says_so(names: Any, code: str, passed: bool, ch
         [code],
         passed,
     )
+    assert checked.result.report.not_searched_for == ("names of persons", "places", "postal addresses")
 
 
 def test_the_model_is_not_loaded_where_nothing_asks_for_names(check: Check, rows: Rows) -> None:

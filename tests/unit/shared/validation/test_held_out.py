@@ -96,3 +96,42 @@ def test_what_was_counted_is_written_as_before(check) -> None:
     plain, sliced = (check(lines(60, kind="pump"), None, recipe) for recipe in recipes)
     assert (sliced.eval, sliced.train) == (plain.eval, plain.train)
     assert sliced.result.version == plain.result.version
+
+
+def answered(answers: dict[str, int], start: int = 0) -> bytes:
+    """So many rows for each answer."""
+    all_of_them = [answer for answer, count in answers.items() for _ in range(count)]
+    rows = ({"prompt": f"Case {n}: {n * 7919 % 9973}?", "completion": one} for n, one in enumerate(all_of_them, start))
+    return b"\n".join(json.dumps(row).encode() for row in rows)
+
+
+def test_labels_that_one_of_two_files_lacks_are_named_with_the_file_that_needs_them(check) -> None:
+    three = answered({"green": 40, "red": 20, "yellow": 20})
+    (missing,) = check(three, answered({"green": 25}, 500)).result.report.problems
+    assert missing.message.endswith(' 2 labels ("red", "yellow").')
+    assert missing.fix == "Add rows of these labels to the held-out file."
+    unknown = check(answered({"green": 40, "yellow": 20}), answered({"red": 21, "blue": 3}, 500)).result.report
+    assert [one.message.rpartition(": ")[2] for one in unknown.problems if one.file == "eval"] == [
+        'in the held-out file, not in the training file ("red").'  # what three rows say is not shown
+    ]
+    shown = [(one.value, one.train_rows, one.eval_rows) for one in unknown.quality.labels]
+    assert shown == [("green", 40, 0), ("yellow", 20, 0), ("red", 0, 21), ("", 0, 3)]
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out", "remedy"),
+    [
+        (lines(49), None, "Bring 50 different rows or more in all, or a held-out file (eval.jsonl) of 20"),
+        (
+            (lines(45) + b"\n") * 6,
+            None,
+            "Bring 50 different rows or more in all, or a held-out file (eval.jsonl) of 20",
+        ),
+        (lines(60), lines(19).replace(b"q ", b"other "), "Add 1 different row or more to the held-out file"),
+        (lines(60), lines(9).replace(b"q ", b"other "), "Add 11 different rows or more to the held-out file"),
+    ],
+    ids=["split", "split with copies", "file lacks one", "file lacks many"],
+)
+def test_too_few_held_out_rows_are_said_with_the_number_that_is_missing(check, train, held_out, remedy: str) -> None:
+    (found,) = [one for one in check(train, held_out).result.report.problems if one.code == "few_eval_rows"]
+    assert found.fix == f"{remedy}, or lower evaluation.gate.min_rows."
