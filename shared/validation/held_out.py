@@ -23,8 +23,7 @@ MIN_LABEL_ROWS = 5
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Units are not as large as one likes.
 _USUAL_DEVIATION = 0.25
-_TO_SPLIT = "Add rows of these labels: different ones, and of another group where data.split_group is set"
-_TO_FILE = "Add rows of these labels to the held-out file"
+_LABELS_MISSING = "Add rows of these labels: different ones, and of another group where data.split_group is set"
 Named = Callable[[Iterable[int]], str]
 
 
@@ -122,16 +121,12 @@ def split_labels(keys: Keys, labels: Labels, split: Split | None) -> tuple[Split
         chosen = {label.key: label for label in split.labels} if split.classifies else {}
         return tuple(chosen.get(label.key, SplitLabel(label.key, label.rows, 0)) for label in labels.counts)
     held_out = keys.held_out_labels()
-    known = tuple(SplitLabel(label.key, label.rows, held_out.get(label.key, 0)) for label in labels.counts)
-    unknown = keys.labels_of_eval_only() if labels.few else ()
-    return known + tuple(SplitLabel(key, 0, held_out[key]) for key in unknown if held_out.get(key, 0) > 1)
+    return tuple(SplitLabel(label.key, label.rows, held_out.get(label.key, 0)) for label in labels.counts)
 
 
 def report_labels(keys: Keys, split: Split | None, named: Named, findings: Findings) -> Labels:
-    """What is wrong with labels, if rows have them. `split`: where the held-out rows are of the training file.
-
-    `named`: the first of these labels in words.
-    """
+    """What is wrong with labels, if rows have them. `split`: where the held-out rows are of the training file. `named`:
+    labels in words."""
     keys.take_labels_of_fields(rank_of_label)
     rows = keys.counts["train"]
     repeated = keys.repeated_labels()
@@ -149,7 +144,7 @@ def report_labels(keys: Keys, split: Split | None, named: Named, findings: Findi
         return labels
     if split.unshared:
         findings.add_many(
-            "label_not_held_out", "train", counted(split.unshared, "label"), split.unshared, remedy=_TO_SPLIT
+            "label_not_held_out", "train", counted(split.unshared, "label"), split.unshared, remedy=_LABELS_MISSING
         )
     if split.in_one_split:
         detail = f"{counted(split.in_one_split, 'label')}, for the groups of rows leave no other way"
@@ -180,8 +175,8 @@ def _report_file_labels(keys: Keys, labels: Labels, named: Named, findings: Find
         return
     if missing := [label.key for label in labels.counts if label.key not in held_out]:
         detail = counted(len(missing), "label") + named(missing)
-        findings.add_many("label_not_held_out", "train", detail, len(missing), remedy=_TO_FILE)
-    unknown = named(keys.labels_of_eval_only())
+        remedy = "Add rows of these labels to the held-out file"
+        findings.add_many("label_not_held_out", "train", detail, len(missing), remedy=remedy)
+    detail = "in the held-out file, not in the training file" + named(key for key, _ in keys.rows("first_unknown"))
     for number, offset in keys.rows("unknown_labels") if labels.few else ():
-        detail = f"in the held-out file, not in the training file{unknown}"
         findings.add("label_in_one_split", "eval", number, offset, detail=detail)

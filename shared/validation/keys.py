@@ -14,7 +14,7 @@ from shared.validation.content.slots import Slots
 from shared.validation.labels import MAX_LABELS, LabelCount, find_labels
 
 File = Literal["train", "eval"]
-Query = Literal["duplicates", "overlaps", "same_questions", "shared_groups", "unknown_labels"]
+Query = Literal["duplicates", "overlaps", "same_questions", "shared_groups", "unknown_labels", "first_unknown"]
 _SQL = read_beside(__file__)
 _PENDING_ROWS = 1024
 _CONTENTS_BITS = 16
@@ -122,7 +122,10 @@ class Keys:
             rows.clear()
 
     def rows(self, query: Query, file: File = "train") -> Iterator[tuple[int, int]]:
-        """Line number and offset of each row that a query of `keys.toml` finds, in order. `file`: of duplicates."""
+        """Line number and offset of each row that a query of `keys.toml` finds, in order. `file`: of duplicates.
+
+        Of `first_unknown` it is the label and its first line.
+        """
         self.flush()
         return self.database.execute(_SQL["rows"][query].format(file=file, overlapping=_SQL["overlapping"]))
 
@@ -139,10 +142,6 @@ class Keys:
         """Different short answers of training rows, and how many of them fewer than `rare` rows give."""
         given, few = self._execute("count_labels", rare).fetchone()
         return given, few
-
-    def labels_of_eval_only(self) -> list[int]:
-        """Labels of the held-out file that no training row has, most rows first."""
-        return [label for (label,) in self._execute("labels_of_eval_only")]
 
     def held_out_labels(self) -> dict[int, int]:
         """Rows of the held-out file by label, most first."""

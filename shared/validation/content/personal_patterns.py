@@ -48,10 +48,22 @@ _NO_GROUPS.never_capture = True  # twice as fast
 _BEGINS = {name: re2.compile(_filled(pattern), _NO_GROUPS) for name, pattern in _TABLES["begins"].items()}
 IN_WORDS: dict[str, str] = _TABLES["words"]  # of kinds whose names are none
 _LOOK_BACK = 48
+_QUESTION, _SHORT_NUMBER = 300, 15  # characters of a question that are looked at, and of a number, less than
 
 
 def _names_something_else(text: str, start: int) -> bool:
-    return _PATTERNS["other_number"].search(text, max(0, start - _LOOK_BACK), start) is not None
+    return _PATTERNS["other_number"].search(text, max(0, start - _LOOK_BACK), start) is not None or _is_asked_for(
+        text, start
+    )
+
+
+def _is_asked_for(text: str, start: int) -> bool:
+    """Whether numbers alone are the text up to here, and the one before, a question, asks for those of things."""
+    line = text.rfind("\n", 0, start) + 1
+    if _PATTERNS["words"].search(text, line, start):
+        return False
+    question = text[max(text.rfind("\n", 0, max(line - 1, 0)) + 1, line - _QUESTION) : max(line - 1, 0)]
+    return bool(_PATTERNS["asked_number"].search(question) and not _PATTERNS["person_asked"].search(question))
 
 
 def _digits(value: str) -> str:
@@ -108,7 +120,8 @@ def _us_ssns(text: str) -> Iterator[Span]:
 
 
 def _phone_is_named(text: str, start: int) -> bool:
-    return _PATTERNS["phone_label"].search(text, max(0, start - _LOOK_BACK), start) is not None
+    label = _PATTERNS["phone_label"].search(text, max(0, start - _LOOK_BACK), start)
+    return label is not None and not _is_asked_for(text, start)  # "ring" and "called" end such questions too
 
 
 def _nhs_numbers(text: str) -> Iterator[Span]:
@@ -203,6 +216,12 @@ def _ipv4s(text: str) -> Iterator[Span]:
 def _ipv6s(text: str) -> Iterator[Span]:
     # All public addresses begin with 2 or 3 (2000::/3); a clock time may look like another.
     return _spans("ipv6", text, lambda value: value[0] in "23" and value.find(":") == 4 and _is_public(value))
+
+
+def is_number_of_thing(field: str, value: str) -> bool:
+    """Whether a field is named for the number of a part, an order and the like, and its value is nothing more."""
+    text = f"{field.replace('_', ' ')}\n{value}"
+    return len(value) < _SHORT_NUMBER and value[:1].isdigit() and _is_asked_for(text, len(text))
 
 
 DateScope = Literal["clinical", "other", "undecided"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
 from shared.validation.compared import Statement, compared_texts
@@ -13,11 +15,11 @@ from shared.validation.content.damage import CODED, DAMAGED, MOJIBAKE, TRIGGERS,
 from shared.validation.content.languages import language_of_row
 from shared.validation.content.near_duplicates import Sketch, sketch
 from shared.validation.content.pattern_set import PatternSet
-from shared.validation.content.personal_patterns import IN_WORDS, date_scope
+from shared.validation.content.personal_patterns import IN_WORDS, date_scope, dates_in
 from shared.validation.content.quality import asks_for_fact
 from shared.validation.content.repeated_triggers import OddWords
 from shared.validation.content.slots import key_of
-from shared.validation.content.texts import texts_of_row, with_texts_of_row
+from shared.validation.content.texts import fields_of_row, texts_of_row, with_texts_of_row
 
 RowDocument = dict[str, Any]
 Messages = list[dict[str, Any]]
@@ -98,9 +100,13 @@ class RowScan:
             changed = self._redact(changed, redactor, found)
         elif detectors:
             at = personal_data.find_by(detectors, "\n".join(changed))
-            found += self._personal({one.kind for one in at})
+            for code, kind in self._personal({one.kind for one in at}):
+                starts = [one.start for one in at if _in_words(one.kind) == kind]
+                found.append((code, kind, _fields(starts, changed, document)))
         if not hits.isdisjoint(personal_data.DATES) and self._personal_code("clinical_date") != "personal_data_allowed":
-            found.append((ROW_WITH_DATES, date_scope(whole)))
+            scope = date_scope(whole)
+            starts = [start for start, _ in dates_in(whole)] if scope == "undecided" else []
+            found.append((ROW_WITH_DATES, scope, _fields(starts, texts, document)))
         return found, document if changed is texts else with_texts_of_row(document, iter(changed))
 
     def _may_redact(self, secret: bool, personal: bool) -> bool:
@@ -117,7 +123,7 @@ class RowScan:
         found += self._personal(kinds)
         return redacted if kinds - allowed else texts
 
-    def _personal(self, kinds: set[str]) -> list[Found]:
+    def _personal(self, kinds: set[str]) -> list[tuple[str, str]]:
         return [(self._personal_code(kind), _in_words(kind)) for kind in sorted(kinds)]
 
     def _personal_code(self, kind: str) -> str:
@@ -161,6 +167,13 @@ class RowScan:
             length,
             end,
         )
+
+
+def _fields(starts: Iterable[int], texts: list[str], document: RowDocument) -> str:
+    """The fields at these places of the texts, joined by line feeds; empty if the model reads all of them."""
+    ends, fields = list(accumulate(len(text) + 1 for text in texts)), fields_of_row(document)
+    found = dict.fromkeys(fields[bisect_right(ends, start)] for start in starts)
+    return " and ".join(name or "messages" for name in found) if any(found) else ""
 
 
 @lru_cache(maxsize=8)

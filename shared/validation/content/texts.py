@@ -7,6 +7,8 @@ from typing import Any
 
 import orjson
 
+from shared.validation.content.personal_patterns import is_number_of_thing
+from shared.validation.names import shown
 from shared.validation.strict import loaded_text
 
 # Keys of a message and its tool calls that belong to the form and say nothing.
@@ -16,9 +18,9 @@ MESSAGE_FORM = frozenset(("role", "tool_call_id", "id", "type", "weight"))
 def texts_of(value: Any, form: Collection[str] = (), key: str = "") -> Iterator[str]:
     """Every text, in order, and every number as it is written, except under the keys of `form`.
 
-    JSON text under the key `arguments` is read as what it stands for.
+    JSON text under the key `arguments` is read as what it stands for. The number of a part and the like is no text.
     """
-    if key in form:
+    if key in form or (type(value) is str and is_number_of_thing(key, value)):
         return
     if type(value) is str:
         parsed = _parsed(value) if key == "arguments" else None
@@ -38,7 +40,7 @@ def texts_of(value: Any, form: Collection[str] = (), key: str = "") -> Iterator[
 
 def with_texts(value: Any, texts: Iterator[str], form: Collection[str] = (), key: str = "") -> Any:
     """`value` with the texts of `texts_of` replaced in order. A number that was replaced becomes text."""
-    if key in form:
+    if key in form or (type(value) is str and is_number_of_thing(key, value)):
         return value
     if type(value) is str:
         parsed = _parsed(value) if key == "arguments" else None
@@ -67,6 +69,17 @@ def texts_of_row(document: dict[str, Any]) -> Iterator[str]:
                     yield from texts_of(message, MESSAGE_FORM)
         else:
             yield from texts_of(part, _form_of(name), name)
+
+
+def fields_of_row(document: dict[str, Any]) -> list[str]:
+    """Beside each text of `texts_of_row` the field that holds it, empty for one that the model reads."""
+    found = list[str]()
+    for name, part in document.items():
+        in_item = name == "item"
+        for field, inner in part.items() if in_item else ((name, part),):
+            texts = texts_of(inner, (), field) if in_item else texts_of_row({field: inner})
+            found += (shown(field) if in_item else "" for _ in texts)
+    return found
 
 
 def with_texts_of_row(document: dict[str, Any], texts: Iterator[str]) -> dict[str, Any]:

@@ -126,3 +126,41 @@ def test_the_same_value_gets_the_same_placeholder() -> None:
 
 def test_beyond_the_cap_a_placeholder_has_no_number() -> None:
     assert Redactor(most_numbered=1).redact("a@b.com c@d.com a@b.com") == "[EMAIL_1] [EMAIL] [EMAIL_1]"
+
+
+ASKS = (
+    *(
+        "Part number of the seal for the infusion pump?",
+        "Which article no. has the O-ring?",
+        "serial number of the ring",
+    ),
+    *(
+        "What is the order code of the patient monitor called?",
+        "SKU of the valve:",
+        "P/N?",
+        "Artikelnummer der Dichtung?",
+    ),
+    *("Give the part number of the nurse call system.", "Ersatzteil-Nr. der Pumpe?", "Which lot number do we hold?"),
+)
+ASKS_FOR_A_PERSON = (
+    *(
+        "Whom do we call for order number 12?",
+        "Phone number for part number 7?",
+        "Contact no. beside the order number?",
+    ),
+    *("What is the number of the ward?", "Which part fits the pump?", "Number?", "NHS number and serial number?"),
+)
+
+
+@pytest.mark.parametrize("number", ["0450 123 400", "800-555-1000", "08 450 1230", "212 736 5000", "563 555 0134"])
+def test_a_number_that_is_the_whole_answer_is_what_the_question_asks_for(number: str) -> None:
+    assert [one for one in ASKS if find(f"{one}\n{number}")] == []
+    assert [one for one in ASKS if find(f"{one}\n**{number}**, {number}.")] == []
+    assert [one for one in ASKS_FOR_A_PERSON if not find(f"{one}\n{number}")] == []
+    for more in (
+        f"Ann has it: {number}",
+        f"{number}\nHer number?\n{number}",
+        "+49 30 901820",
+        "078-05-1120 for Ann a@b.de",
+    ):
+        assert find(f"{ASKS[0]}\n{more}"), more

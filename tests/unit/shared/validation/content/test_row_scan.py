@@ -94,3 +94,40 @@ def test_a_hostile_row_takes_time_in_proportion_to_its_length(piece: str) -> Non
     started = time.thread_time()
     scan.row(1, "train", row(text, "ok"))
     assert time.thread_time() - started < 5
+
+
+def test_a_finding_names_the_field_that_holds_the_value_where_it_is_not_in_the_messages() -> None:
+    phone, sound = "212-736-5000", row("Why?", "So.")
+    scan = Scan()
+    scan.row(1, "train", sound, note="none", contact=phone)
+    scan.row(2, "train", row(f"Call {phone}", "So."), meta={"home": {"phone": phone}})
+    scan.row(3, "train", row(f"Call {phone}", "So."), ward="B")
+    scan.row(4, "train", sound, **{"Maria Keller 0815 4711": phone})
+    assert scan.found()["personal_data"].parts == (
+        "contact",
+        "messages and meta",
+        "",
+        "fields whose names are not shown",
+    )
+    dated = Scan()
+    for number in range(8):
+        dated.row(number + 1, "train", row("The patient was admitted with pain on 3 March 2021.", "So."))
+    dated.row(9, "train", sound, seen="2021-03-03")
+    assert dated.found()["clinical_date"].parts == ("seen",)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "found"),
+    [
+        *(("part_no", "0450 123 400", False), ("Order number", "800-555-1000", False), ("lot", "0123-4000-77", False)),
+        *(("contact", "0450 123 400", True), ("part_no", "+49 30 901820", True), ("part_no", "Ann 212-736-5000", True)),
+        *(("order_contact_no", "212-736-5000", True), ("order_no", "4111 1111 1111 1111", True)),
+    ],
+)
+def test_a_field_that_is_named_for_the_number_of_a_thing_holds_no_telephone_number(
+    field: str, value: str, found: bool
+) -> None:
+    for policy in ("block", "redact"):
+        scan = Scan(ContentPolicy(personal_data=policy))
+        read = scan.row(1, "train", row("Why?", "So."), **{field: value, "ward": "B"})
+        assert (bool(scan.found()), read["item"][field] == value) == (found, not found or policy == "block")
