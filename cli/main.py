@@ -85,8 +85,9 @@ def drop(
     then_watch: Annotated[bool, typer.Option("--watch", help="follow the run it starts")] = False,
     url: Url = None,
 ) -> None:
-    """Put FILE into a project's drop zone. A recipe (`recipe.yaml`) and held-out rows (`eval*`, `validation*`, `dev*`,
-    `test*`, `holdout*`) start no run; every other data file does."""
+    """Put FILE into a project's drop zone. A recipe (`recipe.yaml`) and held-out rows start no run, every other data
+    file does. Held-out rows are in a file whose name begins with `eval`, `validation`, `dev`, `test` or `holdout` as a
+    word: `dev.jsonl`, `dev-set.csv`, `test2.csv`, not `devices.csv`."""
     with Api(find_url(url)) as api:
         before = {run.id for run in api.runs(project).data} if then_watch else set()
         with file.open("rb") as content:

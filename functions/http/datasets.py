@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from fastapi import APIRouter, Request
 
@@ -18,13 +19,24 @@ router = APIRouter(prefix="/api", tags=["datasets"])
 FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
 
+def proposed_name(name: str) -> str:
+    """A name that may be, as like this one as possible."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", plain)[-120:].lstrip("_-")
+    return plain if plain[:1].isalnum() else f"data{plain}"
+
+
 @router.put("/datasets/{project}/{name}", status_code=201)
 async def put_dataset(project: str, name: str, request: Request, _: Operator, services: CurrentServices) -> StoredFile:
     """Write a file of a project into the drop zone; a dataset starts a run, as any blob there does."""
     if not re.match(NAME_PATTERN, project):
         raise ApiError(400, "project_name", f"a project's name matches {NAME_PATTERN}", "project")
     if not FILE_NAME.match(name):
-        raise ApiError(400, "file_name", f"a file's name matches {FILE_NAME.pattern}", "name")
+        message = (
+            "a file's name begins with a letter (a to z) or digit, has no others than these, dot, dash and underscore, "
+            f"and at most 128 characters: rename it, for example to {proposed_name(name)}"
+        )
+        raise ApiError(400, "file_name", message, "name")
     info = services.blobs.write(f"{paths.DATASETS}/{project}/{name}", [await request.body()])
     return StoredFile(path=info.path, etag=info.etag, size_bytes=info.size_bytes)
 

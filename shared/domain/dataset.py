@@ -34,7 +34,7 @@ class ProblemGroup(Frozen):
         default=(), description="of those rows in the file, decompressed, from 0, in bytes"
     )
     parts: tuple[str, ...] = Field(
-        default=(), description="of those rows the field that is wrong, such as messages[2].tool_calls[0].id"
+        default=(), description="of those rows the field that is wrong (messages[2].content), or the row they are like"
     )
     message: str
     fix: str

@@ -174,6 +174,14 @@ def _read_any(line: bytes, source: dict[str, Any], form: Format, used: frozenset
         row = _READERS[form.kind]({**form.convert(source), **graded}, codes)
     except Refused as refused:
         return None, (refused.code,)
+    if "missing_content" in codes:  # said with the row's own names, if they are not those of messages
+        given = orjson.loads(line)
+        empty = [
+            name
+            for name in form.mapping
+            if name in given and is_blank(str(given[name] if given[name] is not None else ""))
+        ]
+        codes ^= {"missing_content", f"missing_content||{' and '.join(empty)}"} if empty else set()
     row.item.update((name, value) for name, value in kept.items() if name not in row.item)
     if not MEDIA.isdisjoint(row.item):
         codes.update(refusals(row.item, row.messages, used))

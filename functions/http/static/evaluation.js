@@ -121,7 +121,7 @@ function verdictLine(verdict) {
     verdict.passed ? mark.good() : mark.bad(),
     verdict.passed
       ? "The gate is passed: better beyond its interval."
-      : `The gate is not passed: ${failed} of ${verdict.checks.length} checks failed. What runs today stays.`,
+      : `The gate is not passed: ${failed} of ${verdict.checks.length} checks failed. It is not deployed.`,
   );
 }
 

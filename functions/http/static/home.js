@@ -24,7 +24,7 @@ export function home(empty) {
     h(
       "p",
       { class: "quiet" },
-      "One chat per line: ",
+      "A table with questions and answers, or JSON Lines, one row per line: ",
       h(
         "code",
         {},

@@ -123,7 +123,7 @@ class ContentScan:
             sizes = self._clusters[place.file]
             if copy.leader in sizes or len(sizes) < MAX_CLUSTERS:
                 sizes[copy.leader] += 1
-            self._findings.add("near_duplicate", *place)
+            self._findings.add("near_duplicate", *place, part=f"like row {copy.leader}" if copy.leader > 0 else "")
         return copy is not None
 
     def _check_answer(self, place: Place, number: int, row: Dialogue, read_key: int) -> None:

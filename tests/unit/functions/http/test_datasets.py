@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -23,6 +25,22 @@ def test_a_file_is_put_into_the_drop_zone_whole(client: TestClient, services: Se
 def test_a_file_with_a_bad_name_is_refused(client: TestClient, path: str, code: str) -> None:
     answer = client.put(path, content=b"x")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+
+
+@pytest.mark.parametrize(
+    ("name", "proposed"),
+    [
+        *(("ward notes.jsonl", "ward-notes.jsonl"), ("Schulung M\u00e4rz.jsonl", "Schulung-Marz.jsonl")),
+        *(("\u8bad\u7ec3.jsonl", "data.jsonl"), (".hidden", "data.hidden"), ("-a(1).csv", "a-1-.csv")),
+        *(("\u8bad", "data"), ("n" * 200 + ".csv", "n" * 116 + ".csv"), ("_eval%.csv", "eval-.csv")),
+    ],
+)
+def test_a_name_that_is_refused_comes_with_one_that_is_taken(client: TestClient, name: str, proposed: str) -> None:
+    answer = client.put(f"/api/datasets/shop/{quote(name)}", content=b"x")
+    message = answer.json()["error"]["message"]
+    assert (answer.status_code, message.rpartition(" ")[2]) == (400, proposed)
+    assert "begins with a letter (a to z) or digit" in message
+    assert client.put(f"/api/datasets/shop/{proposed}", content=b"x").status_code == 201
 
 
 def test_the_recipe_has_a_published_schema(client: TestClient) -> None:

@@ -302,3 +302,24 @@ def test_outputs_that_call_otherwise_are_not_alike_and_those_with_other_ids_are(
 
     assert outputs(called('{"code": 7}', "a"), called('{"code": 7}', "b")) == {"alike_outputs"}
     assert outputs(called('{"code": 7}', "a"), called('{"code": 8}', "a")) == set()
+
+
+@pytest.mark.parametrize("empty", [None, "", " \n", "\u200b"])
+@pytest.mark.parametrize("field", ["prompt", "completion"])
+def test_an_empty_field_is_named_as_it_is_in_the_file(check, field: str, empty: str | None) -> None:
+    rows = [{"prompt": f"Why {n}?", "completion": f"So {n}.", "notes": "" if n else 0} for n in range(60)]
+    rows[7][field] = empty
+    (found,) = [one for one in check(as_lines(rows)).result.report.problems if one.severity == "error"]
+    assert (found.code, found.rows, found.parts) == ("missing_content", (8,), (field,))
+    assert "where the row has no messages, the row" in found.fix
+
+
+def test_the_empty_cell_of_a_table_is_to_be_filled_or_its_row_deleted(check) -> None:
+    text = "question,answer\n" + "".join(f"Why {n}?,{'' if n == 7 else n}\n" for n in range(60))
+    (found,) = [one for one in check(text.encode()).result.report.problems if one.severity == "error"]
+    assert (found.code, found.rows) == ("missing_field", (9,))
+    assert found.fix.startswith("Add the field (in a table, fill the cell), or delete the row.")
+
+
+def as_lines(rows: list[dict[str, Any]]) -> bytes:
+    return b"\n".join(json.dumps(row).encode() for row in rows)

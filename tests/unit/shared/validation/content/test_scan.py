@@ -11,7 +11,7 @@ from shared.validation.codes import CONTENT_CODES
 from shared.validation.content.row_scan import ContentPolicy, RowScan
 from tests.examples import examples
 from tests.unit.shared.validation.content import labeled
-from tests.unit.shared.validation.content.scanned import Scan, row, scanned
+from tests.unit.shared.validation.content.scanned import Scan, prose, row, scanned
 
 
 def test_personal_data_blocks_by_default_and_no_value_is_reported() -> None:
@@ -100,3 +100,12 @@ def test_counts_of_content_do_not_depend_on_the_order_of_rows(seeds: list[int], 
         return {(one.code, one.message): one.count for one in scan.groups() if one.code in kinds}
 
     assert counts(rows) == counts(shuffled)
+
+
+def test_a_row_that_says_nearly_the_same_as_others_names_the_first_of_them() -> None:
+    chance, scan = random.Random(5), Scan()
+    first, other = prose(chance, 60), prose(chance, 60)
+    for number, text in enumerate([first, other, f"{first} now", f"{other} then", f"{first} again"], start=1):
+        scan.row(number, "train", row("Why?", text))
+    found = scan.found()["near_duplicate"]
+    assert [*zip(found.rows, found.parts, strict=True)] == [(3, "like row 1"), (4, "like row 2"), (5, "like row 1")]
