@@ -307,7 +307,9 @@ def test_outputs_that_call_otherwise_are_not_alike_and_those_with_other_ids_are(
 @pytest.mark.parametrize("empty", [None, "", " \n", "\u200b"])
 @pytest.mark.parametrize("field", ["prompt", "completion"])
 def test_an_empty_field_is_named_as_it_is_in_the_file(check, field: str, empty: str | None) -> None:
-    rows = [{"prompt": f"Why {n}?", "completion": f"So {n}.", "notes": "" if n else 0} for n in range(60)]
+    rows: list[dict[str, Any]] = [
+        {"prompt": f"Why {n}?", "completion": f"So {n}.", "notes": "" if n else 0} for n in range(60)
+    ]
     rows[7][field] = empty
     (found,) = [one for one in check(as_lines(rows)).result.report.problems if one.severity == "error"]
     assert (found.code, found.rows, found.parts) == ("missing_content", (8,), (field,))

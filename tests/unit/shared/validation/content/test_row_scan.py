@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -102,7 +103,8 @@ def test_a_finding_names_the_field_that_holds_the_value_where_it_is_not_in_the_m
     scan.row(1, "train", sound, note="none", contact=phone)
     scan.row(2, "train", row(f"Call {phone}", "So."), meta={"home": {"phone": phone}})
     scan.row(3, "train", row(f"Call {phone}", "So."), ward="B")
-    scan.row(4, "train", sound, **{"Maria Keller 0815 4711": phone})
+    named: dict[str, Any] = {"Maria Keller 0815 4711": phone}
+    scan.row(4, "train", sound, **named)
     assert scan.found()["personal_data"].parts == (
         "contact",
         "messages and meta",
@@ -129,5 +131,6 @@ def test_a_field_that_is_named_for_the_number_of_a_thing_holds_no_telephone_numb
 ) -> None:
     for policy in ("block", "redact"):
         scan = Scan(ContentPolicy(personal_data=policy))
-        read = scan.row(1, "train", row("Why?", "So."), **{field: value, "ward": "B"})
+        item: dict[str, Any] = {field: value, "ward": "B"}
+        read = scan.row(1, "train", row("Why?", "So."), **item)
         assert (bool(scan.found()), read["item"][field] == value) == (found, not found or policy == "block")
