@@ -52,12 +52,12 @@ _QUESTION, _SHORT_NUMBER = 300, 15  # characters of a question that are looked a
 
 
 def _names_something_else(text: str, start: int) -> bool:
-    return _PATTERNS["other_number"].search(text, max(0, start - _LOOK_BACK), start) is not None or _is_asked_for(
+    return _PATTERNS["other_number"].search(text, max(0, start - _LOOK_BACK), start) is not None or _is_of_thing(
         text, start
     )
 
 
-def _is_asked_for(text: str, start: int) -> bool:
+def _is_of_thing(text: str, start: int) -> bool:
     """Whether numbers alone are the text up to here, and the one before, a question, asks for those of things."""
     line = text.rfind("\n", 0, start) + 1
     if _PATTERNS["words"].search(text, line, start):
@@ -121,7 +121,7 @@ def _us_ssns(text: str) -> Iterator[Span]:
 
 def _phone_is_named(text: str, start: int) -> bool:
     label = _PATTERNS["phone_label"].search(text, max(0, start - _LOOK_BACK), start)
-    return label is not None and not _is_asked_for(text, start)  # "ring" and "called" end such questions too
+    return label is not None and not _is_of_thing(text, start)  # "ring" and "called" end such questions too
 
 
 def _nhs_numbers(text: str) -> Iterator[Span]:
@@ -221,7 +221,7 @@ def _ipv6s(text: str) -> Iterator[Span]:
 def is_number_of_thing(field: str, value: str) -> bool:
     """Whether a field is named for the number of a part, an order and the like, and its value is nothing more."""
     text = f"{field.replace('_', ' ')}\n{value}"
-    return len(value) < _SHORT_NUMBER and value[:1].isdigit() and _is_asked_for(text, len(text))
+    return len(value) < _SHORT_NUMBER and value[:1].isdigit() and _is_of_thing(text, len(text))
 
 
 DateScope = Literal["clinical", "other", "undecided"]
