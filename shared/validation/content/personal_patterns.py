@@ -63,7 +63,7 @@ def _is_of_thing(text: str, start: int) -> bool:
     if _PATTERNS["words"].search(text, line, start):
         return False
     question = text[max(text.rfind("\n", 0, max(line - 1, 0)) + 1, line - _QUESTION) : max(line - 1, 0)]
-    return bool(_PATTERNS["asked_number"].search(question) and not _PATTERNS["person_asked"].search(question))
+    return bool(_PATTERNS["thing_number"].search(question) and not _PATTERNS["person_number"].search(question))
 
 
 def _digits(value: str) -> str:
