@@ -14,6 +14,8 @@ CONTEXTS = (1, 2, 4, 8)  # last tokens of the answer so far that a rule may depe
 SURE = 0.9  # a rule as sure as this ends the search
 PLACES, TOKENS = 2000, 100  # at most so many places and next tokens are tried
 PAIRED = 24  # features, and next tokens, that are tried two by two
+OCCURRENCES = 20_000  # of a token, at most so many are looked at
+FEATURES = 200  # of a prompt, those that most training rows have: a long prompt has a thousand
 _TOKEN = re.compile(r"\s*(?:[^\W\d_]+|\d+|[^\w\s]|_)")
 Ids = NDArray[np.int64]
 
@@ -60,18 +62,25 @@ class Lookup:
 
     def answer(self, prompt: str) -> str:
         known = [rows for feature in _features(prompt) if 1 < len(rows := self._holding.get(feature, [])) < self._count]
+        if len(known) > FEATURES:
+            known = sorted(known, key=len, reverse=True)[:FEATURES]
         holds = np.zeros((self._count, len(known) + 1), dtype=np.float32)
         holds[:, 0] = 1  # no word at all
         for column, rows in enumerate(known, start=1):
             holds[rows, column] = 1
-        written = [0] * CONTEXTS[-1]
+        written, seen = [0] * CONTEXTS[-1], set()
         while len(written) < self._longest and (token := self._next(written, holds)):
             written.append(token)
+            state = (*written[-CONTEXTS[-1] :], self._items(written)[-1])
+            if state in seen:  # it would go round and round
+                break
+            seen.add(state)
         return "".join(self._words[token] for token in written[CONTEXTS[-1] :])
 
     def _next(self, written: list[int], holds: NDArray[np.float32]) -> int:
         found = []
         places = self._places[written[-1]]
+        places = places[:: 1 + len(places) // OCCURRENCES]
         for shorter, length in pairwise((1, *CONTEXTS)):
             for back in range(shorter, length):
                 places = places[self._tokens[places - back] == written[-1 - back]]
