@@ -23,7 +23,6 @@ MIN_LABEL_ROWS = 5
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Units are not as large as one likes.
 _USUAL_DEVIATION = 0.25
-_LABELS_MISSING = "Add rows of these labels: different ones, and of another group where data.split_group is set"
 Named = Callable[[Iterable[int]], str]
 
 
@@ -143,9 +142,7 @@ def report_labels(keys: Keys, split: Split | None, named: Named, findings: Findi
         _report_file_labels(keys, labels, named, findings)
         return labels
     if split.unshared:
-        findings.add_many(
-            "label_not_held_out", "train", counted(split.unshared, "label"), split.unshared, remedy=_LABELS_MISSING
-        )
+        findings.add_many("label_not_held_out", "train", counted(split.unshared, "label"), split.unshared)
     if split.in_one_split:
         detail = f"{counted(split.in_one_split, 'label')}, for the groups of rows leave no other way"
         findings.add_many("label_in_one_split", "train", detail, split.in_one_split)
@@ -175,8 +172,7 @@ def _report_file_labels(keys: Keys, labels: Labels, named: Named, findings: Find
         return
     if missing := [label.key for label in labels.counts if label.key not in held_out]:
         detail = counted(len(missing), "label") + named(missing)
-        remedy = "Add rows of these labels to the held-out file"
-        findings.add_many("label_not_held_out", "train", detail, len(missing), remedy=remedy)
+        findings.add_many("label_not_held_out", "train", detail, len(missing))
     detail = "in the held-out file, not in the training file" + named(key for key, _ in keys.rows("first_unknown"))
     for number, offset in keys.rows("unknown_labels") if labels.few else ():
         findings.add("label_in_one_split", "eval", number, offset, detail=detail)

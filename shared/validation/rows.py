@@ -176,11 +176,7 @@ def _read_any(line: bytes, source: dict[str, Any], form: Format, used: frozenset
         return None, (refused.code,)
     if "missing_content" in codes:  # said with the row's own names, if they are not those of messages
         given = orjson.loads(line)
-        empty = [
-            name
-            for name in form.mapping
-            if name in given and is_blank(str(given[name] if given[name] is not None else ""))
-        ]
+        empty = [name for name in form.mapping if is_blank(str(given.get(name, 1) or ""))]
         codes ^= {"missing_content", f"missing_content||{' and '.join(empty)}"} if empty else set()
     row.item.update((name, value) for name, value in kept.items() if name not in row.item)
     if not MEDIA.isdisjoint(row.item):

@@ -52,15 +52,14 @@ _QUESTION, _SHORT_NUMBER = 300, 15  # characters of a question that are looked a
 
 
 def _names_something_else(text: str, start: int) -> bool:
-    return _PATTERNS["other_number"].search(text, max(0, start - _LOOK_BACK), start) is not None or _is_of_thing(
-        text, start
-    )
+    beside = _PATTERNS["other_number"].search(text, max(0, start - _LOOK_BACK), start)
+    return beside is not None or _is_of_thing(text, start)
 
 
 def _is_of_thing(text: str, start: int) -> bool:
     """Whether numbers alone are the text up to here, and the one before, a question, asks for those of things."""
     line = text.rfind("\n", 0, start) + 1
-    if _PATTERNS["words"].search(text, line, start):
+    if start - line > _QUESTION or any(map(str.isalpha, text[line:start])):
         return False
     question = text[max(text.rfind("\n", 0, max(line - 1, 0)) + 1, line - _QUESTION) : max(line - 1, 0)]
     return bool(_PATTERNS["thing_number"].search(question) and not _PATTERNS["person_number"].search(question))

@@ -73,13 +73,9 @@ def texts_of_row(document: dict[str, Any]) -> Iterator[str]:
 
 def fields_of_row(document: dict[str, Any]) -> list[str]:
     """Beside each text of `texts_of_row` the field that holds it, empty for one that the model reads."""
-    found = list[str]()
-    for name, part in document.items():
-        in_item = name == "item"
-        for field, inner in part.items() if in_item else ((name, part),):
-            texts = texts_of(inner, (), field) if in_item else texts_of_row({field: inner})
-            found += (shown(field) if in_item else "" for _ in texts)
-    return found
+    before = texts_of_row({name: part for name, part in document.items() if name != "item"})  # the last part
+    fields = (shown(field) for field, inner in document["item"].items() for _ in texts_of(inner, (), field))
+    return [*("" for _ in before), *fields]
 
 
 def with_texts_of_row(document: dict[str, Any], texts: Iterator[str]) -> dict[str, Any]:
