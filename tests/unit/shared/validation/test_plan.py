@@ -23,7 +23,8 @@ from tests.paths import ROOT
 
 TINY = find_entry("droptune/tiny-llama")
 FOLDERS = (ROOT / "recipes", ROOT.parent / "shared/data/public", ROOT.parent / "shared/data/public2")
-FILES = [path for folder in FOLDERS for path in sorted(folder.rglob("*.json*")) if path.name != "lf_mllm_demo.json"]
+NO_DATASETS = ("lf_mllm_demo.json", "wrong_answers.jsonl")
+FILES = [path for folder in FOLDERS for path in sorted(folder.rglob("*.json*")) if path.name not in NO_DATASETS]
 ROWS = 100
 UNDER, OVER, OVER_OF_PAIRS = 1.3, 2.1, 3.5  # the estimate of a pair counts both answers
 
