@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -14,12 +15,13 @@ import typer
 import yaml
 
 from cli.display import make_console
-from cli.exit_codes import Exit
+from cli.exit_codes import InputError
 from cli.mapping import Left, Mapping, Record, mapped, read_mapping
 from cli.sources import records_of
 from cli.tables import make_table
 
 SAMPLE_CHARACTERS = 60
+HELD_SHARE = 0.9  # of the rows; a summary or a code may stand in a prompt by right
 STARTER = "droptune-mapping.yaml"
 
 
@@ -52,7 +54,7 @@ def _start(source: Path) -> None:
     else:
         records = list(islice(records_of(source, Mapping.model_validate(draft)), 20))
     names = list(dict.fromkeys(name for record in records for name in record))
-    table = make_table("column", "filled", "for example")
+    table = make_table("column", "filled, of the first records", "for example")
     for name in names:
         values = [str(record[name]) for record in records if record.get(name) not in (None, "")]
         table.add_row(name, f"{len(values)} of {len(records)}", values[0][:SAMPLE_CHARACTERS] if values else "")
@@ -63,7 +65,7 @@ def _start(source: Path) -> None:
         return
     draft |= {"prompt": "".join(f"{name}: {{{{ {_reference(name)} }}}}\n" for name in names) or "TODO", "keep": {}}
     path.write_text(yaml.safe_dump(draft, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    print(f"{path} written: set prompt and answer, then: droptune map {source} --mapping {path}")
+    print(f"{path} written: set answer, take its column out of prompt, then: droptune map {source} --mapping {path}")
 
 
 def _reference(name: str) -> str:
@@ -89,31 +91,36 @@ def _is_aligned(head: bytes) -> bool:
 
 
 def _preview(source: Path, mapping: Mapping, rows: int) -> None:
-    found = mapped(mapping, records_of(source, mapping))
-    for row in islice((one for one in found if not isinstance(one, Left)), rows):
+    found = list(mapped(mapping, records_of(source, mapping)))
+    mapped_rows = [one for one in found if not isinstance(one, Left)]
+    for row in mapped_rows[:rows]:
         print(json.dumps(row, indent=2, ensure_ascii=False))
+    _report(found)
     print(f"nothing written; add --output train.jsonl to write all of {source.name}", file=sys.stderr)
 
 
 def _write(source: Path, mapping: Mapping, output: Path) -> None:
-    """All or nothing: the file appears when every record is mapped. What is left out is counted with its reason."""
-    partial, rows = output.with_name(f"{output.name}.partial"), 0
-    left: Counter[str] = Counter()
-    first: dict[str, int] = {}
+    """All or nothing: the file appears when every record is mapped or left out with its reason."""
+    found = list(mapped(mapping, records_of(source, mapping)))
+    _report(found)
+    rows = [one for one in found if not isinstance(one, Left)]
+    partial = output.with_name(f"{output.name}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            for one in mapped(mapping, records_of(source, mapping)):
-                if isinstance(one, Left):
-                    left[one.why] += 1
-                    first.setdefault(one.why, one.record)
-                    continue
-                file.write(json.dumps(one, ensure_ascii=False) + "\n")
-                rows += 1
+        partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         os.replace(partial, output)
     finally:
         partial.unlink(missing_ok=True)
-    print(f"{rows} rows written to {output}; check them: droptune validate {output}")
+    print(f"{len(rows)} rows written to {output}; check them: droptune validate {output}")
+
+
+def _report(found: Sequence[Record | Left]) -> None:
+    """What was left out, by reason, and prompts that hold their answer. Raises InputError where no row is left."""
+    first: dict[str, int] = {}
+    left = Counter(one.why for one in found if isinstance(one, Left) and first.setdefault(one.why, one.record))
     for why, count in left.most_common():
         print(f"left out: {count} records, the first is number {first[why]}: {why}", file=sys.stderr)
-    if not rows:
-        raise typer.Exit(Exit.REFUSED)
+    turns = [[turn["content"] for turn in row["messages"]] for row in found if not isinstance(row, Left)]
+    if not turns:
+        raise InputError("no record gives a row, so nothing is written")
+    if sum(answer in prompt for *_, prompt, answer in turns) >= HELD_SHARE * len(turns):
+        print("the answer stands in the prompt: take its column out of the prompt", file=sys.stderr)

@@ -78,6 +78,8 @@ def mapped(mapping: Mapping, records: Iterable[Record]) -> Iterator[Record | Lef
 
     Raises InputError if a template names a column that no record has.
     """
+    if unset := [name for name in ("prompt", "answer") if getattr(mapping, name).strip() == "TODO"]:
+        raise InputError(f"the mapping's {' and '.join(unset)} is still TODO")
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
     texts = {"system": mapping.system, "prompt": mapping.prompt, "answer": mapping.answer}
     try:

@@ -77,6 +77,9 @@ def test_every_record_is_a_row_or_counted_with_its_reason(
         ({"prompt": "", "answer": ""}, "prompt: String should have at least 1 character; answer: "),
         ({"format": "fixed_width"}, "fixed_width needs columns"),
         ({"format": "hl7"}, "has no HL7 message"),
+        ({"answer": "TODO"}, "the mapping's answer is still TODO"),
+        ({"answer": "{{ '' }}"}, "left out: 3 records, the first is number 1: the answer would be empty"),
+        ({"history": {"by": "Asset", "time": "Text"}}, "left out: 3 records, the first is number 1: no time in Text"),
     ],
 )
 def test_a_mapping_that_does_not_fit_says_why_and_leaves_the_old_file(
@@ -95,12 +98,20 @@ def test_a_mapping_that_does_not_fit_says_why_and_leaves_the_old_file(
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_mapping_that_gives_no_row_is_refused(
+def test_a_preview_without_a_row_says_why_and_is_refused(
     droptune: Cli, capsys: pytest.CaptureFixture[str], orders: Path, tmp_path: Path
 ) -> None:
-    mapping = saved(tmp_path, answer="{{ '' }}")
-    assert droptune("map", str(orders), "--mapping", mapping, "--output", str(tmp_path / "t.jsonl")) == 1
-    assert "left out: 3 records, the first is number 1: the answer would be empty" in capsys.readouterr().err
+    assert droptune("map", str(orders), "--mapping", saved(tmp_path, answer="{{ '' }}")) == 1
+    assert "left out: 3 records" in capsys.readouterr().err
+
+
+def test_an_answer_that_stands_in_its_prompt_is_reported(
+    droptune: Cli, capsys: pytest.CaptureFixture[str], orders: Path, tmp_path: Path
+) -> None:
+    assert droptune("map", str(orders), "--mapping", saved(tmp_path)) == 0
+    assert "stands in the prompt" not in capsys.readouterr().err
+    assert droptune("map", str(orders), "--mapping", saved(tmp_path, answer="{{ Asset }}")) == 0
+    assert "the answer stands in the prompt" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
