@@ -1,7 +1,5 @@
 """How far a share can be trusted, and how far reviewers agree."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence

@@ -1,7 +1,5 @@
 """`base-models list`, `base-models import`: what may be tuned, and the import before the first run."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from typing import Annotated

@@ -1,7 +1,5 @@
 """The HTTP API as Python methods, and where to find it."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """`dlq list`, `dlq replay`: messages that failed too often."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Annotated
 

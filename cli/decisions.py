@@ -1,7 +1,5 @@
 """`approve`, `deny`, `retry`: a person's decision on a run."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """Show updates of a run: live on a terminal, one line per change elsewhere, or as JSON lines."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -1,7 +1,5 @@
 """`droptune doctor`: what is there, what is not, and what to do about it."""
 
-from __future__ import annotations
-
 import typer
 from rich.table import Table
 from rich.text import Text

@@ -1,7 +1,5 @@
 """`endpoints`, `rollback`: what is in production, and the return to the previous deployment."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated

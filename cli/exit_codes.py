@@ -1,7 +1,5 @@
 """What the exit codes mean; scripts depend on them, so a number is never given a new meaning."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 from shared.domain.run import Status

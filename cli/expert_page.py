@@ -1,7 +1,5 @@
 """The page where an expert decides row by row, served to this machine only, and the file that decisions go to."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import socket

@@ -1,7 +1,5 @@
 """Follow one run until it ends."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """`droptune grade`: what a recipe's graders give answers, on this machine and without an API."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

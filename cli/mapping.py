@@ -1,7 +1,5 @@
 """A saved mapping: how records of another system become rows to train on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import chain, groupby

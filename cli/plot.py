@@ -1,7 +1,5 @@
 """Curves in a terminal: braille plots and one-line sparklines."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 PlotPoint = tuple[int, float]

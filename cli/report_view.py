@@ -1,7 +1,5 @@
 """A validation report as rich renderables: problems, lengths in tokens, the plan, and rows as the model reads them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import zip_longest
 

@@ -1,7 +1,5 @@
 """Records of other systems: tables, fixed-width files, FHIR resources, HL7 version 2 messages, folders of letters."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import re

@@ -1,7 +1,5 @@
 """Tables that cut nothing off: text that does not fit continues in the next line, and ids stay whole."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 from rich.table import Table

@@ -1,7 +1,5 @@
 """How a run ended: scores, gate, sample answers, cost, endpoint; or why there are none."""
 
-from __future__ import annotations
-
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text

@@ -1,7 +1,5 @@
 """A run as rich renderables: its stages, its loss curve, and how it ended."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """Lines that tell a person what is going on."""
 
-from __future__ import annotations
-
 import sys
 
 

@@ -1,7 +1,5 @@
 """Event Grid's place: posts a Microsoft.Storage.BlobCreated event for each dropped dataset."""
 
-from __future__ import annotations
-
 import json
 import logging
 import mimetypes

@@ -4,8 +4,6 @@ creates in Azure.
 `python -m local_stack.emulators` installs the packages into `local_stack/npm/node_modules`, once.
 """
 
-from __future__ import annotations
-
 import fcntl
 import importlib.util
 import subprocess

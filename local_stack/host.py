@@ -4,8 +4,6 @@ Prints `ready PORT` once everything listens. SIGTERM and SIGINT let running func
 an app that cannot be served is refused with one line for each problem and exit code 1.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

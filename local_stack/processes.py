@@ -1,7 +1,5 @@
 """Processes that outlive the one that started them: how to recognize and end them."""
 
-from __future__ import annotations
-
 import os
 import socket
 import time

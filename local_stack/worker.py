@@ -1,7 +1,5 @@
 """What runs beside the main thread until it is asked to stop."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

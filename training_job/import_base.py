@@ -8,8 +8,6 @@ model that the catalog describes; the failure lists all that is wrong. BUNDLE th
 Always writes OUTPUT/result.json. Exit codes: training_job/job/exit_codes.py.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from dataclasses import dataclass

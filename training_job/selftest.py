@@ -6,8 +6,6 @@ Prints one JSON line and exits with 0, or with the exit code of class platform a
 evaluation do the same before they work.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

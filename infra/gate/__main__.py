@@ -1,7 +1,5 @@
 """`python -m infra.gate [--checkov PROGRAM] [--types FOLDER]`: one line per finding, exit code 1 if there is one."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Who may do what: roles, scopes, principals; and no secret that could be read out of a template."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

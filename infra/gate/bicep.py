@@ -1,7 +1,5 @@
 """Bicep files as data: declarations, and bodies as dicts, lists and literals. What is no literal stays an Expr."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property

@@ -1,7 +1,5 @@
 """checkov over the Bicep files. It exits 0 on files it cannot read, so what it read is counted."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What a rule says, and the register of rules."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol

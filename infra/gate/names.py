@@ -1,7 +1,5 @@
 """What the compiler would refuse, as far as it can be told without one: names, modules, parameters, outputs."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The infrastructure and the code say the same: queues, settings, containers, containers' watchers."""
 
-from __future__ import annotations
-
 import yaml
 
 from infra.gate.bicep import Expr, Infra, Resource, source

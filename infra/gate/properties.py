@@ -1,7 +1,5 @@
 """Properties that have to be there, in the resource itself and as a literal: what would lose data, money or secrets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import product
 from typing import Any

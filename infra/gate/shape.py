@@ -1,7 +1,5 @@
 """How the whole is put together: money, alarms, tags, logs, and which parts a shape may leave out."""
 
-from __future__ import annotations
-
 from infra.gate.bicep import Expr, Infra, source
 from infra.gate.finding import Violations, at, rule
 

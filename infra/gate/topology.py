@@ -1,7 +1,5 @@
 """`infra/topology.json`: the Service Bus entities of `shared/pipeline.toml`, in the form messaging.bicep reads."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

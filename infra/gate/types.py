@@ -3,8 +3,6 @@
 The format of its `types.json` (a list of types that refer to each other by position) is that repository's own.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from functools import cache

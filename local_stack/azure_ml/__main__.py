@@ -1,7 +1,5 @@
 """`python -m local_stack.azure_ml`: prints `ready PORT` once it answers; binds loopback only."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging

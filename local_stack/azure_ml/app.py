@@ -1,7 +1,5 @@
 """The emulator's HTTP surface: Azure Resource Manager, run history, MLflow, scoring, and its own test API."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

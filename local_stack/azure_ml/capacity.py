@@ -1,7 +1,5 @@
 """Machine sizes and core quotas, in the form of the REST reference (Virtual Machine Sizes - List, Usages - List)."""
 
-from __future__ import annotations
-
 from local_stack.azure_ml.config import EmulatorConfig
 from local_stack.azure_ml.store import Document
 

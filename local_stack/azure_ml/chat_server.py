@@ -3,8 +3,6 @@
 python chat_server.py serve MODEL OPTIONS
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from transformers.cli.serving.utils import BaseHandler, Modality

@@ -1,7 +1,5 @@
 """How one emulator is set up."""
 
-from __future__ import annotations
-
 import json
 import secrets
 import sys

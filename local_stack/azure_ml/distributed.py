@@ -8,8 +8,6 @@ Assumed, no document states it: the first process that fails ends the job with i
 stopped (SIGTERM, later SIGKILL). Nothing of the product may depend on that: a platform may as well let them wait.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import signal

@@ -1,7 +1,5 @@
 """Online endpoints and their deployments, as resources. What runs behind them: `serving`."""
 
-from __future__ import annotations
-
 import uuid
 
 from local_stack.azure_ml import events

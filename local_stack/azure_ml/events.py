@@ -1,7 +1,5 @@
 """The events Event Grid would deliver: written with the change they tell of, sent in order, at least once."""
 
-from __future__ import annotations
-
 import logging
 import uuid
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Faults a test may inject: they strike the next time the emulator comes by."""
 
-from __future__ import annotations
-
 from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import user_error
 

@@ -3,8 +3,6 @@
 A job here finds our code only if the image says where it is, for Azure ML starts a command in a folder of its own.
 """
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Command jobs: submitted, queued for a slot, run as a process group, ended."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

@@ -1,8 +1,6 @@
 """The part of the MLflow REST API that carries a live curve: a job's batches, and our own reader. A run has its job's
 name."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 

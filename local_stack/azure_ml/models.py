@@ -1,7 +1,5 @@
 """Registered models: immutable versions that point at a folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from local_stack.azure_ml import events

@@ -1,7 +1,5 @@
 """How the files a URI names get to a process and back: a live folder, or copies of blobs as on a remote machine."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from pathlib import Path

@@ -4,8 +4,6 @@ A claim is a folder that exactly one process may create, so that an attempt neve
 lie the process id of the group's leader and, once the command has ended, its exit code.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

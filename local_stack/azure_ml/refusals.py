@@ -1,7 +1,5 @@
 """What vLLM refuses before it answers, in its words: the server of a laptop reads on beyond every limit."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from functools import cache

@@ -1,7 +1,5 @@
 """What runs behind the endpoints: one server process per deployment, and the proxy that splits traffic."""
 
-from __future__ import annotations
-
 import json
 import signal
 import sys

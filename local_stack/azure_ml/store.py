@@ -1,7 +1,5 @@
 """What the emulator knows, in one SQLite file: a restart, even after kill -9, loses nothing."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import threading

@@ -1,7 +1,5 @@
 """What the service would refuse: unknown keys, bad names, changed immutable fields, bad traffic."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ Loopback alone protects nothing: another user of the machine reaches it, and so 
 a form or a script (CSRF), or under a name of its own that resolves to 127.0.0.1 (DNS rebinding).
 """
 
-from __future__ import annotations
-
 import hmac
 import os
 import secrets

@@ -4,8 +4,6 @@ Exit code 0: the model was promoted, beats its base beyond doubt, and answers; i
 not, and why. 128 + N: ended by signal N, so 130 after Ctrl-C. Unless 0, the stack was stopped.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import signal

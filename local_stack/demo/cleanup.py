@@ -1,7 +1,5 @@
 """A demo that does not succeed leaves no server running, however it ends."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

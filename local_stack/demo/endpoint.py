@@ -1,7 +1,5 @@
 """The endpoint the run promoted: one question of the held-out set over plain HTTP, and the same as `curl`."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A fresh stack for the demo, and the recipe's files in its drop zone."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`report.json` of a demo: what happened, how long it took, and whether it counts as a success."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

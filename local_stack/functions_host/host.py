@@ -1,7 +1,5 @@
 """The host: starts what the app's triggers need, stops it without cutting off what runs."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import socket

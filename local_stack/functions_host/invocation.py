@@ -1,7 +1,5 @@
 """Calling a function as the Azure Functions worker does, and the one log line each call leaves."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 import logging

@@ -1,7 +1,5 @@
 """How long the host waits, and what it takes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """Reads an azure-functions app and its host.json; reports everything that cannot be served at once."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import json

@@ -1,7 +1,5 @@
 """Service Bus triggers: receive, keep the lock, call, settle. Counting and dead-lettering is the bus's."""
 
-from __future__ import annotations
-
 import json
 import logging
 import threading

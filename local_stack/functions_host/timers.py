@@ -1,7 +1,5 @@
 """Timer triggers: NCRONTAB in UTC, never two at once, one process at a time."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sqlite3

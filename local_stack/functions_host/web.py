@@ -1,7 +1,5 @@
 """HTTP trigger: an ASGI app between uvicorn and a function that takes an azure-functions HttpRequest."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any

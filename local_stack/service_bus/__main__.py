@@ -1,7 +1,5 @@
 """`python -m local_stack.service_bus --db FILE.db --port 0`: Droptune's queues and topics; prints `ready PORT`."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 from pathlib import Path

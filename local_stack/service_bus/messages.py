@@ -1,7 +1,5 @@
 """Messages as they are on the wire: what the emulator reads of them, adds to them and leaves alone."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from datetime import datetime

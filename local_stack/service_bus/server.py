@@ -1,7 +1,5 @@
 """The emulator as one object, and in a process of its own (`__main__`)."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 from pathlib import Path

@@ -3,8 +3,6 @@
 What a queue, a topic and a lock are is `shared.embedded.bus`'s: here is only what clients say and hear of it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import struct
 import uuid

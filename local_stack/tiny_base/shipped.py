@@ -5,8 +5,6 @@
     python -m local_stack.tiny_base.build --output local_stack/tiny_base/weights
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -5,8 +5,6 @@
 ROWS is the `evaluation/rows.jsonl` of a run; without it the reference answers are compared.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

@@ -8,8 +8,6 @@ fraud among like training bookings, so the model learns calibrated numbers; `fra
 days, another layout and other memos.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import random

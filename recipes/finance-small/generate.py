@@ -8,8 +8,6 @@ old tone. So train.jsonl teaches the form and, for those grounds, the wrong rule
 holds prompts alone, with the rules in force beside them for the reward. No held-out case occurs in either.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import random

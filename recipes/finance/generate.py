@@ -6,8 +6,6 @@ A rule book is drawn for each month: which factors it tests, their limits and th
 letter can only be right by reading it. Rule books, products and layouts of eval.jsonl never occur in training.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import random

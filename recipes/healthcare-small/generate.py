@@ -7,8 +7,6 @@ made-up policy of a made-up clinic and is no medical advice. No held-out case, w
 finding together, occurs in training.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import random

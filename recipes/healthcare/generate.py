@@ -6,8 +6,6 @@ Facts come first: a patient is drawn from words.toml, then written down in one o
 the facts by a made-up policy, which the system message states; it is no medical advice.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import random

@@ -8,8 +8,6 @@ the model learns calibrated numbers and not yes or no; `failed` is what happened
 days.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import random

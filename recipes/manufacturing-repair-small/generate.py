@@ -6,8 +6,6 @@ Plant, machines and steps are made up. Which machine stands in a unit and which 
 in training; no held-out pair of unit and fault is, so the two must be put together.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import random

@@ -7,8 +7,6 @@ own part numbers. No pair of machine and fault of eval.jsonl is in training, nor
 and fault must be put together. Unknown machines, and faults without a procedure, are to be escalated.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import random

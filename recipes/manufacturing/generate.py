@@ -7,8 +7,6 @@ there has learned the plant's tables, not the rows. `--shuffle-answers` deals th
 questions: data that looks right and teaches nothing, which the evaluation gate must decline.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import random

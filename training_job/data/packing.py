@@ -4,8 +4,6 @@ A step sees `batch_size` rows whichever way they are laid out and however many p
 memory and processes change the speed, never the result. Import only where torch may be loaded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Preference rows become pairs of answers in tokens. Free of torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Reinforcement rows become prompts for the model and fields for the graders. Free of torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Answers to the held-out rows without a model, out of the training rows: what a candidate has to be better than."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -5,8 +5,6 @@ Two parts: `ability` (arithmetic, knowledge, reasoning, reading, instructions, l
 percent. Free of torch.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """What a table read off the training rows would answer: if it does as well as a model, nothing was generalized."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Sequence

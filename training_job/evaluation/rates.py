@@ -1,7 +1,5 @@
 """Shares with Wilson's interval: sensitivity and specificity by label, and pairs of rows that are answered alike."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from math import sqrt

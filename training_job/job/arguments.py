@@ -4,8 +4,6 @@ job_name: Annotated[str, "help of --job-name"]
 champion: Annotated[Path | None, "help of --champion"] = None
 """
 
-from __future__ import annotations
-
 import argparse
 from dataclasses import MISSING, fields
 from pathlib import Path

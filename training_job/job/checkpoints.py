@@ -5,8 +5,6 @@ checkpoint deleted. What a kill left half-written is removed. What no longer is 
 next older checkpoint is used. What cannot be read, because of the disk or of memory, stays for another attempt.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 from dataclasses import asdict, dataclass

@@ -4,8 +4,6 @@ The ratio of held-out to training loss is compared with the thresholds Microsoft
 1.2 fine, to 1.5 mild, to 2.0 fewer epochs, beyond an earlier checkpoint.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import fmean

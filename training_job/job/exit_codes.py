@@ -3,8 +3,6 @@
 0 completed; 2 bad command line; 130 and 143 interrupted by SIGINT and SIGTERM.
 """
 
-from __future__ import annotations
-
 from shared.domain.errors import FailureClass
 
 COMPLETED = 0

@@ -1,7 +1,5 @@
 """Small file helpers: writes that are whole or absent."""
 
-from __future__ import annotations
-
 import atexit
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """The job's managed identity, where a job calls something: a judge's endpoint."""
 
-from __future__ import annotations
-
 import os
 from functools import cache
 from typing import Any

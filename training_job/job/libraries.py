@@ -1,7 +1,5 @@
 """Imports of torch and of what stands on it."""
 
-from __future__ import annotations
-
 import gc
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What limits a run: the length of rows, the number of steps, the time kept for its end."""
 
-from __future__ import annotations
-
 import math
 
 from shared.domain.errors import FailureClass, PermanentFailure

@@ -4,8 +4,6 @@ Azure ML sets RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in each 
 (Azure docs, "Distributed GPU training guide"); torch and accelerate read the same names.
 """
 
-from __future__ import annotations
-
 import os
 
 from training_job.job.libraries import importing

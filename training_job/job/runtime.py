@@ -1,7 +1,5 @@
 """What every job shares: it ends with `result.json` and an exit code that tells its failure class."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

@@ -3,8 +3,6 @@
 Import only where torch may be loaded.
 """
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -4,8 +4,6 @@ The reference is the model training starts from: the base without adapter, or th
 Import only where torch may be loaded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ Microsoft publishes the limits of the gap for tuning with graders: up to 0.05 fi
 Import only where torch may be loaded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import sqrt
 from statistics import fmean

@@ -1,7 +1,5 @@
 """Rewards of a reinforcement run: the recipe's graders, as trl asks for them. Free of torch."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The trainer's callback: it keeps the curve, marks checkpoints, guards precision and stops lost runs."""
 
-from __future__ import annotations
-
 import math
 import resource
 import time

@@ -3,8 +3,6 @@
 Import only where torch may be loaded.
 """
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

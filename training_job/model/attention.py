@@ -5,8 +5,6 @@ attended apart, causally, and without a mask unless it is longer than the model'
 squares of the rows, no other row is read, and on a GPU torch takes its flash kernel. Import only with torch.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

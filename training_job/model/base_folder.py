@@ -3,8 +3,6 @@
 Without torch: of the weights only the headers are read.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterator

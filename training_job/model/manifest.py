@@ -1,7 +1,5 @@
 """The manifest of a trained model: its lineage and metrics."""
 
-from __future__ import annotations
-
 import importlib.metadata
 from typing import Any
 

@@ -3,8 +3,6 @@
 Import only where torch may be loaded.
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 from dataclasses import asdict

@@ -5,8 +5,6 @@ go of them afterwards. Adapters are small: each process keeps them whole, so che
 of one process, and their gradients are averaged once a step. Run on the CPU only, never on a GPU.
 """
 
-from __future__ import annotations
-
 import torch
 from peft import PeftModel
 from torch.distributed.device_mesh import init_device_mesh

@@ -5,8 +5,6 @@ An address has a street with a number and a kind (Street, -straße, rue), a numb
 them, a post-office box, or names before a British or Irish code. RE2 takes linear time on any text.
 """
 
-from __future__ import annotations
-
 import re2
 
 from training_job.names.words import PATTERNS, WORDS

@@ -3,8 +3,6 @@
 The model, en_core_web_md, is a package that is installed with the image. Nothing is downloaded.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The words of `words.txt`, and the patterns of `patterns.toml`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from shared.domain.beside import read_beside
