@@ -24,6 +24,14 @@ class Score(Frozen):
     rows: int
 
 
+class ScoreByModel(Frozen):
+    """The same measure for each model; a champion only where there is one."""
+
+    base: Score
+    candidate: Score
+    champion: Score | None = None
+
+
 BaselineName = Literal["majority", "nearest_neighbor", "lookup"]
 
 
@@ -61,13 +69,10 @@ class SliceScore(Frozen):
     gain: Gain
 
 
-class GraderScore(Frozen):
+class GraderScore(ScoreByModel):
     """One grader's mean score by model; a part of a multi grader is named `multi.part`."""
 
     name: Text
-    base: Score
-    candidate: Score
-    champion: Score | None = None
 
 
 class Share(Frozen):
@@ -110,14 +115,11 @@ class FloorScore(Frozen):
     failed_rows: Annotated[tuple[int, ...], FirstItems] = ()
 
 
-class GeneralScore(Frozen):
+class GeneralScore(ScoreByModel):
     """One part of the general suite: what a model could do before it was tuned. `gain` is always over the base, so that
     a chain of candidates, each a little worse than the one before, is seen."""
 
     part: Literal["ability", "refusal"]
-    base: Score
-    candidate: Score
-    champion: Score | None = None
     gain: Gain
 
 
@@ -177,7 +179,7 @@ class GradedRow(RowScores):
     reasons: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
-class EvaluationResult(Frozen):
+class EvaluationResult(ScoreByModel):
     """`evaluation/report.json`: written by the evaluate job, read by the step `apply_gate`.
 
     `answers_differ` is the share of rows on which base and candidate answer differently: 0 means the
@@ -188,9 +190,6 @@ class EvaluationResult(Frozen):
     score for some model, are left out of everything here, for all models.
     """
 
-    base: Score
-    candidate: Score
-    champion: Score | None = None
     gains: tuple[Gain, ...] = Field(max_length=MAX_CHECKED)
     baselines: tuple[BaselineScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     no_baselines: Text | None = Field(default=None, description="why there are none")
@@ -239,31 +238,17 @@ ROUNDING = 1e-9  # of a mean of floats
 def gate_verdict(result: EvaluationResult, settings: Evaluation) -> Verdict:
     """Apply the gate: enough rows, graders that worked, floors of the score and of graders, one template, an adapter
     that acts, a gain beyond its interval over base and champion, no slice worse, no general ability lost."""
-    gate = settings.gate
+    gate, rows, mean = settings.gate, result.candidate.rows, result.candidate.mean
+    same_template = result.template_sha256 == result.base_template_sha256
+    differ = result.answers_differ
     checks = [
-        GateCheck(
-            name="min_rows",
-            passed=result.candidate.rows >= gate.min_rows,
-            detail=f"{result.candidate.rows} held-out rows, at least {gate.min_rows} needed",
-        ),
+        _check("min_rows", rows >= gate.min_rows, f"{rows} held-out rows, at least {gate.min_rows} needed"),
         _graders_worked(result),
-        GateCheck(
-            name="min_score",
-            passed=result.candidate.mean >= gate.min_score,
-            detail=f"candidate scores {result.candidate.mean:.3f}, at least {gate.min_score:.3f}",
-        ),
-        GateCheck(
-            name="same_template",
-            passed=result.template_sha256 == result.base_template_sha256,
-            detail="the candidate is asked with the chat template of its base, by SHA-256",
-        ),
-        GateCheck(
-            name="adapter_has_effect",
-            passed=result.answers_differ > 0,
-            detail=f"{result.answers_differ:.0%} of the answers differ from the base model's",
-        ),
+        _check("min_score", mean >= gate.min_score, f"candidate scores {mean:.3f}, at least {gate.min_score:.3f}"),
+        _check("same_template", same_template, "the candidate is asked with the chat template of its base, by SHA-256"),
+        _check("adapter_has_effect", differ > 0, f"{differ:.0%} of the answers differ from the base model's"),
         *_floor_checks(result, settings.floors),
-        *(_gain_check(gain, gate) for gain in result.gains),
+        *(_must_lie_above(f"gain_over_{gain.over}", gain, gate.min_gain) for gain in result.gains),
         *_lookup_checks(result, gate),
         *_pair_checks(result, gate),
         *(_slice_check(part, gate) for part in result.slices),
@@ -272,16 +257,16 @@ def gate_verdict(result: EvaluationResult, settings: Evaluation) -> Verdict:
     return Verdict(passed=not any(check.blocks for check in checks), checks=tuple(checks))
 
 
+def _check(name: str, passed: bool, detail: str, *, skipped: bool = False) -> GateCheck:
+    return GateCheck(name=name, passed=passed, detail=detail, skipped=skipped)
+
+
 def _graders_worked(result: EvaluationResult) -> GateCheck:
-    failed = sum(error.count for error in result.errors)
-    detail = "every answer was graded"
-    if result.errors:
-        first = result.errors[0]
-        detail = (
-            f"{failed} answers could not be graded; first: {first.grader} on row {first.rows[0]} of {first.model}, "
-            f"{first.code}: {first.message}"
-        )
-    return GateCheck(name="graders_worked", passed=not failed, detail=detail)
+    if not result.errors:
+        return _check("graders_worked", True, "every answer was graded")
+    failed, first = sum(error.count for error in result.errors), result.errors[0]
+    where = f"{first.grader} on row {first.rows[0]} of {first.model}, {first.code}: {first.message}"
+    return _check("graders_worked", not failed, f"{failed} answers could not be graded; first: {where}")
 
 
 def _floor_checks(result: EvaluationResult, floors: dict[str, float]) -> list[GateCheck]:
@@ -290,26 +275,19 @@ def _floor_checks(result: EvaluationResult, floors: dict[str, float]) -> list[Ga
         measured = [part for part in result.floors if part.grader == grader]
         checks += [_floor_check(part, floor) for part in measured]
         if not measured:
-            checks.append(GateCheck(name=f"grader:{grader}", passed=False, detail="the report has no mean of it"))
+            checks.append(_check(f"grader:{grader}", False, "the report has no mean of it"))
     return checks
 
 
 def _floor_check(part: FloorScore, floor: float) -> GateCheck:
     where = "" if part.field is None else f":{part.field}={part.value}"
     first = f", first {', '.join(map(str, part.failed_rows))}" if part.failed else ""
-    return GateCheck(
-        name=f"grader:{part.grader}{where}",
-        passed=part.mean >= floor - ROUNDING,
-        detail=f"mean {part.mean:.3f}, at least {floor:.3f}; below 1 on {part.failed} of {part.rows} rows{first}",
-    )
+    detail = f"mean {part.mean:.3f}, at least {floor:.3f}; below 1 on {part.failed} of {part.rows} rows{first}"
+    return _check(f"grader:{part.grader}{where}", part.mean >= floor - ROUNDING, detail)
 
 
-def _gain_check(gain: Gain, gate: Gate) -> GateCheck:
-    return GateCheck(
-        name=f"gain_over_{gain.over}",
-        passed=gain.low > gate.min_gain,
-        detail=f"{_interval(gain)} over {gain.over}, must lie above {gate.min_gain:.3f}",
-    )
+def _must_lie_above(name: str, gain: Gain, least: float) -> GateCheck:
+    return _check(name, gain.low > least, f"{_interval(gain)} over {gain.over}, must lie above {least:.3f}")
 
 
 def _lookup_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
@@ -318,10 +296,9 @@ def _lookup_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
         return []
     if not result.baselines:
         detail = f"not applicable: {result.no_baselines}" if result.no_baselines else "the report has no baselines"
-        return [GateCheck(name="gain_over_lookup", passed=False, detail=detail, skipped=bool(result.no_baselines))]
+        return [_check("gain_over_lookup", False, detail, skipped=bool(result.no_baselines))]
     best = max(result.baselines, key=lambda baseline: baseline.score.mean)
-    detail = f"{_interval(best.gain)} over {best.name}, must lie above {gate.gain_over_lookup:.3f}"
-    return [GateCheck(name="gain_over_lookup", passed=best.gain.low > gate.gain_over_lookup, detail=detail)]
+    return [_must_lie_above("gain_over_lookup", best.gain, gate.gain_over_lookup)]
 
 
 def _pair_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
@@ -330,17 +307,14 @@ def _pair_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
     pairs, least = result.pairs, gate.min_pair_agreement
     detail = f"{pairs} groups answered alike, at least {least:.3f}" if pairs else "no two held-out rows are a pair"
     passed = pairs is not None and pairs.hits / pairs.rows >= least - ROUNDING
-    return [GateCheck(name="pair_agreement", passed=passed, detail=detail)]
+    return [_check("pair_agreement", passed, detail)]
 
 
 def _slice_check(part: SliceScore, gate: Gate) -> GateCheck:
     baseline = part.base if part.champion is None else part.champion
-    return GateCheck(
-        name=f"slice:{part.field}={part.value}",
-        passed=not _significantly_worse(part.gain, gate.max_regression),
-        detail=f"{baseline:.3f} -> {part.candidate:.3f} over {part.rows} rows: {_interval(part.gain)} "
-        f"over {part.gain.over}",
-    )
+    change = f"{baseline:.3f} -> {part.candidate:.3f} over {part.rows} rows"
+    held = not _significantly_worse(part.gain, gate.max_regression)
+    return _check(f"slice:{part.field}={part.value}", held, f"{change}: {_interval(part.gain)} over {part.gain.over}")
 
 
 def _general_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
@@ -354,7 +328,7 @@ def _general_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
         if skipped:
             detail = f"not applicable: the base itself scores {part.base.mean:.3f}, below {GENERAL_MIN_BASE}"
         held = not _significantly_worse(part.gain, gate.max_general_regression)
-        checks.append(GateCheck(name=f"general:{part.part}", passed=held, detail=detail, skipped=skipped))
+        checks.append(_check(f"general:{part.part}", held, detail, skipped=skipped))
     return checks
 
 

@@ -15,7 +15,6 @@ from pydantic import BeforeValidator, Field, model_validator
 from shared.domain.model import Frozen
 
 ANSWER = "{{sample.output_text}}"
-INPUT = "the text that is graded"
 REFERENCE = "the right answer"
 GraderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 TemplateSource = Annotated[str, Field(max_length=4096)]
@@ -48,11 +47,16 @@ class Spec(Frozen):
     )
 
 
-class StringCheck(Spec):
+class TextSpec(Spec):
+    """What every grader of a text has."""
+
+    input: TemplateSource = Field(default=ANSWER, description="the text that is graded")
+
+
+class StringCheck(TextSpec):
     """1 if the answer equals (eq), differs from (ne) or contains (like; ilike in any case) the reference."""
 
     type: Literal["string_check"] = "string_check"
-    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     operation: Literal["eq", "ne", "like", "ilike"] = Field(default="eq", description="how the two are compared")
     reference: TemplateSource = Field(default="{{item.answer}}", description=REFERENCE)
 
@@ -62,33 +66,30 @@ SimilarityMetric = Literal[
 ]
 
 
-class TextSimilarity(Spec):
+class TextSimilarity(TextSpec):
     """How much the answer has in common with the reference."""
 
     type: Literal["text_similarity"] = "text_similarity"
-    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     reference: TemplateSource = Field(default="{{item.answer}}", description=REFERENCE)
     evaluation_metric: Annotated[SimilarityMetric, BeforeValidator(lambda value: _refuse(value, METRICS_NOT_BUILT))] = (
         Field(description="measure of similarity")
     )
 
 
-class Regex(Spec):
+class Regex(TextSpec):
     """1 if the pattern is found. Templates in it stand for the field's text, letter for letter."""
 
     type: Literal["regex"] = "regex"
-    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     pattern: PatternSource = Field(description="RE2 syntax")
 
 
-class Citation(Spec):
+class Citation(TextSpec):
     """Whether the answer cites what the reference lists: rules, amounts, or pairs of a reason and its rule.
 
     A citation is a match of `pattern`, or its groups; blanks and case do not count, and $1,000.00 is 1000.
     """
 
     type: Literal["citation"] = "citation"
-    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     pattern: PatternSource = Field(
         description="RE2 syntax; its group, if it has one, is the citation, and several groups are cited together"
     )
@@ -98,19 +99,17 @@ class Citation(Spec):
     measure: Literal["precision", "recall", "f1"] = Field(default="f1", description="what is compared")
 
 
-class JsonSchema(Spec):
+class JsonSchema(TextSpec):
     """1 if the answer is JSON, nothing around it, that fits the schema (draft 2020-12, local `$ref` only)."""
 
     type: Literal["json_schema"] = "json_schema"
-    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     json_schema: dict[str, Any] = Field(description="draft 2020-12")
 
 
-class Label(Spec):
+class Label(TextSpec):
     """1 if the answer names exactly one of the labels, and it is the reference's. A negated label is not named."""
 
     type: Literal["label"] = "label"
-    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     labels: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
         min_length=2, description="the labels the answer may name; in rising order for not_below and not_above"
     )
@@ -123,30 +122,27 @@ class Label(Spec):
     )
 
 
-class ReadingLevel(Spec):
+class ReadingLevel(TextSpec):
     """1 up to a Flesch-Kincaid grade of `max_grade` (English); a quarter less for every grade above."""
 
     type: Literal["reading_level"] = "reading_level"
-    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     max_grade: float = Field(ge=0, le=20, description="Flesch-Kincaid grade")
 
 
-class StepOrder(Spec):
+class StepOrder(TextSpec):
     """1 if the answer is the reference's steps, numbered from 1, in order, and nothing else."""
 
     type: Literal["step_order"] = "step_order"
-    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     reference: TemplateSource = Field(
         description="a list of steps, each a text or a list of accepted texts; case and end punctuation do not count"
     )
     before: TemplateSource = Field(default="", description="what stands before the first step")
 
 
-class FactsGrader(Spec):
+class FactsGrader(TextSpec):
     """How far the answer, a JSON object of slots, states what the row's slots hold."""
 
     type: Literal["facts"] = "facts"
-    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     reference: TemplateSource = Field(
         description="an object: slot -> text, number, list, object of slots, `{one_of: [accepted spellings]}`, or null"
     )
@@ -156,22 +152,20 @@ class FactsGrader(Spec):
     )
 
 
-class Brier(Spec):
+class Brier(TextSpec):
     """1 - (p - y)^2 for the probability p that the answer gives and what happened, y; unreadable ones score 0."""
 
     type: Literal["brier"] = "brier"
-    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     pattern: PatternSource | None = Field(
         default=None, description="its first group holds the probability, as 0.35 or 35 %; without it the whole answer"
     )
     reference: TemplateSource = Field(description="1 or 0, true or false")
 
 
-class Absent(Spec):
+class Absent(TextSpec):
     """1 if none of the terms and patterns occurs in the answer."""
 
     type: Literal["absent"] = "absent"
-    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     terms: tuple[TemplateSource, ...] = Field(
         default=(),
         max_length=1000,
@@ -193,11 +187,10 @@ REFUSALS = (
 )  # fmt: skip
 
 
-class RefusalGrader(Spec):
+class RefusalGrader(TextSpec):
     """1 if the answer refuses where it should and answers where it should. A refusal is known by its phrases."""
 
     type: Literal["refusal"] = "refusal"
-    input: TemplateSource = Field(default=ANSWER, description=INPUT)
     reference: TemplateSource = Field(default="{{item.refuse}}", description="true or false")
     phrases: tuple[Annotated[str, Field(min_length=2, max_length=200)], ...] = Field(
         default=REFUSALS, min_length=1, description="looked for in the first 200 characters, in any case"
@@ -261,22 +254,8 @@ def _known_type(value: Any) -> Any:
     return value
 
 
-_Simple = (
-    StringCheck
-    | TextSimilarity
-    | Regex
-    | Citation
-    | JsonSchema
-    | Label
-    | ReadingLevel
-    | StepOrder
-    | FactsGrader
-    | Brier
-    | Absent
-    | RefusalGrader
-    | PythonGrader
-    | ScoreModel
-)
+_ByText = StringCheck | TextSimilarity | Regex | Citation | JsonSchema | Label | ReadingLevel | StepOrder
+_Simple = _ByText | FactsGrader | Brier | Absent | RefusalGrader | PythonGrader | ScoreModel
 SimpleGrader = Annotated[_Simple, Field(discriminator="type")]
 
 

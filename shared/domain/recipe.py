@@ -25,45 +25,48 @@ class Tier(StrEnum):
     DEDICATED = "dedicated"
 
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _auto(description: str) -> Any:
+    """A setting that is resolved from the data and the base model."""
+    return Field(default=AUTO, description=description)
+
+
+def _optional(description: str) -> Any:
+    return Field(default=None, description=description)
+
+
 class Hyperparameters(Frozen):
     """LoRA and QLoRA settings every method has; `auto` is resolved from the data and the base model."""
 
-    n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = Field(
-        default=AUTO, description="passes over the rows; auto: 3 for most sizes. Raise it for small, exact tasks"
+    n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = _auto(
+        "passes over the rows; auto: 3 for most sizes. Raise it for small, exact tasks"
     )
-    batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(
-        default=AUTO, description="rows per optimizer step; auto: by the number of rows"
+    batch_size: Annotated[int, Field(ge=1, le=1024)] | Auto = _auto(
+        "rows per optimizer step; auto: by the number of rows"
     )
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = Field(
-        default=AUTO, description="highest learning rate; auto: the base model's own for the method"
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = _auto(
+        "highest learning rate; auto: the base model's own for the method"
     )
-    lora_rank: Annotated[int, Field(ge=1, le=256)] | Auto = Field(
-        default=AUTO, description="rank of the adapter; auto: by the number of rows"
+    lora_rank: Annotated[int, Field(ge=1, le=256)] | Auto = _auto("rank of the adapter; auto: by the number of rows")
+    lora_alpha: Annotated[int, Field(ge=1, le=1024)] | Auto = _auto("scale of the adapter; auto: twice the rank")
+    rslora: bool | Auto = _auto("scale by alpha / sqrt(rank) instead of alpha / rank; auto: true")
+    dora: bool | Auto = _auto("adapt magnitude and direction of each weight apart; auto: false")
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = _auto(
+        "share of the adapter's inputs that a step drops; auto: 0"
     )
-    lora_alpha: Annotated[int, Field(ge=1, le=1024)] | Auto = Field(
-        default=AUTO, description="scale of the adapter; auto: twice the rank"
+    quantization: Literal["nf4", "none"] | Auto = _auto(
+        "nf4: QLoRA, the base in 4 bit; none: LoRA on the base as it is; auto: nf4"
     )
-    rslora: bool | Auto = Field(
-        default=AUTO, description="scale by alpha / sqrt(rank) instead of alpha / rank; auto: true"
+    packing: Literal["packed", "padded"] | Auto = _auto(
+        "packed: rows of a micro batch end to end; padded: filled up to the longest; auto: packed"
     )
-    dora: bool | Auto = Field(
-        default=AUTO, description="adapt magnitude and direction of each weight apart; auto: false"
+    optimizer: Literal["adamw", "paged_adamw_8bit"] | Auto = _auto(
+        "auto: adamw, or paged_adamw_8bit where nothing else fits"
     )
-    lora_dropout: Annotated[float, Field(ge=0, lt=1)] | Auto = Field(
-        default=AUTO, description="share of the adapter's inputs that a step drops; auto: 0"
-    )
-    quantization: Literal["nf4", "none"] | Auto = Field(
-        default=AUTO, description="nf4: QLoRA, the base in 4 bit; none: LoRA on the base as it is; auto: nf4"
-    )
-    packing: Literal["packed", "padded"] | Auto = Field(
-        default=AUTO,
-        description="packed: rows of a micro batch end to end; padded: filled up to the longest; auto: packed",
-    )
-    optimizer: Literal["adamw", "paged_adamw_8bit"] | Auto = Field(
-        default=AUTO, description="auto: adamw, or paged_adamw_8bit where nothing else fits"
-    )
-    max_length_tokens: Annotated[int, Field(ge=16, le=131_072)] | Auto = Field(
-        default=AUTO, description="longest row; longer ones follow data.over_length; auto: by the data"
+    max_length_tokens: Annotated[int, Field(ge=16, le=131_072)] | Auto = _auto(
+        "longest row; longer ones follow data.over_length; auto: by the data"
     )
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(
         default=42, description="of the order of rows, of sampling and of the rows that are held out"
@@ -73,31 +76,28 @@ class Hyperparameters(Frozen):
 class PreferenceHyperparameters(Hyperparameters):
     """Settings of DPO (arXiv 2305.18290)."""
 
-    packing: Literal["padded"] | Auto = Field(default=AUTO, description="pairs are padded")
-    beta: Annotated[float, Field(gt=0, le=10)] | Auto = Field(
-        default=AUTO, description="how much a difference from the starting model costs; auto: 0.1"
+    packing: Literal["padded"] | Auto = _auto("pairs are padded")
+    beta: Annotated[float, Field(gt=0, le=10)] | Auto = _auto(
+        "how much a difference from the starting model costs; auto: 0.1"
     )
 
 
 class ReinforcementHyperparameters(Hyperparameters):
     """Settings of GRPO (arXiv 2402.03300). A batch is of prompts, each answered `rollouts_per_prompt` times."""
 
-    packing: Literal["padded"] | Auto = Field(default=AUTO, description="answers are padded")
-    lora_dropout: Annotated[float, Field(ge=0, le=0)] | Auto = Field(
-        default=AUTO, description="none: answers are sampled by the model that is trained"
+    packing: Literal["padded"] | Auto = _auto("answers are padded")
+    lora_dropout: Annotated[float, Field(ge=0, le=0)] | Auto = _auto(
+        "none: answers are sampled by the model that is trained"
     )
-    rollouts_per_prompt: Annotated[int, Field(ge=2, le=64)] | Auto = Field(
-        default=AUTO, description="answers to one prompt, whose rewards are compared; auto: 8"
+    rollouts_per_prompt: Annotated[int, Field(ge=2, le=64)] | Auto = _auto(
+        "answers to one prompt, whose rewards are compared; auto: 8"
     )
-    temperature: Annotated[float, Field(gt=0, le=2)] | Auto = Field(
-        default=AUTO, description="of the answers that are rewarded; auto: 1"
+    temperature: Annotated[float, Field(gt=0, le=2)] | Auto = _auto("of the answers that are rewarded; auto: 1")
+    max_new_tokens: Annotated[int, Field(ge=1, le=8192)] | Auto = _auto(
+        "longest answer that is rewarded; auto: evaluation.max_new_tokens"
     )
-    max_new_tokens: Annotated[int, Field(ge=1, le=8192)] | Auto = Field(
-        default=AUTO, description="longest answer that is rewarded; auto: evaluation.max_new_tokens"
-    )
-    beta: Annotated[float, Field(ge=0, le=10)] | Auto = Field(
-        default=AUTO,
-        description="weight of the divergence from the starting model; 0: none, and no second pass; auto: 0",
+    beta: Annotated[float, Field(ge=0, le=10)] | Auto = _auto(
+        "weight of the divergence from the starting model; 0: none, and no second pass; auto: 0"
     )
 
 
@@ -204,11 +204,10 @@ class Data(Frozen):
 
     format: Literal[
         "auto", "chat", "prompt_completion", "alpaca", "sharegpt", "text", "preference", "reinforcement"
-    ] = Field(default=AUTO, description="auto: guessed from the first rows, and shown in the report")
-    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = Field(
-        default=None,
-        description="of text files that are not UTF-8, by its name in Python, for example `cp1250`, `cp1254`, "
-        "`mac_roman`, `shift_jis` or `gb18030`; null: of a table it is guessed, and the report says so",
+    ] = _auto("auto: guessed from the first rows, and shown in the report")
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = _optional(
+        "of text files that are not UTF-8, by its name in Python, for example `cp1250`, `cp1254`, "
+        "`mac_roman`, `shift_jis` or `gb18030`; null: of a table it is guessed, and the report says so"
     )
     columns: dict[str, Column] = Field(
         default={},
@@ -225,10 +224,9 @@ class Data(Frozen):
     personal_data_allowed: tuple[PersonalDataKind, ...] = Field(
         default=(), description="kinds that were reviewed and stay as they are, whatever the value of personal_data"
     )
-    deidentify: Deidentify | None = Field(
-        default=None,
-        description="search for names and addresses with a model, for example `{policy: redact}`: see "
-        "docs/how-to/de-identify-names.md; null: they are not searched for",
+    deidentify: Deidentify | None = _optional(
+        "search for names and addresses with a model, for example `{policy: redact}`: see "
+        "docs/how-to/de-identify-names.md; null: they are not searched for"
     )
     secrets: Literal["block", "redact", "allow"] = Field(
         default="block", description="what is done with keys, tokens and passwords that are found"
@@ -242,37 +240,33 @@ class Data(Frozen):
         description="share of the rows that is held out, by seed, when the project has no held-out file; more where "
         "evaluation.gate.min_rows needs more, 40 % at most",
     )
-    split_group: str | None = Field(
-        default=None,
-        description="row field, or one in an object as `meta.patient`; rows that share its value, in any case, are all "
-        "held out or all trained on. Where each group is larger than validation_split, the smallest is held out",
+    split_group: str | None = _optional(
+        "row field, or one in an object as `meta.patient`; rows that share its value, in any case, are all "
+        "held out or all trained on. Where each group is larger than validation_split, the smallest is held out"
     )
 
 
 class Gate(Frozen):
     """When a candidate counts as better than the model it would replace."""
 
-    min_score: Annotated[float, Field(ge=0, le=1)] = Field(default=0.0, description="absolute floor")
-    min_gain: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.0, description="the interval of the gain must lie above this"
-    )
+    min_score: Fraction = Field(default=0.0, description="absolute floor")
+    min_gain: Fraction = Field(default=0.0, description="the interval of the gain must lie above this")
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(default=0.95, description="of every interval")
-    max_regression: Annotated[float, Field(ge=0, le=1)] = Field(
+    max_regression: Fraction = Field(
         default=0.05, description="largest drop tolerated in any slice; a drop whose interval reaches 0 does not count"
     )
-    max_general_regression: Annotated[float, Field(ge=0, le=1)] | None = Field(
+    max_general_regression: Fraction | None = Field(
         default=0.05,
         description="largest drop tolerated in general ability and in refusals, likewise; null: the suite is left out",
     )
-    gain_over_lookup: Annotated[float, Field(ge=-1, le=1)] | None = Field(
-        default=None,
-        description="the interval of the gain over the best answers that training rows give without a model (majority, "
-        "nearest neighbor, lookup) must lie above this; null: they are reported only",
+    gain_over_lookup: Annotated[float, Field(ge=-1, le=1)] | None = _optional(
+        "the interval of the gain over the best answers that training rows give without a model (majority, "
+        "nearest neighbor, lookup) must lie above this; null: they are reported only"
     )
-    min_pair_agreement: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        default=None, description="least share of the groups of evaluation.pairs that are answered alike"
+    min_pair_agreement: Fraction | None = _optional(
+        "least share of the groups of evaluation.pairs that are answered alike"
     )
-    floors: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+    floors: dict[str, Fraction] = Field(
         default={},
         max_length=16,
         description="grader -> least mean of it over all rows and in each slice, for example `{triage: 0.99}`; "
@@ -296,10 +290,9 @@ class Evaluation(Frozen):
         default=(),
         description="row fields whose values form slices, for example `fault_class`, or `meta.machine` in an object",
     )
-    pairs: str | None = Field(
-        default=None,
-        description="row field: rows that share its value, for example one case under two names, are a pair; their "
-        "answers are compared without each row's own field `name`, a text or a list",
+    pairs: str | None = _optional(
+        "row field: rows that share its value, for example one case under two names, are a pair; their "
+        "answers are compared without each row's own field `name`, a text or a list"
     )
     max_new_tokens: Annotated[int, Field(ge=1, le=ANSWER_TOKENS_MAX)] = Field(
         default=256, description="longest answer in the evaluation and in the probes of the rollout"
@@ -325,12 +318,10 @@ class Evaluation(Frozen):
 class Deployment(Frozen):
     """Where a better model goes, and how fast."""
 
-    endpoint: Annotated[str, Field(pattern=NAME_PATTERN)] | None = Field(
-        default=None, description="default: the project's name; on Azure it must be free in the whole region"
+    endpoint: Annotated[str, Field(pattern=NAME_PATTERN)] | None = _optional(
+        "default: the project's name; on Azure it must be free in the whole region"
     )
-    instance_type: str = Field(
-        default=AUTO, description="machine of the endpoint; auto: the cheapest that holds the model"
-    )
+    instance_type: str = _auto("machine of the endpoint; auto: the cheapest that holds the model")
     approval: Literal["required", "automatic"] = Field(
         default="automatic", description="required: a person decides after the gate has passed"
     )
@@ -365,10 +356,9 @@ class Budget(Frozen):
         description="longest time of the training job over all its attempts, and of the evaluation job again",
     )
     tier: Tier = Field(default=Tier.SPOT, description="spot machines are cheaper and may be taken away")
-    instance_type: str = Field(
-        default=AUTO,
-        description="machine of the training job; auto: the cheapest that holds the run, or a faster one, with several "
-        "GPUs for supervised training, where that cannot keep the deadline",
+    instance_type: str = _auto(
+        "machine of the training job; auto: the cheapest that holds the run, or a faster one, with several "
+        "GPUs for supervised training, where that cannot keep the deadline"
     )
     nodes: Annotated[int, Field(ge=1, le=8)] = Field(
         default=1, description="machines of the training job, which share each batch; supervised training only"
@@ -393,9 +383,8 @@ class Retrain(Frozen):
     It is trained on if the recipe or the held-out set changed, or if its run failed; else that run ends `duplicate`.
     """
 
-    every_days: Annotated[float, Field(gt=0, le=365)] | None = Field(
-        default=None,
-        description="days from one promotion to the next look; read from the recipe of the run in production",
+    every_days: Annotated[float, Field(gt=0, le=365)] | None = _optional(
+        "days from one promotion to the next look; read from the recipe of the run in production"
     )
 
 
@@ -493,4 +482,4 @@ class ResolvedRecipe(Frozen):
     training_instance_type: str
     serving_instance_type: str
     reasons: dict[str, str] = Field(description="hyperparameter or SKU -> plain words")
-    continued_from: str | None = Field(default=None, description="run whose adapter training starts from")
+    continued_from: str | None = _optional("run whose adapter training starts from")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -107,29 +108,25 @@ def _score(name: str, compiled: Compiled | CompiledMulti, sample: Sample, item: 
     return notes.parts[name]
 
 
+def _working(graders: Sequence[Grader]) -> Iterator[Compiled | CompiledMulti]:
+    for grader in graders:
+        with suppress(BadGrader):
+            yield compile_grader(grader)
+
+
 def read_fields(graders: Sequence[Grader]) -> set[str] | None:
     """The row fields that graders may read, None if any: a Python grader that does not name what it reads."""
     found = fields(graders)
-    for grader in graders:
-        try:
-            optional = compile_grader(grader).optional
-        except BadGrader:
-            continue
-        if optional is None:
+    for compiled in _working(graders):
+        if compiled.optional is None:
             return None
-        found |= optional
+        found |= compiled.optional
     return found
 
 
 def fields(graders: Sequence[Grader]) -> set[str]:
     """The row fields that graders read, as far as can be known; nothing of graders that have problems."""
-    found: set[str] = set()
-    for grader in graders:
-        try:
-            found |= compile_grader(grader).fields
-        except BadGrader:
-            continue
-    return found
+    return set[str]().union(*(compiled.fields for compiled in _working(graders)))
 
 
 def problems(graders: Sequence[Grader], setting: str) -> list[tuple[str, str]]:
