@@ -1,6 +1,6 @@
 """Sample data of the audit: bookings as records with a memo, the risk of fraud, and the signs that a booking shows.
 
-    python recipes/finance-audit/generate.py [--output DIR] [--seed 41]
+    python recipes/finance-audit/generate.py [DIR]
 
 Five of a hundred bookings are fraud, by one of six schemes, whose signs mostly show; sound bookings show signs by
 chance, and their memos often explain them, which the rule engine does not read. The risk in train.jsonl is the share of
@@ -8,9 +8,9 @@ fraud among like training bookings, so the model learns calibrated numbers; `fra
 days, another layout and other memos.
 """
 
-import argparse
 import json
 import random
+import sys
 import tomllib
 from collections import defaultdict
 from datetime import date, timedelta
@@ -24,11 +24,10 @@ EXPLAINED = {True: 0.1, False: 0.75}  # how often a memo explains two signs or m
 WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 LEDGER, SIGNS, SCHEMES, MEMOS, NAMES = (WORDS[key] for key in ("ledger", "signs", "schemes", "memos", "names"))
 
-Booking = dict[str, Any]
 Row = dict[str, Any]
 
 
-def booking(rng: random.Random, day: int, held_out: bool) -> Booking:
+def booking(rng: random.Random, day: int, held_out: bool) -> Row:
     """One booking: whether it is fraud, its signs, its memo, what the engine gives it."""
     number, fraud = f"B-{rng.randint(100_000, 999_999)}", rng.random() < LEDGER["fraud_share"]
     signs = {sign for sign, of in SIGNS.items() if rng.random() < of["often"]}
@@ -41,27 +40,18 @@ def booking(rng: random.Random, day: int, held_out: bool) -> Booking:
     memo = rng.choice(MEMOS[f"{kind}_held_out" if held_out else kind])
     points = sum(SIGNS[sign]["points"] for sign in signs) + rng.gauss(0, WORDS["engine"]["noise"])
     shown = [sign for sign in SIGNS if sign in signs]
-    score = max(0, min(100, round(points)))
-    return {
-        "id": number,
-        "day": day,
-        "fraud": fraud,
-        "scheme": scheme,
-        "signs": shown,
-        "kind": kind,
-        "memo": memo,
-        "score": score,
-    }
+    facts = {"id": number, "day": day, "fraud": fraud, "scheme": scheme or "sound", "signs": shown}
+    return facts | {"kind": kind, "memo": memo, "score": max(0, min(100, round(points)))}
 
 
-def like(of: Booking) -> tuple[Any, ...]:
+def like(of: Row) -> tuple[Any, ...]:
     """What an auditor could count: whole schemes shown, signs beside, and whether the memo explains."""
     signs = set(of["signs"])
     whole = max(len(signs & set(scheme["signs"])) - len(scheme["signs"]) for scheme in SCHEMES.values())
     return max(whole, -2), min(len(signs), 3), of["kind"]
 
 
-def record(rng: random.Random, of: Booking, layout: str) -> str:
+def record(rng: random.Random, of: Row, layout: str) -> str:
     """The booking as the ledger shows it; every sign of it can be read off."""
     signs = set(of["signs"])
     weekdays = [n for n in range(7) if ((START + timedelta(of["day"] + n)).weekday() >= 5) == ("N9" in signs)]
@@ -70,30 +60,15 @@ def record(rng: random.Random, of: Booking, layout: str) -> str:
     amount = rng.uniform(0.955, 0.995) * limit if "N5" in signs else rng.uniform(0.1, 0.9) * limit
     amount = round(amount / 100) * 100 if "N10" in signs else round(amount) // 100 * 100 + rng.randint(1, 99) + 0.37
     requester, approver = rng.sample(NAMES["people"], 2)
-    number = rng.randint(1000, 9999)
-    return layout.format(
-        id=of["id"],
-        weekday=f"{when:%A}",
-        date=when,
-        vendor=rng.choice(NAMES["vendors"]),
-        vendor_age=f"{rng.randint(1, 29)} days old" if "N1" in signs else f"{rng.randint(31, 3000)} days old",
-        address="address as of an employee" if "N2" in signs else "address of its own",
-        bank=f"changed {rng.randint(1, 14)} days ago" if "N3" in signs else "unchanged this year",
-        invoice=f"{number}-{rng.choice('BC')}" if "N8" in signs else str(number),
-        repeat=f" (earlier: {number}-A)" if "N8" in signs else "",
-        amount=f"{amount:,.2f}",
-        limit=f"{limit:,}",
-        po="none" if "N4" in signs else f"PO-{rng.randint(10_000, 99_999)}",
-        requester=requester,
-        approver=requester if "N7" in signs else approver,
-        same_day=rng.randint(1, 3) if "N6" in signs else 0,
-        run="outside the payment run" if "N12" in signs else "in the payment run",
-        memo=of["memo"],
-        score=of["score"],
-    )
+    number, shown = rng.randint(1000, 9999), {"vendor": rng.choice(NAMES["vendors"])}
+    for field, look in WORDS["looks"].items():
+        text, *bounds = look["with" if look["sign"] in signs else "without"]
+        shown[field] = text.format(number=number, n=rng.randint(*bounds) if bounds else 0)
+    shown |= {"requester": requester, "approver": requester if "N7" in signs else approver}
+    return layout.format(**of, **shown, weekday=f"{when:%A}", date=when, amount=f"{amount:,.2f}", limit=f"{limit:,}")
 
 
-def row(rng: random.Random, of: Booking, risk: float, held_out: bool) -> Row:
+def row(rng: random.Random, of: Row, risk: float, held_out: bool) -> Row:
     """A booking with its answer; the fields beside the messages are what graders and slices read."""
     layout = rng.choice([one["text"] for one in WORDS["layouts"] if one.get("held_out", False) == held_out])
     text = f"Booking {of['id']}\nRisk: {risk:.2f}\nSigns: {', '.join(of['signs']) or 'none'}"
@@ -103,14 +78,14 @@ def row(rng: random.Random, of: Booking, risk: float, held_out: bool) -> Row:
         "booking": of["id"],
         "fraud": int(of["fraud"]),
         "signs": of["signs"],
-        "scheme": of["scheme"] or "sound",
+        "scheme": of["scheme"],
         "engine_flag": int(of["score"] >= WORDS["engine"]["threshold"]),
     }
 
 
-def generate(seed: int = 41) -> tuple[list[Row], list[Row]]:
+def generate() -> tuple[list[Row], list[Row]]:
     """Training rows of the first days, held-out rows of the last."""
-    rng = random.Random(seed)
+    rng = random.Random(41)
     last = round(LEDGER["days"] * (1 - LEDGER["held_out_share"]))
     days = sorted(rng.randrange(LEDGER["days"]) for _ in range(LEDGER["rows"]))
     train = [booking(rng, day, held_out=False) for day in days if day < last]
@@ -120,28 +95,21 @@ def generate(seed: int = 41) -> tuple[list[Row], list[Row]]:
     for of in train:
         groups[like(of)].append(of["fraud"])
 
-    def risk(of: Booking) -> float:
+    def risk(of: Row) -> float:
         group = groups[like(of)]
         return float((sum(group) + SMOOTHING * overall) / (len(group) + SMOOTHING))
 
     rows = [row(rng, of, risk(of), held_out=False) for of in train]
     rng.shuffle(rows)
     # Graders and slices read held-out rows alone.
-    return [{"messages": entry["messages"]} for entry in rows], [
-        row(rng, of, risk(of), held_out=True) for of in held_out
-    ]
+    return [{"messages": entry["messages"]} for entry in rows], [row(rng, of, risk(of), True) for of in held_out]
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--seed", type=int, default=41)
-    arguments = parser.parse_args(argv)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(arguments.seed), strict=True):
-        lines = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in rows)
-        (arguments.output / name).write_text(lines, encoding="utf-8")
+def main(folder: Path = Path(__file__).parent) -> None:
+    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(), strict=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))

@@ -1,14 +1,14 @@
 """Sample data of the lender: an application, the rules in force, and the letter that explains the denial.
 
-    python recipes/finance/generate.py [--output DIR] [--seed 33]
+    python recipes/finance/generate.py [DIR]
 
 A rule book is drawn for each month: which factors it tests, their limits and their numbers. The prompt holds it, so a
 letter can only be right by reading it. Rule books, products and layouts of eval.jsonl never occur in training.
 """
 
-import argparse
 import json
 import random
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -146,9 +146,9 @@ def row(
     return rows
 
 
-def generate(seed: int = 33) -> tuple[list[Row], list[Row]]:
+def generate() -> tuple[list[Row], list[Row]]:
     """Training and held-out rows; rule books, and what words.toml marks as held out, are in one split only."""
-    rng = random.Random(seed)
+    rng = random.Random(33)
     splits = []
     for held_out, cases, books in ((False, TRAIN_ROWS, TRAIN_BOOKS), (True, HELD_OUT_CASES, HELD_OUT_BOOKS)):
         shelf = [rule_book(rng) for _ in range(books)]
@@ -166,16 +166,11 @@ def generate(seed: int = 33) -> tuple[list[Row], list[Row]]:
     return [{"messages": entry["messages"]} for entry in splits[0]], splits[1]
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--seed", type=int, default=33)
-    arguments = parser.parse_args(argv)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(arguments.seed), strict=True):
-        lines = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in rows)
-        (arguments.output / name).write_text(lines, encoding="utf-8")
+def main(folder: Path = Path(__file__).parent) -> None:
+    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(), strict=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))

@@ -1,26 +1,26 @@
 """Sample data of the clinic: short synthetic notes, their summary in a fixed form, and a triage label.
 
-    python recipes/healthcare-small/generate.py [--output DIR] [--seed 23]
+    python recipes/healthcare-small/generate.py [DIR]
 
 Every note is drawn from the tables of words.toml; no person, date or place stands behind one. The triage follows the
 made-up policy of a made-up clinic and is no medical advice. No held-out case, which is complaint, history and
 finding together, occurs in training.
 """
 
-import argparse
 import json
 import random
+import sys
 import tomllib
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 EVAL_CASES = 80
-Case = tuple[str, str, str]
-
 WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
-LAYOUTS, AGES, NUMBERS = WORDS["layouts"], WORDS["ages"], WORDS["numbers"]
-SEXES, UNITS = WORDS["sexes"], WORDS["units"]
-COMPLAINTS, FINDINGS, HISTORIES = WORDS["complaints"], WORDS["findings"], WORDS["histories"]
+COMPLAINTS, HISTORIES, FINDINGS = (WORDS[name] for name in ("complaints", "histories", "findings"))
+
+Row = dict[str, Any]
+Case = tuple[str, str, str]  # complaint, history, finding
 
 
 def triage(complaint: str, finding: str) -> str:
@@ -29,54 +29,48 @@ def triage(complaint: str, finding: str) -> str:
     return str(WORDS["levels"][min(level, 2)])
 
 
-def _row(rng: random.Random, case: Case, age: str, layout: str) -> dict[str, Any]:
+def rows_of(rng: random.Random, case: Case) -> list[Row]:
+    """One note of each layout, about people of different ages: two that are alike would teach nothing."""
+    ages = rng.sample(WORDS["ages"], len(WORDS["layouts"]))
+    return [_row(rng, case, age, layout) for age, layout in zip(ages, WORDS["layouts"], strict=True)]
+
+
+def _row(rng: random.Random, case: Case, age: str, layout: str) -> Row:
     """A note about a case; the fields beside the messages are what graders and slices read."""
-    complaint, history, finding = case
-    sex, number, unit = (rng.choice(list(table)) for table in (SEXES, NUMBERS, UNITS))
-    note = layout.format(
-        sex=sex, age=age, number=number, unit=unit, complaint=complaint, history=history, finding=finding
-    )
-    summary = (
-        f"{SEXES[sex]}, {age}: {COMPLAINTS[complaint]} for {number} {UNITS[unit]}; "
-        f"history of {HISTORIES[history]}; {FINDINGS[finding]}"
-    )
-    label = triage(complaint, finding)
-    answer = json.dumps({"summary": summary, "triage": label}, separators=(",", ":"))
+    sex, number, unit = (rng.choice(list(WORDS[table])) for table in ("sexes", "numbers", "units"))
+    stated = dict(zip(("complaint", "history", "finding"), case, strict=True))
+    complaint, history, finding = full = COMPLAINTS[case[0]], HISTORIES[case[1]], FINDINGS[case[2]]
+    who, duration = f"{WORDS['sexes'][sex]}, {age}", f"{number} {WORDS['units'][unit]}"
+    label = triage(case[0], case[2])
+    answer = {"summary": f"{who}: {complaint} for {duration}; history of {history}; {finding}", "triage": label}
+    turns = [
+        ("user", layout.format(sex=sex, age=age, number=number, unit=unit, **stated)),
+        ("assistant", json.dumps(answer, separators=(",", ":"))),
+    ]
     return {
-        "messages": [{"role": "user", "content": note}, {"role": "assistant", "content": answer}],
-        "complaint": COMPLAINTS[complaint],
-        "acronyms": {complaint: COMPLAINTS[complaint], history: HISTORIES[history], finding: FINDINGS[finding]},
+        "messages": [{"role": role, "content": content} for role, content in turns],
+        "complaint": complaint,
+        "acronyms": dict(zip(case, full, strict=True)),
         "triage": label,
     }
 
 
-def generate(seed: int = 23) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def generate() -> tuple[list[Row], list[Row]]:
     """Training and held-out rows; a case of complaint, history and finding is in one split only."""
-    rng = random.Random(seed)
-    cases = [(c, h, f) for c in COMPLAINTS for h in HISTORIES for f in FINDINGS]
+    rng = random.Random(23)
+    cases = list(product(COMPLAINTS, HISTORIES, FINDINGS))
     rng.shuffle(cases)
-    held_out = [row for case in cases[:EVAL_CASES] for row in _rows(rng, case)]
-    train = [row for case in cases[EVAL_CASES:] for row in _rows(rng, case)]
+    rows, held_out = [row for case in cases for row in rows_of(rng, case)], EVAL_CASES * len(WORDS["layouts"])
+    train = rows[held_out:]
     rng.shuffle(train)
-    return train, held_out
+    return train, rows[:held_out]
 
 
-def _rows(rng: random.Random, case: Case) -> list[dict[str, Any]]:
-    """One note of each layout, about people of different ages: two that are alike would teach nothing."""
-    ages = rng.sample(AGES, len(LAYOUTS))
-    return [_row(rng, case, age, layout) for age, layout in zip(ages, LAYOUTS, strict=True)]
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--seed", type=int, default=23)
-    arguments = parser.parse_args(argv)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(arguments.seed), strict=True):
-        lines = "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
-        (arguments.output / name).write_text(lines, encoding="utf-8")
+def main(folder: Path = Path(__file__).parent) -> None:
+    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(), strict=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))

@@ -1,14 +1,14 @@
 """Sample data of the clinic: notes of 60 to 250 words, the facts they state as JSON, and a triage label.
 
-    python recipes/healthcare/generate.py [--output DIR] [--seed 23]
+    python recipes/healthcare/generate.py [DIR]
 
 Facts come first: a patient is drawn from words.toml, then written down in one of 44 styles. Triage and UTI follow from
 the facts by a made-up policy, which the system message states; it is no medical advice.
 """
 
-import argparse
 import json
 import random
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -194,9 +194,9 @@ def row(rng: random.Random, facts: Facts, style: dict[str, Any], family: str) ->
     }
 
 
-def generate(seed: int = 23) -> tuple[list[Row], list[Row]]:
+def generate() -> tuple[list[Row], list[Row]]:
     """Training and held-out rows. No held-out style occurs in training, nor a family that is marked as held out."""
-    rng = random.Random(seed)
+    rng = random.Random(23)
     splits = []
     for held_out, rows, urinary in ((False, TRAIN_ROWS, TRAIN_UTI), (True, HELD_OUT_ROWS, HELD_OUT_UTI)):
         styles = [style for style in WORDS["styles"] if style.get("held_out", False) == held_out]
@@ -217,16 +217,11 @@ def generate(seed: int = 23) -> tuple[list[Row], list[Row]]:
     return [{"messages": entry["messages"]} for entry in splits[0]], splits[1]
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--seed", type=int, default=23)
-    arguments = parser.parse_args(argv)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(arguments.seed), strict=True):
-        lines = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in rows)
-        (arguments.output / name).write_text(lines, encoding="utf-8")
+def main(folder: Path = Path(__file__).parent) -> None:
+    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(), strict=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))

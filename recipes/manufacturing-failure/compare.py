@@ -1,13 +1,13 @@
 """Compare a model with the failure rate of an asset's type and component, over the same held-out questions.
 
-    python recipes/manufacturing-failure/compare.py [ROWS] [--folder DIR]
+    python recipes/manufacturing-failure/compare.py [ROWS]
 
 ROWS is the `evaluation/rows.jsonl` of a run; without it the reference answers are compared.
 """
 
-import argparse
 import json
 import re
+import sys
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -21,8 +21,8 @@ BANDS = (0.0, 0.1, 0.25, 0.5, 1.01)
 PROBABILITY = re.compile(r"Probability: ([01]\.\d\d)")
 
 
-def rows_of(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+def rows_of(file: str | Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(file).read_text(encoding="utf-8").splitlines()]
 
 
 def kind(row: dict[str, Any]) -> tuple[str, str]:
@@ -30,17 +30,11 @@ def kind(row: dict[str, Any]) -> tuple[str, str]:
     return row["asset"][:2], row["component"]
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("rows", type=Path, nargs="?")
-    parser.add_argument("--folder", type=Path, default=Path(__file__).parent)
-    arguments = parser.parse_args(argv)
-    train, held_out = (rows_of(arguments.folder / f"{part}.jsonl") for part in ("train", "eval"))
-    answers = [row["messages"][-1]["content"] for row in held_out]
-    if arguments.rows:
-        given = {line["row"]: line["answers"]["candidate"] for line in rows_of(arguments.rows)}
-        answers = [given.get(number, "") for number in range(1, len(held_out) + 1)]
-    read = [PROBABILITY.search(answer) for answer in answers]
+def main(rows: str = "") -> None:
+    train, held_out = (rows_of(Path(__file__).with_name(f"{part}.jsonl")) for part in ("train", "eval"))
+    answers = {number: row["messages"][-1]["content"] for number, row in enumerate(held_out, start=1)}
+    given = {line["row"]: line["answers"]["candidate"] for line in rows_of(rows)} if rows else answers
+    read = [PROBABILITY.search(given.get(number, "")) for number in answers]
     model = np.array([float(match[1]) if match else 0.5 for match in read])
     failed = np.array([float(row["failed"]) for row in held_out])
     seen: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
@@ -48,14 +42,12 @@ def main(argv: list[str] | None = None) -> None:
         seen[kind(row)].append(row["failed"])
     rate = np.array([np.mean(seen[kind(row)]) for row in held_out])
     gain = (rate - failed) ** 2 - (model - failed) ** 2
-    assets = np.array([row["asset"] for row in held_out])
     # Questions about one asset are alike, so assets are drawn, not questions.
-    rng, sums = (
-        np.random.default_rng(0),
-        {asset: (gain[assets == asset].sum(), (assets == asset).sum()) for asset in assets},
-    )
-    draws = [np.sum([sums[asset] for asset in rng.choice(list(sums), len(sums))], axis=0) for _ in range(DRAWS)]
-    low, high = np.percentile([total / count for total, count in draws], [2.5, 97.5])
+    names = list(dict.fromkeys(row["asset"] for row in held_out))
+    asset = [names.index(row["asset"]) for row in held_out]
+    sums, counts = np.bincount(asset, gain), np.bincount(asset)
+    drawn = np.random.default_rng(0).integers(0, len(sums), (DRAWS, len(sums)))
+    low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
     print(f"{len(model)} questions, {failed.sum():.0f} failures; without a number, as 0.5: {read.count(None)}")
     print(f"Brier score: model {np.mean((model - failed) ** 2):.4f}, rate {np.mean((rate - failed) ** 2):.4f}")
     verdict = "beats the rate" if low > 0 else "does not beat the rate"
@@ -70,4 +62,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -1,6 +1,6 @@
 """Sample data of failure prediction: a year of work orders of one asset, and how likely a component fails in 30 days.
 
-    python recipes/manufacturing-failure/generate.py [--output DIR] [--seed 29]
+    python recipes/manufacturing-failure/generate.py [DIR]
 
 A plant is simulated day by day: components wear by their asset's duty, most show signs before they fail, some signs
 mean nothing. The answer in train.jsonl is the share of like training questions in which the component did fail, so that
@@ -8,9 +8,9 @@ the model learns calibrated numbers and not yes or no; `failed` is what happened
 days.
 """
 
-import argparse
 import json
 import random
+import sys
 import tomllib
 from collections import defaultdict
 from datetime import date, timedelta
@@ -130,9 +130,9 @@ def row(question: Inquiry, probability: float) -> Row:
     }
 
 
-def generate(seed: int = 29) -> tuple[list[Row], list[Row]]:
+def generate() -> tuple[list[Row], list[Row]]:
     """Training and held-out rows: other assets, and of those only days after the last training day."""
-    rng = random.Random(seed)
+    rng = random.Random(29)
     train: list[Inquiry] = []
     held_out: list[Inquiry] = []
     for number in range(SIMULATION["assets"]):
@@ -156,16 +156,11 @@ def generate(seed: int = 29) -> tuple[list[Row], list[Row]]:
     return rows, [row(question, rate(question)) for question in held_out]
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--seed", type=int, default=29)
-    arguments = parser.parse_args(argv)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(arguments.seed), strict=True):
-        lines = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in rows)
-        (arguments.output / name).write_text(lines, encoding="utf-8")
+def main(folder: Path = Path(__file__).parent) -> None:
+    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(), strict=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))

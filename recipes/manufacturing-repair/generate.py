@@ -1,15 +1,15 @@
 """Sample data of the digital foreman: a fault of one machine, and the ordered steps for that very machine.
 
-    python recipes/manufacturing-repair/generate.py [--output DIR] [--seed 17]
+    python recipes/manufacturing-repair/generate.py [DIR]
 
 A procedure is the fault's steps inside the order of lock-out, with the steps that the machine's own traits add and its
 own part numbers. No pair of machine and fault of eval.jsonl is in training, nor any of its questions' wordings: machine
 and fault must be put together. Unknown machines, and faults without a procedure, are to be escalated.
 """
 
-import argparse
 import json
 import random
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,9 +89,9 @@ def escalate(rng: random.Random, machines: list[PlantMachine], wordings: list[st
     return row(question, name, answer, before=answer, steps=[], lockout="no", kind="escalate")
 
 
-def generate(seed: int = 17) -> tuple[list[Row], list[Row]]:
+def generate() -> tuple[list[Row], list[Row]]:
     """Training and held-out rows. A held-out pair's fault and machine each occur in training, with other partners."""
-    rng = random.Random(seed)
+    rng = random.Random(17)
     machines, wordings = plant(rng), WORDS["questions"]
     pairs = [(machine, fault) for machine in machines for fault in TYPES[machine.type]["faults"]]
     held_out_pairs = set(rng.sample(range(len(pairs)), WORDS["counts"]["faults_held_out"]))
@@ -113,16 +113,11 @@ def generate(seed: int = 17) -> tuple[list[Row], list[Row]]:
     return [{"messages": entry["messages"]} for entry in splits[0]], splits[1]
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--seed", type=int, default=17)
-    arguments = parser.parse_args(argv)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(arguments.seed), strict=True):
-        lines = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in rows)
-        (arguments.output / name).write_text(lines, encoding="utf-8")
+def main(folder: Path = Path(__file__).parent) -> None:
+    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(), strict=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))

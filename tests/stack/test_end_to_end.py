@@ -185,7 +185,7 @@ def test_a_worse_candidate_is_declined_and_production_keeps_answering(
     local: LocalStack, promoted: dict[str, Any], tmp_path: Path
 ) -> None:
     shuffled = subprocess.run(
-        [sys.executable, str(RECIPE / "generate.py"), "--shuffle-answers", "--output", str(tmp_path)],
+        [sys.executable, str(RECIPE / "generate.py"), str(tmp_path), "--shuffle-answers"],
         capture_output=True,
         text=True,
     )

@@ -25,7 +25,7 @@ def test_the_three_cases_and_the_part_codes_have_a_recipe() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_committed_files_are_what_the_generator_writes(name: str, tmp_path: Path) -> None:
-    generator(name).main(["--output", str(tmp_path)])
+    generator(name).main(tmp_path)
     committed = sorted(
         path.relative_to(RECIPES / name)
         for path in (RECIPES / name).rglob("*.jsonl")
