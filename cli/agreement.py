@@ -1,19 +1,10 @@
-"""How far a share can be trusted, and how far reviewers agree."""
+"""How far reviewers agree."""
 
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
-from statistics import NormalDist
 
 Units = Collection[Sequence[str]]  # the ratings of each row, two or more
-
-
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Score interval of a share (Wilson 1927; method 3 of Newcombe 1998, Statistics in Medicine 17)."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    center = (successes + z * z / 2) / (trials + z * z)
-    spread = z * math.sqrt(successes * (trials - successes) / trials + z * z / 4) / (trials + z * z)
-    return max(0.0, center - spread), min(1.0, center + spread)
 
 
 def agreement(units: Units) -> float:

@@ -10,23 +10,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from shared.api.models import (
-    BaseModelDetail,
-    BaseModelList,
-    BaseModelSummary,
-    DeadLetterList,
-    Doctor,
-    EndpointList,
-    Health,
-    ImportStarted,
-    Metrics,
-    Released,
-    Replayed,
-    RollbackAccepted,
-    RunEvaluation,
-    RunPage,
-    RunReference,
-)
+from shared.api import models
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem
 from shared.domain.run import Run
@@ -86,15 +70,15 @@ class Api:
     def __exit__(self, *raised: object) -> None:
         self._http.close()
 
-    def health(self) -> Health:
-        return _read(Health, self._ask("GET", "/api/health"))
+    def health(self) -> models.Health:
+        return _read(models.Health, self._ask("GET", "/api/health"))
 
-    def runs(self, project: str | None = None, *, limit: int = 50) -> RunPage:
+    def runs(self, project: str | None = None, *, limit: int = 50) -> models.RunPage:
         """The newest runs first."""
         query: dict[str, str | int] = {"limit": limit}
         if project is not None:
             query["project"] = project
-        return _read(RunPage, self._ask("GET", "/api/runs", params=query))
+        return _read(models.RunPage, self._ask("GET", "/api/runs", params=query))
 
     def run(self, run_id: str) -> tuple[Run, str]:
         """The run and its etag."""
@@ -108,14 +92,14 @@ class Api:
             return None
         return _read(Run, answer), answer.headers.get("etag", "")
 
-    def metrics(self, run_id: str) -> Metrics:
-        return _read(Metrics, self._ask("GET", _path(run_id, "metrics")))
+    def metrics(self, run_id: str) -> models.Metrics:
+        return _read(models.Metrics, self._ask("GET", _path(run_id, "metrics")))
 
     def report(self, run_id: str) -> Report:
         return _read(Report, self._ask("GET", _path(run_id, "report")))
 
-    def evaluation(self, run_id: str) -> RunEvaluation:
-        return _read(RunEvaluation, self._ask("GET", _path(run_id, "evaluation")))
+    def evaluation(self, run_id: str) -> models.RunEvaluation:
+        return _read(models.RunEvaluation, self._ask("GET", _path(run_id, "evaluation")))
 
     def cancel(self, run_id: str) -> None:
         self._ask("POST", _path(run_id, "cancel"))
@@ -126,41 +110,41 @@ class Api:
 
     def retry(self, run_id: str) -> str:
         """The id of the new run."""
-        return _read(RunReference, self._ask("POST", _path(run_id, "retry"))).id
+        return _read(models.RunReference, self._ask("POST", _path(run_id, "retry"))).id
 
-    def endpoints(self) -> EndpointList:
-        return _read(EndpointList, self._ask("GET", "/api/endpoints"))
+    def endpoints(self) -> models.EndpointList:
+        return _read(models.EndpointList, self._ask("GET", "/api/endpoints"))
 
-    def roll_back(self, endpoint: str, comment: str = "") -> RollbackAccepted:
+    def roll_back(self, endpoint: str, comment: str = "") -> models.RollbackAccepted:
         path = f"/api/endpoints/{quote(endpoint, safe='')}/rollback"
-        return _read(RollbackAccepted, self._ask("POST", path, json={"comment": comment}))
+        return _read(models.RollbackAccepted, self._ask("POST", path, json={"comment": comment}))
 
-    def base_models(self) -> list[BaseModelSummary]:
-        return list(_read(BaseModelList, self._ask("GET", "/api/base-models")).data)
+    def base_models(self) -> list[models.BaseModelSummary]:
+        return list(_read(models.BaseModelList, self._ask("GET", "/api/base-models")).data)
 
-    def base_model(self, id: str) -> BaseModelDetail:
-        return _read(BaseModelDetail, self._ask("GET", f"/api/base-models/{quote(id)}"))
+    def base_model(self, id: str) -> models.BaseModelDetail:
+        return _read(models.BaseModelDetail, self._ask("GET", f"/api/base-models/{quote(id)}"))
 
     def import_base_model(self, id: str) -> str:
         """The name of the job."""
-        return _read(ImportStarted, self._ask("POST", f"/api/base-models/{quote(id)}/import")).job
+        return _read(models.ImportStarted, self._ask("POST", f"/api/base-models/{quote(id)}/import")).job
 
     def doctor(self) -> list[Check]:
         """Every service is asked for something, which takes its time."""
-        return list(_read(Doctor, self._ask("GET", "/api/doctor", timeout=None)).data)
+        return list(_read(models.Doctor, self._ask("GET", "/api/doctor", timeout=None)).data)
 
-    def dead_letters(self) -> DeadLetterList:
+    def dead_letters(self) -> models.DeadLetterList:
         """Of the entities that have any, and documents that cannot be read."""
-        return _read(DeadLetterList, self._ask("GET", "/api/dead-letters"))
+        return _read(models.DeadLetterList, self._ask("GET", "/api/dead-letters"))
 
-    def release(self, partition: str, id: str) -> Released:
+    def release(self, partition: str, id: str) -> models.Released:
         body = {"partition": partition, "id": id}
-        return _read(Released, self._ask("POST", "/api/dead-letters/release", json=body))
+        return _read(models.Released, self._ask("POST", "/api/dead-letters/release", json=body))
 
     def replay(self, entity: str, message_id: str | None = None) -> int:
         """How many were sent again."""
         body = {"entity": entity, "message_id": message_id}
-        return _read(Replayed, self._ask("POST", "/api/dead-letters/replay", json=body, timeout=None)).replayed
+        return _read(models.Replayed, self._ask("POST", "/api/dead-letters/replay", json=body, timeout=None)).replayed
 
     def put_dataset(self, project: str, name: str, file: BinaryIO) -> None:
         """Put a file into the project's drop zone."""

@@ -24,15 +24,8 @@ class InputError(Exception):
     """A file or option cannot be used; the message says where and what to do. The command ends with `REFUSED`."""
 
 
-EXIT_BY_STATUS = {
-    Status.DEPLOYED: Exit.OK,
-    Status.REJECTED: Exit.REJECTED,
-    Status.DECLINED: Exit.DECLINED,
-    Status.FAILED: Exit.FAILED,
-    Status.CANCELLED: Exit.CANCELLED,
-    Status.ROLLED_BACK: Exit.ROLLED_BACK,
-    Status.DUPLICATE: Exit.DUPLICATE,
-}
+EXIT_BY_STATUS = {Status[one.name]: one for one in Exit if one >= Exit.REJECTED and one is not Exit.INTERRUPTED}
+EXIT_BY_STATUS[Status.DEPLOYED] = Exit.OK
 
 EXIT_HELP = (
     "Exit codes: 0 deployed, 10 rejected (the data), 11 declined (the gate or a person), 12 failed, 13 cancelled, "

@@ -1,6 +1,5 @@
 """`droptune grade`: what a recipe's graders give answers, on this machine and without an API."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from rich.table import Table
 
 from cli.display import make_console
 from cli.exit_codes import Exit
-from cli.options import AsJson
+from cli.options import AsJson, print_json
 from cli.tables import make_table
 from cli.validate import DEFAULT_BASE_MODEL
 from shared.domain.findings import Findings
@@ -31,10 +30,7 @@ class Answer(BaseModel):
 def grade_file(
     recipe: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="recipe.yaml")],
     answers: Annotated[
-        Path,
-        typer.Argument(
-            exists=True, dir_okay=False, readable=True, help='JSON lines: {"output_text": ..., "item": ...}'
-        ),
+        Path, typer.Argument(exists=True, dir_okay=False, help='JSON lines: {"output_text": ..., "item": ...}')
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -52,7 +48,7 @@ def grade_file(
     with Engine(read.evaluation.graders) as engine:
         grades = engine.grade([one.output_text for one in given], [one.item for one in given])
     if as_json:
-        print(json.dumps([_document(grade) for grade in grades], indent=2))
+        print_json([_document(grade) for grade in grades])
     else:
         make_console().print(_table(grades))
     if any(grade.score is None for grade in grades):

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from cli.agreement import agreement, cohen_kappa, krippendorff_alpha, wilson
+from cli.agreement import agreement, cohen_kappa, krippendorff_alpha
 from cli.display import make_console
 from cli.exit_codes import InputError
 from cli.expert_page import ExpertDecision, Port, Sample, Task, content_hash, read_decisions, sampled, serve
 from cli.tables import make_table
-from shared.domain.evaluation import GradedRow
+from shared.domain.evaluation import GradedRow, wilson
 from shared.domain.upgrades import read_file
 
 CANDIDATE, OTHER, TIE, BOTH_BAD = "candidate", "other", "tie", "both_bad"

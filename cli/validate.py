@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from cli.display import make_console
 from cli.exit_codes import Exit
-from cli.options import AsJson
+from cli.options import AsJson, print_json
 from cli.report_view import preview_view, report_view
 from shared.domain.catalog import find_entry
 from shared.rendering import Bundle, read_bundle_folder
@@ -52,9 +51,11 @@ def validate_file(
     with _progress(files) as advance:
         validated = _validated(file, held_out, recipe, tokenizer, preview, advance)
     if as_json:
-        print(json.dumps(_document(validated), indent=2))
+        print_json(_document(validated))
     else:
-        _show(make_console(), validated)
+        console = make_console()
+        for part in (report_view(validated.report), *map(preview_view, validated.preview)):
+            console.print(part)
     if not validated.report.passed:
         raise typer.Exit(Exit.REFUSED)
 
@@ -101,12 +102,6 @@ def _document(validated: Validated) -> dict[str, Any]:
     if validated.preview:
         document["preview"] = [row.model_dump(mode="json") for row in validated.preview]
     return document
-
-
-def _show(console: Console, validated: Validated) -> None:
-    console.print(report_view(validated.report))
-    for row in validated.preview:
-        console.print(preview_view(row))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from cli.client import Api, RequestRefused
 from cli.tables import make_grid, make_table
 from shared.api.models import RunEvaluation
 from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
-from shared.domain.run import Decision, Run, Status
+from shared.domain.run import Run, Status
 
 SAMPLES_SHOWN = 4
 SAMPLE_CHARACTERS = 200
@@ -16,7 +16,8 @@ SAMPLE_CHARACTERS = 200
 
 def verdict_view(api: Api, run: Run) -> Group:
     """The end of a run, as far as it got; asks the API for the sample answers."""
-    parts: list[RenderableType] = [_headline(run)]
+    style = "bold green" if run.status == Status.DEPLOYED else "bold red"
+    parts: list[RenderableType] = [Text(f"{run.project}: {run.status}", style=style)]
     if run.error:
         problem = run.error.problem
         where = f" ({problem.param})" if problem.param else ""
@@ -26,22 +27,13 @@ def verdict_view(api: Api, run: Run) -> Group:
     if run.duplicate_of:
         parts.append(Text(f"the same data and recipe as run {run.duplicate_of}"))
     if run.decision:
-        parts.append(Text(_decision_line(run.decision)))
+        comment = f": {run.decision.comment}" if run.decision.comment else ""
+        parts.append(Text(f"{'approved' if run.decision.granted else 'denied'} by {run.decision.by}{comment}"))
     if run.evaluation:
         parts += _evaluation_parts(run, _evaluation(api, run.id), run.evaluation)
     if run.cost:
         parts.append(Text(cost_line(run)))
     return Group(*parts)
-
-
-def _headline(run: Run) -> Text:
-    good = run.status == Status.DEPLOYED
-    return Text(f"{run.project}: {run.status}", style="bold green" if good else "bold red")
-
-
-def _decision_line(decision: Decision) -> str:
-    comment = f": {decision.comment}" if decision.comment else ""
-    return f"{'approved' if decision.granted else 'denied'} by {decision.by}{comment}"
 
 
 def _evaluation(api: Api, run_id: str) -> RunEvaluation:
@@ -52,8 +44,7 @@ def _evaluation(api: Api, run_id: str) -> RunEvaluation:
 
 
 def _evaluation_parts(run: Run, extra: RunEvaluation, result: EvaluationResult) -> list[RenderableType]:
-    parts: list[RenderableType] = [score_table(run, result)]
-    parts += [Text(gain_line(run, result))]
+    parts: list[RenderableType] = [score_table(run, result), Text(gain_line(run, result))]
     if result.slices:
         parts.append(slice_table(result))
     verdict = run.verdict or extra.verdict

@@ -15,14 +15,8 @@ from cli.verdict import gain_line, score_table
 from shared.api.models import Progress
 from shared.domain.run import Run, Status, Transition
 
-HAPPY_PATH = (
-    Status.RECEIVED,
-    Status.VALIDATED,
-    Status.TRAINING,
-    Status.EVALUATING,
-    Status.APPROVED,
-    Status.DEPLOYING,
-    Status.DEPLOYED,
+HAPPY_PATH = tuple(
+    map(Status, ("received", "validated", "training", "evaluating", "approved", "deploying", "deployed"))
 )
 # Statuses beside the happy path, by the one they stand for on it.
 DETOURS = {

@@ -206,8 +206,7 @@ def write_report(
     judges = report.JudgeReport(panel.uses(), unscored)
     general = general_scores(suite, outputs, settings)
     without = {name: scoring.grade_answers(settings.graders, texts, items) for name, texts in baselines.texts.items()}
-    compared = report.BaselineReport(without, baselines.reason)
-    result = report.summarize(settings, own, models, generation, general, judges, compared)
+    result = report.summarize(settings, own, models, generation, general, judges, without, baselines.reason)
     scored = [i for i in range(len(items)) if i not in unscored]
     texts, kept = models["candidate"].only(scored).texts, [items[i] for i in scored]
     sure = settings.gate.confidence

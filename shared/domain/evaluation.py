@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -85,6 +87,14 @@ class Share(Frozen):
 
     def __str__(self) -> str:
         return f"{self.hits / self.rows:.3f} [{self.low:.3f}, {self.high:.3f}], {self.hits} of {self.rows}"
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Score interval of a share (Wilson 1927; method 3 of Newcombe 1998, Statistics in Medicine 17)."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    center = (successes + z * z / 2) / (trials + z * z)
+    spread = z * math.sqrt(successes * (trials - successes) / trials + z * z / 4) / (trials + z * z)
+    return max(0.0, center - spread), min(1.0, center + spread)
 
 
 class LabelRates(Frozen):

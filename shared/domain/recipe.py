@@ -173,13 +173,14 @@ PersonalDataKind = Literal[
 ]
 
 
+Action = Literal["block", "redact", "allow"]
 NameKind = Literal["person", "place", "postal_address"]
 
 
 class Deidentify(Frozen):
     """Persons, places and postal addresses, which the validation job finds in English text with a model."""
 
-    policy: Literal["block", "redact", "allow"] = Field(
+    policy: Action = Field(
         default="redact",
         description="block: a finding rejects the data; redact: placeholders stand for what is found; allow: counted",
     )
@@ -217,7 +218,7 @@ class Data(Frozen):
     over_length: Literal["reject", "drop", "truncate"] = Field(
         default="reject", description="rows beyond max_length_tokens: refuse the data, leave them out, or cut them"
     )
-    personal_data: Literal["block", "redact", "allow"] = Field(
+    personal_data: Action = Field(
         default="block",
         description="what is done with personal data that is found: see docs/explanation/content-scan.md",
     )
@@ -228,9 +229,7 @@ class Data(Frozen):
         "search for names and addresses with a model, for example `{policy: redact}`: see "
         "docs/how-to/de-identify-names.md; null: they are not searched for"
     )
-    secrets: Literal["block", "redact", "allow"] = Field(
-        default="block", description="what is done with keys, tokens and passwords that are found"
-    )
+    secrets: Action = Field(default="block", description="what is done with keys, tokens and passwords that are found")
     mode: Literal["replace", "append"] = Field(
         default="replace",
         description="append: new rows are added to those of the project's last deployed run, copies left out",

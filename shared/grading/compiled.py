@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import ast
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.domain.graders import (
-    Absent,
-    Brier,
-    Citation,
-    FactsGrader,
-    Grader,
-    JsonSchema,
-    Label,
-    Multi,
-    PythonGrader,
-    ReadingLevel,
-    RefusalGrader,
-    Regex,
-    ScoreModel,
-    SimpleGrader,
-    StepOrder,
-    StringCheck,
-    TextSimilarity,
-)
+from shared.domain import graders
 from shared.grading import ready
 from shared.grading.errors import AnswerUnreadable, BadGrader, GradingErrorCode, GradingFailed
 from shared.grading.facts import facts_score
@@ -39,11 +22,8 @@ from shared.grading.templates import Item, Sample, Template
 
 At = tuple[Sample, Item]
 # The score of a text (the filled `input`), and the templates beside the input that it reads.
-CompiledScore = tuple[Callable[[str, At], float], Sequence[Template | Pattern]]
-
-
-def _nothing() -> None:
-    pass
+Reads = Sequence[Template | Pattern]
+CompiledScore = tuple[Callable[[str, At], float], Reads]
 
 
 @dataclass(frozen=True)
@@ -57,7 +37,7 @@ class Compiled:
     score: Callable[[Sample, Item], float]
     fields: frozenset[str]
     optional: frozenset[str] | None = frozenset()
-    close: Callable[[], None] = _nothing
+    close: Callable[[], None] = lambda: None
     judge: LlmJudge | None = None
 
     @property
@@ -78,12 +58,8 @@ class CompiledMulti:
 
     @property
     def optional(self) -> frozenset[str] | None:
-        found: set[str] = set()
-        for part in self.parts.values():
-            if part.optional is None:
-                return None
-            found |= part.optional
-        return frozenset(found)
+        known = [part.optional for part in self.parts.values() if part.optional is not None]
+        return frozenset[str]().union(*known) if len(known) == len(self.parts) else None
 
     @property
     def judges(self) -> list[LlmJudge]:
@@ -94,9 +70,9 @@ class CompiledMulti:
             part.close()
 
 
-def compile_grader(spec: Grader, ask: Ask = no_judge) -> Compiled | CompiledMulti:
+def compile_grader(spec: graders.Grader, ask: Ask = no_judge) -> Compiled | CompiledMulti:
     """`ask` reaches the judges. Raises BadGrader with the setting that can never work."""
-    if not isinstance(spec, Multi):
+    if not isinstance(spec, graders.Multi):
         return _compile_simple(spec, ask)
     parts = {}
     for name, part in spec.graders.items():
@@ -110,10 +86,10 @@ def compile_grader(spec: Grader, ask: Ask = no_judge) -> Compiled | CompiledMult
         raise BadGrader("calculate_output", str(error)) from error
 
 
-def _compile_simple(spec: SimpleGrader, ask: Ask) -> Compiled:
-    if isinstance(spec, PythonGrader):
+def _compile_simple(spec: graders.SimpleGrader, ask: Ask) -> Compiled:
+    if isinstance(spec, graders.PythonGrader):
         return _python(spec)
-    if isinstance(spec, ScoreModel):
+    if isinstance(spec, graders.ScoreModel):
         judge = LlmJudge(spec, ask)
         return Compiled(judge.score, judge.fields, judge=judge)
     how, reads = _BUILDERS[type(spec)](spec)
@@ -125,35 +101,30 @@ def _compile_simple(spec: SimpleGrader, ask: Ask) -> Compiled:
     return Compiled(score, frozenset[str]().union(source.fields, *(part.fields for part in reads)))
 
 
-def _string_check(spec: StringCheck) -> CompiledScore:
-    reference = Template("reference", spec.reference)
-
-    def score(text: str, at: At) -> float:
-        expected = reference.text(*at).strip()
-        match spec.operation:
-            case "eq":
-                return float(text == expected)
-            case "ne":
-                return float(text != expected)
-            case "like":
-                return float(expected in text)
-            case "ilike":
-                return float(expected.casefold() in text.casefold())
-
-    return score, [reference]
+_OPERATIONS: dict[str, Callable[[str, str], bool]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "like": operator.contains,
+    "ilike": lambda text, expected: expected.casefold() in text.casefold(),
+}
 
 
-def _text_similarity(spec: TextSimilarity) -> CompiledScore:
+def _string_check(spec: graders.StringCheck) -> CompiledScore:
+    reference, compare = Template("reference", spec.reference), _OPERATIONS[spec.operation]
+    return lambda text, at: float(compare(text, reference.text(*at).strip())), [reference]
+
+
+def _text_similarity(spec: graders.TextSimilarity) -> CompiledScore:
     reference = Template("reference", spec.reference)
     return lambda text, at: similarity(spec.evaluation_metric, text, reference.text(*at).strip()), [reference]
 
 
-def _regex(spec: Regex) -> CompiledScore:
+def _regex(spec: graders.Regex) -> CompiledScore:
     pattern = Pattern("pattern", spec.pattern)
     return lambda text, at: float(pattern.of(*at).search(text) is not None), [pattern]
 
 
-def _citation(spec: Citation) -> CompiledScore:
+def _citation(spec: graders.Citation) -> CompiledScore:
     pattern, reference = Pattern("pattern", spec.pattern), Template("reference", spec.reference)
 
     def score(text: str, at: At) -> float:
@@ -164,7 +135,7 @@ def _citation(spec: Citation) -> CompiledScore:
     return score, [pattern, reference]
 
 
-def _json_schema(spec: JsonSchema) -> CompiledScore:
+def _json_schema(spec: graders.JsonSchema) -> CompiledScore:
     try:
         schema = Schema(spec.json_schema)
     except ValueError as error:
@@ -172,7 +143,7 @@ def _json_schema(spec: JsonSchema) -> CompiledScore:
     return lambda text, at: float(schema.holds(Sample(text).output_json)), []
 
 
-def labels_read(spec: Label, texts: Sequence[str], items: Sequence[Item]) -> list[tuple[str | None, str]]:
+def labels_read(spec: graders.Label, texts: Sequence[str], items: Sequence[Item]) -> list[tuple[str | None, str]]:
     """For each answer the one label it names, None if it names none or several, and the row's."""
     read, _ = _label_reader(spec)
     source, found = Template("input", spec.input), []
@@ -185,7 +156,7 @@ def labels_read(spec: Label, texts: Sequence[str], items: Sequence[Item]) -> lis
     return found
 
 
-def _label_reader(spec: Label) -> tuple[Callable[[str, At], tuple[str | None, str]], Sequence[Template | Pattern]]:
+def _label_reader(spec: graders.Label) -> tuple[Callable[[str, At], tuple[str | None, str]], Reads]:
     reference = Template("reference", spec.reference)
     pattern = Pattern("pattern", spec.pattern, needs_group=True) if spec.pattern else None
     labels = [ready.plain(label) for label in spec.labels]
@@ -203,7 +174,7 @@ def _label_reader(spec: Label) -> tuple[Callable[[str, At], tuple[str | None, st
     return read, [reference] if pattern is None else [reference, pattern]
 
 
-def _label(spec: Label) -> CompiledScore:
+def _label(spec: graders.Label) -> CompiledScore:
     read, reads = _label_reader(spec)
     labels = [ready.plain(label) for label in spec.labels]
 
@@ -217,16 +188,16 @@ def _label(spec: Label) -> CompiledScore:
     return score, reads
 
 
-def _reading_level(spec: ReadingLevel) -> CompiledScore:
+def _reading_level(spec: graders.ReadingLevel) -> CompiledScore:
     return lambda text, at: ready.reading_level(text, spec.max_grade), []
 
 
-def _step_order(spec: StepOrder) -> CompiledScore:
+def _step_order(spec: graders.StepOrder) -> CompiledScore:
     before, reference = Template("before", spec.before), Template("reference", spec.reference)
     return lambda text, at: float(ready.are_steps(text, before.text(*at), reference.value(*at))), [before, reference]
 
 
-def _facts(spec: FactsGrader) -> CompiledScore:
+def _facts(spec: graders.FactsGrader) -> CompiledScore:
     reference = Template("reference", spec.reference)
 
     def score(text: str, at: At) -> float:
@@ -235,7 +206,7 @@ def _facts(spec: FactsGrader) -> CompiledScore:
     return score, [reference]
 
 
-def _brier(spec: Brier) -> CompiledScore:
+def _brier(spec: graders.Brier) -> CompiledScore:
     reference = Template("reference", spec.reference)
     pattern = Pattern("pattern", spec.pattern, needs_group=True) if spec.pattern else None
 
@@ -246,7 +217,7 @@ def _brier(spec: Brier) -> CompiledScore:
     return score, [reference] if pattern is None else [reference, pattern]
 
 
-def _absent(spec: Absent) -> CompiledScore:
+def _absent(spec: graders.Absent) -> CompiledScore:
     terms = [Template("terms", term) for term in spec.terms]
     patterns = [Pattern("patterns", pattern) for pattern in spec.patterns]
 
@@ -257,7 +228,7 @@ def _absent(spec: Absent) -> CompiledScore:
     return score, [*terms, *patterns]
 
 
-def _refusal(spec: RefusalGrader) -> CompiledScore:
+def _refusal(spec: graders.RefusalGrader) -> CompiledScore:
     reference = Template("reference", spec.reference)
 
     def score(text: str, at: At) -> float:
@@ -270,22 +241,22 @@ def _refusal(spec: RefusalGrader) -> CompiledScore:
 
 
 _BUILDERS: dict[type, Callable[[Any], CompiledScore]] = {
-    StringCheck: _string_check,
-    TextSimilarity: _text_similarity,
-    Regex: _regex,
-    Citation: _citation,
-    JsonSchema: _json_schema,
-    Label: _label,
-    ReadingLevel: _reading_level,
-    StepOrder: _step_order,
-    FactsGrader: _facts,
-    Brier: _brier,
-    Absent: _absent,
-    RefusalGrader: _refusal,
+    graders.StringCheck: _string_check,
+    graders.TextSimilarity: _text_similarity,
+    graders.Regex: _regex,
+    graders.Citation: _citation,
+    graders.JsonSchema: _json_schema,
+    graders.Label: _label,
+    graders.ReadingLevel: _reading_level,
+    graders.StepOrder: _step_order,
+    graders.FactsGrader: _facts,
+    graders.Brier: _brier,
+    graders.Absent: _absent,
+    graders.RefusalGrader: _refusal,
 }
 
 
-def _python(spec: PythonGrader) -> Compiled:
+def _python(spec: graders.PythonGrader) -> Compiled:
     try:
         tree = ast.parse(spec.source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -20,11 +20,7 @@ _BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
 _UNARY: dict[type[ast.unaryop], Callable[[float], float]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
 _ONE: dict[str, Callable[[float], float]] = {
     "abs": abs,
-    "floor": math.floor,
-    "ceil": math.ceil,
-    "exp": math.exp,
-    "sqrt": math.sqrt,
-    "log": math.log,
+    **{name: getattr(math, name) for name in ("floor", "ceil", "exp", "sqrt", "log")},
 }
 _MANY: dict[str, Callable[..., float]] = {"min": min, "max": max}
 FUNCTIONS = frozenset(_ONE) | frozenset(_MANY)

@@ -27,9 +27,10 @@ class Lookup:
 
     def __init__(self, rows: Sequence[tuple[str, str]]) -> None:
         rows = sorted(rows)
-        self._ids: dict[str, int] = {"": 0}
-        texts = [[0] * CONTEXTS[-1] + [self._id(token) for token in _TOKEN.findall(answer)] + [0] for _, answer in rows]
-        self._words = list(self._ids)
+        answers = [_TOKEN.findall(answer) for _, answer in rows]
+        self._words: list[str] = list(dict.fromkeys(["", *(token for answer in answers for token in answer)]))
+        ids = {word: number for number, word in enumerate(self._words)}
+        texts = [[0] * CONTEXTS[-1] + [ids[token] for token in answer] + [0] for answer in answers]
         self._tokens: Ids = np.array([token for text in texts for token in text], dtype=np.int64)
         self._rows: Ids = np.repeat(np.arange(len(rows)), [len(text) for text in texts])
         self._item: Ids = np.array([item for text in texts for item in self._items(text)], dtype=np.int64)
@@ -44,9 +45,6 @@ class Lookup:
             for feature in _features(prompt):
                 self._holding[feature].append(number)
         self._count, self._longest = len(rows), max(map(len, texts), default=0)
-
-    def _id(self, token: str) -> int:
-        return self._ids.setdefault(token, len(self._ids))
 
     def _items(self, text: list[int]) -> list[int]:
         """For each token of an answer the last number of a list before it, as in "2. "; 0 before the first."""

@@ -2,11 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from math import sqrt
-from statistics import NormalDist
 from typing import Any
 
-from shared.domain.evaluation import LabelRates, Share
+from shared.domain.evaluation import LabelRates, Share, wilson
 from shared.domain.graders import Grader, Label, simple_graders
 from shared.domain.recipe import PAIR_NAME
 from shared.domain.row_fields import value_at
@@ -15,12 +13,10 @@ from shared.grading.ready import masked, plain, terms_of
 
 
 def share(hits: int, rows: int, confidence: float) -> Share | None:
-    """Wilson 1927, Journal of the American Statistical Association 22; None of no rows."""
+    """With its interval; None of no rows."""
     if not rows:
         return None
-    z, part = NormalDist().inv_cdf(0.5 + confidence / 2), hits / rows
-    middle, spread = part + z * z / (2 * rows), z * sqrt(part * (1 - part) / rows + z * z / (4 * rows * rows))
-    low, high = (max(0.0, min(1.0, bound / (1 + z * z / rows))) for bound in (middle - spread, middle + spread))
+    low, high = wilson(hits, rows, confidence)
     return Share(hits=hits, rows=rows, low=low, high=high)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,17 +40,6 @@ class JudgeReport:
 NO_JUDGES = JudgeReport()
 
 
-@dataclass(frozen=True)
-class BaselineReport:
-    """The graded answers of baselines, or why there are none."""
-
-    answers: dict[BaselineName, GradedAnswers] = field(default_factory=dict)
-    reason: str | None = None
-
-
-NO_BASELINES = BaselineReport()
-
-
 def summarize(
     settings: Evaluation,
     items: list[dict[str, Any]],
@@ -58,7 +47,8 @@ def summarize(
     generation: Generation,
     general: tuple[GeneralScore, ...],
     judges: JudgeReport = NO_JUDGES,
-    baselines: BaselineReport = NO_BASELINES,
+    baselines: dict[BaselineName, GradedAnswers] | None = None,
+    no_baselines: str | None = None,
 ) -> EvaluationResult:
     """Scores, gains and slices of the same held-out rows for base, candidate and, if there is one, champion: of those
     that every model has a score for."""
@@ -80,9 +70,9 @@ def summarize(
                 score=bootstrap.score(scores := answers.scores[scored]),
                 gain=bootstrap.gain(name, candidate.scores, scores),
             )
-            for name, answers in baselines.answers.items()
+            for name, answers in (baselines or {}).items()
         ),
-        no_baselines=baselines.reason,
+        no_baselines=no_baselines,
         graders=scoring.grader_scores(models, bootstrap),
         slices=scoring.slice_scores(settings.slices, items, models, confidence, BOOTSTRAP_SEED),
         floors=scoring.floor_scores(settings.floors, settings.slices, items, candidate, [i + 1 for i in scored]),

@@ -203,16 +203,8 @@ def floor_scores(
         scores = candidate.part(grader)
         for where, inside in parts:
             failed = numbers[inside & (scores < 1)].tolist()
-            found.append(
-                FloorScore(
-                    grader=grader,
-                    **where,
-                    mean=float(scores[inside].mean()),
-                    rows=int(inside.sum()),
-                    failed=len(failed),
-                    failed_rows=tuple(failed[:ROWS_NAMED]),
-                )
-            )
+            counts = {"rows": int(inside.sum()), "failed": len(failed), "failed_rows": tuple(failed[:ROWS_NAMED])}
+            found.append(FloorScore(grader=grader, **where, mean=float(scores[inside].mean()), **counts))
     return tuple(found)
 
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from cli.agreement import agreement, cohen_kappa, krippendorff_alpha, wilson
+from cli.agreement import agreement, cohen_kappa, krippendorff_alpha
 
 
 def table(*rows: tuple[int, ...]) -> list[tuple[str, str]]:
@@ -18,16 +18,6 @@ def units(*reviewers: str) -> list[str]:
     """The ratings of each row; a line for each reviewer, `.` where there is none. Rows with one rating are no pair."""
     columns = ["".join(column).replace(".", "") for column in zip(*reviewers, strict=True)]
     return [column for column in columns if len(column) > 1]
-
-
-# Newcombe 1998, Statistics in Medicine 17, table I, method 3.
-@pytest.mark.parametrize(
-    ("successes", "trials", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_wilsons_interval_is_that_of_newcombes_table(successes: int, trials: int, low: float, high: float) -> None:
-    assert wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
-    assert wilson(trials - successes, trials) == pytest.approx((1 - high, 1 - low), abs=5e-5)
 
 
 def test_cohens_kappa_is_that_of_the_two_psychiatrists() -> None:

@@ -16,6 +16,7 @@ from shared.domain.evaluation import (
     Share,
     SliceScore,
     gate_verdict,
+    wilson,
 )
 from shared.domain.graders import Regex, StringCheck
 from shared.domain.recipe import Evaluation, Gate
@@ -190,3 +191,13 @@ def test_pairs_may_have_to_be_answered_alike(pairs: Share | None, blocking: list
     checks = gate_verdict(result(pairs=pairs), settings).checks
     assert [check.name for check in checks if check.blocks] == blocking
     assert failed(result(pairs=pairs)) == []
+
+
+# Newcombe 1998, Statistics in Medicine 17, table I, method 3.
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilsons_interval_is_that_of_newcombes_table(successes: int, trials: int, low: float, high: float) -> None:
+    assert wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
+    assert wilson(trials - successes, trials) == pytest.approx((1 - high, 1 - low), abs=5e-5)
