@@ -26,15 +26,10 @@ Row = dict[str, Any]
 Rule = tuple[str, str, int]  # number, factor, limit
 
 
-def written(factor: dict[str, Any], value: float) -> str:
+def written(key: str, value: float) -> str:
     """A value with its unit, as records and letters write it."""
-    number = f"{value:.1f}" if isinstance(value, float) else f"{value:,}"
-    return {"$": f"${number}", "%": f"{number}%", "": number}.get(factor["unit"], f"{number} {factor['unit']}")
-
-
-def figure(key: str, value: float) -> str:
-    """The value without `months`."""
-    return written(FACTORS[key], value).removesuffix(" months")
+    number, unit = f"{value:.1f}" if isinstance(value, float) else f"{value:,}", FACTORS[key]["unit"]
+    return {"$": f"${number}", "%": f"{number}%", "": number}.get(unit, f"{number} {unit}")
 
 
 def rule_book(rng: random.Random) -> list[Rule]:
@@ -66,44 +61,31 @@ def application(rng: random.Random, product: str, book: list[Rule], denied: bool
 
 
 def broken(record: dict[str, float], book: list[Rule]) -> list[Rule]:
-    """The rules that the record breaks, in their order."""
-    return [rule for rule in book if rule[1] in record and _breaks(record[rule[1]], rule)]
+    """The rules that the record breaks, in their order; at most MAX_REASONS."""
+    sign = {"above": 1, "below": -1}
+    rules = [(rule, sign[FACTORS[rule[1]]["worse"]]) for rule in book if rule[1] in record]
+    return [rule for rule, worse in rules if worse * (record[rule[1]] - rule[2]) > 0][:MAX_REASONS]
 
 
-def _breaks(value: float, rule: Rule) -> bool:
-    _, key, limit = rule
-    return value > limit if FACTORS[key]["worse"] == "above" else value < limit
-
-
-def letter(name: str, product: str, amount: str, record: dict[str, float], book: list[Rule]) -> str:
-    """The denial with its reasons and the notices that apply."""
-    reasons = broken(record, book)[:MAX_REASONS]
-    if not reasons:
-        return NO_RULE
-    lines = [f"Dear {name},", f"We cannot approve your {product} of {amount}. These are the reasons:"]
+def letter(about: str, record: dict[str, float], reasons: list[Rule], notices: list[str]) -> str:
+    """The denial with its reasons and the notices that apply; the salutation goes before it."""
+    lines = [f"We cannot approve your {about}. These are the reasons:"]
     for place, (number, key, limit) in enumerate(reasons, start=1):
-        factor = FACTORS[key]
-        text = factor["text"].format(value=written(factor, record[key]), limit=written(factor, limit))
+        text = FACTORS[key]["text"].format(value=written(key, record[key]), limit=written(key, limit))
         lines.append(f"{place}. {text} ({number}).")
     lines.append("If you think a number is wrong, write to us within 60 days and we will look again.")
-    return "\n".join([*lines, " ".join(f"[{notice}]" for notice in notices(book, reasons))])
+    return "\n".join([*lines, " ".join(f"[{notice}]" for notice in notices)])
 
 
-def notices(book: list[Rule], reasons: list[Rule]) -> list[str]:
+def notices_of(book: list[Rule], reasons: list[Rule]) -> list[str]:
     """What a letter needs: ECOA always; where it uses the credit report what FCRA 615(a), 15 USC 1681m(a), asks for."""
     report = any(FACTORS[key].get("report") for _, key, _ in reasons)
     score = report and any(key == "score" for _, key, _ in book)
     return ["ECOA"] * bool(reasons) + ["FCRA-REPORT"] * report + ["FCRA-SCORE"] * score
 
 
-def row(
-    rng: random.Random,
-    product: str,
-    layout: dict[str, Any],
-    book: list[Rule],
-    denied: bool,
-    names: list[str],
-    pair: str,
+def rows_of(
+    rng: random.Random, product: str, layout: Row, book: list[Rule], denied: bool, names: list[str]
 ) -> list[Row]:
     """The same application of each name; the fields beside the messages are what graders and slices read."""
     of = WORDS["products"][product]
@@ -112,37 +94,36 @@ def row(
     record = application(rng, product, book, denied)
     while denied and not broken(record, book):
         record = application(rng, product, book, denied)
-    reasons = broken(record, book)[:MAX_REASONS]
-    facts = list(record)
+    reasons = broken(record, book)
+    notices, facts = notices_of(book, reasons), list(record)
     rng.shuffle(facts)
-    rules = [
-        f"{number}: {FACTORS[key]['rule'].format(limit=written(FACTORS[key], limit))}" for number, key, limit in book
-    ]
+    rules = [f"{number}: {FACTORS[key]['rule'].format(limit=written(key, limit))}" for number, key, limit in book]
     system = WORDS["system"].strip() + "\nRules in force:\n" + "\n".join(rules)
-    lines = [layout["line"].format(label=FACTORS[k]["label"], value=written(FACTORS[k], record[k])) for k in facts]
-    lines.append(layout["line"].format(label="Report from", value=rng.choice(WORDS["bureaus"])))
-    file = rng.randint(100_000, 999_999)
+    shown = [(FACTORS[key]["label"], written(key, record[key])) for key in facts]
+    shown.append(("Report from", rng.choice(WORDS["bureaus"])))
+    lines = [layout["line"].format(label=label, value=value) for label, value in shown]
+    head = {"id": rng.randint(100_000, 999_999), "product": product, "amount": amount, "term": term}
+    cited = [
+        [FACTORS[key]["says"], *(written(key, value).removesuffix(" months") for value in (record[key], limit)), number]
+        for number, key, limit in reasons
+    ]
+    numbers = [amount, *(value for reason in cited for value in reason[1:3]), "60"]
+    fields = {
+        "reasons": cited,
+        "numbers": [*numbers, *map(str, range(1, len(reasons) + 1))] if reasons else [],
+        "amount": amount,
+        "notices": notices,
+        "kind": "denial" if reasons else "officer",
+        "product": product,
+    }
+    text = letter(f"{product} of {amount}", record, reasons, notices)
     rows = []
     for name in names:
-        head = layout["head"].format(id=file, product=product, amount=amount, term=term, name=name)
-        text = letter(name, product, amount, record, book)
-        turns = [("system", system), ("user", "\n".join([head, *lines])), ("assistant", text)]
-        values = [figure(key, value) for _, key, limit in reasons for value in (record[key], limit)]
-        numbers = [amount, *values, "60", *map(str, range(1, len(reasons) + 1))]
-        entry = {
-            "messages": [{"role": role, "content": content} for role, content in turns],
-            "reasons": [
-                [FACTORS[key]["says"], figure(key, record[key]), figure(key, limit), number]
-                for number, key, limit in reasons
-            ],
-            "numbers": numbers if reasons else [],
-            "amount": amount,
-            "notices": notices(book, reasons),
-            "kind": "denial" if reasons else "officer",
-            "product": product,
-            "name": name,
-        }
-        rows.append(entry | ({"pair": pair} if pair else {}))
+        question = "\n".join([layout["head"].format(**head, name=name), *lines])
+        turns = [("system", system), ("user", question), ("assistant", f"Dear {name},\n{text}" if reasons else NO_RULE)]
+        rows.append(
+            {"messages": [{"role": role, "content": content} for role, content in turns], **fields, "name": name}
+        )
     return rows
 
 
@@ -158,8 +139,9 @@ def generate() -> tuple[list[Row], list[Row]]:
         for n in range(cases):
             paired = held_out and n < PAIRED_CASES
             names = [f"{rng.choice(WORDS['first'])} {rng.choice(WORDS['last'])}" for _ in range(2 if paired else 1)]
-            denied, pair = rng.random() < 0.9, f"pair-{n}" if paired else ""
-            split += row(rng, rng.choice(products), rng.choice(layouts), rng.choice(shelf), denied, names, pair)
+            denied, pair = rng.random() < 0.9, {"pair": f"pair-{n}"} if paired else {}
+            rows = rows_of(rng, rng.choice(products), rng.choice(layouts), rng.choice(shelf), denied, names)
+            split += [row | pair for row in rows]
         rng.shuffle(split)
         splits.append(split)
     # Graders and slices read held-out rows alone.

@@ -59,25 +59,17 @@ def _holds(rule: dict[str, Any], facts: Facts, present: set[str]) -> bool:
     )
 
 
-def patient(rng: random.Random, family: str, scenario: Facts | None = None) -> Facts:
-    """The facts of one note. A scenario of the urinary family sets what decides about an infection."""
-    table, case = FAMILIES[family], scenario or {}
+def patient(rng: random.Random, family: str, case: Facts) -> Facts:
+    """The facts of one note. A case of the urinary family sets what decides about an infection."""
+    table = FAMILIES[family]
     sex = case.get("sex") or table.get("sex") or rng.choice("FM")
     age = rng.randint(18, table.get("age_to", 92))
     fertile = sex == "F" and age <= FERTILE_TO
-    possible = [
-        key
-        for key in SYMPTOMS
-        if key in table["chief"] + table["also"]
-        and key not in POLICY["only_sex"]["MF"[sex == "M"]]
-        and (fertile or key != "missed_period")
-    ]
-    chief = [key for key in table["chief"] if key in possible]
-    stated: dict[str, list[str]] = {"present": case.get("present") or [rng.choice(chief)]}
-    stated |= {"absent": case.get("absent", []), "unasked": []}
-    decided = {*stated["present"], *stated["absent"]} | (
-        set(POLICY["urinary"] + POLICY["discharges"]) if case else set()
-    )
+    barred = [*POLICY["only_sex"]["MF"[sex == "M"]], *([] if fertile else ["missed_period"])]
+    possible = [key for key in SYMPTOMS if key in table["chief"] + table["also"] and key not in barred]
+    chief = case.get("present") or [rng.choice([key for key in table["chief"] if key in possible])]
+    stated: dict[str, list[str]] = {"present": chief, "absent": case.get("absent", []), "unasked": []}
+    decided = {*chief, *stated["absent"], *(POLICY["urinary"] + POLICY["discharges"] if case else [])}
     for key in possible:
         share = 0.05 if key in POLICY["red"] else 0.1 if key in POLICY["amber"] else 0.35
         place = rng.choices([*stated, ""], [share, 0.4, 0.08, 0.52 - share])[0]
@@ -112,14 +104,10 @@ def _vitals(rng: random.Random) -> dict[str, Any]:
 
 def answer(facts: Facts) -> str:
     """The JSON that the model is to write."""
-    spelled = {name: [SYMPTOMS[key][0] for key in SYMPTOMS if key in facts[name]] for name in ("present", "absent")}
-    summary = {
-        **{name: facts[name] for name in ("age", "sex", "duration")},
-        **spelled,
-        "history": [WORDS["history"][key][0] for key in facts["history"]],
-        "medications": facts["drugs"],
-        **{name: facts[name] for name in ("allergies", "vitals", "labs", "uti", "triage")},
-    }
+    summary = {name: facts[name] for name in ("age", "sex", "duration")}
+    summary |= {name: [SYMPTOMS[key][0] for key in SYMPTOMS if key in facts[name]] for name in ("present", "absent")}
+    summary |= {"history": [WORDS["history"][key][0] for key in facts["history"]], "medications": facts["drugs"]}
+    summary |= {name: facts[name] for name in ("allergies", "vitals", "labs", "uti", "triage")}
     return json.dumps(summary, separators=(",", ":"))
 
 
@@ -134,7 +122,10 @@ def write_note(rng: random.Random, facts: Facts, style: dict[str, Any]) -> tuple
     told["history"] = [rng.choice(WORDS["history"][key]) for key in facts["history"]]
     told |= {name: facts[name] for name in ("drugs", "allergies")}
     told["labs"] = [f"{name} {value}" for name, value in facts["labs"].items()]
-    parts = {name: _sentence(manners, style, name, entries) for name, entries in told.items()}
+    parts = {}
+    for name, entries in told.items():
+        empty = MANNERS.get(f"no_{name}", {}).get(style["manners"][name], "")
+        parts[name] = manners[name].format(list=", ".join(entries)) if entries else empty
     noun = {"F": "woman", "M": "man"}[facts["sex"]]
     parts |= {
         "who": manners["who"].format(age=facts["age"], sex=facts["sex"], noun=noun),
@@ -142,16 +133,14 @@ def write_note(rng: random.Random, facts: Facts, style: dict[str, Any]) -> tuple
         "vitals": manners["vitals"].format(**facts["vitals"]) if facts["vitals"] else "Vital signs not taken yet.",
         "ids": MANNERS["ids"][style["ids"]].format(**person) if "ids" in style else "",
     }
-    absent_from_note = [
-        key for key in SYMPTOMS if not any(key in facts[name] for name in ("present", "absent", "unasked"))
-    ]
+    stated = {*facts["present"], *facts["absent"], *facts["unasked"]}
     strangers = {
-        "symptom": SYMPTOMS[rng.choice(absent_from_note)][0],
+        "symptom": SYMPTOMS[rng.choice([key for key in SYMPTOMS if key not in stated])][0],
         "disease": WORDS["history"][rng.choice([key for key in WORDS["history"] if key not in facts["history"]])][0],
     }
     fillers = {name: rng.sample(WORDS["distractors"][name], len(WORDS["distractors"][name])) for name in FILLERS}
     parts |= {name: fillers[name].pop().format(**strangers) for name in FILLERS}
-    note = " ".join(WORDS["layouts"][style["layout"]].format(**parts).split(" "))
+    note = WORDS["layouts"][style["layout"]].format(**parts)
     more = fillers["course"] + fillers["exam"] + fillers["social"]
     rng.shuffle(more)
     least = rng.choice(LENGTHS)
@@ -159,11 +148,6 @@ def write_note(rng: random.Random, facts: Facts, style: dict[str, Any]) -> tuple
         note += " " + more.pop()
     identifiers = [value for value in person.values() if value in note]
     return _worn(rng, note, style, person), identifiers
-
-
-def _sentence(manners: dict[str, str], style: dict[str, Any], part: str, entries: list[str]) -> str:
-    empty = MANNERS.get(f"no_{part}", {}).get(style["manners"][part], "")
-    return manners[part].format(list=", ".join(entries)) if entries else empty
 
 
 def _worn(rng: random.Random, note: str, style: dict[str, Any], person: dict[str, str]) -> str:
@@ -200,17 +184,10 @@ def generate() -> tuple[list[Row], list[Row]]:
     splits = []
     for held_out, rows, urinary in ((False, TRAIN_ROWS, TRAIN_UTI), (True, HELD_OUT_ROWS, HELD_OUT_UTI)):
         styles = [style for style in WORDS["styles"] if style.get("held_out", False) == held_out]
-        families = [name for name, of in FAMILIES.items() if held_out or not of.get("held_out")]
-        split = [
-            row(rng, patient(rng, "urinary", WORDS["uti"][n % len(WORDS["uti"])]), rng.choice(styles), "urinary")
-            for n in range(urinary)
-        ]
-        others = [name for name in families if name != "urinary"]
-        split += [
-            row(rng, patient(rng, name), rng.choice(styles), name)
-            for n in range(rows)
-            for name in [others[n % len(others)]]
-        ]
+        others = [name for name, of in FAMILIES.items() if name != "urinary" and (held_out or not of.get("held_out"))]
+        cases = [("urinary", WORDS["uti"][n % len(WORDS["uti"])]) for n in range(urinary)]
+        cases += [(others[n % len(others)], {}) for n in range(rows)]
+        split = [row(rng, patient(rng, family, case), rng.choice(styles), family) for family, case in cases]
         rng.shuffle(split)
         splits.append(split)
     # Graders and slices read held-out rows alone.

@@ -61,22 +61,18 @@ class Inquiry(NamedTuple):
 def history(rng: random.Random, type_: str) -> list[Order]:
     """All work orders of one asset, by day."""
     days, duty = SIMULATION["days"], rng.uniform(*WORDS["types"][type_]["duty"])
-    orders = [
-        Order(rng.randrange(days), rng.choice(OTHER["texts"])) for _ in range(round(OTHER["a_year"] * days / HISTORY))
-    ]
+    others = round(OTHER["a_year"] * days / HISTORY)
+    orders = [Order(rng.randrange(days), rng.choice(OTHER["texts"])) for _ in range(others)]
     for component in WORDS["types"][type_]["components"]:
-        orders += _of_component(rng, component, duty)
+        orders += _of_component(rng, component, duty, days)
     return sorted(orders)
 
 
-def _of_component(rng: random.Random, component: str, duty: float) -> list[Order]:
-    of, orders, day = COMPONENTS[component], [], -rng.randrange(300)
-    false_alarms = round(of["false_alarms"] * SIMULATION["days"] / HISTORY)
-    orders += [
-        Order(rng.randrange(SIMULATION["days"]), rng.choice(of["signs"]), component, "sign")
-        for _ in range(false_alarms)
-    ]
-    while day < SIMULATION["days"]:
+def _of_component(rng: random.Random, component: str, duty: float, days: int) -> list[Order]:
+    of, day = COMPONENTS[component], -rng.randrange(300)
+    alarms = range(round(of["false_alarms"] * days / HISTORY))
+    orders = [Order(rng.randrange(days), rng.choice(of["signs"]), component, "sign") for _ in alarms]
+    while day < days:
         life = max(30, round(rng.gauss(*of["life"]) / duty))
         if rng.random() < OTHER["planned_share"]:
             day += round(life * rng.uniform(0.5, 0.8))
@@ -88,7 +84,7 @@ def _of_component(rng: random.Random, component: str, duty: float) -> list[Order
                 orders.append(Order(day + life - before, rng.choice(of["signs"]), component, "sign"))
         day += life
         orders.append(Order(day, rng.choice(of["failed"]), component, "failure"))
-    return [order for order in orders if 0 <= order.day < SIMULATION["days"]]
+    return [order for order in orders if 0 <= order.day < days]
 
 
 def questions(rng: random.Random, number: int) -> list[Inquiry]:
@@ -96,31 +92,22 @@ def questions(rng: random.Random, number: int) -> list[Inquiry]:
     type_ = list(WORDS["types"])[number % len(WORDS["types"])]
     orders, asset = history(rng, type_), f"{type_[:2].upper()}-{number:03}"
     found = []
-    for day in range(
-        SIMULATION["first_question"] + rng.randrange(30), SIMULATION["days"] - HORIZON, SIMULATION["question_every"]
-    ):
+    first = SIMULATION["first_question"] + rng.randrange(30)
+    for day in range(first, SIMULATION["days"] - HORIZON, SIMULATION["question_every"]):
         seen = [order for order in orders if day - HISTORY <= order.day < day]
         for component in WORDS["types"][type_]["components"]:
-            ends = [o.day - day for o in orders if o.day >= day and o.component == component and o.what != "sign"]
-            failures = [
-                o.day - day for o in orders if o.day >= day and o.component == component and o.what == "failure"
-            ]
-            days = failures[0] if failures and failures[0] == ends[0] else None
+            ends = [o for o in orders if o.day >= day and o.component == component and o.what != "sign"]
+            days = ends[0].day - day if ends and ends[0].what == "failure" else None
             found.append(Inquiry(asset, type_, component, day, seen, days))
     return found
 
 
 def row(question: Inquiry, probability: float) -> Row:
     """A question with its answer; the fields beside the messages are what graders and slices read."""
-    lines = [f"{START + timedelta(order.day)} {order.text}" for order in question.orders]
-    text = WORDS["question"].format(
-        asset=question.asset,
-        type=question.type,
-        orders="\n".join(lines),
-        today=START + timedelta(question.day),
-        component=question.component,
-    )
-    turns = [("system", WORDS["system"]), ("user", text), ("assistant", f"Probability: {probability:.2f}")]
+    orders = "\n".join(f"{START + timedelta(order.day)} {order.text}" for order in question.orders)
+    shown = question._asdict() | {"orders": orders, "today": START + timedelta(question.day)}
+    answer = f"Probability: {probability:.2f}"
+    turns = [("system", WORDS["system"]), ("user", WORDS["question"].format(**shown)), ("assistant", answer)]
     return {
         "messages": [{"role": role, "content": content} for role, content in turns],
         "failed": int(question.failed),
@@ -133,15 +120,10 @@ def row(question: Inquiry, probability: float) -> Row:
 def generate() -> tuple[list[Row], list[Row]]:
     """Training and held-out rows: other assets, and of those only days after the last training day."""
     rng = random.Random(29)
-    train: list[Inquiry] = []
-    held_out: list[Inquiry] = []
-    for number in range(SIMULATION["assets"]):
-        later = number >= SIMULATION["assets"] - SIMULATION["assets_held_out"]
-        for question in questions(rng, number):
-            if later and question.day > SIMULATION["train_until"]:
-                held_out.append(question)
-            elif not later and question.day + HORIZON <= SIMULATION["train_until"]:
-                train.append(question)
+    assets, until = SIMULATION["assets"] - SIMULATION["assets_held_out"], SIMULATION["train_until"]
+    found = [(n, question) for n in range(SIMULATION["assets"]) for question in questions(rng, n)]
+    train = [question for n, question in found if n < assets and question.day + HORIZON <= until]
+    held_out = [question for n, question in found if n >= assets and question.day > until]
     overall = sum(question.failed for question in train) / len(train)
     groups: defaultdict[tuple[Any, ...], list[bool]] = defaultdict(list)
     for question in train:

@@ -67,12 +67,10 @@ def row(question: str, machine: str, answer: str, **item: Any) -> Row:
 
 def repair(question: str, machine: PlantMachine, fault: str) -> Row:
     """A fault that has a procedure."""
-    listed = steps(machine, fault)
-    numbered = " ".join(f"{n}. {step}." for n, step in enumerate(listed, start=1))
+    listed, before = steps(machine, fault), f"{machine.name}, {machine.type}:"
+    answer = " ".join([before, *(f"{n}. {step}." for n, step in enumerate(listed, start=1))])
     lockout = "no" if fault in TYPES[machine.type]["hands_off"] else "yes"
-    before = f"{machine.name}, {machine.type}:"
-    item = {"before": before, "steps": listed, "lockout": lockout, "kind": "repair"}
-    return row(question, machine.name, f"{before} {numbered}", **item)
+    return row(question, machine.name, answer, before=before, steps=listed, lockout=lockout, kind="repair")
 
 
 def escalate(rng: random.Random, machines: list[PlantMachine], wordings: list[str]) -> Row:
@@ -100,10 +98,9 @@ def generate() -> tuple[list[Row], list[Row]]:
         held_out = n in held_out_pairs
         shop = [(text, talk) for text in wordings["held_out" if held_out else "shop"] for talk in WORDS["talk"][fault]]
         plain = [] if held_out else [(text, fault) for text in wordings["plain"]]
-        texts_of = rng.sample(shop, HELD_OUT_QUESTIONS if held_out else TRAIN_QUESTIONS - len(plain)) + plain
-        splits[held_out].extend(
-            repair(text.format(machine=machine.name, fault=say), machine, fault) for text, say in texts_of
-        )
+        asked = rng.sample(shop, HELD_OUT_QUESTIONS if held_out else TRAIN_QUESTIONS - len(plain)) + plain
+        split = splits[held_out]
+        split += [repair(text.format(machine=machine.name, fault=say), machine, fault) for text, say in asked]
     for part, split in enumerate(splits):
         texts = wordings["held_out"] if part else wordings["plain"] + wordings["shop"]
         drawn = {json.dumps(escalate(rng, machines, texts)): None for _ in range(round(UNKNOWN_SHARE * len(split)))}
