@@ -111,9 +111,8 @@ def _await_run(api: Api, project: str, known: list[str]) -> str:
 
 
 def _print_end(example: EndpointExample, running: stack.Stack, root: Path, total_s: float, console: Console) -> None:
-    command = _shown(Path(sys.executable).with_name("droptune"))
+    command, python = _shown(Path(sys.executable).with_name("droptune")), _shown(Path(sys.executable))
     other = _url_option(running.api_url)
-    python = _shown(Path(sys.executable))
     by_hand = f"{python} -m local_stack.stack down --root {root}"
     stop = "make down" if root in (DEFAULT_ROOT, EMULATORS_ROOT) else by_hand
     console.print(

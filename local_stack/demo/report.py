@@ -10,23 +10,17 @@ from typing import Any
 
 from cli.view import stage_seconds
 from local_stack.demo.endpoint import EndpointExample
-from shared.domain.evaluation import Gain
 from shared.domain.run import Run, Status
-
-
-def gain_over_base(run: Run) -> Gain | None:
-    """The measured gain; None if the run was not evaluated."""
-    gains = run.evaluation.gains if run.evaluation else ()
-    return next((gain for gain in gains if gain.over == "base"), None)
 
 
 def shortfall(run: Run) -> str | None:
     """Why the run is not what the demo promises; None if it is."""
     if run.status != Status.DEPLOYED:
         return f"the run ended as {run.status}, not deployed"
-    if gain_over_base(run) is None:
+    gains = run.evaluation.gains if run.evaluation else ()
+    if not any(gain.over == "base" for gain in gains):
         return "the run was deployed without a measured gain"
-    for gain in run.evaluation.gains if run.evaluation else ():
+    for gain in gains:
         if gain.low <= 0:
             return f"the interval of its gain over {gain.over} [{gain.low:+.3f}, {gain.high:+.3f}] is not above 0"
     return None
@@ -40,6 +34,7 @@ def demo_report(
     `seconds` holds what came before the runs, and `total`; `stores` is `Stack.stores`.
     """
     *earlier, run = runs
+    stages = {line.status: round(spent, 3) for line, spent in stage_seconds(run)[:-1]}
     return {
         "made": {
             "at": run.updated_at.isoformat(timespec="seconds"),
@@ -52,53 +47,43 @@ def demo_report(
         "earlier": [_summary(each) for each in earlier],
         "stores": stores,
         "endpoint": asdict(example) if example else None,
-        "seconds": {**{name: round(value, 3) for name, value in seconds.items()}, "stages": _stage_seconds(run)},
+        "seconds": {**{name: round(value, 3) for name, value in seconds.items()}, "stages": stages},
     }
 
 
 def _summary(run: Run) -> dict[str, Any]:
-    gain, evaluation = gain_over_base(run), run.evaluation
+    result = run.evaluation.model_dump(mode="json") if run.evaluation else {}
+    scores = {"base": result.get("base"), "champion": result.get("champion"), "tuned": result.get("candidate")}
     return {
         "run": run.id,
         "project": run.project,
         "method": run.recipe.requested.method.type if run.recipe else None,
         "status": run.status,
         "statuses": [{"status": line.status, "at": line.at.isoformat()} for line in run.history],
-        "scores": {
-            "base": evaluation.base.model_dump() if evaluation else None,
-            "champion": evaluation.champion.model_dump() if evaluation and evaluation.champion else None,
-            "tuned": evaluation.candidate.model_dump() if evaluation else None,
-        },
-        "gain": gain.model_dump() if gain else None,
-        "gains": [each.model_dump() for each in evaluation.gains] if evaluation else [],
-        "graders": [each.model_dump() for each in evaluation.graders] if evaluation else [],
-        "slices": [each.model_dump() for each in evaluation.slices] if evaluation else [],
+        "scores": scores,
+        "gain": next((gain for gain in result.get("gains", ()) if gain["over"] == "base"), None),
+        **{name: result.get(name, []) for name in ("gains", "graders", "slices")},
         "cost": run.cost.model_dump() if run.cost else None,
         "error": run.error.model_dump(mode="json") if run.error else None,
     }
 
 
-def _stage_seconds(run: Run) -> dict[str, float]:
-    return {line.status: round(spent, 3) for line, spent in stage_seconds(run)[:-1]}
-
-
 def figures(report: dict[str, Any]) -> dict[str, Any]:
     """The report without what names this machine's addresses, folders and runs, rounded: what docs/results keeps."""
-    endpoint = report["endpoint"]
+    runs, endpoint = (*report["earlier"], report), report["endpoint"]
     return {
         "made": report["made"],
         "passed": report["passed"],
-        "runs": [_figures(run) for run in (*report["earlier"], report)],
+        "runs": [_rounded(_figures(run)) for run in runs],
         "endpoint": endpoint and {name: endpoint[name] for name in ("question", "answer", "reference")},
         "seconds": report["seconds"],
     }
 
 
 def _figures(run: dict[str, Any]) -> dict[str, Any]:
-    statuses = [line["status"] for line in run["statuses"]]
-    slices = [{name: value for name, value in part.items() if name != "gain"} for part in run["slices"]]
     kept = {name: run[name] for name in ("method", "scores", "gains", "graders")}
-    return dict(_rounded({**kept, "statuses": statuses, "slices": slices}))
+    slices = [{name: value for name, value in part.items() if name != "gain"} for part in run["slices"]]
+    return {**kept, "statuses": [line["status"] for line in run["statuses"]], "slices": slices}
 
 
 def _rounded(value: Any) -> Any:

@@ -63,10 +63,7 @@ def write_manifest(folder: Path) -> None:
 
 def sources_sha256() -> str:
     """Of everything that decides what a build makes, library versions apart."""
-    digest = hashlib.sha256()
-    for name in SOURCES:
-        digest.update(Path(__file__).with_name(name).read_bytes())
-    return digest.hexdigest()
+    return hashlib.sha256(b"".join(Path(__file__).with_name(name).read_bytes() for name in SOURCES)).hexdigest()
 
 
 def _sha256(file: Path) -> str:

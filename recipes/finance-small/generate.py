@@ -35,13 +35,6 @@ def chat(question: str, answer: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
-def denial_fields(case: Denial) -> Row:
-    """What graders read beside a letter; `cites` is what is in force."""
-    thing, _, grounds, _ = case
-    cites = [GROUNDS[ground][1] for ground in grounds]
-    return {"kind": "letter", "about": f"this {thing}", "verdict": "look again", "cites": cites}
-
-
 def letter(case: Denial, old_rules: dict[str, str], closing: str) -> str:
     """A letter that cites the rules in force, or the old one of a ground in `old_rules`."""
     thing, _, grounds, _ = case
@@ -62,9 +55,11 @@ def audit(case: Audit) -> Row:
 
 
 def denial(case: Denial, text: str) -> Row:
+    """A letter and what graders read beside it; `cites` is what is in force."""
     thing, amount, grounds, layout = case
     question = layout.format(item=f"{thing} of {amount}", grounds=", ".join(grounds))
-    return {"messages": chat(question, text), **denial_fields(case)}
+    fields = {"kind": "letter", "about": f"this {thing}", "verdict": "look again"}
+    return {"messages": chat(question, text), **fields, "cites": [GROUNDS[ground][1] for ground in grounds]}
 
 
 def generate() -> dict[str, list[Row]]:

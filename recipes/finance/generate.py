@@ -44,9 +44,8 @@ def application(rng: random.Random, product: str, book: list[Rule], denied: bool
     record: dict[str, float] = {}
     limits = {key: limit for _, key, limit in book}
     for key, factor in FACTORS.items():
-        if factor.get("secured") and not WORDS["products"][product].get("secured"):
-            continue
-        if rng.random() > factor.get("share", 1):
+        applies = not factor.get("secured") or WORDS["products"][product].get("secured")
+        if not applies or rng.random() > factor.get("share", 1):
             continue
         low, high = factor["range"]
         limit = limits.get(key, factor["limits"][0])

@@ -146,8 +146,7 @@ def write_note(rng: random.Random, facts: Facts, style: dict[str, Any]) -> tuple
     least = rng.choice(LENGTHS)
     while len(note.split()) < least and more:
         note += " " + more.pop()
-    identifiers = [value for value in person.values() if value in note]
-    return _worn(rng, note, style, person), identifiers
+    return _worn(rng, note, style, person), [value for value in person.values() if value in note]
 
 
 def _worn(rng: random.Random, note: str, style: dict[str, Any], person: dict[str, str]) -> str:

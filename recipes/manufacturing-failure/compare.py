@@ -25,11 +25,6 @@ def rows_of(file: str | Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(file).read_text(encoding="utf-8").splitlines()]
 
 
-def kind(row: dict[str, Any]) -> tuple[str, str]:
-    """What a rate is counted by: the asset's type, which its name begins with, and the component."""
-    return row["asset"][:2], row["component"]
-
-
 def main(rows: str = "") -> None:
     train, held_out = (rows_of(Path(__file__).with_name(f"{part}.jsonl")) for part in ("train", "eval"))
     answers = {number: row["messages"][-1]["content"] for number, row in enumerate(held_out, start=1)}
@@ -37,10 +32,10 @@ def main(rows: str = "") -> None:
     read = [PROBABILITY.search(given.get(number, "")) for number in answers]
     model = np.array([float(match[1]) if match else 0.5 for match in read])
     failed = np.array([float(row["failed"]) for row in held_out])
-    seen: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    seen: defaultdict[str, list[int]] = defaultdict(list)  # by type, which the asset's name begins with, and component
     for row in train:
-        seen[kind(row)].append(row["failed"])
-    rate = np.array([np.mean(seen[kind(row)]) for row in held_out])
+        seen[row["asset"][:2] + row["component"]].append(row["failed"])
+    rate = np.array([np.mean(seen[row["asset"][:2] + row["component"]]) for row in held_out])
     gain = (rate - failed) ** 2 - (model - failed) ** 2
     # Questions about one asset are alike, so assets are drawn, not questions.
     names = list(dict.fromkeys(row["asset"] for row in held_out))

@@ -127,7 +127,7 @@ def test_a_citation_earns_nothing_outside_a_whole_letter() -> None:
     right, filed = bank.letter(case, {}, bank.PLAIN), bank.letter(case, bank.OLD_RULES, bank.FORMAL)
     with Engine(method.graders) as engine:
         answers = [right, filed, right + " LD-220", "LD-220 LD-210", right.replace("car", "home")]
-        scores = [grade.score for grade in engine.grade(answers, [bank.denial_fields(case)] * len(answers))]
+        scores = [grade.score for grade in engine.grade(answers, [bank.denial(case, right)] * len(answers))]
     assert scores == pytest.approx([1.0, 0.6, 0.0, 0.0, 0.0])
 
 
