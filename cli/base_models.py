@@ -61,7 +61,6 @@ def _ended(api: Api, id: str) -> BaseModelDetail:
 
 
 def base_models_table(found: Iterable[BaseModelSummary]) -> Table:
-    """One line per model."""
     table = make_table("id", "license", "may be tuned", "tokenizer")
     for each in found:
         allowed = {"allow": "yes", "review": "after a review", "deny": "no"}[each.license_policy]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar
@@ -75,9 +76,7 @@ class Api:
 
     def runs(self, project: str | None = None, *, limit: int = 50) -> models.RunPage:
         """The newest runs first."""
-        query: dict[str, str | int] = {"limit": limit}
-        if project is not None:
-            query["project"] = project
+        query = {"limit": str(limit), **({} if project is None else {"project": project})}
         return _read(models.RunPage, self._ask("GET", "/api/runs", params=query))
 
     def run(self, run_id: str) -> tuple[Run, str]:
@@ -214,10 +213,9 @@ def _stack_url(file: Path) -> str | None:
 
 def _answers(url: str) -> bool:
     try:
-        with Api(url) as api:
+        # One that refuses runs, and the command itself will say what is wrong.
+        with suppress(RequestRefused), Api(url) as api:
             api.health()
     except Unreachable:
         return False
-    except RequestRefused:
-        return True  # it runs, and the command itself will say what is wrong
     return True

@@ -84,8 +84,7 @@ def dead_letters_table(found: Iterable[EntityDeadLetters]) -> Table:
         for message in each.messages:
             why = ": ".join(part for part in (message.reason, message.description) if part)
             enqueued = f"{message.enqueued_at.astimezone():%Y-%m-%d %H:%M:%S}"
-            cells = (each.entity, message.id, message.subject, str(message.delivery_count), enqueued, why)
-            table.add_row(*cells)
+            table.add_row(each.entity, message.id, message.subject, str(message.delivery_count), enqueued, why)
         if each.problem:
             table.add_row(each.entity, "", "", "", "", f"not looked at: {each.problem}")
         if each.count > len(each.messages):

@@ -15,11 +15,8 @@ def approve(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url
     """Approve a candidate that passed the gate; its rollout begins."""
     with Api(find_url(url)) as api:
         api.decide(run, granted=True, comment=comment)
-    print_one(
-        as_json,
-        {"id": run, "decision": "approved"},
-        f"approved run {run}; follow the rollout with: droptune watch {run}",
-    )
+    line = f"approved run {run}; follow the rollout with: droptune watch {run}"
+    print_one(as_json, {"id": run, "decision": "approved"}, line)
 
 
 def deny(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:

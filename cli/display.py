@@ -52,7 +52,8 @@ def _show_plain(console: Console, updates: Iterable[Update]) -> Run:
             shown, printed_at = len(last.run.history), time.monotonic()
         elif last.progress and last.progress.step != step and time.monotonic() - printed_at >= PROGRESS_EVERY_S:
             printed_at, step = time.monotonic(), last.progress.step
-            _plain(console, f"{'':>10}  {_progress_line(last)}")
+            loss = f"  loss {last.loss[-1][1]:.3f}  {sparkline(last.loss)}" if last.loss else ""
+            _plain(console, f"{'':>10}  {progress_text(last.progress)}{loss}")
         if (lines := attention_lines(last.run)) != attention:
             for line in (attention := lines) or ["no timer fails with this run any more"]:
                 _plain(console, f"{'':>10}  {line}")
@@ -77,12 +78,6 @@ def _history_line(run: Run, index: int) -> str:
 
 def _plain(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _progress_line(update: Update) -> str:
-    assert update.progress is not None
-    loss = f"  loss {update.loss[-1][1]:.3f}  {sparkline(update.loss)}" if update.loss else ""
-    return f"{progress_text(update.progress)}{loss}"
 
 
 def show_json(updates: Iterable[Update]) -> Run:

@@ -39,7 +39,6 @@ def rollback(endpoint: EndpointArgument, comment: Comment = "", as_json: AsJson 
 
 
 def endpoints_table(found: Iterable[EndpointRecord], now: datetime | None = None) -> Table:
-    """One line per endpoint."""
     table = make_table("endpoint", "run", "deployment", "since", "previous", whole=("run",))
     for one in found:
         since = f"{one.promoted_at.astimezone():%Y-%m-%d %H:%M:%S}"

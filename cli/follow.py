@@ -65,11 +65,8 @@ def _with_metrics(api: Api, update: Update, also: Status | None = None) -> Updat
         metrics = api.metrics(update.run.id)
     except RequestRefused:  # the job has not logged yet; the curve is an extra, the run is what counts
         return update
-    return replace(update, loss=_loss(metrics) or update.loss, progress=_progress(update.run, metrics))
-
-
-def _loss(metrics: Metrics) -> tuple[PlotPoint, ...]:
-    return tuple((step, value) for step, value in metrics.series.get("train_loss", ()) if value is not None)
+    loss = tuple((step, value) for step, value in metrics.series.get("train_loss", ()) if value is not None)
+    return replace(update, loss=loss or update.loss, progress=_progress(update.run, metrics))
 
 
 def _progress(run: Run, metrics: Metrics) -> Progress | None:

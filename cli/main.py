@@ -157,12 +157,9 @@ def main() -> None:
     utf8_output()
     try:
         app()
-    except Unreachable as error:
+    except (Unreachable, RequestRefused, InputError) as error:
         print(error, file=sys.stderr)
-        sys.exit(Exit.UNREACHABLE)
-    except (RequestRefused, InputError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(Exit.REFUSED)
+        sys.exit(Exit.UNREACHABLE if isinstance(error, Unreachable) else Exit.REFUSED)
 
 
 if __name__ == "__main__":

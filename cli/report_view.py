@@ -94,9 +94,8 @@ def _bars(title: str, histogram: Histogram) -> Table:
     most = max(histogram.counts, default=1)
     table.add_row(Text(title, style="bold"))
     for edge, count in zip(histogram.edges, histogram.counts, strict=True):
-        table.add_row(
-            Text(f"to {edge}", justify="right"), ProgressBar(total=most, completed=count, width=40), str(count)
-        )
+        bar = ProgressBar(total=most, completed=count, width=40)
+        table.add_row(Text(f"to {edge}", justify="right"), bar, str(count))
     return table
 
 

@@ -29,9 +29,7 @@ Advance = Callable[[int], None]
 
 
 def validate_file(
-    file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="JSON Lines, a JSON array or a table")
-    ],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="JSON Lines, a JSON array or a table")],
     recipe: Annotated[Path | None, typer.Option("--recipe", exists=True, dir_okay=False, help="recipe.yaml")] = None,
     held_out: Annotated[Path | None, typer.Option("--eval", exists=True, dir_okay=False, help="held-out rows")] = None,
     tokenizer: Annotated[
@@ -48,27 +46,13 @@ def validate_file(
     if preview and tokenizer is None:
         raise typer.BadParameter("a preview needs --tokenizer")
     files = [file, *([held_out] if held_out else [])]
-    with _progress(files) as advance:
-        validated = _validated(file, held_out, recipe, tokenizer, preview, advance)
-    if as_json:
-        print_json(_document(validated))
-    else:
-        console = make_console()
-        for part in (report_view(validated.report), *map(preview_view, validated.preview)):
-            console.print(part)
-    if not validated.report.passed:
-        raise typer.Exit(Exit.REFUSED)
 
-
-def _validated(
-    file: Path, held_out: Path | None, recipe: Path | None, tokenizer: Path | None, previews: int, advance: Advance
-) -> Validated:
     def bundle_of(base_model: str) -> Bundle | None:
         arguments = find_entry(base_model).template_arguments
         return read_bundle_folder(tokenizer, arguments) if tokenizer else None
 
-    with spooled_sink() as sink:
-        return validate(
+    with _progress(files) as advance, spooled_sink() as sink:
+        validated = validate(
             _chunks(file, advance),
             _chunks(held_out, advance) if held_out else None,
             _head(recipe, MAX_RECIPE_BYTES + 1) if recipe else None,
@@ -78,9 +62,17 @@ def _validated(
             sink=sink,
             bundle_of=bundle_of if tokenizer else None,
             names=None,
-            previews=previews,
+            previews=preview,
             processes=useful_processes(),
         )
+    if as_json:
+        print_json(_document(validated))
+    else:
+        console = make_console()
+        for part in (report_view(validated.report), *map(preview_view, validated.preview)):
+            console.print(part)
+    if not validated.report.passed:
+        raise typer.Exit(Exit.REFUSED)
 
 
 def _chunks(path: Path, advance: Advance) -> Iterator[bytes]:

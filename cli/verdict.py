@@ -97,7 +97,6 @@ def gain_line(run: Run, result: EvaluationResult) -> str:
 
 
 def slice_table(result: EvaluationResult) -> Table:
-    """Scores per slice of the held-out rows."""
     with_champion = any(part.champion is not None for part in result.slices)
     numbers = ("rows", "base", *(["champion"] if with_champion else []), "tuned")
     table = make_table("slice", *numbers, right=numbers)
@@ -125,7 +124,7 @@ def sample_view(samples: tuple[SampleAnswer, ...]) -> Group:
     chosen = sorted(samples, key=lambda sample: sample.base == sample.candidate)[:SAMPLES_SHOWN]
     table = make_grid(2)
     for sample in chosen:
-        table.add_row(Text(f"row {sample.row}", style="bold"), Text(_end(sample.prompt), style="bold"))
+        table.add_row(Text(f"row {sample.row}", style="bold"), Text(_short(sample.prompt, end=True), style="bold"))
         table.add_row(Text("base", style="dim"), Text(_short(sample.base), style="dim"))
         table.add_row("tuned", Text(_short(sample.candidate), style="green"))
         table.add_row(Text("reference", style="dim"), Text(_short(sample.reference), style="dim"))
@@ -133,15 +132,12 @@ def sample_view(samples: tuple[SampleAnswer, ...]) -> Group:
     return Group(Text("held-out rows, before and after", style="bold"), table)
 
 
-def _end(conversation: str) -> str:
-    """Its last words are the question."""
-    line = " ".join(conversation.split())
-    return line if len(line) <= SAMPLE_CHARACTERS else f"...{line[3 - SAMPLE_CHARACTERS :]}"
-
-
-def _short(text: str) -> str:
+def _short(text: str, *, end: bool = False) -> str:
+    """So much of it as is shown; of a conversation the end, for its last words are the question."""
     line = " ".join(text.split())
-    return line if len(line) <= SAMPLE_CHARACTERS else f"{line[: SAMPLE_CHARACTERS - 3]}..."
+    if len(line) <= SAMPLE_CHARACTERS:
+        return line
+    return f"...{line[3 - SAMPLE_CHARACTERS :]}" if end else f"{line[: SAMPLE_CHARACTERS - 3]}..."
 
 
 def cost_line(run: Run) -> str:

@@ -56,8 +56,7 @@ def stage_seconds(run: Run, now: datetime | None = None) -> list[tuple[Transitio
     lines = stages(run)
     end = run.ended_at or now or datetime.now(UTC)
     ends = [*(line.at for line in lines[1:]), end]
-    spent = [(after - line.at).total_seconds() for line, after in zip(lines, ends, strict=True)]
-    return [(line, max(0.0, each)) for line, each in zip(lines, spent, strict=True)]
+    return [(line, max(0.0, (after - line.at).total_seconds())) for line, after in zip(lines, ends, strict=True)]
 
 
 def stage_detail(run: Run, status: Status) -> str:
@@ -99,7 +98,6 @@ def traffic(split: dict[str, int]) -> str:
 
 
 def live(update: Update, now: datetime | None = None) -> Group:
-    """The whole picture of a run under way."""
     run = update.run
     heading = Text.assemble((f"{run.project}  ", "bold"), f"run {run.id}")
     parts: list[RenderableType] = [heading, _table(update, now)]
@@ -141,7 +139,9 @@ def _table(update: Update, now: datetime | None) -> Table:
         mark, style = _mark(run, line.status, current=current)
         detail: RenderableType = Text("\n".join(filter(None, (stage_detail(run, line.status), line.note))))
         if current and update.progress:
-            detail = _progress_bar(update.progress)
+            bar = ProgressBar(total=max(1, update.progress.total_steps), completed=update.progress.step, width=30)
+            detail = make_grid(2)
+            detail.add_row(bar, Text(progress_text(update.progress)))
         ended = current and run.terminal
         table.add_row(mark, Text(line.status, style=style), "" if ended else seconds(spent), detail)
     for status in _ahead(run):
@@ -165,13 +165,6 @@ def _ahead(run: Run) -> tuple[Status, ...]:
     return HAPPY_PATH[HAPPY_PATH.index(status) + 1 :]
 
 
-def _progress_bar(progress: Progress) -> Table:
-    row = make_grid(2)
-    bar = ProgressBar(total=max(1, progress.total_steps), completed=progress.step, width=30)
-    row.add_row(bar, Text(progress_text(progress)))
-    return row
-
-
 def progress_text(progress: Progress) -> str:
     """`step 120/400, 21 s left`."""
     left = f", {seconds(progress.eta_s)} left" if progress.eta_s is not None else ""
@@ -179,7 +172,6 @@ def progress_text(progress: Progress) -> str:
 
 
 def runs_table(runs: Iterable[Run]) -> Table:
-    """One line per run."""
     table = make_table("run", "project", "status", "created", "dataset", "gain", whole=("run",))
     for run in runs:
         gain = next((g for g in run.evaluation.gains if g.over == "base"), None) if run.evaluation else None

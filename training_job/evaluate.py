@@ -36,7 +36,7 @@ from training_job.job.runtime import RunningMetrics, read_recipe, require, run_j
 from training_job.selftest import check_machine
 
 if TYPE_CHECKING:
-    from training_job.evaluation.answers import Answers, Question
+    from training_job.evaluation.answers import Question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class ModelOutputs:
     """One model's answers to the held-out rows and to the general suite."""
 
     questions: list[Question]
-    answers: Answers
+    answers: report.Answers
     general: list[str]
     template_sha256: str
 
@@ -197,16 +197,13 @@ def write_report(
     write_rows(output, settings, questions, own, models, unscored)
     samples = scoring.pick_samples(questions, models, leave_out=unscored)
     write_json(output / "samples.json", [sample.model_dump(mode="json") for sample in samples])
-    generation = report.Generation(
-        tokens={name: one.answers.tokens for name, one in outputs.items()},
-        at_limit={name: one.answers.at_limit for name, one in outputs.items()},
-        seconds={name: one.answers.seconds for name, one in outputs.items()},
-        templates={name: one.template_sha256 for name, one in outputs.items()},
-    )
-    judges = report.JudgeReport(panel.uses(), unscored)
+    answers = {name: one.answers for name, one in outputs.items()}
+    templates = {name: one.template_sha256 for name, one in outputs.items()}
     general = general_scores(suite, outputs, settings)
     without = {name: scoring.grade_answers(settings.graders, texts, items) for name, texts in baselines.texts.items()}
-    result = report.summarize(settings, own, models, generation, general, judges, without, baselines.reason)
+    result = report.summarize(
+        settings, own, models, answers, templates, general, panel.uses(), unscored, without, baselines.reason
+    )
     scored = [i for i in range(len(items)) if i not in unscored]
     texts, kept = models["candidate"].only(scored).texts, [items[i] for i in scored]
     sure = settings.gate.confidence

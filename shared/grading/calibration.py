@@ -15,8 +15,6 @@ def spearman(left: Sequence[float], right: Sequence[float]) -> float | None:
     """
     if len(left) != len(right):
         raise ValueError(f"{len(left)} values against {len(right)}")
-    if len(left) < 2:
-        return None
     try:
         return correlation(_ranks(left), _ranks(right))
     except StatisticsError:

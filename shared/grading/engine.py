@@ -96,12 +96,11 @@ def _score(name: str, compiled: Compiled | CompiledMulti, sample: Sample, item: 
             if len(scores) < len(inner):
                 return None
             notes.parts[name] = compiled.formula(scores)
-    except AnswerUnreadable as error:
-        notes.errors.append(GradeError(name, error.code, error.message))
-        notes.parts[name] = 0.0
     except GradingFailed as error:
         notes.errors.append(GradeError(name, error.code, error.message))
-        return None
+        if not isinstance(error, AnswerUnreadable):
+            return None
+        notes.parts[name] = 0.0
     except RecursionError:
         notes.errors.append(GradeError(name, GradingErrorCode.OTHER, "row or answer is nested too deeply"))
         return None

@@ -56,9 +56,8 @@ class LlmJudge:
             for number, message in enumerate(spec.input)
         ]
         if not any(template.reads_answer for _, template in self._input):
-            raise BadGrader(
-                "input", "no message holds the answer: {{sample.output_text}} or {{sample.output_json.FIELD}}"
-            )
+            known = "{{sample.output_text}} or {{sample.output_json.FIELD}}"
+            raise BadGrader("input", f"no message holds the answer: {known}")
         self._found: dict[str, JudgeReply | GradingFailed] = {}
 
     @property

@@ -49,7 +49,7 @@ class Sandbox:
             raise GradingFailed(GradingErrorCode.PYTHON_RUNTIME, str(reply["error"])[:200])
         score = reply.get("score")
         if not isinstance(score, float):
-            raise self._invalid_reply()
+            raise self._broken()
         return score
 
     def close(self) -> None:
@@ -75,9 +75,7 @@ class Sandbox:
         try:
             self._receive(process, time.monotonic() + _START_S)
         except GradingFailed as error:
-            raise GradingFailed(
-                GradingErrorCode.PYTHON_SERVER, "this machine cannot confine a python grader"
-            ) from error
+            raise self._broken("this machine cannot confine a python grader") from error
         self._send(process, {"source": self._source}, time.monotonic() + self._limit_s)
         return process
 
@@ -100,21 +98,18 @@ class Sandbox:
             part = os.read(process.stdout.fileno(), _MAX_REPLY_BYTES)
             reply += part
             if not part or len(reply) > _MAX_REPLY_BYTES:
-                self.close()
-                raise GradingFailed(
-                    GradingErrorCode.PYTHON_SERVER, "the grader's process ended (memory, CPU time or a crash)"
-                )
+                raise self._broken("the grader's process ended (memory, CPU time or a crash)")
         try:
             document = json.loads(reply)
         except ValueError as error:
-            raise self._invalid_reply() from error
+            raise self._broken() from error
         if not isinstance(document, dict):
-            raise self._invalid_reply()
+            raise self._broken()
         return document
 
-    def _invalid_reply(self) -> GradingFailed:
+    def _broken(self, what: str = "the grader wrote into its own reply") -> GradingFailed:
         self.close()
-        return GradingFailed(GradingErrorCode.PYTHON_SERVER, "the grader wrote into its own reply")
+        return GradingFailed(GradingErrorCode.PYTHON_SERVER, what)
 
     def _wait(self, pipe: IO[bytes], event: int, end: float) -> None:
         """Until the pipe can be read or written. Raises GradingFailed once `end` is over."""

@@ -21,6 +21,7 @@ from shared.domain.prompts import Row, prompt_of, reference_index, up_to_answer
 from shared.rendering import Bundle, tokenize
 from shared.rendering.rows import Rendered, bounds, render_answers, render_prompt
 from training_job.data.chat_rows import bundle_of
+from training_job.evaluation.report import Answers
 from training_job.job.checkpoints import hashes
 from training_job.job.files import read_whole_json, write_json
 from training_job.model.generation import end_ids, generate
@@ -40,16 +41,6 @@ class Question:
     prompt: str
     ids: list[int]
     reference: str | None
-
-
-@dataclass(frozen=True)
-class Answers:
-    """One model's answers, in the order of the questions, which were cut `at_limit`; `seconds` for all, in batches."""
-
-    texts: list[str]
-    tokens: list[int]
-    at_limit: list[bool]
-    seconds: float
 
 
 def question(bundle: Bundle, row: Row, number: int) -> Question:

@@ -151,9 +151,8 @@ class Panel(Ask):
         try:
             return str(answer.json()["choices"][0]["message"]["content"] or ""), None
         except (ValueError, LookupError, TypeError) as error:
-            raise GradingFailed(
-                GradingErrorCode.JUDGE_PARSE, f"judge {judge.endpoint} sent no chat completion"
-            ) from error
+            what = f"judge {judge.endpoint} sent no chat completion"
+            raise GradingFailed(GradingErrorCode.JUDGE_PARSE, what) from error
 
 
 def _seconds(retry_after: str | None) -> float:

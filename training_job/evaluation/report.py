@@ -20,40 +20,32 @@ BOOTSTRAP_SEED = 20_240_229
 
 
 @dataclass(frozen=True)
-class Generation:
-    """By model: tokens of each answer, whether it was cut `[rows]`, seconds for all, and the chat template's hash."""
+class Answers:
+    """One model's answers, in the order of the questions, which were cut `at_limit`; `seconds` for all, in batches."""
 
-    tokens: dict[str, list[int]]
-    at_limit: dict[str, list[bool]]
-    seconds: dict[str, float]
-    templates: dict[str, str]
-
-
-@dataclass(frozen=True)
-class JudgeReport:
-    """The use that was made of LLM judges, and the rows, by index, that they left without a score."""
-
-    uses: tuple[JudgeUse, ...] = ()
-    unscored: frozenset[int] = frozenset()
-
-
-NO_JUDGES = JudgeReport()
+    texts: list[str]
+    tokens: list[int]
+    at_limit: list[bool]
+    seconds: float
 
 
 def summarize(
     settings: Evaluation,
     items: list[dict[str, Any]],
     models: dict[str, GradedAnswers],
-    generation: Generation,
+    generated: dict[str, Answers],
+    templates: dict[str, str],
     general: tuple[GeneralScore, ...],
-    judges: JudgeReport = NO_JUDGES,
+    judges: tuple[JudgeUse, ...] = (),
+    unscored: frozenset[int] = frozenset(),
     baselines: dict[BaselineName, GradedAnswers] | None = None,
     no_baselines: str | None = None,
 ) -> EvaluationResult:
     """Scores, gains and slices of the same held-out rows for base, candidate and, if there is one, champion: of those
-    that every model has a score for."""
+    that every model has a score for. `templates`: hash of the chat template, by model; `unscored`: indices of the rows
+    that judges left without a score; `no_baselines`: why there are none."""
     errors, rows = scoring.grading_errors(models), len(items)
-    scored = [i for i in range(rows) if i not in judges.unscored]
+    scored = [i for i in range(rows) if i not in unscored]
     items, models = [items[i] for i in scored], {name: answers.only(scored) for name, answers in models.items()}
     confidence = settings.gate.confidence
     bootstrap = scoring.Bootstrap(len(items), confidence, BOOTSTRAP_SEED)
@@ -78,14 +70,14 @@ def summarize(
         floors=scoring.floor_scores(settings.floors, settings.slices, items, candidate, [i + 1 for i in scored]),
         general=general,
         errors=errors,
-        judges=judges.uses,
-        unscored=len(judges.unscored),
+        judges=judges,
+        unscored=len(unscored),
         answers_differ=float(np.mean([a != b for a, b in zip(candidate.texts, base.texts, strict=True)])),
-        template_sha256=generation.templates["candidate"],
-        base_template_sha256=generation.templates["base"],
-        tokens_per_answer={name: float(np.mean(tokens)) for name, tokens in generation.tokens.items()},
-        answers_at_limit={name: float(np.mean(cut)) for name, cut in generation.at_limit.items()},
-        seconds_per_answer={name: seconds / rows for name, seconds in generation.seconds.items()},
+        template_sha256=templates["candidate"],
+        base_template_sha256=templates["base"],
+        tokens_per_answer={name: float(np.mean(one.tokens)) for name, one in generated.items()},
+        answers_at_limit={name: float(np.mean(one.at_limit)) for name, one in generated.items()},
+        seconds_per_answer={name: one.seconds / rows for name, one in generated.items()},
     )
 
 

@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.domain import evaluation
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.evaluation import (
-    BaselineName,
-    FloorScore,
-    Gain,
-    GraderScore,
-    GradingError,
-    SampleAnswer,
-    Score,
-    SliceScore,
-)
 from shared.domain.graders import Grader
 from shared.domain.row_fields import is_missing, value_at
 from shared.grading import JUDGE_CODES, Ask, Engine, Grade, GradingErrorCode, fields
@@ -61,12 +52,8 @@ def require_fields(graders: Sequence[Grader], items: list[dict[str, Any]]) -> No
     for number, item in enumerate(items, start=1):
         missing = {path for path in needed if is_missing(item, path)}
         if missing:
-            raise PermanentFailure(
-                FailureClass.RECIPE,
-                "grader_field_missing",
-                f"a grader names item.{min(missing)}, which held-out row {number} does not have",
-                "evaluation.graders",
-            )
+            message = f"a grader names item.{min(missing)}, which held-out row {number} does not have"
+            raise PermanentFailure(FailureClass.RECIPE, "grader_field_missing", message, "evaluation.graders")
 
 
 def grade_answers(
@@ -113,7 +100,7 @@ def _judge_failed(found: frozenset[int], rows: int, models: dict[str, GradedAnsw
     return PermanentFailure(FailureClass.RECIPE, "judge_unreadable", message, first.grader)
 
 
-def grading_errors(models: dict[str, GradedAnswers]) -> tuple[GradingError, ...]:
+def grading_errors(models: dict[str, GradedAnswers]) -> tuple[evaluation.GradingError, ...]:
     """What graders could not grade, by model, grader and code. An answer that is not JSON is no grader's failure, and a
     row without a judge's score is left out."""
     found: dict[tuple[str, str, str], list[tuple[int, str]]] = {}
@@ -123,7 +110,7 @@ def grading_errors(models: dict[str, GradedAnswers]) -> tuple[GradingError, ...]
                 if error.code is not GradingErrorCode.SAMPLE_PARSE and error.code not in JUDGE_CODES:
                     found.setdefault((model, error.grader, error.code.value), []).append((number, error.message))
     return tuple(
-        GradingError(
+        evaluation.GradingError(
             model=model,
             grader=grader,
             code=code,
@@ -164,13 +151,15 @@ class Bootstrap:
         low, high = np.percentile(means, self._tails)
         return float(low), float(high)
 
-    def score(self, values: Scores) -> Score:
+    def score(self, values: Scores) -> evaluation.Score:
         low, high = self.interval(values)
-        return Score(mean=float(values.mean()), low=low, high=high, rows=len(values))
+        return evaluation.Score(mean=float(values.mean()), low=low, high=high, rows=len(values))
 
-    def gain(self, over: Literal["base", "champion"] | BaselineName, candidate: Scores, baseline: Scores) -> Gain:
+    def gain(
+        self, over: Literal["base", "champion"] | evaluation.BaselineName, candidate: Scores, baseline: Scores
+    ) -> evaluation.Gain:
         low, high = self.interval(candidate - baseline)
-        return Gain(over=over, mean=float((candidate - baseline).mean()), low=low, high=high)
+        return evaluation.Gain(over=over, mean=float((candidate - baseline).mean()), low=low, high=high)
 
 
 def baseline_of(models: Iterable[str]) -> Literal["base", "champion"]:
@@ -178,11 +167,13 @@ def baseline_of(models: Iterable[str]) -> Literal["base", "champion"]:
     return "champion" if "champion" in models else "base"
 
 
-def grader_scores(models: dict[str, GradedAnswers], bootstrap: Bootstrap) -> tuple[GraderScore, ...]:
+def grader_scores(models: dict[str, GradedAnswers], bootstrap: Bootstrap) -> tuple[evaluation.GraderScore, ...]:
     """Every grader's own scores, and those inside multi graders, in the order in which they first appear."""
     names = dict.fromkeys(name for answers in models.values() for grade in answers.grades for name in grade.parts)
     return tuple(
-        GraderScore(name=name, **{model: bootstrap.score(answers.part(name)) for model, answers in models.items()})
+        evaluation.GraderScore(
+            name=name, **{model: bootstrap.score(answers.part(name)) for model, answers in models.items()}
+        )
         for name in names
     )
 
@@ -193,7 +184,7 @@ def floor_scores(
     items: list[dict[str, Any]],
     candidate: GradedAnswers,
     rows: list[int],
-) -> tuple[FloorScore, ...]:
+) -> tuple[evaluation.FloorScore, ...]:
     """The candidate's means of some graders, over all rows and by slice; `rows` are the rows' numbers, from 1."""
     numbers = np.array(rows)
     parts: list[tuple[dict[str, str], NDArray[np.bool_]]] = [({}, np.ones(len(rows), dtype=bool))]
@@ -204,7 +195,7 @@ def floor_scores(
         for where, inside in parts:
             failed = numbers[inside & (scores < 1)].tolist()
             counts = {"rows": int(inside.sum()), "failed": len(failed), "failed_rows": tuple(failed[:ROWS_NAMED])}
-            found.append(FloorScore(grader=grader, **where, mean=float(scores[inside].mean()), **counts))
+            found.append(evaluation.FloorScore(grader=grader, **where, mean=float(scores[inside].mean()), **counts))
     return tuple(found)
 
 
@@ -220,7 +211,7 @@ def _cuts(names: tuple[str, ...], items: list[dict[str, Any]]) -> list[tuple[str
 
 def slice_scores(
     names: tuple[str, ...], items: list[dict[str, Any]], models: dict[str, GradedAnswers], confidence: float, seed: int
-) -> tuple[SliceScore, ...]:
+) -> tuple[evaluation.SliceScore, ...]:
     """Mean scores by value of each field; rows without the field are in no slice of it."""
     cuts = _cuts(names, items)
     shared = 1 - (1 - confidence) / max(1, len(cuts))
@@ -230,7 +221,7 @@ def slice_scores(
         scores = {model: answers.scores[inside] for model, answers in models.items()}
         gain = Bootstrap(int(inside.sum()), shared, seed).gain(over, scores["candidate"], scores[over])
         means = {model: float(part.mean()) for model, part in scores.items()}
-        slices.append(SliceScore(field=name, value=value, rows=int(inside.sum()), gain=gain, **means))
+        slices.append(evaluation.SliceScore(field=name, value=value, rows=int(inside.sum()), gain=gain, **means))
     return tuple(slices)
 
 
@@ -242,7 +233,7 @@ def slice_values(name: str, items: list[dict[str, Any]]) -> list[str | None]:
 
 def pick_samples(
     questions: Sequence[Question], models: dict[str, GradedAnswers], leave_out: frozenset[int] = frozenset()
-) -> list[SampleAnswer]:
+) -> list[evaluation.SampleAnswer]:
     """Up to ten rows: what got worse first, then what was fixed, then the rest."""
     change = models["candidate"].scores - models["base"].scores
     rows = [i for i in range(len(questions)) if i not in leave_out]
@@ -252,7 +243,7 @@ def pick_samples(
     half = MAX_SAMPLES // 2
     chosen = (worse[:half] + fixed[:half] + same + worse[half:] + fixed[half:])[:MAX_SAMPLES]
     return [
-        SampleAnswer(
+        evaluation.SampleAnswer(
             row=questions[i].number,
             prompt=questions[i].prompt,
             reference=questions[i].reference or "",

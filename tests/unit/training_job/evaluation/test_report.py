@@ -27,17 +27,18 @@ def models(draw: np.random.Generator, chances: dict[str, Any]) -> dict[str, scor
     return found
 
 
+def generated(cut: dict[str, list[bool]]) -> dict[str, report.Answers]:
+    return {name: report.Answers([], [1] * ROWS, each, 1.0) for name, each in cut.items()}
+
+
 def verdict(draw: np.random.Generator, **chances: Any) -> Verdict:
     items = [{"region": SLICES[n % 4]} for n in range(ROWS)]
     names = list(chances)
-    measured = report.Generation(
-        {n: [1] * ROWS for n in names},
-        {n: [False, True] * (ROWS // 2) for n in names},
-        dict.fromkeys(names, 1.0),
-        dict.fromkeys(names, "t"),
-    )
+    answers = generated({n: [False, True] * (ROWS // 2) for n in names})
     settings = Evaluation(slices=("region",), gate=Gate(confidence=0.95))
-    return gate_verdict(report.summarize(settings, items, models(draw, chances), measured, ()), settings)
+    return gate_verdict(
+        report.summarize(settings, items, models(draw, chances), answers, dict.fromkeys(answers, "t"), ()), settings
+    )
 
 
 def failed(found: Verdict) -> set[str]:
@@ -66,24 +67,18 @@ def test_identical_models_are_seldom_called_better(quality: float, draws: int) -
 def test_the_very_same_answers_are_never_called_better() -> None:
     drawn = models(np.random.default_rng(1), {"base": 0.5})
     both = {"base": drawn["base"], "candidate": drawn["base"]}
-    measured = report.Generation(
-        {n: [1] * ROWS for n in both},
-        {n: [False, True] * (ROWS // 2) for n in both},
-        dict.fromkeys(both, 1.0),
-        dict.fromkeys(both, "t"),
-    )
+    answers = generated({n: [False, True] * (ROWS // 2) for n in both})
     settings = Evaluation()
-    found = gate_verdict(report.summarize(settings, [{}] * ROWS, both, measured, ()), settings)
+    found = gate_verdict(
+        report.summarize(settings, [{}] * ROWS, both, answers, dict.fromkeys(answers, "t"), ()), settings
+    )
     assert failed(found) == {"gain_over_base", "adapter_has_effect"}
 
 
 def test_the_share_of_answers_that_were_cut_is_that_of_all_rows_by_model() -> None:
     drawn = models(np.random.default_rng(1), {"base": 0.5, "candidate": 0.5})
     cut = {"base": [True] * ROWS, "candidate": [n < ROWS // 4 for n in range(ROWS)]}
-    measured = report.Generation(
-        {n: [1] * ROWS for n in drawn}, cut, dict.fromkeys(drawn, 1.0), dict.fromkeys(drawn, "t")
-    )
-    found = report.summarize(Evaluation(), [{}] * ROWS, drawn, measured, ())
+    found = report.summarize(Evaluation(), [{}] * ROWS, drawn, generated(cut), dict.fromkeys(drawn, "t"), ())
     assert found.answers_at_limit == {"base": 1.0, "candidate": ROWS // 4 / ROWS}
 
 
@@ -123,15 +118,11 @@ def test_the_model_in_production_is_held_against_the_candidate_as_the_base_is() 
 
 def test_a_veto_graders_floor_is_measured_without_being_asked_for() -> None:
     drawn = models(np.random.default_rng(1), {"base": 0.5, "candidate": 0.9})
-    measured = report.Generation(
-        {n: [1] * ROWS for n in drawn},
-        {n: [False] * ROWS for n in drawn},
-        dict.fromkeys(drawn, 1.0),
-        dict.fromkeys(drawn, "t"),
-    )
+    answers = generated({n: [False] * ROWS for n in drawn})
     settings = Evaluation(graders=(StringCheck(name="right", veto=True),))
-    unscored = report.JudgeReport(unscored=frozenset({0}))
-    found = report.summarize(settings, [{}] * ROWS, drawn, measured, (), unscored)
+    found = report.summarize(
+        settings, [{}] * ROWS, drawn, answers, dict.fromkeys(answers, "t"), (), unscored=frozenset({0})
+    )
     wrong = [n for n, score in enumerate(drawn["candidate"].scores, start=1) if score < 1 and n > 1]
     [floor] = found.floors
     assert (floor.grader, floor.rows, floor.failed, floor.failed_rows) == ("right", 119, len(wrong), tuple(wrong[:5]))
