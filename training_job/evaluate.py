@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from shared.domain.catalog import find_entry
 from shared.domain.evaluation import GeneralScore
@@ -28,15 +28,12 @@ from training_job.evaluation import rates, report, scoring
 from training_job.evaluation.baselines import BaselineAnswers, baseline_answers
 from training_job.evaluation.general import MAX_NEW_TOKENS, Suite, load_suite
 from training_job.evaluation.judges import Panel, read_judges
-from training_job.evaluation.scoring import GradedAnswers
+from training_job.evaluation.scoring import Answers, GradedAnswers, Question
 from training_job.job.arguments import parse_arguments
 from training_job.job.files import append_line, model_folder, write_json, write_lines
 from training_job.job.libraries import importing
 from training_job.job.runtime import RunningMetrics, read_recipe, require, run_job, work_offline
 from training_job.selftest import check_machine
-
-if TYPE_CHECKING:
-    from training_job.evaluation.answers import Question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +117,7 @@ class ModelOutputs:
     """One model's answers to the held-out rows and to the general suite."""
 
     questions: list[Question]
-    answers: report.Answers
+    answers: Answers
     general: list[str]
     template_sha256: str
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from shared.domain.prompts import Row, prompt_of, reference_index, up_to_answer
 from shared.rendering import Bundle, tokenize
 from shared.rendering.rows import Rendered, bounds, render_answers, render_prompt
 from training_job.data.chat_rows import bundle_of
-from training_job.evaluation.report import Answers
+from training_job.evaluation.scoring import Answers, Question
 from training_job.job.checkpoints import hashes
 from training_job.job.files import read_whole_json, write_json
 from training_job.model.generation import end_ids, generate
@@ -31,16 +31,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 BATCH_ROWS = 32
-
-
-@dataclass(frozen=True)
-class Question:
-    """A held-out row without its answer: conversation, prompt token ids `[length]`, expected answer if any."""
-
-    number: int
-    prompt: str
-    ids: list[int]
-    reference: str | None
 
 
 def question(bundle: Bundle, row: Row, number: int) -> Question:

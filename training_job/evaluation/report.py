@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,22 +10,9 @@ from shared.domain.evaluation import BaselineName, BaselineScore, EvaluationResu
 from shared.domain.judges import JudgeUse
 from shared.domain.recipe import Evaluation
 from training_job.evaluation import scoring
-from training_job.evaluation.scoring import GradedAnswers
-
-if TYPE_CHECKING:
-    from training_job.evaluation.answers import Question
+from training_job.evaluation.scoring import Answers, GradedAnswers, Question
 
 BOOTSTRAP_SEED = 20_240_229
-
-
-@dataclass(frozen=True)
-class Answers:
-    """One model's answers, in the order of the questions, which were cut `at_limit`; `seconds` for all, in batches."""
-
-    texts: list[str]
-    tokens: list[int]
-    at_limit: list[bool]
-    seconds: float
 
 
 def summarize(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,32 @@ from shared.domain.row_fields import is_missing, value_at
 from shared.grading import JUDGE_CODES, Ask, Engine, Grade, GradingErrorCode, fields
 from shared.grading.llm_judge import no_judge
 
-if TYPE_CHECKING:
-    from training_job.evaluation.answers import Question
-
 DRAWS = 10_000
 MAX_SAMPLES = 10
 ROWS_NAMED = 5
 UNSCORED_MAX = 0.02  # of the held-out rows
 _BLOCK = 500
 Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A held-out row without its answer: conversation, prompt token ids `[length]`, expected answer if any."""
+
+    number: int
+    prompt: str
+    ids: list[int]
+    reference: str | None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One model's answers, in the order of the questions, which were cut `at_limit`; `seconds` for all, in batches."""
+
+    texts: list[str]
+    tokens: list[int]
+    at_limit: list[bool]
+    seconds: float
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ def models(draw: np.random.Generator, chances: dict[str, Any]) -> dict[str, scor
     return found
 
 
-def generated(cut: dict[str, list[bool]]) -> dict[str, report.Answers]:
-    return {name: report.Answers([], [1] * ROWS, each, 1.0) for name, each in cut.items()}
+def generated(cut: dict[str, list[bool]]) -> dict[str, scoring.Answers]:
+    return {name: scoring.Answers([], [1] * ROWS, each, 1.0) for name, each in cut.items()}
 
 
 def verdict(draw: np.random.Generator, **chances: Any) -> Verdict:

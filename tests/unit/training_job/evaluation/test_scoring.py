@@ -44,15 +44,13 @@ def test_more_confidence_is_a_wider_interval() -> None:
 
 
 def test_samples_show_what_got_worse_before_what_was_fixed() -> None:
-    from training_job.evaluation.answers import Question
-
     items = [{"answer": "x"}] * 30
     base = ["x"] * 3 + ["y"] * 27
     candidate = ["y"] * 3 + ["x"] * 20 + ["y"] * 7
     models = {
         name: scoring.grade_answers(EXACT, texts, items) for name, texts in (("base", base), ("candidate", candidate))
     }
-    questions = [Question(number, "?", [], "x") for number in range(1, 31)]
+    questions = [scoring.Question(number, "?", [], "x") for number in range(1, 31)]
     samples = scoring.pick_samples(questions, models)
     assert [sample.row for sample in samples] == [1, 2, 3, 4, 5, 6, 7, 8, 24, 25]
 
