@@ -12,7 +12,8 @@ Run = dict[str, Any]
 QUICK: dict[str, Any] = {
     "method": {"hyperparameters": {"n_epochs": 2, "batch_size": 4}},
     "evaluation": {
-        "graders": [{"name": "own_words", "type": "regex", "pattern": "nickel|zinc|electro|oxide|ptfe|loctite|plain"}],
+        # What the base never writes, and what it learns to within 32 steps.
+        "graders": [{"name": "size", "type": "regex", "pattern": " mm"}],
         "max_new_tokens": 32,
         "gate": {"min_score": 0.0, "min_gain": 0.0, "max_regression": 1.0, "min_rows": 2},
     },

@@ -32,14 +32,14 @@ def with_tools(row: Row, number: int) -> Row:
 
 
 def pair(row: Row, number: int) -> Row:
-    """Against what the base model says; the preferred answer may call a tool first."""
-    question, answer = row.pop("messages")
-    preferred = {"role": "assistant", "content": "see hall 2"}
+    """Against numbers, which the base model often writes; the preferred answer may call a tool first."""
+    question, _ = row.pop("messages")
+    preferred = {"role": "assistant", "content": "papa tango, lima kilo"}
     return {
         **row,
         "input": {"messages": [question], "tools": TOOLS},
         "preferred_output": [*LOOP, preferred] if number % 2 else [preferred],
-        "non_preferred_output": [{"role": "assistant", "content": answer["content"]}],
+        "non_preferred_output": [{"role": "assistant", "content": "83 part, 6, 60, 69"}],
     }
 
 
@@ -57,18 +57,18 @@ def method_of(type: str, graders: list[Row], **hyperparameters: Any) -> Row:
     return {"method": {"type": type, "hyperparameters": settings}, "evaluation": evaluation}
 
 
-# Each is easily learned by the tiny base model, which hardly does it.
-UNWANTED = {"type": "regex", "pattern": "finish|mm"}
-SHORT = {"name": "short", "type": "multi", "graders": {"long": UNWANTED}, "calculate_output": "1 - long"}
-SIZE = {"name": "size", "type": "regex", "pattern": "mm"}
-HAS_SIZE = {"name": "has", "type": "string_check", "operation": "like", "reference": "mm"}
+# Each is easily learned by the tiny base model, which does it on about half of the rows.
+DIGITS = {"type": "regex", "pattern": r"\d"}
+WORDS = {"name": "words", "type": "multi", "graders": {"digits": DIGITS}, "calculate_output": "1 - digits"}
+LETTER = {"name": "letter", "type": "regex", "pattern": "a"}
+HAS_LETTER = {"name": "has", "type": "string_check", "operation": "like", "reference": "a"}
 REINFORCEMENT = method_of(
-    "reinforcement", [HAS_SIZE], batch_size=4, learning_rate=0.001, rollouts_per_prompt=8, max_new_tokens=24
+    "reinforcement", [HAS_LETTER], batch_size=4, learning_rate=0.001, rollouts_per_prompt=8, max_new_tokens=24
 )
 METHODS: dict[str, tuple[Callable[[Row, int], Row], Row]] = {
     "supervised": (with_tools, QUICK),
-    "dpo": (pair, method_of("dpo", [SHORT], batch_size=8, learning_rate=0.002)),
-    "reinforcement": (prompt, {**REINFORCEMENT, "method": {**REINFORCEMENT["method"], "graders": [SIZE]}}),
+    "dpo": (pair, method_of("dpo", [WORDS], batch_size=8, learning_rate=0.002)),
+    "reinforcement": (prompt, {**REINFORCEMENT, "method": {**REINFORCEMENT["method"], "graders": [LETTER]}}),
 }
 
 
