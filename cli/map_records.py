@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -91,19 +90,14 @@ def _is_aligned(head: bytes) -> bool:
 
 
 def _preview(source: Path, mapping: Mapping, rows: int) -> None:
-    found = list(mapped(mapping, records_of(source, mapping)))
-    mapped_rows = [one for one in found if not isinstance(one, Left)]
-    for row in mapped_rows[:rows]:
+    for row in _rows(source, mapping)[:rows]:
         print(json.dumps(row, indent=2, ensure_ascii=False))
-    _report(found)
     print(f"nothing written; add --output train.jsonl to write all of {source.name}", file=sys.stderr)
 
 
 def _write(source: Path, mapping: Mapping, output: Path) -> None:
     """All or nothing: the file appears when every record is mapped or left out with its reason."""
-    found = list(mapped(mapping, records_of(source, mapping)))
-    _report(found)
-    rows = [one for one in found if not isinstance(one, Left)]
+    rows = _rows(source, mapping)
     partial = output.with_name(f"{output.name}.partial")
     try:
         partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
@@ -113,14 +107,24 @@ def _write(source: Path, mapping: Mapping, output: Path) -> None:
     print(f"{len(rows)} rows written to {output}; check them: droptune validate {output}")
 
 
-def _report(found: Sequence[Record | Left]) -> None:
-    """What was left out, by reason, and prompts that hold their answer. Raises InputError where no row is left."""
-    first: dict[str, int] = {}
-    left = Counter(one.why for one in found if isinstance(one, Left) and first.setdefault(one.why, one.record))
-    for why, count in left.most_common():
+def _rows(source: Path, mapping: Mapping) -> list[Record]:
+    """The rows, with a report of what was left out and of prompts that hold their answer.
+
+    Raises InputError where no row is left.
+    """
+    rows: list[Record] = []
+    left: list[Left] = []
+    for one in mapped(mapping, records_of(source, mapping)):
+        if isinstance(one, Left):
+            left.append(one)
+        else:
+            rows.append(one)
+    first = {one.why: one.record for one in reversed(left)}
+    for why, count in Counter(one.why for one in left).most_common():
         print(f"left out: {count} records, the first is number {first[why]}: {why}", file=sys.stderr)
-    turns = [[turn["content"] for turn in row["messages"]] for row in found if not isinstance(row, Left)]
-    if not turns:
+    if not rows:
         raise InputError("no record gives a row, so nothing is written")
+    turns = [[turn["content"] for turn in row["messages"]] for row in rows]
     if sum(answer in prompt for *_, prompt, answer in turns) >= HELD_SHARE * len(turns):
         print("the answer stands in the prompt: take its column out of the prompt", file=sys.stderr)
+    return rows

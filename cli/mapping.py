@@ -94,14 +94,12 @@ def mapped(mapping: Mapping, records: Iterable[Record]) -> Iterator[Record | Lef
         if missing := [name for name in mapping.require if not str(record.get(name) or "").strip()]:
             yield Left(record=number, why=f"no {', '.join(missing)}")
             continue
-        known |= dict.fromkeys(record, "")
         record = known | record
         try:
             filled = {name: form.render(record, record=record).strip() for name, form in turns.items()}
             beside = {name: form.render(record, record=record).strip() for name, form in kept.items()}
         except TemplateError as error:
-            names = ", ".join(sorted(known))
-            raise InputError(f"record {number}: {error}; the columns are {names}") from error
+            raise InputError(f"record {number}: {error}; the columns are {', '.join(sorted(record))}") from error
         if empty := [name for name in ("prompt", "answer") if not filled[name]]:
             yield Left(record=number, why=f"the {' and the '.join(empty)} would be empty")
             continue
