@@ -64,16 +64,17 @@ class Lookup:
         holds[:, 0] = 1  # no word at all
         for column, rows in enumerate(known, start=1):
             holds[rows, column] = 1
-        written, seen = [0] * CONTEXTS[-1], set()
-        while len(written) < self._longest and (token := self._next(written, holds)):
+        written, item, seen = [0] * CONTEXTS[-1], 0, set()
+        while len(written) < self._longest and (token := self._next(written, item, holds)):
             written.append(token)
-            state = (*written[-CONTEXTS[-1] :], self._items(written)[-1])
+            item = self._items(written)[-1]
+            state = (*written[-CONTEXTS[-1] :], item)
             if state in seen:  # it would go round and round
                 break
             seen.add(state)
         return "".join(self._words[token] for token in written[CONTEXTS[-1] :])
 
-    def _next(self, written: list[int], holds: NDArray[np.float32]) -> int:
+    def _next(self, written: list[int], item: int, holds: NDArray[np.float32]) -> int:
         found = []
         places = self._places[written[-1]]
         places = places[:: 1 + len(places) // OCCURRENCES]
@@ -82,7 +83,6 @@ class Lookup:
                 places = places[self._tokens[places - back] == written[-1 - back]]
             found.append(places[:: 1 + len(places) // PLACES])
         best = (-1.0, 0)
-        item = self._items(written)[-1]
         for places in reversed(found):
             if len(places) and best[0] < SURE:
                 best = max(best, self._rule(places, item, holds))
