@@ -32,7 +32,7 @@ from local_stack.azure_ml.tokens import load_secret
 from local_stack.console import Console
 from local_stack.paths import REPOSITORY
 from local_stack.processes import MARK, StackProcess, free_port, marked, stop
-from local_stack.tiny_base.shipped import BaseModelDamaged, place_base
+from local_stack.tiny_base.shipped import WEIGHTS, BaseModelDamaged, place_base
 from shared.services import build_blob_store
 
 API_PORT = 7071
@@ -168,8 +168,8 @@ def locked(root: Path) -> Iterator[None]:
         yield
 
 
-def up(root: Path, port: int | None, console: Console, *, on_emulators: bool = False) -> Stack:
-    """Start what does not run yet and wait until it is ready.
+def up(root: Path, port: int | None, console: Console, *, on_emulators: bool = False, base: Path = WEIGHTS) -> Stack:
+    """Start what does not run yet and wait until it is ready; a fresh folder gets the tiny base model in `base`.
 
     Raises StartFailed; parts that were started stay for inspection, `down` stops them. Raises NotInstalled
     for emulators that cannot be installed.
@@ -183,12 +183,12 @@ def up(root: Path, port: int | None, console: Console, *, on_emulators: bool = F
         if stack.running():
             console.print("it runs already, with the settings it was started with; to change them, stop it first")
         else:
-            _start_parts(stack, port, console)
+            _start_parts(stack, port, console, base)
         console.print(f"API and dashboard: {stack.api_url}   logs: {stack.log('host').parent}")
         return stack
 
 
-def _start_parts(stack: Stack, port: int | None, console: Console) -> None:
+def _start_parts(stack: Stack, port: int | None, console: Console, base: Path) -> None:
     stack.log("host").parent.mkdir(parents=True, exist_ok=True)
     if stack.on_emulators:
         install_emulators(console)
@@ -196,7 +196,7 @@ def _start_parts(stack: Stack, port: int | None, console: Console) -> None:
             _start_where_it_was(stack, name, console)
         emulators.create_run_container(stack.stores["RUN_STORE_URL"])
         emulators.create_blob_containers(stack.stores["BLOB_STORE_URL"], emulators.CONTAINERS)
-    place_base(build_blob_store(stack.stores["BLOB_STORE_URL"]))
+    place_base(build_blob_store(stack.stores["BLOB_STORE_URL"]), base)
     _start_where_it_was(stack, "azure_ml", console)
     known_api = stack.parts["host"].port if "host" in stack.parts else None
     _start(stack, "host", port if port is not None else known_api or API_PORT, console)

@@ -27,7 +27,7 @@ from local_stack.demo.endpoint import EndpointExample, ask
 from local_stack.demo.prepare import DemoFailed, drop, drops, fresh, recipe_folder
 from local_stack.demo.report import demo_report, figures, shortfall, write_report
 from local_stack.emulators import NotInstalled
-from local_stack.tiny_base.shipped import BaseModelDamaged
+from local_stack.tiny_base.shipped import WEIGHTS, BaseModelDamaged
 from shared.domain.errors import DroptuneError
 from shared.domain.paths import DATASETS
 from shared.domain.run import Run
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
                 stack.install_emulators(console)
             fresh(root, console)
             with stopped_unless_done(root, console), _logs_printed_if_it_fails(root, console):
-                _demo(folder, root, arguments.port, console, on_emulators=on_emulators)
+                _demo(folder, root, arguments.port, console, on_emulators=on_emulators, base=arguments.base)
     except NotInstalled as error:
         console.print(f"the demo cannot run on emulators: {error}")
         return 1
@@ -66,11 +66,11 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _demo(folder: Path, root: Path, port: int | None, console: Console, *, on_emulators: bool) -> None:
+def _demo(folder: Path, root: Path, port: int | None, console: Console, *, on_emulators: bool, base: Path) -> None:
     started = time.monotonic()
     spent: dict[str, float] = {}
     with _timed(spent, "start"):
-        running = stack.up(root, port, console, on_emulators=on_emulators)
+        running = stack.up(root, port, console, on_emulators=on_emulators, base=base)
     place = f"{running.stores['BLOB_STORE_URL'] if on_emulators else root / 'blobs'}/{DATASETS}"
     project = folder.name
     with Api(running.api_url) as api:
@@ -205,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--root", type=Path, help=f"wiped at the start; {DEFAULT_ROOT} or {EMULATORS_ROOT}")
     parser.add_argument("--emulators", action="store_true", help="of Cosmos DB, Service Bus and Blob Storage")
+    parser.add_argument("--base", type=Path, default=WEIGHTS, help="folder of another build of the tiny base model")
     parser.add_argument("--port", type=int, help="of the API; 7071 by default, another if that is taken")
     parser.add_argument("--timeout-s", type=float, default=900.0, help="give up after this long")
     return parser

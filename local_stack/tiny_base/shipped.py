@@ -28,6 +28,8 @@ class BaseModelDamaged(Exception):
 
 def shipped_base(folder: Path = WEIGHTS) -> Path:
     """The folder of the tiny base model. Raises BaseModelDamaged if a file differs from the manifest."""
+    if not (folder / MANIFEST).is_file():
+        raise BaseModelDamaged(f"{folder} holds no build; make one: python -m local_stack.tiny_base.build --output DIR")
     for name, expected in read_manifest(folder)["files"].items():
         file = folder / name
         if not file.is_file() or _sha256(file) != expected:
@@ -35,9 +37,9 @@ def shipped_base(folder: Path = WEIGHTS) -> Path:
     return folder
 
 
-def place_base(blobs: BlobStore) -> None:
-    """Write the tiny base model and its exported bundle into a stack's blobs; files that are there stay."""
-    source = shipped_base()
+def place_base(blobs: BlobStore, folder: Path) -> None:
+    """Write a tiny base model and its exported bundle into a stack's blobs; files that are there stay."""
+    source = shipped_base(folder)
     for name in read_manifest(source)["files"]:
         path = f"{PLACE}/{name}"
         if blobs.info(path) is None:

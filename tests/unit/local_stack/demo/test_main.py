@@ -16,6 +16,14 @@ def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, capsys: pytest
     assert own_file.exists()
 
 
+def test_a_base_that_no_build_made_is_refused_with_the_command_that_makes_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--base", str(tmp_path), "--root", str(tmp_path / "demo"), "--port", "0"]) == 1
+    reason = f"{tmp_path} holds no build; make one: python -m local_stack.tiny_base.build --output DIR"
+    assert capsys.readouterr().out.splitlines()[-1] == f"the demo failed: {reason}"
+
+
 def test_without_node_the_demo_on_emulators_says_so_in_one_line_and_touches_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,7 +58,7 @@ def test_a_missing_file_is_refused_by_name(copy: Path) -> None:
 def test_the_model_and_its_bundle_become_blobs_and_a_file_that_is_there_stays(tmp_path: Path) -> None:
     blobs = FileBlobStore(tmp_path)
     blobs.write(f"{PLACE}/config.json", [b"my own"])
-    place_base(blobs)
+    place_base(blobs, WEIGHTS)
     assert b"".join(blobs.read(f"{PLACE}/config.json")) == b"my own"
     assert (tmp_path / PLACE / "model.safetensors").read_bytes() == (WEIGHTS / "model.safetensors").read_bytes()
     bundle = bundle_manifest(ENTRY, blobs)
