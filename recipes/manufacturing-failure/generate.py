@@ -17,14 +17,12 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-HORIZON, HISTORY, RECENT = 30, 365, 45  # days
+HORIZON, YEAR = 30, 365  # days
 SMOOTHING = 1.0  # rows of the overall rate that each group of like questions starts with
 START = date(2023, 1, 1)
 
-WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
-COMPONENTS, SIMULATION, OTHER = WORDS["components"], WORDS["simulation"], WORDS["other"]
-
 Row = dict[str, Any]
+Words = dict[str, Any]  # words.toml
 
 
 class Order(NamedTuple):
@@ -45,6 +43,8 @@ class Inquiry(NamedTuple):
     day: int
     orders: list[Order]
     days: int | None
+    signs: int
+    old: bool
 
     @property
     def failed(self) -> bool:
@@ -52,31 +52,33 @@ class Inquiry(NamedTuple):
 
     def like(self) -> tuple[Any, ...]:
         """What a planner could count: signs of late, and whether the component is past half of its usual life."""
-        own = [order for order in self.orders if order.component == self.component]
-        renewed = max((order.day for order in own if order.what != "sign"), default=self.day - HISTORY)
-        signs = sum(order.what == "sign" and order.day > max(renewed, self.day - RECENT) for order in own)
-        return self.component, min(signs, 3), self.day - renewed > COMPONENTS[self.component]["life"][0] / 2
+        return self.component, self.signs, self.old
 
 
-def history(rng: random.Random, type_: str) -> list[Order]:
+def history(rng: random.Random, type_: str, words: Words) -> list[Order]:
     """All work orders of one asset, by day."""
-    days, duty = SIMULATION["days"], rng.uniform(*WORDS["types"][type_]["duty"])
-    others = round(OTHER["a_year"] * days / HISTORY)
-    orders = [Order(rng.randrange(days), rng.choice(OTHER["texts"])) for _ in range(others)]
-    for component in WORDS["types"][type_]["components"]:
-        orders += _of_component(rng, component, duty, days)
+    days, duty, other = words["simulation"]["days"], rng.uniform(*words["types"][type_]["duty"]), words["other"]
+    others = round(other["a_year"] * days / YEAR)
+    orders = [Order(rng.randrange(days), rng.choice(other["texts"])) for _ in range(others)]
+    for component in words["types"][type_]["components"]:
+        orders += _of_component(rng, component, duty, words)
     return sorted(orders)
 
 
-def _of_component(rng: random.Random, component: str, duty: float, days: int) -> list[Order]:
-    of, day = COMPONENTS[component], -rng.randrange(300)
-    alarms = range(round(of["false_alarms"] * days / HISTORY))
+def _of_component(rng: random.Random, component: str, duty: float, words: Words) -> list[Order]:
+    of, other, days, day = (
+        words["components"][component],
+        words["other"],
+        words["simulation"]["days"],
+        -rng.randrange(300),
+    )
+    alarms = range(round(of["false_alarms"] * days / YEAR))
     orders = [Order(rng.randrange(days), rng.choice(of["signs"]), component, "sign") for _ in alarms]
     while day < days:
         life = max(30, round(rng.gauss(*of["life"]) / duty))
-        if rng.random() < OTHER["planned_share"]:
+        if rng.random() < other["planned_share"]:
             day += round(life * rng.uniform(0.5, 0.8))
-            orders.append(Order(day, OTHER["planned"].format(component=component), component, "planned"))
+            orders.append(Order(day, other["planned"].format(component=component), component, "planned"))
             continue
         if rng.random() < of["warns"]:
             for _ in range(rng.randint(1, 4)):
@@ -87,29 +89,40 @@ def _of_component(rng: random.Random, component: str, duty: float, days: int) ->
     return [order for order in orders if 0 <= order.day < days]
 
 
-def questions(rng: random.Random, number: int) -> list[Inquiry]:
-    """Every component of one asset, every other month."""
-    type_ = list(WORDS["types"])[number % len(WORDS["types"])]
-    orders, asset = history(rng, type_), f"{type_[:2].upper()}-{number:03}"
+def questions(rng: random.Random, number: int, words: Words) -> list[Inquiry]:
+    """Every component of one asset, every month."""
+    simulation, types = words["simulation"], words["types"]
+    type_ = list(types)[number % len(types)]
+    orders, asset = history(rng, type_, words), f"{type_[:2].upper()}-{number:03}"
     found = []
-    first = SIMULATION["first_question"] + rng.randrange(30)
-    for day in range(first, SIMULATION["days"] - HORIZON, SIMULATION["question_every"]):
-        seen = [order for order in orders if day - HISTORY <= order.day < day]
-        for component in WORDS["types"][type_]["components"]:
+    first = simulation["first_question"] + rng.randrange(30)
+    for day in range(first, simulation["days"] - HORIZON, simulation["question_every"]):
+        seen = [order for order in orders if day - simulation["history"] <= order.day < day]
+        for component in types[type_]["components"]:
             ends = [o for o in orders if o.day >= day and o.component == component and o.what != "sign"]
             days = ends[0].day - day if ends and ends[0].what == "failure" else None
-            found.append(Inquiry(asset, type_, component, day, seen, days))
+            own = [order for order in seen if order.component == component]
+            renewed = max((order.day for order in own if order.what != "sign"), default=day - YEAR)
+            late = max(renewed, day - simulation["recent"])
+            signs = min(sum(order.what == "sign" and order.day > late for order in own), simulation["most_signs"])
+            old = day - renewed > words["components"][component]["life"][0] / 2
+            found.append(Inquiry(asset, type_, component, day, seen, days, signs, old))
     return found
 
 
-def row(question: Inquiry, probability: float) -> Row:
+def row(question: Inquiry, probability: float, words: Words) -> Row:
     """A question with its answer; the fields beside the messages are what graders and slices read."""
-    orders = "\n".join(f"{START + timedelta(order.day)} {order.text}" for order in question.orders)
-    shown = question._asdict() | {"orders": orders, "today": START + timedelta(question.day)}
+    orders = [
+        words["order"].format(
+            date=START + timedelta(order.day), months=(question.day - order.day) // 30, text=order.text
+        )
+        for order in question.orders
+    ]
+    shown = question._asdict() | {"orders": "".join(orders), "today": START + timedelta(question.day)}
     answer = f"Probability: {probability:.2f}"
-    turns = [("system", WORDS["system"]), ("user", WORDS["question"].format(**shown)), ("assistant", answer)]
+    turns = [("system", words["system"]), ("user", words["question"].format(**shown)), ("assistant", answer)]
     return {
-        "messages": [{"role": role, "content": content} for role, content in turns],
+        "messages": [{"role": role, "content": content} for role, content in turns if content],
         "failed": int(question.failed),
         "component": question.component,
         "asset": question.asset,
@@ -117,11 +130,11 @@ def row(question: Inquiry, probability: float) -> Row:
     }
 
 
-def generate() -> tuple[list[Row], list[Row]]:
+def generate(words: Words) -> tuple[list[Row], list[Row]]:
     """Training and held-out rows: other assets, and of those only days after the last training day."""
-    rng = random.Random(29)
-    assets, until = SIMULATION["assets"] - SIMULATION["assets_held_out"], SIMULATION["train_until"]
-    found = [(n, question) for n in range(SIMULATION["assets"]) for question in questions(rng, n)]
+    rng, simulation = random.Random(29), words["simulation"]
+    assets, until = simulation["assets"] - simulation["assets_held_out"], simulation["train_until"]
+    found = [(n, question) for n in range(simulation["assets"]) for question in questions(rng, n, words)]
     train = [question for n, question in found if n < assets and question.day + HORIZON <= until]
     held_out = [question for n, question in found if n >= assets and question.day > until]
     overall = sum(question.failed for question in train) / len(train)
@@ -133,13 +146,14 @@ def generate() -> tuple[list[Row], list[Row]]:
         group = groups[question.like()]
         return (sum(group) + SMOOTHING * overall) / (len(group) + SMOOTHING)
 
-    rows = [row(question, rate(question)) for question in train]
+    rows = [row(question, rate(question), words) for question in train]
     rng.shuffle(rows)
-    return rows, [row(question, rate(question)) for question in held_out]
+    return rows, [row(question, rate(question), words) for question in held_out]
 
 
-def main(folder: Path = Path(__file__).parent) -> None:
-    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(), strict=True):
+def main(folder: Path = Path(__file__).parent, words: Path = Path(__file__).with_name("words.toml")) -> None:
+    parts = generate(tomllib.loads(words.read_text(encoding="utf-8")))
+    for name, rows in zip(("train.jsonl", "eval.jsonl"), parts, strict=True):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
 
