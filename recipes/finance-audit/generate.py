@@ -54,10 +54,10 @@ def like(of: Row) -> tuple[Any, ...]:
 def record(rng: random.Random, of: Row, layout: str) -> str:
     """The booking as the ledger shows it; every sign of it can be read off."""
     signs = set(of["signs"])
-    weekdays = [n for n in range(7) if ((START + timedelta(of["day"] + n)).weekday() >= 5) == ("N9" in signs)]
-    when = START + timedelta(of["day"] + rng.choice(weekdays))
+    week = [START + timedelta(of["day"] // 7 * 7 + n) for n in range(7)]
+    when = rng.choice([day for day in week if (day.weekday() >= 5) == ("N9" in signs)])
     limit = rng.choice(LEDGER["limits"])
-    amount = rng.uniform(0.955, 0.995) * limit if "N5" in signs else rng.uniform(0.1, 0.9) * limit
+    amount = rng.uniform(0.97, 0.985) * limit if "N5" in signs else rng.uniform(0.1, 0.9) * limit
     amount = round(amount / 100) * 100 if "N10" in signs else round(amount) // 100 * 100 + rng.randint(1, 99) + 0.37
     requester, approver = rng.sample(NAMES["people"], 2)
     number, shown = rng.randint(1000, 9999), {"vendor": rng.choice(NAMES["vendors"])}
@@ -86,7 +86,7 @@ def row(rng: random.Random, of: Row, risk: float, held_out: bool) -> Row:
 def generate() -> tuple[list[Row], list[Row]]:
     """Training rows of the first days, held-out rows of the last."""
     rng = random.Random(41)
-    last = round(LEDGER["days"] * (1 - LEDGER["held_out_share"]))
+    last = LEDGER["train_weeks"] * 7
     days = sorted(rng.randrange(LEDGER["days"]) for _ in range(LEDGER["rows"]))
     train = [booking(rng, day, held_out=False) for day in days if day < last]
     held_out = [booking(rng, day, held_out=True) for day in days if day >= last]

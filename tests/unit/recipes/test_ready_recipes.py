@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from shared.domain.recipe import Reinforcement
+from shared.domain.planning.plan import resolve
+from shared.domain.recipe import Reinforcement, ResolvedReinforcement
 from shared.grading import Engine
 from tests.paths import ROOT
 from tests.unit.recipes.ready import DROPS, FULL, NAMES, RECIPES, SMALL, Row, generator, prompt_of, recipe_of, rows_of
@@ -43,6 +45,7 @@ FOUND = {
     "healthcare-small": {"ignored_field"},
     "healthcare": {"personal_data_allowed", "ignored_field"},
     "finance": {"near_duplicate"},
+    "finance/2-reinforcement": {"near_duplicate"},
     "finance-audit": {"ignored_field"},
     "manufacturing-repair": {"near_duplicate", "train_eval_near_duplicate", "repeated_trigger"},
     "manufacturing-failure": {"near_duplicate", "ignored_field", "rare_label", "label_not_held_out"},
@@ -58,7 +61,7 @@ def test_the_data_passes_the_validator_without_a_problem(part: Path) -> None:
     assert ended.exit_code == 0, ended.output
     report = json.loads(ended.stdout)
     assert report["passed"]
-    assert {problem["code"] for problem in report["problems"]} == FOUND.get(part.name, set())
+    assert {problem["code"] for problem in report["problems"]} == FOUND.get(str(part.relative_to(RECIPES)), set())
 
 
 @EACH_DROP
@@ -138,6 +141,96 @@ def test_the_recipe_is_valid_and_reads_fields_the_rows_have(part: Path) -> None:
     rows = rows_of(part / "eval.jsonl")
     assert all(field in row for row in rows for field in recipe.evaluation.slices)
     assert len(rows) >= recipe.evaluation.gate.min_rows
+
+
+REAL = [part for part in DROPS if part.relative_to(RECIPES).parts[0] in FULL]
+
+
+@pytest.mark.parametrize("part", REAL, ids=lambda part: str(part.relative_to(RECIPES)))
+def test_every_drop_for_a_real_base_has_a_plan_on_one_gpu_that_holds_its_answers(part: Path) -> None:
+    lines = (part / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    recipe = recipe_of(part)
+    longest = max(map(len, lines))
+    planned = resolve(recipe, "demo", train_rows=len(lines), characters_max=longest)
+    assert planned.training_instance_type == "Standard_NC24ads_A100_v4"
+    answers = [message["content"] for row in rows_of(part / "eval.jsonl") for message in row["messages"]]
+    assert planned.hyperparameters.max_length_tokens >= max(map(len, answers)) / 3.6
+    if isinstance(planned.hyperparameters, ResolvedReinforcement):
+        assert planned.hyperparameters.max_new_tokens == recipe.evaluation.max_new_tokens
+
+
+def test_a_second_drop_of_the_letters_has_no_letters_and_rewards_by_the_graders_of_the_evaluation() -> None:
+    part = RECIPES / "finance" / "2-reinforcement"
+    recipe = recipe_of(part)
+    assert isinstance(recipe.method, Reinforcement)
+    assert recipe.method.continue_from == "champion"
+    judged = recipe_of(RECIPES / "finance").evaluation.graders
+    assert recipe.evaluation.graders == judged
+    shared = [grader.model_copy(update={"veto": True}) if grader.name != "plain_words" else grader for grader in judged]
+    rewards = recipe.method.graders
+    assert [one.model_copy(update={"veto": each.veto}) for one, each in zip(rewards, shared, strict=True)] == shared
+    roles = {
+        message["role"]
+        for file in ("train", "eval")
+        for row in rows_of(part / f"{file}.jsonl")
+        for message in row["messages"]
+    }
+    assert roles == {"system", "user"}
+    books = [
+        {row["messages"][0]["content"] for row in rows_of(file / "train.jsonl")} for file in (RECIPES / "finance", part)
+    ]
+    assert books[0].isdisjoint(books[1])
+
+
+def test_an_applicant_may_be_named_as_a_prohibited_basis() -> None:
+    row = next(row for row in rows_of(RECIPES / "finance" / "eval.jsonl") if row["kind"] == "denial")
+    answer = row["messages"][-1]["content"].replace(row["name"], "Faith Young")
+    with Engine(recipe_of(RECIPES / "finance").evaluation.graders) as engine:
+        [grade] = engine.grade([answer], [item_of(row, answer) | {"name": "Faith Young"}])
+    assert grade.score == 1.0
+
+
+def bookings() -> tuple[list[Row], list[Row]]:
+    """Training and held-out bookings; `day`, `amount`, `limit` as the record shows them, `signs` as the answer does."""
+    train, held_out = map(list, split_of("finance-audit"))
+    for row in train + held_out:
+        text = row["messages"][1]["content"]
+        [row["day"]] = re.findall(r"\d{4}-\d\d-\d\d", text)
+        numbers = re.findall(r"[\d,]+\.\d\d", text) + re.findall(r"(?:limit|of max) ([\d,]+\d)", text)
+        row["amount"], row["limit"] = (float(number.replace(",", "")) for number in numbers)
+        row["signs"] = re.findall(r"N\d+", row["messages"][2]["content"])
+    return train, held_out
+
+
+def test_no_training_booking_is_as_late_as_a_held_out_one() -> None:
+    train, held_out = bookings()
+    assert max(row["day"] for row in train) < min(row["day"] for row in held_out)
+
+
+def test_an_amount_is_called_just_below_the_limit_where_the_record_shows_it() -> None:
+    for row in [row for rows in bookings() for row in rows]:
+        assert ("N5" in row["signs"]) == (0.95 * row["limit"] <= row["amount"] < row["limit"])
+
+
+def engine_score(row: Row) -> float:
+    return min(1.0, int(re.findall(r"engine (\d+)", row["messages"][1]["content"])[0]) / 100)
+
+
+# Models that are right about every sign and know no more of fraud than the share, or the rule engine.
+PLANTED = {f"always {risk}": lambda row, risk=risk: risk for risk in (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)} | {
+    "the engine's score": engine_score,
+    "the engine's flag": lambda row: 0.6 if row["engine_flag"] else 0.05,
+}
+
+
+@pytest.mark.few_cases(3)
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_model_that_knows_no_more_than_the_share_of_fraud_or_the_engine_is_below_the_gates_score(name: str) -> None:
+    recipe, rows = recipe_of(RECIPES / "finance-audit"), rows_of(RECIPES / "finance-audit" / "eval.jsonl")
+    answers = [re.sub(r"Risk: \S+", f"Risk: {PLANTED[name](row):.2f}", row["messages"][-1]["content"]) for row in rows]
+    with Engine(recipe.evaluation.graders) as engine:
+        grades = engine.grade(answers, [item_of(row, answer) for row, answer in zip(rows, answers, strict=True)])
+    assert sum(grade.score or 0 for grade in grades) / len(grades) < recipe.evaluation.gate.min_score
 
 
 def test_most_letters_on_file_cite_the_old_rule_where_there_is_one() -> None:
