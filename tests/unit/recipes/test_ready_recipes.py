@@ -164,9 +164,11 @@ def test_a_second_drop_of_the_letters_has_no_letters_and_rewards_by_the_graders_
     recipe = recipe_of(part)
     assert isinstance(recipe.method, Reinforcement)
     assert recipe.method.continue_from == "champion"
-    judged = recipe_of(RECIPES / "finance").evaluation.graders
-    assert recipe.evaluation.graders == judged
-    shared = [grader.model_copy(update={"veto": True}) if grader.name != "plain_words" else grader for grader in judged]
+    evaluated = recipe_of(RECIPES / "finance").evaluation.graders
+    assert recipe.evaluation.graders == evaluated
+    shared = [
+        grader.model_copy(update={"veto": True}) if grader.name != "plain_words" else grader for grader in evaluated
+    ]
     rewards = recipe.method.graders
     assert [one.model_copy(update={"veto": each.veto}) for one, each in zip(rewards, shared, strict=True)] == shared
     roles = {
