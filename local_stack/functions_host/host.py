@@ -11,7 +11,6 @@ from pathlib import Path
 import azure.functions as func
 import uvicorn
 
-from local_stack.functions_host.invocation import Invoker
 from local_stack.functions_host.limits import Limits
 from local_stack.functions_host.loading import App, BusTrigger, HttpTrigger, StartRefused, TimerTrigger, read_app
 from local_stack.functions_host.messages import BusReceiver, LockKeeper
@@ -48,23 +47,21 @@ class Host:
         timers_folder = state_folder / "timers"
         timers_folder.mkdir(parents=True, exist_ok=True)
 
-        self._loop = asyncio.new_event_loop()
-        invoker = Invoker(self._loop)
-        self._locks = LockKeeper(bus, config.max_lock_renewal_s, limits)
+        self._locks = LockKeeper(bus, config.serviceBus.maxAutoLockRenewalDuration.total_seconds(), limits)
         self._listeners: list[BusReceiver | TimerRunner] = []
         http = None
         for function in functions:
             match function.trigger:
                 case BusTrigger():
-                    self._listeners.append(BusReceiver(function, bus, self._locks, invoker.call, config, limits))
+                    self._listeners.append(BusReceiver(function, bus, self._locks, config, limits))
                 case TimerTrigger():
-                    timer = TimerRunner(function, timers_folder, invoker.call, limits.lease_retry_s, next_occurrence)
+                    timer = TimerRunner(function, timers_folder, limits.lease_retry_s, next_occurrence)
                     self._listeners.append(timer)
                 case HttpTrigger():
                     http = function
         self._server = uvicorn.Server(
             uvicorn.Config(
-                HttpFront(http, invoker, config.route_prefix, limits.max_body_bytes),
+                HttpFront(http, config.http.routePrefix.strip("/"), limits.max_body_bytes),
                 lifespan="off",  # the app behind the function has its own, run below
                 log_config=None,
                 access_log=False,
@@ -72,17 +69,15 @@ class Host:
             )
         )
         self._port = port
-        self._drained = asyncio.Event()
         self._stopped_idle: bool | None = None
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run_loop, name="host-loop", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="host-http", daemon=True)
 
     def start(self) -> int:
         """Listen, then receive; returns the port. StartRefused if the port is taken or the app fails."""
         try:
             self._socket = socket.create_server(("127.0.0.1", self._port))
         except OSError as error:
-            self._loop.close()
             raise StartRefused([f"port {self._port} cannot be opened: {error.strerror}"]) from error
         # asyncio does so for sockets that name their protocol; without it an answer's body waits 40 ms for an ACK.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -109,17 +104,13 @@ class Host:
             listener.request_stop()
         idle = all([listener.wait_until_idle(deadline) for listener in self._listeners])
         self._locks.stop()
-        # Functions that are `async def` run on the loop: it ends last.
-        self._loop.call_soon_threadsafe(self._drained.set)
         self._thread.join(max(1.0, deadline - time.monotonic()))
         self._stopped_idle = idle and not self._thread.is_alive()
         return self._stopped_idle
 
-    def _run_loop(self) -> None:
-        asyncio.set_event_loop(self._loop)
+    def _run(self) -> None:
         try:
-            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-                runner.run(self._serve())
+            asyncio.run(self._serve())
         except BaseException as error:
             self._failure = error
         finally:
@@ -135,7 +126,6 @@ class Host:
             asgi.startup_task_done = True
         try:
             await self._server.serve(sockets=[self._socket])
-            await self._drained.wait()
         finally:
             if asgi:
                 await asgi.middleware.notify_shutdown()

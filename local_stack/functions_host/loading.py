@@ -8,15 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import azure.functions as func
 from croniter import croniter
+from pydantic import BaseModel, PositiveInt
 
 App = func.FunctionApp | func.AsgiFunctionApp
 
-# Spelling of a .NET TimeSpan: [days.]hh:mm:ss[.fraction]
-_TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d\d?):(\d\d):(\d\d(?:\.\d+)?)")
 _SETTING = re.compile(r"%([^%]+)%")
 
 
@@ -60,17 +59,27 @@ class LocalFunction:
     name: str
     call: Callable[..., Any]
     argument: str
-    takes_context: bool
     trigger: FunctionTrigger
 
+    def __call__(self, value: Any, **others: Any) -> Any:
+        return self.call(**{self.argument: value}, **others)
 
-@dataclass(frozen=True, slots=True)
-class HostConfig:
+
+class _ServiceBusOptions(BaseModel):
+    maxConcurrentCalls: PositiveInt = 16
+    maxAutoLockRenewalDuration: timedelta = timedelta(minutes=5)
+    autoCompleteMessages: Literal[True] = True  # Python has no other way to settle
+
+
+class _HttpOptions(BaseModel):
+    routePrefix: str = "api"
+
+
+class HostConfig(BaseModel):
     """The parts of host.json that the local host honors; the defaults are Azure's."""
 
-    max_concurrent_calls: int = 16
-    max_lock_renewal_s: float = 300.0
-    route_prefix: str = "api"
+    serviceBus: _ServiceBusOptions = _ServiceBusOptions()
+    http: _HttpOptions = _HttpOptions()
 
 
 def load_app(module_name: str) -> tuple[App, Path]:
@@ -103,26 +112,11 @@ def read_app(app: App, host_json: Path, environment: Mapping[str, str]) -> tuple
 
 
 def _read_host_json(path: Path, problems: list[str]) -> HostConfig:
-    defaults = HostConfig()
     try:
-        extensions = json.loads(path.read_text("utf-8")).get("extensions", {})
+        return HostConfig.model_validate(json.loads(path.read_text("utf-8")).get("extensions", {}))
     except (OSError, ValueError) as error:
         problems.append(f"{path.name} cannot be read: {error}")
-        return defaults
-    bus, http = extensions.get("serviceBus", {}), extensions.get("http", {})
-    calls = bus.get("maxConcurrentCalls", defaults.max_concurrent_calls)
-    if not isinstance(calls, int) or calls < 1:
-        problems.append("host.json: maxConcurrentCalls must be a number of at least 1")
-    if bus.get("autoCompleteMessages", True) is not True:
-        problems.append("host.json: autoCompleteMessages must stay true, Python has no other way to settle")
-    span = _TIME_SPAN.fullmatch(bus.get("maxAutoLockRenewalDuration", "00:05:00"))
-    if span is None:
-        problems.append("host.json: maxAutoLockRenewalDuration must be hh:mm:ss")
-        return defaults
-    days, hours, minutes, seconds = (float(part or 0) for part in span.groups())
-    renewal = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-    prefix = http.get("routePrefix", defaults.route_prefix)
-    return HostConfig(calls, renewal.total_seconds(), prefix.strip("/"))
+        return HostConfig()
 
 
 def _read_functions(app: App, environment: Mapping[str, str], problems: list[str]) -> list[LocalFunction]:
@@ -144,11 +138,11 @@ def _is_disabled(name: str, environment: Mapping[str, str]) -> bool:
 def _read_function(function: Any, environment: Mapping[str, str], problems: list[str]) -> LocalFunction | None:
     reader = _Reader(function.get_function_name(), environment)
     trigger, parameter = reader.trigger(function.get_dict_repr()["bindings"])
-    problems += reader.problems
-    if trigger is None or reader.problems:
-        return None
     call = function.get_user_function()
-    return LocalFunction(reader.name, call, parameter, "context" in inspect.signature(call).parameters, trigger)
+    if not isinstance(trigger, HttpTrigger):
+        reader.check_plain(call)
+    problems += reader.problems
+    return None if trigger is None or reader.problems else LocalFunction(reader.name, call, parameter, trigger)
 
 
 class _Reader:
@@ -169,6 +163,10 @@ class _Reader:
         if len(triggers) != 1:
             return None, ""
         return self._read(triggers[0]), triggers[0]["name"]
+
+    def check_plain(self, call: Callable[..., Any]) -> None:
+        if inspect.iscoroutinefunction(call) or "context" in inspect.signature(call).parameters:
+            self._refuse("is called in a thread, with the trigger's value alone: no `async def`, no `context`")
 
     def _read(self, binding: dict[str, Any]) -> FunctionTrigger | None:
         match binding["type"]:

@@ -4,11 +4,9 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import azure.functions as func
 from azure.functions.meta import Datum
@@ -111,15 +109,14 @@ class BusReceiver(Worker):
         function: LocalFunction,
         bus: EventBus,
         locks: LockKeeper,
-        call: Callable[[LocalFunction, Any], Any],
         config: HostConfig,
         limits: Limits,
     ) -> None:
         assert isinstance(function.trigger, BusTrigger)
         super().__init__(f"receive-{function.name}")
-        self._function, self._bus, self._locks, self._call = function, bus, locks, call
+        self._function, self._bus, self._locks = function, bus, locks
         self._entity, self._limits = function.trigger.entity, limits
-        self._calls = config.max_concurrent_calls
+        self._calls = config.serviceBus.maxConcurrentCalls
         self._free = threading.Semaphore(self._calls)
         self._workers = ThreadPoolExecutor(self._calls, thread_name_prefix=function.name)
 
@@ -155,7 +152,7 @@ class BusReceiver(Worker):
         failure: BaseException | None = None
         try:
             try:
-                self._call(self._function, to_function_message(received))
+                self._function(to_function_message(received))
             except BaseException as error:  # a function that calls sys.exit() has failed too
                 failure = error
             held = self._locks.release(received)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from azure.functions.meta import Datum
 from croniter import croniter
@@ -39,13 +38,12 @@ class TimerRunner(Worker):
         self,
         function: LocalFunction,
         folder: Path,
-        call: Callable[[LocalFunction, Any], Any],
         lease_retry_s: float,
         next_occurrence: NextOccurrence,
     ) -> None:
         assert isinstance(function.trigger, TimerTrigger)
         super().__init__(f"timer-{function.name}")
-        self._function, self._trigger, self._call = function, function.trigger, call
+        self._function, self._trigger = function, function.trigger
         self._lease_retry_s, self._next_occurrence = lease_retry_s, next_occurrence
         self._lease = folder / f"{function.name}.lease"
 
@@ -94,7 +92,7 @@ class TimerRunner(Worker):
         }
         failure: BaseException | None = None
         try:
-            self._call(self._function, decode("timerTrigger", Datum(json.dumps(info), "json")))
+            self._function(decode("timerTrigger", Datum(json.dumps(info), "json")))
         except BaseException as error:  # the next tick comes whatever this one did
             failure = error
         outcome = "failed" if failure else "succeeded"

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import azure.functions as func
 from azure.functions.meta import Datum
 
-from local_stack.functions_host.invocation import Invoker, converter_for, decode, log_invocation
+from local_stack.functions_host.invocation import converter_for, decode, log_invocation
 from local_stack.functions_host.loading import HttpTrigger, LocalFunction
 
 Scope = MutableMapping[str, Any]
@@ -21,10 +21,8 @@ _NO_BODY = (204, 304)
 class HttpFront:
     """Serves one catch-all function, buffered both ways as Azure buffers; without a function all is 404."""
 
-    def __init__(
-        self, function: LocalFunction | None, invoker: Invoker, route_prefix: str, max_body_bytes: int
-    ) -> None:
-        self._function, self._invoker, self._max_body_bytes = function, invoker, max_body_bytes
+    def __init__(self, function: LocalFunction | None, route_prefix: str, max_body_bytes: int) -> None:
+        self._function, self._max_body_bytes = function, max_body_bytes
         self._prefix = f"/{route_prefix}" if route_prefix else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,7 +48,7 @@ class HttpFront:
         failure: BaseException | None = None
         answer: tuple[int, list[tuple[bytes, bytes]], bytes] = (500, [], b"")
         try:
-            answer = _to_answer(await self._invoker.call_from_loop(function, self._to_request(scope, body)))
+            answer = _to_answer(await function(self._to_request(scope, body), context=None))
         except Exception as error:
             failure = error
         # The path only: a query may carry what does not belong in a log.

@@ -23,7 +23,7 @@ TOPOLOGY = Topology(
 
 def host_json(folder: Path, **service_bus: Any) -> Path:
     path = folder / "host.json"
-    extensions = {"serviceBus": {"maxConcurrentCalls": 4, **service_bus}, "http": {"routePrefix": ""}}
+    extensions = {"serviceBus": {"maxConcurrentCalls": 4} | service_bus, "http": {"routePrefix": ""}}
     path.write_text(json.dumps({"version": "2.0", "extensions": extensions}))
     return path
 

@@ -44,14 +44,21 @@ def test_one_report_has_everything_wrong(bus, tmp_path):
     @app.timer_trigger(arg_name="timer", schedule="0 0 0 * * *")
     def two_triggers(timer: func.TimerRequest) -> None: ...
 
+    @app.service_bus_queue_trigger(arg_name="msg", queue_name="work", connection="C")
+    async def coroutine(msg: func.ServiceBusMessage) -> None: ...
+
+    @app.timer_trigger(arg_name="timer", schedule="0 0 0 * * *")
+    def wants_more(timer: func.TimerRequest, context: func.Context) -> None: ...
+
     @app.route(route="hello")
     def routed(req: func.HttpRequest) -> None: ...
 
-    config = host_json(tmp_path, autoCompleteMessages=False, maxAutoLockRenewalDuration="soon")
-    problems = refused(app, bus, config, TOPIC="pipeline")
+    config = host_json(tmp_path, autoCompleteMessages=False, maxAutoLockRenewalDuration="soon", maxConcurrentCalls=0)
+    of_config, *problems = refused(app, bus, config, TOPIC="pipeline")
+    for setting in ("autoCompleteMessages", "maxAutoLockRenewalDuration", "maxConcurrentCalls"):
+        assert f"serviceBus.{setting}\n" in of_config
+    plain = "is called in a thread, with the trigger's value alone: no `async def`, no `context`"
     assert [problem.split(": ", 1) for problem in problems] == [
-        ["host.json", "autoCompleteMessages must stay true, Python has no other way to settle"],
-        ["host.json", "maxAutoLockRenewalDuration must be hh:mm:ss"],
         ["function missing_setting", "the setting QUEUE (used by queueName) is not in the environment"],
         [
             "function missing_settings",
@@ -63,6 +70,8 @@ def test_one_report_has_everything_wrong(bus, tmp_path):
         ["function other_bindings", "binding out of unknown type queue"],
         ["function other_bindings", "trigger of unknown type blobTrigger"],
         ["function two_triggers", "has 2 triggers instead of one: timerTrigger, timerTrigger"],
+        ["function coroutine", plain],
+        ["function wants_more", plain],
         ["function routed", "route 'hello' is not the catch-all of an AsgiFunctionApp"],
     ]
 

@@ -117,7 +117,7 @@ def test_a_timer_fires_although_its_clock_was_set_back_while_it_slept(start_host
 def test_run_on_startup(start_host):
     fired = threading.Event()
 
-    async def tick(timer: func.TimerRequest) -> None:
+    def tick(timer: func.TimerRequest) -> None:
         fired.set()
 
     start_host(timer_app(tick, "0 0 0 1 1 *", run_on_startup=True))

@@ -179,7 +179,7 @@ def test_messages_and_http_in_one_app(start_host, bus):
     blueprint = func.Blueprint()
 
     @blueprint.service_bus_queue_trigger(arg_name="msg", queue_name="work", connection="C")
-    async def handle(msg: func.ServiceBusMessage) -> None:
+    def handle(msg: func.ServiceBusMessage) -> None:
         seen.append(msg.message_id)
 
     app.register_functions(blueprint)
