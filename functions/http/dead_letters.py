@@ -26,7 +26,7 @@ from shared.api.models import (
 )
 from shared.domain.errors import DroptuneError, LockLost
 from shared.pipeline import TOPOLOGY
-from shared.ports import DEAD_LETTERS, DeadLetters, EventBus, ReceivedMessage
+from shared.ports import DEAD_LETTERS, EventBus, ReceivedMessage
 from shared.records.unreadable import unreadable
 
 router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
@@ -47,7 +47,7 @@ def list_dead_letters(_: Reader, services: CurrentServices) -> DeadLetterList:
     return DeadLetterList(data=data, unreadable=tuple(named))
 
 
-def _of(bus: DeadLetters, entity: str) -> EntityDeadLetters:
+def _of(bus: EventBus, entity: str) -> EntityDeadLetters:
     try:
         count = bus.depth(entity + DEAD_LETTERS)
         oldest = bus.peek(entity + DEAD_LETTERS, limit=SHOWN) if count else []
@@ -105,7 +105,7 @@ def replay(request: ReplayRequest, _: Operator, services: CurrentServices) -> Re
     return Replayed(entity=entity, replayed=replayed)
 
 
-def _locked(bus: DeadLetters, dead_letters: str) -> Iterator[ReceivedMessage]:
+def _locked(bus: EventBus, dead_letters: str) -> Iterator[ReceivedMessage]:
     """What lies there now. What comes while we work is left: a message that fails at once would never end it."""
     left = bus.depth(dead_letters)
     while left > 0:
@@ -125,6 +125,6 @@ def _send_again(bus: EventBus, entity: str, dead: ReceivedMessage) -> None:
         bus.complete(dead)
 
 
-def _give_back(bus: DeadLetters, dead: ReceivedMessage) -> None:
+def _give_back(bus: EventBus, dead: ReceivedMessage) -> None:
     with suppress(LockLost):  # its time was over: it is free already
         bus.abandon(dead)

@@ -1,25 +1,24 @@
 """What the emulator knows, in one SQLite file: a restart, even after kill -9, loses nothing."""
 
 import json
-import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from local_stack.azure_ml.strict import ArmError
+from shared.embedded.sqlite import Database
 
 Document = dict[str, Any]
 
-_SCHEMA = """
-create table if not exists documents (
-    kind text, name text, body text not null, seq integer not null, primary key (kind, name));
-create table if not exists metrics (
-    id integer primary key, run text, key text, value real, step integer, at integer);
-create index if not exists metrics_by_run on metrics (run, key, id);
-create table if not exists outbox (id integer primary key, event text not null);
-"""
+_SCHEMA = (
+    "create table if not exists documents"
+    " (kind text, name text, body text not null, seq integer not null, primary key (kind, name))",
+    "create table if not exists metrics"
+    " (id integer primary key, run text, key text, value real, step integer, at integer)",
+    "create index if not exists metrics_by_run on metrics (run, key, id)",
+    "create table if not exists outbox (id integer primary key, event text not null)",
+)
 
 
 class WorkspaceStore:
@@ -29,30 +28,24 @@ class WorkspaceStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("pragma journal_mode=wal")
-        self._db.execute("pragma synchronous=normal")
-        self._db.executescript(_SCHEMA)
+        self._database = Database(path, [_SCHEMA])
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
+        self._database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All writes inside, or none; nested ones join the outer."""
-        with self._lock:
-            if self._db.in_transaction:
+        with self._database.read() as connection:
+            if connection.in_transaction:
                 yield
                 return
-            self._db.execute("begin immediate")
-            with self._db:  # commits, or rolls back
+            with self._database.write():
                 yield
 
     def _execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(statement, values).fetchall()
+        with self._database.read() as connection:
+            return connection.execute(statement, values).fetchall()
 
     def get(self, kind: str, name: str) -> Document | None:
         rows = self._execute("select body from documents where kind = ? and name = ?", kind, name)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from azure.servicebus._pyamqp.outcomes import Accepted, Modified, Rejected, Released
+from azure.servicebus._pyamqp.outcomes import Accepted, Modified, Released
 from azure.servicebus._pyamqp.types import AMQPTypes
 
 from local_stack.service_bus.amqp import AmqpError, AmqpLink, Connection, Fields, make
@@ -139,10 +139,7 @@ class ServiceBus:
         entity, token = context
         match outcome:
             case "rejected":
-                info = texts(_at(_at(fields, 0), 2))
-                reason, description = info.pop("DeadLetterReason", None), info.pop("DeadLetterErrorDescription", None)
-                self._settle(entity, token, "suspended", info, reason, description)
-                return make(Rejected)  # with the client's error in it, the client would raise
+                self._settle(entity, token, "suspended", {})
             case "released":
                 self._settle(entity, token, "released", {})
                 return Released()
@@ -154,9 +151,7 @@ class ServiceBus:
         self._settle(entity, token, "completed", {})
         return Accepted()
 
-    def _settle(
-        self, entity: str, token: uuid.UUID, how: str, properties: Body, reason: Any = None, description: Any = None
-    ) -> None:
+    def _settle(self, entity: str, token: uuid.UUID, how: str, properties: Body) -> None:
         if properties:
             raise AmqpError("amqp:not-implemented", "a settlement changes no properties here", 501)
         with _translated():
@@ -168,8 +163,6 @@ class ServiceBus:
                     self._bus.abandon(received)
                 case "released":  # no attempt: the client gives back what it never looked at
                     self._bus.abandon(replace(received, delivery_count=received.delivery_count - 1))
-                case "suspended":
-                    self._bus.dead_letter(received, reason, description)
                 case _:
                     raise AmqpError("amqp:not-implemented", f"disposition {how} is not emulated", 501)
         self._dirty.update((entity, entity + DEAD_LETTERS))
@@ -205,10 +198,9 @@ class ServiceBus:
         return {"messages": [{"message": to_wire(one)} for one in found]} if found else {}
 
     def _update(self, entity: str, body: Body) -> Body:
-        properties, reason = texts(body.get("properties-to-modify")), body.get("deadletter-reason")
+        properties = texts(body.get("properties-to-modify"))
         for one in body["lock-tokens"]:
-            why = reason, body.get("deadletter-description")
-            self._settle(entity, _token(one), body["disposition-status"], properties, *why)
+            self._settle(entity, _token(one), body["disposition-status"], properties)
         return {}
 
 

@@ -19,7 +19,7 @@ from shared.domain.topology import Topology
 from shared.embedded.clock import from_microseconds, to_microseconds
 from shared.embedded.sqlite import Database
 from shared.ports import DEAD_LETTERS, Clock, Message, ReceivedMessage
-from shared.ports.message_rules import already_dead_lettered, check, unknown_entity
+from shared.ports.message_rules import check, unknown_entity
 
 MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
 
@@ -110,13 +110,6 @@ class SqliteEventBus:
         with self._database.write() as connection:
             self._require_lock(connection, received)
             self._unlock(connection, received.entity, received.sequence_number, received.delivery_count)
-
-    def dead_letter(self, received: ReceivedMessage, reason: str, description: str) -> None:
-        if received.entity.endswith(DEAD_LETTERS):
-            raise already_dead_lettered(received.message)
-        with self._database.write() as connection:
-            self._require_lock(connection, received)
-            self._move_to_dead_letters(connection, received.entity, received.sequence_number, reason, description)
 
     def renew_lock(self, received: ReceivedMessage) -> ReceivedMessage:
         with self._database.write() as connection:
@@ -214,15 +207,9 @@ class SqliteEventBus:
         limit = self._topology.max_delivery_count
         if attempts >= limit and not entity.endswith(DEAD_LETTERS):
             description = f"the message was delivered {attempts} times, the maximum is {limit}"
-            self._move_to_dead_letters(connection, entity, sequence, MAX_DELIVERY_COUNT_EXCEEDED, description)
-            return
+            entity += DEAD_LETTERS
+            connection.execute(_SQL["dead_letter"], (entity, MAX_DELIVERY_COUNT_EXCEEDED, description, sequence))
         self._arrived[entity].notify_all()
-
-    def _move_to_dead_letters(
-        self, connection: sqlite3.Connection, entity: str, sequence: int, reason: str, description: str
-    ) -> None:
-        connection.execute(_SQL["dead_letter"], (entity + DEAD_LETTERS, reason, description, sequence))
-        self._arrived[entity + DEAD_LETTERS].notify_all()
 
     def _require_lock(self, connection: sqlite3.Connection, received: ReceivedMessage) -> None:
         lock = (received.sequence_number, received.entity, received.lock_token, self._now())

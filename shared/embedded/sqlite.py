@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -10,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from weakref import WeakSet
 
 from shared.domain.errors import Transient
 
@@ -36,7 +34,8 @@ class Database:
     thread closes the owner. `lock` is reentrant and public so that the owner can build conditions on it.
 
     WAL with synchronous=NORMAL: what is committed survives the death of the process; only a power cut
-    may lose the last commits (the file stays sound).
+    may lose the last commits (the file stays sound). SQLite keeps its file locks in process memory: a child process is
+    started anew (spawn), not forked.
     """
 
     def __init__(self, path: str | Path, steps: Sequence[Sequence[str]]) -> None:
@@ -53,7 +52,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.read():
-            _databases.add(self)
+            pass  # what cannot be opened is refused here
 
     def read(self) -> _Reading:
         """The connection, for single statements whose rows are fetched at once."""
@@ -80,7 +79,8 @@ class Database:
         """Release the file; whatever comes later is an error. Closing twice is fine."""
         with self.lock:
             self.closed = True
-            self._disconnect()
+            if self._connection is not None:
+                self._connection.close()
 
     def _connected(self) -> sqlite3.Connection:
         if self.closed:
@@ -110,11 +110,6 @@ class Database:
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {max(len(self._steps), _version(connection))}")
         connection.execute("COMMIT")
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 class _Reading:
@@ -155,26 +150,3 @@ def _enter_wal_mode(connection: sqlite3.Connection) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
-
-
-# SQLite keeps its file locks in process memory, so a child that inherits an open connection believes it
-# holds locks it does not have, and may corrupt the file even through a connection of its own. Therefore
-# every connection is closed around a fork; parent and child open theirs again at the next use.
-_databases: WeakSet[Database] = WeakSet()
-_forking = threading.local()
-
-
-def _before_fork() -> None:
-    _forking.held = list(_databases)
-    for database in _forking.held:
-        database.lock.acquire()
-        database._disconnect()
-
-
-def _after_fork() -> None:
-    for database in _forking.held:
-        database.lock.release()
-    _forking.held = []
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.ports.azure_ml import JobLauncher, ModelHost
 from shared.ports.blobs import BlobInfo, BlobStore
-from shared.ports.bus import DEAD_LETTERS, DeadLetters, EventBus, Message, Publisher, ReceivedMessage
+from shared.ports.bus import DEAD_LETTERS, EventBus, Message, Publisher, ReceivedMessage
 from shared.ports.clock import Clock
 from shared.ports.notifier import Notifier
 from shared.ports.services import Channel, Config, Services
@@ -17,7 +17,6 @@ __all__ = [
     "Channel",
     "Clock",
     "Config",
-    "DeadLetters",
     "Document",
     "EventBus",
     "JobLauncher",

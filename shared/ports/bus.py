@@ -47,10 +47,12 @@ class Publisher(Protocol):
         """
 
 
-class DeadLetters(Protocol):
-    """What the API and `doctor` do with messages at rest: look at them, and take dead letters out.
+class EventBus(Publisher, Protocol):
+    """Queues and topics with peek-lock, as Service Bus has them.
 
-    An entity is `queue`, `topic/subscription`, or either followed by `/$deadletterqueue`.
+    An entity is `queue`, `topic/subscription`, or either followed by `/$deadletterqueue`. One that does not exist
+    raises PermanentFailure. A message over 256 KiB raises InvalidInput. In Azure the Functions host receives the
+    messages of queues and subscriptions; the local host does it with `renew_lock`.
     """
 
     def peek(self, entity: str, *, limit: int) -> list[ReceivedMessage]:
@@ -72,20 +74,8 @@ class DeadLetters(Protocol):
     def abandon(self, received: ReceivedMessage) -> None:
         """Unlock at once; at the maximum delivery count the message is dead-lettered. Raises LockLost."""
 
-
-class EventBus(Publisher, DeadLetters, Protocol):
-    """Queues and topics with peek-lock, as Service Bus has them.
-
-    In Azure the Functions host receives the messages of queues and subscriptions. The local host does it with
-    `dead_letter` and `renew_lock`. An entity that does not exist raises PermanentFailure. A message over 256 KiB
-    raises InvalidInput.
-    """
-
     def close(self) -> None:
         """Release files and connections; a waiting `receive` returns nothing."""
-
-    def dead_letter(self, received: ReceivedMessage, reason: str, description: str) -> None:
-        """Move the message to the dead-letter queue. Raises LockLost, and InvalidInput if it comes from one."""
 
     def renew_lock(self, received: ReceivedMessage) -> ReceivedMessage:
         """Lock for the full duration from now; returns the message with its new `locked_until`. Raises LockLost."""

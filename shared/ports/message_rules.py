@@ -31,8 +31,3 @@ def check(message: Message) -> None:
 def unknown_entity(entity: str) -> PermanentFailure:
     """A platform that was not set up as the program expects; the person who brought the data is not at fault."""
     return PermanentFailure(FailureClass.PLATFORM, "unknown_entity", f"the bus has no entity {entity}", entity)
-
-
-def already_dead_lettered(message: Message) -> InvalidInput:
-    """A dead-letter queue has none of its own."""
-    return InvalidInput("already_dead_lettered", f"message {message.id} is a dead letter")

@@ -29,4 +29,10 @@ def take_one(bus_backend: BusBackend, entity: str = QUEUE) -> ReceivedMessage:
 
 
 def settlements(bus: EventBus) -> list[Any]:
-    return [bus.complete, bus.abandon, bus.renew_lock, lambda one: bus.dead_letter(one, "Broken", "")]
+    return [bus.complete, bus.abandon, bus.renew_lock]
+
+
+def fail_too_often(bus_backend: BusBackend, entity: str = QUEUE) -> None:
+    """The next message becomes a dead letter."""
+    for _ in range(MAX_DELIVERIES):
+        bus_backend.bus.abandon(bus_backend.take(entity, 1)[0])

@@ -18,7 +18,7 @@ import pytest
 from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure
 from shared.ports import EventBus, Message, ReceivedMessage
 from tests.contract.backends import BusBackend
-from tests.contract.bus_support import DEAD, LOCK_S, QUEUE, ids, message, take_one
+from tests.contract.bus_support import DEAD, LOCK_S, QUEUE, fail_too_often, ids, message, take_one
 from tests.contract.threads import in_threads, until_in
 
 
@@ -134,8 +134,7 @@ def test_each_subscription_gets_its_own_copy_of_what_it_wants(bus_backend: BusBa
     bus_backend.bus.send("facts", [message(subject, subject) for subject in subjects])
     assert ids(bus_backend.take("facts/all")) == subjects
     assert ids(bus_backend.take("facts/passed")) == ["passed", "approved"]
-    failed = take_one(bus_backend, "facts/failed")
-    bus_backend.bus.dead_letter(failed, "Malformed", "")
+    fail_too_often(bus_backend, "facts/failed")
     assert bus_backend.bus.depth("facts/failed") == 0
     assert bus_backend.bus.depth("facts/failed/$deadletterqueue") == 1
     assert bus_backend.bus.depth("facts/all") == 4

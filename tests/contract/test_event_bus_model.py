@@ -117,15 +117,6 @@ class QueueMachine(RuleBasedStateMachine):
             self.refused(received)
 
     @rule(received=held)
-    def dead_letter(self, received: ReceivedMessage) -> None:
-        if one := self.holder(received):
-            self.bus.dead_letter(received, "Malformed", "")
-            self.queue.remove(one)
-            self.dead.append(one.id)
-        else:
-            self.refused(received)
-
-    @rule(received=held)
     def renew(self, received: ReceivedMessage) -> None:
         if one := self.holder(received):
             self.bus.renew_lock(received)

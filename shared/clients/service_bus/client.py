@@ -27,7 +27,7 @@ from shared.clients.service_bus.links import TIMEOUT_S, SdkLink, connect
 from shared.domain.errors import LockLost, Transient
 from shared.domain.topology import Topology
 from shared.ports import DEAD_LETTERS, Message, ReceivedMessage
-from shared.ports.message_rules import already_dead_lettered, check, unknown_entity
+from shared.ports.message_rules import check, unknown_entity
 
 # A receiver that waits lets others settle this often. The SDK reads its socket for 0.2 s at a time anyway.
 _TURN_S = 0.2
@@ -109,20 +109,10 @@ class ServiceBusEventBus:
         return [_seen(entity, one) for one in self._browse(entity, limit)]
 
     def complete(self, received: ReceivedMessage) -> None:
-        self._settle(received, lambda receiver, message: receiver.complete_message(message))
+        self._settle(received, ServiceBusReceiver.complete_message)
 
     def abandon(self, received: ReceivedMessage) -> None:
-        self._settle(received, lambda receiver, message: receiver.abandon_message(message))
-
-    def dead_letter(self, received: ReceivedMessage, reason: str, description: str) -> None:
-        if received.entity.endswith(DEAD_LETTERS):
-            raise already_dead_lettered(received.message)
-        self._settle(
-            received,
-            lambda receiver, message: receiver.dead_letter_message(
-                message, reason=reason, error_description=description
-            ),
-        )
+        self._settle(received, ServiceBusReceiver.abandon_message)
 
     def renew_lock(self, received: ReceivedMessage) -> ReceivedMessage:
         message = self._held_message(received)
