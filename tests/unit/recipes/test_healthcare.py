@@ -1,0 +1,192 @@
+"""The notes of the full health care recipe: labels as the system message has them, no contradiction in a patient, and
+right answers in other forms."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shared.grading import Engine
+from tests.unit.recipes.ready import RECIPES, Row, prompt_of, recipe_of, rows_of
+
+HOME = RECIPES / "healthcare"
+HELD_OUT = rows_of(HOME / "eval.jsonl")
+Facts = dict[str, Any]
+
+
+def answer_of(row: Row) -> Facts:
+    return dict(json.loads(row["messages"][-1]["content"]))
+
+
+@pytest.fixture(scope="module")
+def answers() -> list[Facts]:
+    return [answer_of(row) for row in (*rows_of(HOME / "train.jsonl"), *HELD_OUT)]
+
+
+# The policy once more, from the words of the system message and not from the tables of the generator.
+SYSTEM = str(HELD_OUT[0]["messages"][0]["content"])
+LABELS = SYSTEM.split("triage: emergency with ")[1]
+RED, AMBER = (
+    LABELS.split(mark)[part].split(";")[0].split(", ") for mark, part in (("\nurgent with ", 0), ("\nurgent with ", 1))
+)
+URINARY = {"dysuria", "urinary frequency", "urinary urgency", "suprapubic pain", "flank pain"}
+URINARY |= {"costovertebral angle tenderness"}
+DISCHARGES = {"vaginal discharge", "urethral discharge"}
+# Name in the answer: below and above which a note is urgent, then an emergency.
+LIMITS = {
+    "hr": (50, 109, 40, 129),
+    "bp": (100, 179, 90, 219),
+    "rr": (10, 21, 8, 29),
+    "spo2": (95, 999, 92, 999),
+    "temp": (35.5, 38.9, 34, 40.4),
+    "troponin": (0, 0.04, 0, 0.04),
+    "lactate": (0, 1.9, 0, 3.9),
+    "ketones": (0, 1.4, 0, 2.9),
+    "potassium": (3, 5.4, 2.5, 5.9),
+    "glucose": (70, 299, 54, 499),
+    "hemoglobin": (8, 999, 7, 999),
+    "lipase": (0, 180, 0, 9999),
+}
+
+
+def has_fever(facts: Facts) -> bool:
+    return "fever" in facts["present"] or float(facts["vitals"].get("temp", 0)) >= 38
+
+
+def uti_of(facts: Facts) -> str:
+    present, nitrite, esterase = set(facts["present"]), *map(facts["labs"].get, ("nitrite", "leukocyte esterase"))
+    if not present & URINARY:
+        return "cannot tell" if has_fever(facts) and nitrite == "positive" else "no"
+    if present & DISCHARGES:
+        return "no" if nitrite == "negative" else "cannot tell"
+    if "positive" in (nitrite, esterase):
+        return "yes"
+    return "no" if nitrite == esterase == "negative" else "cannot tell"
+
+
+def triage_of(facts: Facts) -> str:
+    p, fever = set(facts["present"]), has_fever(facts)
+    takes = re.compile("|".join(("warfarin", "apixaban", "rivaroxaban"))).search(str(facts["medications"]))
+    weak = re.compile("methotrexate|prednisolone").search(str(facts["medications"]))
+    pregnant, infected = facts["labs"].get("hcg") == "positive", facts["uti"] == "yes"
+    out = [(0, 0)]
+    for name, value in (facts["vitals"] | facts["labs"]).items():
+        if name in LIMITS and re.match(r"\d", text := str(value).split("/")[0]):
+            low, high, lowest, highest = LIMITS[name]
+            out.append((not low <= float(text) <= high, not lowest <= float(text) <= highest))
+    emergency = [
+        p & set(RED),
+        "chest pain" in p and p & {"sweating", "pain radiating to the arm", "shortness of breath", "fainting"},
+        "fainting" in p and p & {"palpitations", "shortness of breath"},
+        {"leg swelling", "shortness of breath"} <= p,
+        fever and "neck stiffness" in p,
+        "hives" in p and p & {"shortness of breath", "wheezing"},
+        "head injury" in p and ("vomiting" in p or takes),
+        p & {"black stools", "blood in stool"} and ("fainting" in p or takes),
+        pregnant and p & {"abdominal pain", "vaginal bleeding", "fainting"},
+        "cannot pass urine" in p and p & {"back pain", "leg pain"},
+        {"eye pain", "halos around lights"} <= p,
+        any(grave for _, grave in out),
+    ]
+    urgent = [
+        p & set(AMBER),
+        "abdominal pain" in p and (facts["age"] >= 65 or "missed period" in p),
+        "back pain" in p and fever,
+        {"vaginal bleeding", "dizziness"} <= p,
+        fever and weak,
+        infected and (fever or pregnant or facts["sex"] == "M"),
+        any(odd for odd, _ in out),
+    ]
+    return "emergency" if any(emergency) else "urgent" if any(urgent) else "routine"
+
+
+def test_every_label_follows_from_the_policy_in_the_system_message(answers: list[Facts]) -> None:
+    assert (len(RED), len(AMBER)) == (15, 18)
+    assert [(uti_of(one), triage_of(one)) for one in answers] == [(one["uti"], one["triage"]) for one in answers]
+
+
+# Who has the first cannot deny the second.
+BROADER = {
+    "sudden worst headache": "headache",
+    "productive cough": "cough",
+    "crushing chest pain": "chest pain",
+    "suicide plan": "suicidal thoughts",
+    "loss of consciousness": "fainting",
+    "hives": "rash",
+    "tongue swelling": "swelling",
+}
+DRUG_NEEDS = {
+    "insulin|metformin": "type 2 diabetes",
+    "warfarin|apixaban|rivaroxaban": "atrial fibrillation",
+    "methotrexate": "rheumatoid arthritis",
+}
+LATE = {"myocardial infarction", "heart failure", "chronic obstructive pulmonary disease", "atrial fibrillation"}
+CONTRADICTIONS: dict[str, Callable[[Facts], object]] = {
+    "a finding present and denied": lambda one: set(one["present"]) & set(one["absent"]),
+    "a finding whose broader one is denied": lambda one: any(
+        narrow in one["present"] and broad in one["absent"] for narrow, broad in BROADER.items()
+    ),
+    "a man with a finding of a woman": lambda one: (
+        one["sex"] == "M" and re.search("vaginal|period", str(one["present"] + one["absent"]))
+    ),
+    "a fever denied and measured": lambda one: "fever" in one["absent"] and float(one["vitals"].get("temp", 0)) >= 38,
+    "an age that is an identifier": lambda one: one["age"] > 89,
+    "an illness of later life in the young": lambda one: one["age"] < 45 and LATE & set(one["history"]),
+    "a drug without its illness": lambda one: any(
+        re.search(drug, str(one["medications"])) and illness not in one["history"]
+        for drug, illness in DRUG_NEEDS.items()
+    ),
+    "a red finding for weeks": lambda one: "weeks" in one["duration"] and set(RED) & set(one["present"]),
+}
+
+
+@pytest.mark.parametrize("what", CONTRADICTIONS)
+def test_no_patient_contradicts_itself(what: str, answers: list[Facts]) -> None:
+    assert [one for one in answers if CONTRADICTIONS[what](one)] == []
+
+
+SENSES = {
+    "CVA": ("CVA tenderness", r"(?:PMH|Hx|Known|history|Background)[^\n.]*CVA"),
+    "RA": ("% RA", r"(?:PMH|Hx|Known|history|Background)[^\n.]*\bRA\b"),
+    "MS": ("altered MS", r"(?:PMH|Hx|Known|history|Background)[^\n.]*\bMS\b"),
+    "CP": ("CP since birth", r"\bCP\b(?! since)"),
+    "PE": ("PE otherwise", r"(?:PMH|Hx|Known|history|Background)[^\n.]*\bPE\b"),
+    "PT": ("PT cooperative", "to PT on"),
+    "BS": ("BS present", r"BS \d"),
+}
+
+
+@pytest.mark.parametrize("acronym", SENSES)
+def test_an_acronym_stands_in_both_senses_in_the_held_out_notes(acronym: str) -> None:
+    notes = [prompt_of(row) for row in HELD_OUT]
+    assert [sum(bool(re.search(sense, note, re.I)) for note in notes) >= 5 for sense in SENSES[acronym]] == [True, True]
+
+
+OTHER_FORMS: dict[str, Callable[[Facts], str]] = {
+    "blanks after colons and commas": json.dumps,
+    "a line for each part": lambda one: json.dumps(one, indent=2),
+    "names in another order": lambda one: json.dumps(dict(sorted(one.items()))),
+    "lists in another order": lambda one: json.dumps(
+        {name: part[::-1] if isinstance(part, list) else part for name, part in one.items()}
+    ),
+    "capitals": lambda one: json.dumps(one | {"present": [text.capitalize() for text in one["present"]]}),
+    "no blank before mg": lambda one: json.dumps(
+        one | {"medications": [re.sub(r"(\d) m", r"\1m", drug) for drug in one["medications"]]}
+    ),
+    "numbers as numbers": lambda one: json.dumps(
+        one | {"vitals": {name: part if name == "bp" else float(part) for name, part in one["vitals"].items()}}
+    ),
+}
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS)
+def test_a_right_answer_in_another_form_earns_full_marks(form: str) -> None:
+    rows = HELD_OUT[:20]
+    items = [{name: value for name, value in row.items() if name != "messages"} for row in rows]
+    with Engine(recipe_of(HOME).evaluation.graders) as engine:
+        grades = engine.grade([OTHER_FORMS[form](answer_of(row)) for row in rows], items)
+    assert [grade.parts for grade in grades if grade.score != 1] == []
