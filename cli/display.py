@@ -11,7 +11,6 @@ from rich.live import Live
 
 from cli.follow import Update
 from cli.options import print_json
-from cli.plot import sparkline
 from cli.view import attention_lines, decision_view, live, progress_text, seconds, stage_detail
 from shared.domain.errors import UnreadableDocument
 from shared.domain.run import Run, Status
@@ -52,7 +51,7 @@ def _show_plain(console: Console, updates: Iterable[Update]) -> Run:
             shown, printed_at = len(last.run.history), time.monotonic()
         elif last.progress and last.progress.step != step and time.monotonic() - printed_at >= PROGRESS_EVERY_S:
             printed_at, step = time.monotonic(), last.progress.step
-            loss = f"  loss {last.loss[-1][1]:.3f}  {sparkline(last.loss)}" if last.loss else ""
+            loss = f"  loss {last.loss[-1][1]:.3f}" if last.loss else ""
             _plain(console, f"{'':>10}  {progress_text(last.progress)}{loss}")
         if (lines := attention_lines(last.run)) != attention:
             for line in (attention := lines) or ["no timer fails with this run any more"]:
