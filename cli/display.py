@@ -110,10 +110,10 @@ def report_unreadable(documents: Iterable[UnreadableDocument]) -> None:
 
 
 def utf8_output() -> None:
-    """Keep a terminal or log of another encoding from ending the command."""
+    """Keep a terminal or log of another encoding from ending the command, and let each line be seen at once."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="replace", line_buffering=True)
 
 
 def print_one(as_json: bool, value: Any, line: str) -> None:

@@ -29,7 +29,6 @@ import psutil
 
 from local_stack import emulators
 from local_stack.azure_ml.tokens import load_secret
-from local_stack.console import Console
 from local_stack.paths import REPOSITORY
 from local_stack.processes import MARK, StackProcess, free_port, marked, stop
 from local_stack.tiny_base.shipped import WEIGHTS, BaseModelDamaged, place_base
@@ -168,7 +167,7 @@ def locked(root: Path) -> Iterator[None]:
         yield
 
 
-def up(root: Path, port: int | None, console: Console, *, on_emulators: bool = False, base: Path = WEIGHTS) -> Stack:
+def up(root: Path, port: int | None, *, on_emulators: bool = False, base: Path = WEIGHTS) -> Stack:
     """Start what does not run yet and wait until it is ready; a fresh folder gets the tiny base model in `base`.
 
     Raises StartFailed; parts that were started stay for inspection, `down` stops them. Raises NotInstalled
@@ -181,44 +180,44 @@ def up(root: Path, port: int | None, console: Console, *, on_emulators: bool = F
                 raise StartFailed(f"{root} has its state in SQLite and files; emulators need a folder of their own")
             stack.on_emulators = True
         if stack.running():
-            console.print("it runs already, with the settings it was started with; to change them, stop it first")
+            print("it runs already, with the settings it was started with; to change them, stop it first")
         else:
-            _start_parts(stack, port, console, base)
-        console.print(f"API and dashboard: {stack.api_url}   logs: {stack.log('host').parent}")
+            _start_parts(stack, port, base)
+        print(f"API and dashboard: {stack.api_url}   logs: {stack.log('host').parent}")
         return stack
 
 
-def _start_parts(stack: Stack, port: int | None, console: Console, base: Path) -> None:
+def _start_parts(stack: Stack, port: int | None, base: Path) -> None:
     stack.log("host").parent.mkdir(parents=True, exist_ok=True)
     if stack.on_emulators:
-        install_emulators(console)
+        install_emulators()
         for name in emulators.PARTS:
-            _start_where_it_was(stack, name, console)
+            _start_where_it_was(stack, name)
         emulators.create_run_container(stack.stores["RUN_STORE_URL"])
         emulators.create_blob_containers(stack.stores["BLOB_STORE_URL"], emulators.CONTAINERS)
     place_base(build_blob_store(stack.stores["BLOB_STORE_URL"]), base)
-    _start_where_it_was(stack, "azure_ml", console)
+    _start_where_it_was(stack, "azure_ml")
     known_api = stack.parts["host"].port if "host" in stack.parts else None
-    _start(stack, "host", port if port is not None else known_api or API_PORT, console)
+    _start(stack, "host", port if port is not None else known_api or API_PORT)
 
 
-def install_emulators(console: Console) -> None:
+def install_emulators() -> None:
     """Raises NotInstalled."""
     if not emulators.installed():
-        console.print("installing the emulators of Cosmos DB and Blob Storage from npm, once")
+        print("installing the emulators of Cosmos DB and Blob Storage from npm, once")
     emulators.install()
 
 
-def _start_where_it_was(stack: Stack, name: str, console: Console) -> None:
+def _start_where_it_was(stack: Stack, name: str) -> None:
     known = stack.parts[name].port if name in stack.parts else None
-    _start(stack, name, known, console)
+    _start(stack, name, known)
     if stack.parts[name].port != known:
         for other in PARTS:
             if other != name and other in stack.parts:
                 stop(_running(stack.parts[other]))  # it has the former URL
 
 
-def _start(stack: Stack, name: str, port: int | None, console: Console) -> None:
+def _start(stack: Stack, name: str, port: int | None) -> None:
     if name in stack.parts and stack.parts[name].process():
         return
     stack.parts[name] = part = StackProcess(free_port(port))
@@ -236,9 +235,8 @@ def _start(stack: Stack, name: str, port: int | None, console: Console) -> None:
         )
     part.pid, part.started_at = process.pid, psutil.Process(process.pid).create_time()
     stack.save()
-    console.passing(f"waiting for {name} on port {part.port}")
     _wait_until_ready(name, process, log, offset)
-    console.print(f"{name} is ready after {time.monotonic() - started:.1f} s")
+    print(f"{name} is ready after {time.monotonic() - started:.1f} s")
 
 
 def _wait_until_ready(name: str, process: subprocess.Popen[bytes], log: Path, offset: int) -> None:
@@ -265,7 +263,7 @@ def tail(log: Path, lines: int = LOG_LINES_SHOWN) -> str:
     return "\n".join(f"  {line[:LOG_LINE_CHARACTERS]}" for line in text[-lines:]) or "  (empty)"
 
 
-def down(root: Path, console: Console) -> None:
+def down(root: Path) -> None:
     """Stop the stack with every job and deployment it started; ports and state stay for the next `up`."""
     if not root.exists():
         return
@@ -281,7 +279,7 @@ def down(root: Path, console: Console) -> None:
             stop(left)
         if stack.parts:
             stack.save()
-            console.print(f"stopped the stack in {root}" if ran else f"nothing ran in {root}")
+            print(f"stopped the stack in {root}" if ran else f"nothing ran in {root}")
 
 
 def _running(part: StackProcess) -> list[psutil.Process]:
@@ -289,15 +287,15 @@ def _running(part: StackProcess) -> list[psutil.Process]:
     return [process] if process else []
 
 
-def status(root: Path, console: Console) -> bool:
+def status(root: Path) -> bool:
     """Print what runs; true if every part does."""
     stack = Stack.load(root)
     for name in stack.names:
         part = stack.parts.get(name)
         runs = part is not None and part.process()
-        console.print(f"{name:<10} {f'running, pid {part.pid}, port {part.port}' if part and runs else 'stopped'}")
+        print(f"{name:<10} {f'running, pid {part.pid}, port {part.port}' if part and runs else 'stopped'}")
     if stack.running():
-        console.print(f"API and dashboard: {stack.api_url}")
+        print(f"API and dashboard: {stack.api_url}")
     return stack.running()
 
 
@@ -308,13 +306,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help=f"of the API, 0 for any; else the last one, else {API_PORT}")
     parser.add_argument("--emulators", action="store_true", help="in place of SQLite and files, when first started")
     arguments = parser.parse_args(argv)
-    console = Console()
     try:
         if arguments.action == "up":
-            up(arguments.root, arguments.port, console, on_emulators=arguments.emulators)
+            up(arguments.root, arguments.port, on_emulators=arguments.emulators)
         elif arguments.action == "down":
-            down(arguments.root, console)
-        elif not status(arguments.root, console):
+            down(arguments.root)
+        elif not status(arguments.root):
             return 1
     except (StartFailed, BaseModelDamaged, emulators.NotInstalled) as error:
         print(error, file=sys.stderr)

@@ -21,7 +21,6 @@ from cli.verdict import verdict_view
 from cli.view import seconds as as_time
 from local_stack import stack
 from local_stack.azure_ml.tokens import SECRET_FILE
-from local_stack.console import Console
 from local_stack.demo.cleanup import DemoInterrupted, raise_on_signals, stopped_unless_done
 from local_stack.demo.endpoint import EndpointExample, ask
 from local_stack.demo.prepare import DemoFailed, drop, drops, fresh, recipe_folder
@@ -45,39 +44,38 @@ def main(argv: list[str] | None = None) -> int:
     root: Path = arguments.root or (EMULATORS_ROOT if on_emulators else DEFAULT_ROOT)
     utf8_output()
     raise_on_signals()
-    console = Console()
     try:
         with _hard_timeout(arguments.timeout_s):
             folder = recipe_folder(arguments.recipe)
             if on_emulators:
-                stack.install_emulators(console)
-            fresh(root, console)
-            with stopped_unless_done(root, console), _logs_printed_if_it_fails(root, console):
-                _demo(folder, root, arguments.port, console, on_emulators=on_emulators, base=arguments.base)
+                stack.install_emulators()
+            fresh(root)
+            with stopped_unless_done(root), _logs_printed_if_it_fails(root):
+                _demo(folder, root, arguments.port, on_emulators=on_emulators, base=arguments.base)
     except NotInstalled as error:
-        console.print(f"the demo cannot run on emulators: {error}")
+        print(f"the demo cannot run on emulators: {error}")
         return 1
     except FAILURES as error:
-        console.print(f"\nthe demo failed: {error}")
+        print(f"\nthe demo failed: {error}")
         return 1
     except DemoInterrupted as interrupted:
-        console.print(f"\nthe demo was stopped: {interrupted}")
+        print(f"\nthe demo was stopped: {interrupted}")
         return interrupted.exit_code
     return 0
 
 
-def _demo(folder: Path, root: Path, port: int | None, console: Console, *, on_emulators: bool, base: Path) -> None:
+def _demo(folder: Path, root: Path, port: int | None, *, on_emulators: bool, base: Path) -> None:
     started = time.monotonic()
     spent: dict[str, float] = {}
     with _timed(spent, "start"):
-        running = stack.up(root, port, console, on_emulators=on_emulators, base=base)
+        running = stack.up(root, port, on_emulators=on_emulators, base=base)
     place = f"{running.stores['BLOB_STORE_URL'] if on_emulators else root / 'blobs'}/{DATASETS}"
     project = folder.name
     with Api(running.api_url) as api:
         runs: list[Run] = []
         for part in drops(folder):
             with _timed(spent, "drop_to_run"):
-                drop(part, build_blob_store(running.stores["BLOB_STORE_URL"]), project, place, console)
+                drop(part, build_blob_store(running.stores["BLOB_STORE_URL"]), project, place)
                 run_id = _await_run(api, project, [run.id for run in runs])
             terminal = make_console()
             runs.append(show(terminal, follow(api, run_id)))
@@ -97,7 +95,7 @@ def _demo(folder: Path, root: Path, port: int | None, console: Console, *, on_em
     write_report(root / "figures.json", figures(report))
     if example is None:
         raise DemoFailed(problem or "the run has no address of its endpoint")
-    _print_end(example, running, root, spent["total"], console)
+    _print_end(example, running, root, spent["total"])
 
 
 def _await_run(api: Api, project: str, known: list[str]) -> str:
@@ -110,12 +108,12 @@ def _await_run(api: Api, project: str, known: list[str]) -> str:
     raise DemoFailed(f"the drop started no run within {RUN_WITHIN_S:.0f} s")
 
 
-def _print_end(example: EndpointExample, running: stack.Stack, root: Path, total_s: float, console: Console) -> None:
+def _print_end(example: EndpointExample, running: stack.Stack, root: Path, total_s: float) -> None:
     command, python = _shown(Path(sys.executable).with_name("droptune")), _shown(Path(sys.executable))
     other = _url_option(running.api_url)
     by_hand = f"{python} -m local_stack.stack down --root {root}"
     stop = "make down" if root in (DEFAULT_ROOT, EMULATORS_ROOT) else by_hand
-    console.print(
+    print(
         f"""
 the tuned model answers at its endpoint; this request was just made:
 
@@ -164,7 +162,7 @@ def _shown(path: Path) -> str:
 
 
 @contextmanager
-def _logs_printed_if_it_fails(root: Path, console: Console) -> Iterator[None]:
+def _logs_printed_if_it_fails(root: Path) -> Iterator[None]:
     """The ends of the logs written last: parts, jobs and deployments."""
     try:
         yield
@@ -172,7 +170,7 @@ def _logs_printed_if_it_fails(root: Path, console: Console) -> Iterator[None]:
         found = [*root.rglob("*.log"), *root.rglob("*_log.txt")]
         logs = sorted(found, key=lambda log: log.stat().st_mtime, reverse=True)
         for log in logs[:LOGS_SHOWN]:
-            console.print(f"\n{log} ends with:\n{stack.tail(log, 15)}")
+            print(f"\n{log} ends with:\n{stack.tail(log, 15)}")
         raise
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import FrameType
 
 from local_stack import stack
-from local_stack.console import Console
 from local_stack.paths import REPOSITORY
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -40,7 +39,7 @@ def raise_on_signals() -> None:
 
 
 @contextmanager
-def stopped_unless_done(root: Path, console: Console) -> Iterator[None]:
+def stopped_unless_done(root: Path) -> Iterator[None]:
     """Stop the stack in `root` if the block raises, or if this process is killed inside it."""
     command = [sys.executable, "-c", _GUARD, str(root.resolve())]
     quiet = subprocess.DEVNULL
@@ -53,7 +52,7 @@ def stopped_unless_done(root: Path, console: Console) -> Iterator[None]:
         except BaseException:
             for number in (*_ENDING, signal.SIGALRM):
                 signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
-            stack.down(root, console)
+            stack.down(root)
             raise
         finally:
             guard.communicate(b"done")

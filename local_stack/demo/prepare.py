@@ -6,7 +6,6 @@ from pathlib import Path
 import yaml
 
 from local_stack import stack
-from local_stack.console import Console
 from local_stack.paths import REPOSITORY
 from shared.domain.paths import DATASETS
 from shared.ports import BlobStore
@@ -37,7 +36,7 @@ def recipe_folder(name: str) -> Path:
     return folder.resolve()
 
 
-def fresh(root: Path, console: Console) -> None:
+def fresh(root: Path) -> None:
     """Make the demo's folder; stop what an earlier demo left running there and delete its state first.
 
     Raises DemoFailed if the folder holds anything else.
@@ -45,7 +44,7 @@ def fresh(root: Path, console: Console) -> None:
     if root.exists() and any(root.iterdir()):
         if not (root / MARK).exists():
             raise DemoFailed(f"{root} is not the folder of an earlier demo; it is left alone")
-        stack.down(root, console)
+        stack.down(root)
         shutil.rmtree(root)
     root.mkdir(parents=True, exist_ok=True)
     (root / MARK).touch()
@@ -56,8 +55,8 @@ def drops(folder: Path) -> list[Path]:
     return [folder, *sorted(path.parent for path in folder.glob("*/recipe.yaml"))]
 
 
-def drop(folder: Path, blobs: BlobStore, project: str, place: str, console: Console) -> None:
+def drop(folder: Path, blobs: BlobStore, project: str, place: str) -> None:
     """Put a drop's files into a project's drop zone; `place` is where a person finds the container of all."""
     for name in DROP_ORDER:
         blobs.write(f"{DATASETS}/{project}/{name}", [(folder / name).read_bytes()])
-    console.print(f"dropped {', '.join(DROP_ORDER)} into {place}/{project}")
+    print(f"dropped {', '.join(DROP_ORDER)} into {place}/{project}")
