@@ -44,6 +44,8 @@ def report_view(report: Report) -> Group:
 
 def _quality(quality: DataQuality) -> Iterator[str]:
     """A line for the labels, for each field that sorts the rows, and for what is ignored."""
+    if quality.distance:
+        yield "held-out beside training questions: " + ", ".join(f"{name} {value}" for name, value in quality.distance)
     if quality.labels:
         yield "labels (training + held out): " + _values(quality.labels)
     for category in quality.categories:

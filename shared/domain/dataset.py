@@ -86,6 +86,18 @@ class Outliers(Frozen):
     rows: tuple[int, ...] = Field(default=(), description="the most extreme, 20 at most")
 
 
+class QuestionDistance(Frozen):
+    """Of held-out questions to training questions, in words. Of many rows a sample is compared, always the same."""
+
+    train_questions: int
+    eval_questions: int
+    similarity: tuple[float, ...] = Field(
+        description="to the nearest, 1 - edits / words of the longer: 10th percentile, median, 90th"
+    )
+    known_words: float = Field(description="share of held-out questions without a word that no training question has")
+    recombined: float = Field(description="share of those with at most 3 words, and half, other than in the nearest")
+
+
 class DataQuality(Frozen):
     """What a person who knows the subject looks at. The other findings are in `problems`."""
 
@@ -101,6 +113,7 @@ class DataQuality(Frozen):
     characters_median: int = Field(default=0, description="of all that the model reads and learns, to within 5 %")
     long: Outliers = Outliers()
     short: Outliers = Outliers()
+    distance: QuestionDistance | None = Field(default=None, description="where both files have questions")
 
 
 class Plan(Frozen):

@@ -12,16 +12,7 @@ from shared.domain.beside import read_beside
 from shared.validation.marks import is_verdict, plain_name
 from shared.validation.names import EMPTY, NO_VALUE, NONE, Refused, wrong_type
 from shared.validation.strict import lost_in
-from shared.validation.turns import (
-    Source,
-    calls_of,
-    is_call,
-    is_message,
-    loaded_field,
-    messages_of,
-    role_of,
-    turns_of,
-)
+from shared.validation.turns import Source, calls_of, is_call, is_message, loaded_field, messages_of, role_of, turns_of
 
 _TABLES = read_beside(__file__)
 NAMES = {part: tuple(names.split()) for part, names in _TABLES["names"].items()}

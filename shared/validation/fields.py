@@ -38,7 +38,8 @@ MEDIA = _spelled(_MEDIA)
 # Of a passage: words or, in scripts without blanks, letters. A title, a file name or a channel has fewer.
 _WORDS, _LETTERS, _SENTENCE_WORDS, _LONG = 8, 16, 3, 30
 _SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f", "\u0964")  # also of Chinese, Japanese and Hindi
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 _WORD, _ANSWER_CHARACTERS = re.compile(r"\w+"), 5  # with the blanks around it
 _NAMED_CHARACTERS = 60  # of an answer that names a choice
 _LONG_ANSWER = 20  # characters that no field has by chance

@@ -250,7 +250,4 @@ BESIDE = frozenset({*SYSTEM, *CONTEXT, *conversions.HISTORY, "tools"}) - {"input
 
 NAME_COLUMNS = "Say what the fields are in data.columns, for example {frage: user, antwort: assistant}, or rename them."
 # Fields by which rows are known that hold no whole dialogue or several, with what makes rows of them.
-FOREIGN = {
-    **_FOREIGN["rows"],
-    **{name: _FOREIGN["pairs"].format(*order) for name, order in _FOREIGN["orders"].items()},
-}
+FOREIGN = {**_FOREIGN["rows"], **{name: _FOREIGN["pairs"].format(*order) for name, order in _FOREIGN["orders"].items()}}

@@ -69,7 +69,7 @@ class RowCounter:
     """Counts and hashes what is written."""
 
     def __init__(self, sink: Sink) -> None:
-        files = {"train": sink.train, "eval": sink.eval}
+        self.sink, files = sink, {"train": sink.train, "eval": sink.eval}
         self._hashes = {name: sha256() for name in files}
         self._writers = {name: Writer(file, self._hashes[name]) for name, file in files.items()}
         self.rows = {"train": 0, "eval": 0}

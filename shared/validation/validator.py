@@ -29,7 +29,7 @@ from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_
 from shared.validation.examples import Examples, ignored
 from shared.validation.facts import FactFinder, policy_of
 from shared.validation.fields import REFUSED_KEYS
-from shared.validation.held_out import report_labels, report_sizes, report_slices, split_labels
+from shared.validation.held_out import report_distance, report_labels, report_sizes, report_slices, split_labels
 from shared.validation.keys import Keys
 from shared.validation.plan import in_short, plan_run
 from shared.validation.reader import ReadRow, RowReader
@@ -136,7 +136,6 @@ class _Validation:
         self._searched_for: Deidentify | None = None
         self.reader = RowReader(self._reading, recipe, named_table=named_table, splits=splits)
         self.counter = RowCounter(sink)
-        self._held_out = sink.eval
 
     def read(
         self,
@@ -162,8 +161,8 @@ class _Validation:
                 held_out = scanner.scan(deidentifier(reader.rows(evaluation, "eval")))
                 splitter.write_both(rows, held_out, recipe.data.split_group)
             self._eval_copies = keys.eval_copies()
-            report_slices(self._held_out, recipe.evaluation.slices, self._findings)
-            self._held_out.seek(0)
+            report_slices(self.counter.sink.eval, recipe.evaluation.slices, self._findings)
+            self._distance = report_distance(self.counter, recipe.evaluation.gate, self._findings)
             labels = report_labels(keys, self._split, self._examples.named, self._findings)
             self._labels = split_labels(keys, labels, self._split)
         self._examples.report_spellings(self._labels, self._findings)
@@ -209,6 +208,7 @@ class _Validation:
             categories=self._examples.categories(),
             contradictions=tuple(self._content.contradictions),
             characters_median=quality.median_characters,
+            distance=self._distance,
             long=long,
             short=short,
         )

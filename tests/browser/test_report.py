@@ -224,6 +224,12 @@ def test_what_is_learned_held_out_and_ignored_and_what_to_read_comes_first(
         assert [table.split("\n")[0] for table in tables] == ["Answers learned + held out", "Field intent"]
         for label in report["quality"]["labels"]:
             assert f"{label['value']}\n{label['train_rows']} + {label['eval_rows']}" in tables[0]
+        near = report["quality"]["distance"]
+        held_out, learned = (
+            f"{near['eval_questions']} held-out questions",
+            f"{near['train_questions']} training questions",
+        )
+        browser.shows("#part-report .distance", f"{held_out} beside {learned}: similarity to the nearest one 0.")
         read = [" ".join(each.text.split()) for each in browser.all("#part-report .to-read tr")]
         browser.shows("#part-report .body > p", "kinds of warning, listed below.")
         for line in (

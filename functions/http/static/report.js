@@ -27,6 +27,7 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
     atAGlance(found),
     errors.length && problems(errors),
     quality(found),
+    found.quality?.distance && distance(found.quality.distance),
     summary(found),
     mapping(found.mapping ?? {}),
     found.plan && plan(found.plan),
@@ -117,6 +118,19 @@ function quality({ quality: found, problems: all }) {
     read.length
       ? [h("h3", {}, "Rows to read"), h("table", { class: "to-read" }, h("tbody", {}, read))]
       : null,
+  );
+}
+
+// How near held-out questions are to training questions: near ones show little more than a table would.
+function distance({ train_questions: learned, eval_questions: heldOut, similarity, known_words: known, recombined }) {
+  const [low, middle, high] = similarity.map((share) => share.toFixed(2));
+  const percent = (share) => `${(100 * share).toFixed(0)} %`;
+  return h(
+    "p",
+    { class: "quiet distance" },
+    `${count(heldOut)} held-out questions beside ${count(learned)} training questions: similarity to the nearest one ${middle} `,
+    `(a tenth below ${low}, a tenth above ${high}); ${percent(known)} have no new word, `,
+    `${percent(recombined)} recombine training questions.`,
   );
 }
 
