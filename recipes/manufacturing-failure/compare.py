@@ -23,7 +23,7 @@ DRAWS = 5000
 WARNING = 1 / 3
 BANDS = (0.0, 0.1, 0.25, 0.5, 1.01)
 HORIZON = 30  # days
-PROBABILITY = re.compile(r"Probability: ([01]\.\d\d)")
+PROBABILITY = re.compile(r"Probability: (0\.\d\d|1\.00)")  # as the graders read it: nothing beside it
 
 Row = dict[str, Any]
 Numbers = NDArray[np.float64]
@@ -67,7 +67,7 @@ def main(rows: str = "", recipe: str = str(Path(__file__).parent)) -> None:
     held_out = rows_of(Path(recipe) / "eval.jsonl")
     answers = {number: row["messages"][-1]["content"] for number, row in enumerate(held_out, start=1)}
     given = {line["row"]: line["answers"]["candidate"] for line in rows_of(rows)} if rows else answers
-    read = [PROBABILITY.search(given.get(number, "")) for number in answers]
+    read = [PROBABILITY.fullmatch(given.get(number, "").strip()) for number in answers]
     model = np.array([float(match[1]) if match else 0.5 for match in read])
     failed = np.array([float(row["failed"]) for row in held_out])
     print(f"{len(model)} questions, {failed.sum():.0f} failures; without a number, as 0.5: {read.count(None)}")

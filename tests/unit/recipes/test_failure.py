@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import runpy
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
 
-from tests.unit.recipes.ready import RECIPES, rows_of
+from shared.grading import Engine
+from tests.unit.recipes.ready import RECIPES, recipe_of, rows_of
 
 FOLDERS = [RECIPES / "manufacturing-failure"]
 COMPARE = runpy.run_path(str(FOLDERS[0] / "compare.py"))
@@ -55,9 +57,20 @@ def test_answers_that_read_no_signs_do_not_beat_the_rate(folder: Path, tmp_path:
 
 
 @EACH
-def test_an_answer_without_a_number_counts_as_a_half(folder: Path, tmp_path: Path, capsys: Any) -> None:
+def test_models_that_read_no_signs_stay_below_the_floor_of_the_gate(folder: Path) -> None:
+    rows, evaluation = rows_of(folder / "eval.jsonl"), recipe_of(folder).evaluation
+    right = [row["messages"][-1]["content"] for row in rows]
+    models = {name: [f"Probability: {rate:.2f}" for rate in said] for name, said in COMPARE["rates"](folder).items()}
+    models |= {"never": ["Probability: 0.00"] * len(rows), "of other rows": right[7:] + right[:7]}
+    with Engine(evaluation.graders) as engine:
+        means = {name: mean(grade.score or 0 for grade in engine.grade(said, rows)) for name, said in models.items()}
+    assert not {name for name, score in means.items() if score >= evaluation.gate.min_score}
+
+
+@EACH
+def test_an_answer_without_one_number_counts_as_a_half(folder: Path, tmp_path: Path, capsys: Any) -> None:
     count = len(rows_of(folder / "eval.jsonl"))
-    text = compared(folder, evaluation(tmp_path, ["No idea"] * count), capsys)
+    text = compared(folder, evaluation(tmp_path, ["Probability: 0.05 or Probability: 0.60"] * count), capsys)
     assert f"without a number, as 0.5: {count}" in text
     assert "Brier score of the model: 0.2500" in text
     assert text.count("does not beat it") == 2
