@@ -25,7 +25,7 @@ def compared(folder: Path, rows: str, capsys: Any) -> str:
 
 
 def evaluation(folder: Path, answers: list[str]) -> str:
-    """The answers file of an evaluation: the candidate says `answers`."""
+    """The answers file of an evaluation: the candidate gives `answers`."""
     lines = ({"row": n, "answers": {"candidate": answer}} for n, answer in enumerate(answers, start=1))
     file = folder / "rows.jsonl"
     file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -60,10 +60,10 @@ def test_answers_that_read_no_signs_do_not_beat_the_rate(folder: Path, tmp_path:
 def test_models_that_read_no_signs_stay_below_the_floor_of_the_gate(folder: Path) -> None:
     rows, evaluation = rows_of(folder / "eval.jsonl"), recipe_of(folder).evaluation
     right = [row["messages"][-1]["content"] for row in rows]
-    models = {name: [f"Probability: {rate:.2f}" for rate in said] for name, said in COMPARE["rates"](folder).items()}
+    models = {name: [f"Probability: {rate:.2f}" for rate in given] for name, given in COMPARE["rates"](folder).items()}
     models |= {"never": ["Probability: 0.00"] * len(rows), "of other rows": right[7:] + right[:7]}
     with Engine(evaluation.graders) as engine:
-        means = {name: mean(grade.score or 0 for grade in engine.grade(said, rows)) for name, said in models.items()}
+        means = {name: mean(grade.score or 0 for grade in engine.grade(texts, rows)) for name, texts in models.items()}
     assert not {name for name, score in means.items() if score >= evaluation.gate.min_score}
 
 
