@@ -31,7 +31,8 @@ def recipe_folder(name: str) -> Path:
     if base_model != TINY:
         raise DemoFailed(
             f"{folder.name} is for {base_model}, which no laptop tunes: drop its files into a deployed Droptune. "
-            "On a laptop run one of manufacturing, healthcare-small, finance-small, manufacturing-repair-small"
+            "On a laptop run one of manufacturing, healthcare-small, finance-small, manufacturing-repair-small, "
+            "manufacturing-failure-small"
         )
     return folder.resolve()
 

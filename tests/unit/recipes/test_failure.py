@@ -13,7 +13,7 @@ import pytest
 from shared.grading import Engine
 from tests.unit.recipes.ready import RECIPES, recipe_of, rows_of
 
-FOLDERS = [RECIPES / "manufacturing-failure"]
+FOLDERS = [RECIPES / "manufacturing-failure", RECIPES / "manufacturing-failure-small"]
 COMPARE = runpy.run_path(str(FOLDERS[0] / "compare.py"))
 
 EACH = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

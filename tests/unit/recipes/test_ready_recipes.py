@@ -21,7 +21,8 @@ EACH_DROP = pytest.mark.parametrize("part", DROPS, ids=lambda part: str(part.rel
 
 
 def test_the_three_cases_and_the_part_codes_have_a_recipe() -> None:
-    assert SMALL == ["finance-small", "healthcare-small", "manufacturing", "manufacturing-repair-small"]
+    plant = ["manufacturing", "manufacturing-failure-small", "manufacturing-repair-small"]
+    assert ["finance-small", "healthcare-small", *plant] == SMALL
     assert FULL == ["finance", "finance-audit", "healthcare", "manufacturing-failure", "manufacturing-repair"]
 
 
@@ -49,6 +50,7 @@ FOUND = {
     "finance-audit": {"ignored_field"},
     "manufacturing-repair": {"near_duplicate", "train_eval_near_duplicate", "repeated_trigger"},
     "manufacturing-failure": {"near_duplicate", "ignored_field", "rare_label", "label_not_held_out"},
+    "manufacturing-failure-small": {"near_duplicate", "train_eval_near_duplicate", "ignored_field"},
 }
 
 
@@ -98,7 +100,7 @@ def item_of(row: Row, answer: str) -> Row:
 
 
 # A reference that gives a probability is no certain answer, so it earns less than 1 where the less likely happened.
-UNCERTAIN = ["finance-audit", "manufacturing-failure"]
+UNCERTAIN = ["finance-audit", "manufacturing-failure", "manufacturing-failure-small"]
 
 
 @pytest.mark.parametrize("name", UNCERTAIN)
