@@ -1,10 +1,12 @@
 """Follow one run until it ends."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from cli.client import Api, RequestRefused, Unreachable
+from cli.exit_codes import InputError
 from cli.plot import PlotPoint
 from shared.api.models import Metrics, Progress
 from shared.domain.run import Run, Status
@@ -13,6 +15,7 @@ from shared.domain.run import Run, Status
 UNREACHABLE_AFTER_S = 60.0
 # Each time it is several requests to the platform; on a laptop it takes time from the trainer.
 METRICS_EVERY_S = 2.0
+NEW_RUN_WITHIN_S = 60.0
 _WITH_JOB = (Status.TRAINING, Status.EVALUATING)
 
 
@@ -74,3 +77,18 @@ def _progress(run: Run, metrics: Metrics) -> Progress | None:
     if run.status not in _WITH_JOB or (run.job is not None and metrics.job not in (None, run.job.name)):
         return None
     return metrics.progress
+
+
+def next_run(api: Api, project: str, is_match: Callable[[str], bool]) -> str:
+    """The newest run that `is_match` accepts; one may appear a little after its data was dropped. Raises InputError."""
+    until, waits = time.monotonic() + NEW_RUN_WITHIN_S, False
+    while True:
+        for run in api.runs(project, limit=10).data:
+            if is_match(run.id):
+                return run.id
+        if not waits:
+            waits = True
+            print(f"waiting for a run of project {project}", file=sys.stderr)
+        if time.monotonic() > until:
+            raise InputError(f"no run of project {project} appeared in {NEW_RUN_WITHIN_S:.0f} s")
+        time.sleep(0.5)

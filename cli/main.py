@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +16,7 @@ from cli.display import make_console, report_unreadable, show, show_json, utf8_o
 from cli.doctor import doctor
 from cli.endpoints import endpoints, rollback
 from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit, InputError
-from cli.follow import follow
+from cli.follow import follow, next_run
 from cli.grade import grade_file
 from cli.map_records import map_records
 from cli.options import AsJson, RunId, Url, print_json
@@ -29,8 +27,6 @@ from cli.validate import validate_file
 from cli.verdict import verdict_view
 from cli.view import runs_table
 from shared.domain.drop_zone import Role, role_of
-
-NEW_RUN_WITHIN_S = 60.0
 
 app = typer.Typer(
     help=f"Show and control the runs of a Droptune.\n\n{EXIT_HELP}",
@@ -67,7 +63,7 @@ def watch(
     if (run is None) == (project is None):
         raise typer.BadParameter("give either RUN or --project")
     with Api(find_url(url)) as api:
-        run_id = run or _next_run(api, str(project), lambda _: True)
+        run_id = run or next_run(api, str(project), lambda _: True)
         _watch(api, run_id, as_json)
 
 
@@ -95,7 +91,7 @@ def drop(
         role = role_of(f"datasets/{project}/{file.name}")
         print(f"{file.name} is in the drop zone of {project}{_WITHOUT_RUN.get(role, '')}", file=sys.stderr)
         if then_watch and role not in _WITHOUT_RUN:
-            _watch(api, _next_run(api, project, lambda run_id: run_id not in before), as_json=False)
+            _watch(api, next_run(api, project, lambda run_id: run_id not in before), as_json=False)
 
 
 @app.command()
@@ -134,22 +130,6 @@ def _watch(api: Api, run_id: str, as_json: bool) -> None:
         ended = show(console, follow(api, run_id))
         console.print(verdict_view(api, ended))
     raise typer.Exit(EXIT_BY_STATUS.get(ended.status, Exit.REFUSED))
-
-
-def _next_run(api: Api, project: str, is_match: Callable[[str], bool]) -> str:
-    """The newest run that `is_match` accepts; one may appear a little after its data was dropped."""
-    until, waits = time.monotonic() + NEW_RUN_WITHIN_S, False
-    while True:
-        for run in api.runs(project, limit=10).data:
-            if is_match(run.id):
-                return run.id
-        if not waits:
-            waits = True
-            print(f"waiting for a run of project {project}", file=sys.stderr)
-        if time.monotonic() > until:
-            print(f"no run of project {project} appeared in {NEW_RUN_WITHIN_S:.0f} s", file=sys.stderr)
-            raise typer.Exit(Exit.REFUSED)
-        time.sleep(0.5)
 
 
 def main() -> None:

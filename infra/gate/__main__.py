@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from infra.gate import bicep, checkov, types
-from infra.gate.every_rule import RULES, check_all
+from infra.gate import access, bicep, checkov, names, product, properties, shape, types  # noqa: F401  # rules register
+from infra.gate.finding import RULES, check_all
 
 INFRA = Path(__file__).parents[1]
 

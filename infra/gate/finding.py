@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from infra.gate.bicep import Infra, Resource
 
@@ -20,11 +19,8 @@ class Finding:
 Violations = Iterator[tuple[str, str]]
 
 
-class Rule(Protocol):
-    def __call__(self, infra: Infra) -> Violations:
-        """Pairs of place and message; none if all is well."""
-
-
+Rule = Callable[[Infra], Violations]
+"""Gives pairs of place and message; none if all is well."""
 RULES: dict[str, Rule] = {}
 
 

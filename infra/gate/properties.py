@@ -1,6 +1,7 @@
 """Properties that have to be there, in the resource itself and as a literal: what would lose data, money or secrets."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -36,4 +37,4 @@ def _shown(value: Any) -> str:
 
 
 for _name, _expected in read_beside(__file__).items():
-    RULES[_name] = lambda infra, expected=_expected: _required(infra, expected)
+    RULES[_name] = partial(_required, expected=_expected)

@@ -16,7 +16,8 @@ from types import FrameType
 
 from cli.client import Api, RequestRefused, Unreachable, find_url
 from cli.display import make_console, show, utf8_output
-from cli.follow import follow
+from cli.exit_codes import InputError
+from cli.follow import follow, next_run
 from cli.verdict import verdict_view
 from cli.view import seconds as as_time
 from local_stack import stack
@@ -32,10 +33,9 @@ from shared.domain.paths import DATASETS
 from shared.domain.run import Run
 from shared.services import build_blob_store
 
-RUN_WITHIN_S = 60.0
 DEFAULT_ROOT, EMULATORS_ROOT = Path(".droptune/demo"), Path(".droptune/demo-emulators")  # `make down` knows both
 LOGS_SHOWN = 4
-FAILURES = (DemoFailed, stack.StartFailed, BaseModelDamaged, RequestRefused, Unreachable, DroptuneError)
+FAILURES = (DemoFailed, InputError, stack.StartFailed, BaseModelDamaged, RequestRefused, Unreachable, DroptuneError)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,7 +76,7 @@ def _demo(folder: Path, root: Path, port: int | None, *, on_emulators: bool, bas
         for part in drops(folder):
             with _timed(spent, "drop_to_run"):
                 drop(part, build_blob_store(running.stores["BLOB_STORE_URL"]), project, place)
-                run_id = _await_run(api, project, [run.id for run in runs])
+                run_id = next_run(api, project, lambda id: id not in [run.id for run in runs])
             terminal = make_console()
             runs.append(show(terminal, follow(api, run_id)))
             terminal.print(verdict_view(api, runs[-1]))
@@ -96,16 +96,6 @@ def _demo(folder: Path, root: Path, port: int | None, *, on_emulators: bool, bas
     if example is None:
         raise DemoFailed(problem or "the run has no address of its endpoint")
     _print_end(example, running, root, spent["total"])
-
-
-def _await_run(api: Api, project: str, known: list[str]) -> str:
-    """The id of the run a drop started."""
-    until = time.monotonic() + RUN_WITHIN_S
-    while time.monotonic() < until:
-        if new := [run.id for run in api.runs(project, limit=len(known) + 1).data if run.id not in known]:
-            return new[0]
-        time.sleep(0.2)
-    raise DemoFailed(f"the drop started no run within {RUN_WITHIN_S:.0f} s")
 
 
 def _print_end(example: EndpointExample, running: stack.Stack, root: Path, total_s: float) -> None:

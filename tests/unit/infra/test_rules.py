@@ -11,7 +11,7 @@ import yaml
 
 from infra.gate import __main__ as gate
 from infra.gate import bicep
-from infra.gate.every_rule import RULES, check_all
+from infra.gate.finding import RULES, check_all
 from tests.paths import ROOT
 
 FIXTURES = Path(__file__).parent / "fixtures"
