@@ -58,7 +58,8 @@ def record(rng: random.Random, of: Row, layout: str) -> str:
     when = rng.choice([day for day in week if (day.weekday() >= 5) == ("N9" in signs)])
     limit = rng.choice(LEDGER["limits"])
     amount = rng.uniform(0.97, 0.985) * limit if "N5" in signs else rng.uniform(0.1, 0.9) * limit
-    amount = round(amount / 100) * 100 if "N10" in signs else round(amount) // 100 * 100 + rng.randint(1, 99) + 0.37
+    cents, hundreds = round(amount % 1, 2), amount // 100 * 100
+    amount = round(amount / 100) * 100 if "N10" in signs else hundreds + rng.randint(1, 98) + cents
     requester, approver = rng.sample(NAMES["people"], 2)
     number, shown = rng.randint(1000, 9999), {"vendor": rng.choice(NAMES["vendors"])}
     for field, look in WORDS["looks"].items():
