@@ -1,5 +1,5 @@
-"""The notes of the full health care recipe: labels as the system message has them, no contradiction in a patient, and
-right answers in other forms."""
+"""The notes of the full health care recipe: labels as the system message has them, no contradiction in a patient, right
+answers in other forms, and bad models that the gate refuses."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from shared.domain.evaluation import gate_verdict
 from shared.grading import Engine
 from tests.unit.recipes.ready import RECIPES, Row, prompt_of, recipe_of, rows_of
+from training_job.evaluation import report, scoring
 
 HOME = RECIPES / "healthcare"
 HELD_OUT = rows_of(HOME / "eval.jsonl")
@@ -190,3 +192,70 @@ def test_a_right_answer_in_another_form_earns_full_marks(form: str) -> None:
     with Engine(recipe_of(HOME).evaluation.graders) as engine:
         grades = engine.grade([OTHER_FORMS[form](answer_of(row)) for row in rows], items)
     assert [grade.parts for grade in grades if grade.score != 1] == []
+
+
+def emergencies_called_routine(one: Facts, number: int, row: Row) -> Facts:
+    return one | {"triage": "routine"} if one["triage"] == "emergency" and number % 10 == 0 else one
+
+
+def infections_missed(one: Facts, number: int, row: Row) -> Facts:
+    return one | {"uti": "no"}
+
+
+def all_emergencies(one: Facts, number: int, row: Row) -> Facts:
+    return one | {"triage": "emergency"}
+
+
+def allergies_forgotten(one: Facts, number: int, row: Row) -> Facts:
+    return one | {"allergies": one["allergies"][1:]} if number % 10 == 0 else one
+
+
+def anticoagulants_forgotten(one: Facts, number: int, row: Row) -> Facts:
+    return one | {"medications": [d for d in one["medications"] if not re.search("warf|apix|rivar", d)]}
+
+
+def red_findings_forgotten(one: Facts, number: int, row: Row) -> Facts:
+    return one | {"present": [text for text in one["present"] if text not in RED]} if number % 3 == 0 else one
+
+
+def names_leaked(one: Facts, number: int, row: Row) -> Facts:
+    return {row["identifiers"][0]: None} | one if row["identifiers"] and number % 5 == 0 else one
+
+
+def micrograms_as_milligrams(one: Facts, number: int, row: Row) -> Facts:
+    return one | {"medications": [drug.replace("mcg", "mg") for drug in one["medications"]]}
+
+
+def verdict_of(change: Callable[[Facts, int, Row], Facts]) -> set[str]:
+    """What the gate refuses of a model that writes the reference answers, changed, over a base that writes nothing."""
+    settings = recipe_of(HOME).evaluation
+    items = [{name: value for name, value in row.items() if name != "messages"} for row in HELD_OUT]
+    changed = [json.dumps(change(answer_of(row), number, row)) for number, row in enumerate(HELD_OUT)]
+    texts = {"base": [""] * len(items), "candidate": changed}
+    models = {name: scoring.grade_answers(settings.graders, answers, items) for name, answers in texts.items()}
+    generated = {name: scoring.Answers([], [1] * len(items), [False] * len(items), 1.0) for name in texts}
+    result = report.summarize(settings, items, models, generated, dict.fromkeys(texts, "t"), ())
+    return {check.name for check in gate_verdict(result, settings).checks if check.blocks}
+
+
+@pytest.mark.ci
+def test_the_reference_answers_pass_the_gate() -> None:
+    assert verdict_of(lambda one, _, __: one) == set()
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize(
+    ("bad", "refused"),
+    [
+        (emergencies_called_routine, "grader:not_under_triaged:triage=emergency"),
+        (infections_missed, "grader:uti:uti=yes"),
+        (all_emergencies, "grader:triage:triage=routine"),
+        (allergies_forgotten, "grader:allergies_kept"),
+        (anticoagulants_forgotten, "grader:drugs_kept"),
+        (red_findings_forgotten, "grader:findings_kept"),
+        (names_leaked, "grader:no_identifier"),
+        (micrograms_as_milligrams, "grader:no_invented_fact"),
+    ],
+)
+def test_the_gate_refuses_a_bad_model(bad: Callable[[Facts, int, Row], Facts], refused: str) -> None:
+    assert refused in verdict_of(bad)
