@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from shared.domain.cost import CostEstimate
-from shared.domain.dataset import DatasetRef, ProblemGroup, Report, Statistics
+from shared.domain.dataset import DataQuality, DatasetRef, ProblemGroup, QuestionDistance, Report, Statistics
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.evaluation import EvaluationResult, Gain, SampleAnswer, Score, SliceScore
 from shared.domain.run import TERMINAL, Run, RunError, Status, Transition
@@ -59,6 +59,11 @@ REPORT = Report(
         ),
     ),
     statistics=Statistics(train_rows=10),
+    quality=DataQuality(
+        distance=QuestionDistance(
+            train_questions=10, eval_questions=3, similarity=(0.5, 0.75, 0.9), known_words=0.667, recombined=0.333
+        )
+    ),
     eval_source="file",
     not_searched_for=("names of persons",),
 )

@@ -24,6 +24,7 @@ def test_report_shows_each_problem_with_its_fix(
         "2 messages[1].content",
         "5 ...",
         "for: names of persons",
+        "held-out beside training questions: train_questions 10, eval_questions 3, similarity (0.5, 0.75, 0.9)",
         "fill the answers or delete the rows",
     ):
         assert part in output

@@ -64,6 +64,7 @@ OTHERS = [f"our {noun} went wrong again, help" for noun in NOUNS.split()]
 WORDS = [f"word{n}" for n in range(400)]
 TEXTS = [" ".join(random.Random(n).choices(WORDS, k=12)) for n in range(120)]
 NOTES = [" ".join(random.Random(n).sample(WORDS, 30)) for n in range(120)]
+SHORT = [" ".join(random.Random(n).choices(WORDS[:40], k=4)) for n in range(150)]
 ONE_SLOT = [
     [f"{start} {noun}?" for noun in f"{NOUNS} {FAULTS}".split()]
     for start in ("What is a", "Spell the word", "Translate")
@@ -119,6 +120,16 @@ CASES: dict[str, tuple[Questions, Questions, bool]] = {
         [(NOTES[0] * 3, one) for one in TEXTS[100:]],
         False,
     ),
+    "short questions after a long system message": (
+        [(NOTES[0], one) for one in SHORT[:100]],
+        [(NOTES[0], one) for one in SHORT[100:]],
+        False,
+    ),
+    "three quarters that recombine": (
+        filled("The {} has a {}.", NOUNS, FAULTS)[0],
+        filled("The {} has a {}.", NOUNS, FAULTS)[1] + TEXTS[:4],
+        False,
+    ),
     "one question about system messages": (
         [(one, "Triage?") for one in NOTES[:100]],
         [(one, "Triage?") for one in NOTES[100:]],
@@ -161,6 +172,13 @@ def test_figures_are_those_of_the_nearest_training_question() -> None:
     assert found == QuestionDistance(
         train_questions=3, eval_questions=4, similarity=(0.0, 0.75, 1.0), known_words=0.75, recombined=0.5
     )
+
+
+def test_a_system_message_of_several_rows_is_one_word() -> None:
+    train = [("Be brief.", "one two"), ("Be brief.", "three four"), ("Be very kind.", "five"), ("Be very kind.", "six")]
+    found, _ = distance(train, [("Be very kind.", "one two")])
+    assert found is not None
+    assert (found.similarity[1], found.known_words) == (0.667, 1.0)
 
 
 WORD_LISTS = st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6).map(" ".join), min_size=1, max_size=6)
@@ -218,12 +236,13 @@ def test_a_preference_pair_and_a_prompt_are_compared_by_what_they_ask() -> None:
 
 
 def test_of_many_rows_the_same_sample_is_compared_whatever_their_order() -> None:
-    train, held_out = [f"{n} a b" for n in range(1200)], [f"{n} c" for n in range(200)]
+    train, held_out = [f"{n} a b" for n in range(1200)], [f"{n} A b" for n in range(0, 1200, 6)]
     found, _ = distance(train, held_out)
-    again, _ = distance(train[::-1], sorted(held_out))
+    again, _ = distance(train[::-1], held_out[::-1])
     assert found == again
     assert found is not None
     assert (found.train_questions, found.eval_questions) == (1000, 100)
+    assert 0.6 < found.known_words < 1, "five of six training questions are compared"
 
 
 def test_of_long_rows_fewer_are_compared_and_twenty_at_least() -> None:
