@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 HORIZON, YEAR = 30, 365  # days
+LEAST = 0.01  # nothing is impossible
 SMOOTHING = 1.0  # rows of the overall rate that each group of like questions starts with
 START = date(2023, 1, 1)
 
@@ -43,6 +44,7 @@ class Inquiry(NamedTuple):
     day: int
     orders: list[Order]
     days: int | None
+    kind: str
     signs: int
     old: bool
 
@@ -51,8 +53,8 @@ class Inquiry(NamedTuple):
         return self.days is not None and self.days <= HORIZON
 
     def like(self) -> tuple[Any, ...]:
-        """What a planner could count: signs of late, and whether the component is past half of its usual life."""
-        return self.component, self.signs, self.old
+        """What a planner could count: the kind of component, late signs, and whether half of its usual life is past."""
+        return self.kind, self.signs, self.old
 
 
 def history(rng: random.Random, type_: str, words: Words) -> list[Order]:
@@ -106,7 +108,8 @@ def questions(rng: random.Random, number: int, words: Words) -> list[Inquiry]:
             late = max(renewed, day - simulation["recent"])
             signs = min(sum(order.what == "sign" and order.day > late for order in own), simulation["most_signs"])
             old = day - renewed > words["components"][component]["life"][0] / 2
-            found.append(Inquiry(asset, type_, component, day, seen, days, signs, old))
+            kind = words["components"][component].get("alike", component)
+            found.append(Inquiry(asset, type_, component, day, seen, days, kind, signs, old))
     return found
 
 
@@ -119,7 +122,7 @@ def row(question: Inquiry, probability: float, words: Words) -> Row:
         for order in question.orders
     ]
     shown = question._asdict() | {"orders": "".join(orders), "today": START + timedelta(question.day)}
-    answer = f"Probability: {probability:.2f}"
+    answer = f"Probability: {max(probability, LEAST):.2f}"
     turns = [("system", words["system"]), ("user", words["question"].format(**shown)), ("assistant", answer)]
     return {
         "messages": [{"role": role, "content": content} for role, content in turns if content],
