@@ -97,7 +97,7 @@ def triage_of(facts: Facts) -> str:
     urgent = [
         p & set(AMBER),
         "abdominal pain" in p and (facts["age"] >= 65 or "missed period" in p),
-        "back pain" in p and fever,
+        p & {"back pain", "headache"} and fever,
         {"vaginal bleeding", "dizziness"} <= p,
         fever and weak,
         infected and (fever or pregnant or facts["sex"] == "M"),
@@ -185,6 +185,7 @@ OTHER_FORMS: dict[str, Callable[[Facts], str]] = {
 }
 
 
+@pytest.mark.few_cases(3)
 @pytest.mark.parametrize("form", OTHER_FORMS)
 def test_a_right_answer_in_another_form_earns_full_marks(form: str) -> None:
     rows = HELD_OUT[:20]
