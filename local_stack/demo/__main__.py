@@ -25,7 +25,7 @@ from local_stack.azure_ml.tokens import SECRET_FILE
 from local_stack.demo.cleanup import DemoInterrupted, raise_on_signals, stopped_unless_done
 from local_stack.demo.endpoint import EndpointExample, ask
 from local_stack.demo.prepare import DemoFailed, drop, drops, fresh, recipe_folder
-from local_stack.demo.report import demo_report, figures, shortfall, write_report
+from local_stack.demo.report import demo_report, shortfall, write_report
 from local_stack.emulators import NotInstalled
 from local_stack.tiny_base.shipped import WEIGHTS, BaseModelDamaged
 from shared.domain.errors import DroptuneError
@@ -90,9 +90,7 @@ def _demo(folder: Path, root: Path, port: int | None, *, on_emulators: bool, bas
     except DemoFailed as error:
         problem = str(error)
     spent["total"] = time.monotonic() - started
-    report = demo_report(runs, example, spent, running.stores)
-    write_report(root / "report.json", report)
-    write_report(root / "figures.json", figures(report))
+    write_report(root / "report.json", demo_report(runs, example, spent, running.stores))
     if example is None:
         raise DemoFailed(problem or "the run has no address of its endpoint")
     _print_end(example, running, root, spent["total"])

@@ -68,35 +68,6 @@ def _summary(run: Run) -> dict[str, Any]:
     }
 
 
-def figures(report: dict[str, Any]) -> dict[str, Any]:
-    """The report without what names this machine's addresses, folders and runs, rounded: what docs/results keeps."""
-    runs, endpoint = (*report["earlier"], report), report["endpoint"]
-    return {
-        "made": report["made"],
-        "passed": report["passed"],
-        "runs": [_rounded(_figures(run)) for run in runs],
-        "endpoint": endpoint and {name: endpoint[name] for name in ("question", "answer", "reference")},
-        "seconds": report["seconds"],
-    }
-
-
-def _figures(run: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: run[name] for name in ("method", "scores", "gains", "graders")}
-    slices = [{name: value for name, value in part.items() if name != "gain"} for part in run["slices"]]
-    return {**kept, "statuses": [line["status"] for line in run["statuses"]], "slices": slices}
-
-
-def _rounded(value: Any) -> Any:
-    match value:
-        case float():
-            return round(value, 4)
-        case dict():
-            return {name: _rounded(inside) for name, inside in value.items()}
-        case list():
-            return [_rounded(inside) for inside in value]
-    return value
-
-
 def write_report(file: Path, body: dict[str, Any]) -> None:
     """Write it whole or not at all."""
     partial = file.with_name(f".{file.name}.partial")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
@@ -59,11 +58,14 @@ def base_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
 def demo(tmp_path_factory: pytest.TempPathFactory, base_of: Callable[[int], Path]) -> Demo:
     """What a recipe reaches, by its name, the seed of the base and the kernels; once each.
 
-    Each is also a file in the folder that `RECIPE_RESULTS` names; `tests.recipe_results` makes a table of them.
+    Each is also a file in the folder that `RECIPE_RESULTS` names, and is not repeated while the file is there;
+    `tests.stack.recipe_results` makes tables of them.
     """
+    results = Path(os.environ.get("RECIPE_RESULTS") or tmp_path_factory.mktemp("results"))
 
-    @functools.cache
     def result(name: str, seed: int, kernels: str) -> Result:
+        if (file := results / f"{name}-{seed}-{kernels}.json").exists():
+            return dict(json.loads(file.read_text()))
         root = tmp_path_factory.mktemp("demo") / "demo"
         options = ("--recipe", name, "--root", str(root), "--base", str(base_of(seed)), "--port", "0")
         ended = run("local_stack.demo", *options, "--timeout-s", "3000", **KERNELS[kernels])
@@ -81,8 +83,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, base_of: Callable[[int], Path
             "load": round(os.getloadavg()[1], 1),
         }
         shutil.rmtree(root)
-        if folder := os.environ.get("RECIPE_RESULTS"):
-            Path(folder, f"{name}-{seed}-{kernels}.json").write_text(json.dumps(result))
+        file.write_text(json.dumps(result))
         return result
 
     return result

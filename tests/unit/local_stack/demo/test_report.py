@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import json
 
-from local_stack.demo.endpoint import EndpointExample
-from local_stack.demo.report import demo_report, figures, shortfall
+from local_stack.demo.report import demo_report, shortfall
 from shared.domain.evaluation import Gain
 from shared.domain.run import Status
 from tests.unit.cli.fake_api import BROKEN, RESULT, make_run
@@ -24,17 +23,6 @@ def test_the_report_of_a_failed_run_says_so_and_is_json() -> None:
     assert report["passed"] is False
     assert report["error"]["problem"]["code"] == "no_quota"
     assert report["seconds"] == {"total": 3.0, "stages": {"received": 2.0}}
-
-
-def test_the_figures_name_no_address_no_folder_and_no_run() -> None:
-    won = make_run(Status.DEPLOYING, Status.DEPLOYED, evaluation=RESULT)
-    example = EndpointExample("http://127.0.0.1:7071/x", "azure_ml/secret", {}, "hex nut?", "yes", "yes")
-    report = demo_report([won, won], example, {"total": 3.0}, {"BLOB_STORE_URL": "file:/home/somebody"})
-    kept = figures(report)
-    assert kept["endpoint"] == {"question": "hex nut?", "answer": "yes", "reference": "yes"}
-    assert [run["statuses"] for run in kept["runs"]] == [["deploying", "deployed"]] * 2
-    assert kept["runs"][0]["scores"]["tuned"]["mean"] == round(RESULT.candidate.mean, 4)
-    assert not [word for word in ("127.0.0.1", "somebody", won.id) if word in json.dumps(kept)]
 
 
 def test_a_model_that_does_not_beat_the_one_in_production_falls_short() -> None:
