@@ -80,6 +80,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, base_of: Callable[[int], Path
             "answers": ended.returncode == 0,
             "drops": [figures(root, each) for each in (*found["earlier"], found)],
             "seconds": round(found["seconds"]["total"]),
+            "commit": commit(),
             "load": round(os.getloadavg()[1], 1),
         }
         shutil.rmtree(root)
@@ -87,6 +88,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory, base_of: Callable[[int], Path
         return result
 
     return result
+
+
+def commit() -> str:
+    shown = subprocess.run(["git", "rev-parse", "--short=8", "HEAD"], cwd=ROOT, text=True, capture_output=True)
+    return shown.stdout.strip()
 
 
 def figures(root: Path, run: Result) -> Result:
