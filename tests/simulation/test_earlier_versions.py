@@ -1,7 +1,7 @@
 """States that earlier versions of the program left, under this one: read, listed, continued and finished.
 
-`tests/golden/state/<version>` was written by the code of that version, with `save_state.py`: one run in each status
-that it could stop in, their events, claims and files, and a message.
+`tests/golden/state/<commit>` was written by the code of that commit, driven by its own simulation (since `schema-1` by
+`save_state.py`): one run in each status that it could stop in, their events, claims and files, and a message.
 """
 
 from __future__ import annotations

@@ -2,57 +2,46 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from shared.domain import upgrades
 from shared.domain.dataset import Report
 from shared.domain.errors import LaterVersion
-from shared.domain.upgrades import SCHEMA_VERSION, read_file, upgraded, with_unknown
+from shared.domain.results import JobResult
+from shared.domain.run import Run
+from shared.domain.upgrades import _STEPS, SCHEMA_VERSION, read_file, upgraded, with_unknown
+from shared.ports import Services, Stored
+from shared.records.runs import document_of, run_of
+from shared.runner import Runner
+from tests.unit.shared.support import drop
+
+KINDS = sorted({kind for step in _STEPS for kind in step})
+ODD: list[dict[str, Any]] = [{}, {"recipe": None}, {"data": []}, {"jobs": {"stage": 5}}, {"plan": []}]
 
 
-def renamed(content: dict[str, Any]) -> None:
-    if "old" in content:
-        content.setdefault("new", content.pop("old"))
+def test_each_version_has_its_step() -> None:
+    assert len(_STEPS) == SCHEMA_VERSION
 
 
-@pytest.fixture
-def next_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step from this version to the next, for one kind."""
-    monkeypatch.setattr(upgrades, "_STEPS", (*upgrades._STEPS, {"run": renamed, "Report": renamed}))
+@pytest.mark.parametrize("content", ODD)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_upgrade_changes_nothing_that_it_is_given(kind: str, content: dict[str, Any]) -> None:
+    before = deepcopy(content)
+    once = upgraded(kind, content, 0)
+    assert content == before
+    assert upgraded(kind, once, 0) == once  # content without a number may have the present form
 
 
-@pytest.mark.usefixtures("next_version")
-@pytest.mark.parametrize("version", [SCHEMA_VERSION, None])
-def test_content_of_an_earlier_form_gets_the_present_one_and_what_was_given_stays(version: int | None) -> None:
-    given = {"old": [1]}
-    once = upgraded("run", given, version)
-    assert (given, once) == ({"old": [1]}, {"new": [1]})
-    assert upgraded("run", once, version) == once  # content without a number may have the present form
-
-
-@pytest.mark.usefixtures("next_version")
-def test_content_of_the_present_form_or_of_a_kind_that_did_not_change_is_left_as_it_is() -> None:
-    given = {"old": 1}
-    assert upgraded("run", given, SCHEMA_VERSION + 1) is given
-    assert upgraded("claim", given, SCHEMA_VERSION) is given
-
-
-@pytest.mark.parametrize("later", [SCHEMA_VERSION + 1, 99])
-def test_content_of_a_later_form_is_not_touched(later: int) -> None:
-    with pytest.raises(LaterVersion, match=f"run: schema version {later}"):
-        upgraded("run", {}, later)
-
-
-@pytest.mark.usefixtures("next_version")
-def test_content_that_is_nested_too_deeply_to_be_copied_is_a_value_error() -> None:
-    nested: dict[str, Any] = {}
-    for _ in range(5_000):
-        nested = {"in": nested}
-    with pytest.raises(ValueError, match="nested too deeply"):
-        upgraded("run", nested, SCHEMA_VERSION)
+@pytest.mark.parametrize("kind", KINDS)
+def test_content_of_this_form_is_left_as_it_is_and_of_a_later_one_is_not_touched(kind: str) -> None:
+    content = {"recipe": {"recipe": 1}, "data": {"trained_tokens": 1}, "jobs": [{"stage": "x"}], "trained_tokens": 1}
+    assert upgraded(kind, content, SCHEMA_VERSION) is content
+    for later in (SCHEMA_VERSION + 1, 99):
+        with pytest.raises(LaterVersion, match=f"{kind}: schema version {later}"):
+            upgraded(kind, content, later)
 
 
 ITEM = {"a": 1, "new": 2}
@@ -73,6 +62,21 @@ KEPT: list[tuple[Any, Any, Any, Any]] = [
 @pytest.mark.parametrize(("stored", "read", "changed", "expected"), KEPT)
 def test_what_is_not_known_is_kept_where_its_place_is(stored: Any, read: Any, changed: Any, expected: Any) -> None:
     assert with_unknown(stored, read, changed) == expected
+
+
+def test_a_run_of_this_version_survives_the_upgrade(services: Services, runner: Runner) -> None:
+    run = drop(services, runner, "datasets/shop/train.jsonl")
+    assert isinstance(run, Run)
+    assert run_of(Stored({**document_of(run), "schema_version": 0}, "1", run.id)) == run
+
+
+def test_what_a_job_of_an_earlier_version_counted_is_kept() -> None:
+    text = (
+        b'{"job": "j", "status": "completed", "finished_at": "2026-01-01T00:00:00Z", "last_step": 7, '
+        b'"trained_tokens": 5, "train_loss": NaN, "seconds": 1.5}'
+    )
+    metrics = read_file(JobResult, text).metrics
+    assert (metrics.last_step, metrics.processed_tokens, metrics.train_loss, metrics.seconds) == (7, 5, None, 1.5)
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"5", b"[]", b"null", b"{}", b"\xff"])

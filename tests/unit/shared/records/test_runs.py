@@ -95,8 +95,11 @@ def test_a_run_that_cannot_be_read_is_named_in_its_page_and_alone_fails(
     good = stored(services, template, 1, status=Status.TRAINING)
     bad = stored(services, template, 2, status=Status.TRAINING)
     document = runs.document_of(bad)
-    run = {**document["run"], **content} if content and isinstance(content, dict) else content
-    spoiled = {**document, "run": run}
+    spoiled = {
+        **document,
+        "schema_version": 0,
+        "run": {**document["run"], **content} if content and isinstance(content, dict) else content,
+    }
     services.store.batch(bad.id, [Write("replace", runs.RUN, spoiled)])
     page = runs.page(services.store, status=Status.TRAINING)
     [left_out] = page.unreadable
