@@ -127,16 +127,40 @@ def test_every_reference_answer_earns_full_marks_and_another_rows_answer_does_no
     assert sum(score == 1.0 for score in others) < 0.1 * len(others)
 
 
-def test_a_citation_earns_nothing_outside_a_whole_letter() -> None:
-    bank = generator("finance-small")
+def rewards(cases: list[tuple[str, Row]]) -> list[float]:
+    """What the second drop of finance-small gives for answers to rows."""
     method = recipe_of(RECIPES / "finance-small" / "2-reinforcement").method
     assert isinstance(method, Reinforcement)
+    with Engine(method.graders) as engine:
+        return [grade.score or 0.0 for grade in engine.grade(*map(list, zip(*cases, strict=True)))]
+
+
+def test_a_citation_earns_nothing_outside_a_whole_letter() -> None:
+    bank = generator("finance-small")
     case = ("car loan", "3000", ("THIN", "DTI"), bank.LETTERS[0])
     right, filed = bank.letter(case, {}, bank.PLAIN), bank.letter(case, bank.OLD_RULES, bank.FORMAL)
-    with Engine(method.graders) as engine:
-        answers = [right, filed, right + " LD-220", "LD-220 LD-210", right.replace("car", "home")]
-        scores = [grade.score for grade in engine.grade(answers, [bank.denial(case, right)] * len(answers))]
-    assert scores == pytest.approx([1.0, 0.6, 0.0, 0.0, 0.0])
+    decayed = [right.replace(*words) for words in (("your debts are", "youm"), ("LD-220", "LD-250"), ("short", "shor"))]
+    answers = [right, filed, right + " LD-220", "LD-220 LD-210", right.replace("car", "home"), *decayed]
+    one = bank.letter((*case[:2], ("THIN",), case[3]), {}, bank.PLAIN)
+    earned = rewards([(answer, bank.denial(case, right)) for answer in [*answers, one]])
+    assert earned == pytest.approx([1.0, 0.6, *[0.0] * 6, 0.6])
+
+
+def test_every_reason_and_sign_earns_the_full_reward_in_its_own_words_and_a_fifth_with_another_rule_of_its_own() -> (
+    None
+):
+    bank = generator("finance-small")
+    cases = []
+    for ground in bank.GROUNDS:
+        case = ("car loan", "3000", (ground,), bank.LETTERS[0])
+        cases.append((bank.letter(case, {}, bank.PLAIN), bank.denial(case, "")))
+        if ground in bank.OLD_RULES:
+            cases.append((bank.letter(case, bank.OLD_RULES, bank.PLAIN), bank.denial(case, "")))
+    findings = [bank.audit(("fleet", "May", pair, bank.WORDS["audits"][0])) for pair in pairwise(bank.SIGNS)]
+    cases += [(row["messages"][1]["content"], row) for row in findings]
+    expected = [1.0 if all(rule in answer for rule in row["cites"]) else 0.2 for answer, row in cases]
+    assert sorted(set(expected)) == [0.2, 1.0]
+    assert rewards(cases) == pytest.approx(expected)
 
 
 @EACH_DROP
