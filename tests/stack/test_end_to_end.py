@@ -22,7 +22,7 @@ from tests.stack.local import RECIPE, LocalStack, ask, until
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 PROJECT = "shop"
-KILLED_AT = 60  # of 300 steps; the first checkpoint is at a tenth
+KILLED_AT = 60  # of 500 steps; the first checkpoint is at a tenth
 WORSE_ROWS = 400
 
 

@@ -37,13 +37,12 @@ def test_tuning_teaches_the_plant_its_codes_and_the_base_knows_none(
 ) -> None:
     recipe = resolved(
         yaml.safe_load((FOLDER / "recipe.yaml").read_text()),
-        n_epochs=3,
-        learning_rate=0.006,
+        n_epochs=5,
         batch_size=12,
         micro_batch_size=12,
         lora_rank=16,
         lora_alpha=32,
-        total_steps=300,
+        total_steps=500,
     )
     data = write_data(tmp_path / "d", canonical(rows_of("train.jsonl")), canonical(rows_of("eval.jsonl")))
     run = bench(tmp_path, base=shipped_base(), data=data, recipe=recipe)
