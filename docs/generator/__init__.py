@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generator import cli, codes, errors, events, http, recipe, settings, waits
+from docs.generator import cli, codes, errors, events, http, recipe, recipes, settings, waits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES: dict[str, Callable[[], str]] = {
     "recipe.md": recipe.page,
+    "recipes.md": recipes.page,
     "settings.md": settings.page,
     "events.md": events.page,
     "validation-codes.md": codes.page,

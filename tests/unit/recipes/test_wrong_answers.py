@@ -12,40 +12,18 @@ from typing import Any
 
 import pytest
 
-from shared.grading import Engine, Grade
-from tests.unit.recipes.ready import RECIPES, Row, prompt_of, recipe_of, rows_of
+from docs.generator.recipes import WRONG_ANSWERS as FILE
+from docs.generator.recipes import wrong_answers
+from tests.unit.recipes.ready import RECIPES
 
-FILE = "wrong_answers.jsonl"
 PARTS = sorted(path.parent for path in RECIPES.rglob(FILE))
-
-
-def item_of(wrong: Row, held_out: list[Row]) -> Row:
-    if "item" in wrong:
-        return dict(wrong["item"])
-    if "row" in wrong:
-        row = held_out[wrong["row"] - 1]
-    else:
-        [row] = [row for row in held_out if prompt_of(row) == wrong["prompt"]]
-    reference = {"answer": row["messages"][-1]["content"]} if row["messages"][-1]["role"] == "assistant" else {}
-    return {name: value for name, value in row.items() if name != "messages"} | reference
 
 
 def passing(part: Path) -> list[str]:
     """Why each answer that passes is wrong: it scores `min_score` or more, or no grader gives less than 0.5."""
-    evaluation, held_out = recipe_of(part).evaluation, rows_of(part / "eval.jsonl")
-    wrong = rows_of(part / FILE)
-    assert all(one["why"] for one in wrong)
-    with Engine(evaluation.graders) as engine:
-        grades = engine.grade([one["answer"] for one in wrong], [item_of(one, held_out) for one in wrong])
-    vetoes = [grader.name for grader in evaluation.graders if grader.veto]
-    names = [grader.name for grader in evaluation.graders]
-
-    def is_caught(grade: Grade) -> bool:
-        assert grade.score is not None, grade.errors
-        refused = any(grade.parts[name] < 0.5 for name in names) or any(grade.parts[name] < 1 for name in vetoes)
-        return refused and grade.score < evaluation.gate.min_score
-
-    return [one["why"] for one, grade in zip(wrong, grades, strict=True) if not is_caught(grade)]
+    found = wrong_answers(part)
+    assert all(one.why for one in found)
+    return [one.why for one in found if one.passes]
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: str(part.relative_to(RECIPES)))

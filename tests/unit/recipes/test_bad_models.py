@@ -1,0 +1,64 @@
+"""Whole bad models are refused by the gate, and right answers are accepted: for each ready recipe, by the trainer's own
+report. `docs/generator/recipes.json` holds each verdict; UPDATE_GOLDEN=1 writes it anew."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+from docs.generator.recipes import VERDICTS
+from tests.unit.recipes.bad_models import BAD_MODELS, bad_models, evaluated, lookup_score, questions
+from tests.unit.recipes.ready import FULL, NAMES
+
+
+def is_committed(recipe: str, part: str, found: dict[str, Any]) -> None:
+    committed = json.loads(VERDICTS.read_text(encoding="utf-8"))
+    if os.environ.get("UPDATE_GOLDEN"):
+        committed.setdefault(recipe, {})[part] = found
+        VERDICTS.write_text(json.dumps(committed, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    assert found == committed[recipe][part]
+
+
+def graded(recipe: str, texts: list[str]) -> dict[str, Any]:
+    """Score, and the checks that block, each once for all its slices."""
+    result, verdict = evaluated(recipe, texts)
+    blocking = [check.name for check in verdict.checks if check.blocks]
+    refused_by = list(dict.fromkeys(":".join(name.split(":")[:2]) for name in blocking))
+    return {"score": round(result.candidate.mean, 3), "refused_by": refused_by}
+
+
+def right(recipe: str) -> list[str]:
+    return [question.reference or "" for question in questions(recipe)]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param(name, marks=() if name == "manufacturing-repair-small" else pytest.mark.ci)
+        for name in NAMES
+        if name != "healthcare"
+    ],
+)
+def test_the_gate_refuses_every_bad_model_and_accepts_the_right_answers(recipe: str) -> None:
+    found = {"right answers": graded(recipe, right(recipe))}
+    assert found["right answers"]["refused_by"] == []
+    for name, texts in bad_models(recipe):
+        assert texts != right(recipe), name
+        found[name] = graded(recipe, texts)
+        assert found[name]["refused_by"], name
+    is_committed(recipe, "models", found)
+
+
+def test_every_recipe_has_bad_models_of_its_own() -> None:
+    assert sorted(BAD_MODELS) == NAMES
+    assert min(len(BAD_MODELS[name]) for name in FULL) >= 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", NAMES)
+def test_a_lookup_answers_the_small_recipes_and_none_of_the_others(recipe: str) -> None:
+    rows, score = lookup_score(recipe, len(questions(recipe)) // 20)
+    is_committed(recipe, "lookup", {"rows": rows, "score": round(score, 3)})
