@@ -118,7 +118,7 @@ def _with_history(history: History | None, records: Iterable[Record]) -> Iterato
     for number, record in enumerate(records, start=1):
         when = _time(record.get(history.time), history.time_format)
         if when is None:
-            yield number, f"no time in {history.time}"
+            yield number, f"no time in {history.time}: see history.time_format"
         else:
             dated.append((str(record.get(history.by)), when, number, record))
     dated.sort(key=lambda entry: entry[:3])

@@ -79,7 +79,7 @@ def test_every_record_is_a_row_or_counted_with_its_reason(
         ({"format": "hl7"}, "has no HL7 message"),
         ({"answer": "TODO"}, "the mapping's answer is still TODO"),
         ({"answer": "{{ '' }}"}, "left out: 3 records, the first is number 1: the answer would be empty"),
-        ({"history": {"by": "Asset", "time": "Text"}}, "left out: 3 records, the first is number 1: no time in Text"),
+        ({"history": {"by": "Asset", "time": "Text"}}, "number 1: no time in Text: see history.time_format"),
     ],
 )
 def test_a_mapping_that_does_not_fit_says_why_and_leaves_the_old_file(
