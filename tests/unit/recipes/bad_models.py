@@ -144,9 +144,32 @@ HEALTH = (
     BadModel("one level too high in one of five", with_(triage=lambda was: HIGHER.get(was, was)), every=5),
     BadModel("all emergencies", with_(triage="emergency")),
     BadModel("nothing but emergency and urgent", with_(triage="urgent"), has(triage="routine")),
+    BadModel("nothing but emergency and routine", with_(triage="routine"), has(triage="urgent")),
+    BadModel("every urgent case is an emergency", with_(triage="emergency"), has(triage="urgent")),
 )
+
+
+def woman(row: Row) -> bool:
+    return bool(row["facts"]["sex"] == "F")
+
+
+def drugs(change: Callable[[str], str | None]) -> Fault:
+    return with_(medications=lambda was: [new for new in map(change, was) if new])
+
+
+RED = "chest pain|blood|droop|weakness|speech|consciousness|confusion|swelling|vision|plan"
 PATIENT = (
     *HEALTH,
+    BadModel("one level too low for women", with_(triage=lambda was: LOWER.get(was, was)), woman),
+    BadModel("one level too high for women", with_(triage=lambda was: HIGHER.get(was, was)), woman),
+    BadModel("no denied finding of women", with_(absent=[]), woman),
+    BadModel("women called men", with_(sex="M"), woman),
+    BadModel("no blood thinner", drugs(lambda drug: None if re.search("warf|apix|rivar", drug) else drug)),
+    BadModel("no warfarin", drugs(lambda drug: None if "warfarin" in drug else drug)),
+    BadModel("micrograms called milligrams", drugs(lambda drug: drug.replace("mcg", "mg"))),
+    BadModel(
+        "no red finding in one of three", with_(present=lambda was: [f for f in was if not re.search(RED, f)]), every=3
+    ),
     BadModel(
         "an allergy left out in one of twenty notes that have one",
         with_(allergies=lambda was: was[1:]),
