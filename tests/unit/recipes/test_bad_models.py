@@ -58,8 +58,5 @@ def test_every_recipe_has_bad_models_of_its_own() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", NAMES)
 def test_a_lookup_answers_the_small_recipes_and_none_of_the_others(recipe: str) -> None:
-    # Where outcomes are left to chance, 20 of them say little.
-    rows, score = lookup_score(
-        recipe, 1 if recipe.startswith("manufacturing-failure") else len(questions(recipe)) // 20
-    )
+    rows, score = lookup_score(recipe, len(questions(recipe)) // 20)
     is_committed(recipe, "lookup", {"rows": rows, "score": round(score, 3)})
