@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections import Counter
 from itertools import islice
@@ -78,7 +79,7 @@ def _format_of(source: Path) -> str:
         return "text"
     with source.open("rb") as file:
         head = file.read(4096)
-    if head.lstrip(b"\xef\xbb\xbf\x0b").startswith((b"MSH|", b"FHS|", b"BHS|")):
+    if re.match(rb"(?:\xef\xbb\xbf)?\x0b?(?:MSH|FHS|BHS)[^\w,;\t]", head):  # the fourth character divides its fields
         return "hl7"
     return "fhir" if b'"resourceType"' in head else "fixed_width" if _is_aligned(head) else "auto"
 

@@ -1,5 +1,6 @@
 """A saved mapping: how records of another system become rows to train on."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import chain, groupby
@@ -38,7 +39,7 @@ class Mapping(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: SourceFormat = Field(default="auto", description="auto: a table, JSON or JSON Lines, by content")
-    columns: dict[str, tuple[Annotated[int, Field(ge=1)], int]] = Field(
+    columns: dict[str, tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]] = Field(
         default={}, description="of fixed_width: name -> first and last character, from 1"
     )
     divider: str = Field(default="", description="of text: the line between a letter's question and its answer")
@@ -78,6 +79,8 @@ def mapped(mapping: Mapping, records: Iterable[Record]) -> Iterator[Record | Lef
     """
     if unset := [name for name in ("prompt", "answer") if getattr(mapping, name).strip() == "TODO"]:
         raise InputError(f"the mapping's {' and '.join(unset)} is still TODO")
+    if "messages" in mapping.keep:
+        raise InputError("keep: messages are what prompt and answer make; take another name")
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
     texts = {"system": mapping.system, "prompt": mapping.prompt, "answer": mapping.answer}
     try:
@@ -98,7 +101,7 @@ def mapped(mapping: Mapping, records: Iterable[Record]) -> Iterator[Record | Lef
         try:
             filled = {name: form.render(record, record=record).strip() for name, form in turns.items()}
             beside = {name: form.render(record, record=record).strip() for name, form in kept.items()}
-        except TemplateError as error:
+        except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise InputError(f"record {number}: {error}; the columns are {', '.join(sorted(record))}") from error
         if empty := [name for name in ("prompt", "answer") if not filled[name]]:
             yield Left(record=number, why=f"the {' and the '.join(empty)} would be empty")
@@ -127,19 +130,15 @@ def _with_history(history: History | None, records: Iterable[Record]) -> Iterato
     first, last = min(when for _, when, _, _ in dated), max(when for _, when, _, _ in dated)
     for _, group in groupby(dated, key=lambda entry: entry[0]):
         entries = list(group)
+        times, records = [when for _, when, _, _ in entries], [record for _, _, _, record in entries]
         for _, when, number, record in entries:
             start, end = when - timedelta(history.days), when + timedelta(history.ahead_days)
             if start < first or end > last:
                 yield number, "the file does not reach far enough back or ahead"
                 continue
-            yield (
-                number,
-                record
-                | {
-                    "history": [other for _, at, _, other in entries if start <= at < when],
-                    "ahead": [other for _, at, _, other in entries if when < at <= end],
-                },
-            )
+            seen = records[bisect_left(times, start) : bisect_left(times, when)]
+            ahead = records[bisect_right(times, when) : bisect_right(times, end)]
+            yield number, record | {"history": seen, "ahead": ahead}
 
 
 def _time(value: Any, form: str) -> datetime | None:

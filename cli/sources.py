@@ -3,7 +3,9 @@
 import base64
 import binascii
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
+from html import unescape
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from shared.validation.lines import RefusedLine, Unreadable
 
 CHUNK_BYTES = 1 << 20
 _TAG = re.compile(r"<[^>]+>")
+_WRITTEN = re.compile("attachment|component|conclusion|contained|content|note|presentedForm|section|valueString")
 _FORMATTED = {".br": "\n", ".sp": "\n", "H": "", "N": ""}  # HL7 version 2.5, 2.7.4 and 2.7.6
 
 
@@ -39,15 +42,14 @@ def records_of(path: Path, mapping: Mapping) -> Iterator[Record]:
                 yield from _rows(path)
     except UnicodeDecodeError as error:
         raise InputError(f"{path.name} is not UTF-8 at byte {error.start}; convert it first") from error
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"{path.name} is neither a table nor JSON: {error}") from error
 
 
 def _rows(path: Path) -> Iterator[Record]:
-    try:
-        for _, line, _ in lines_of(path):
-            value = orjson.loads(line)
-            yield value if isinstance(value, dict) else {"value": value}
-    except orjson.JSONDecodeError as error:
-        raise InputError(f"{path.name} is neither a table nor JSON: {error}") from error
+    for _, line, _ in lines_of(path):
+        value = orjson.loads(line)
+        yield value if isinstance(value, dict) else {"value": value}
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes, Format]]:
@@ -87,40 +89,54 @@ def _paragraphs(path: Path) -> Iterator[Record]:
 
 def _resources(path: Path) -> Iterator[dict[str, Any]]:
     """The resources of a bundle, or of NDJSON as a bulk export gives it."""
-    data = path.read_bytes()
+    data = path.read_bytes().removeprefix(BOM_UTF8)
     try:
-        documents = [orjson.loads(data)]
+        documents = orjson.loads(data)
     except orjson.JSONDecodeError:
         documents = [orjson.loads(line) for line in data.splitlines() if line.strip()]
-    for document in documents:
-        yield from (entry["resource"] for entry in document.get("entry", [])) if "entry" in document else [document]
+    for document in documents if isinstance(documents, list) else [documents]:
+        resource = _object(document)
+        yield from (_object(one.get("resource")) for one in resource.get("entry", [{"resource": resource}]))
 
 
 def _resource(resource: dict[str, Any]) -> Record:
-    """A resource's own top-level values, and as `text` all that a person wrote in it."""
+    """A resource's own top-level values, and as `text` all that a person wrote in it and in those it contains."""
     plain = {name: value for name, value in resource.items() if not isinstance(value, dict | list)}
-    contents = [entry.get("attachment", {}) for entry in resource.get("content", [])] + resource.get(
-        "presentedForm", []
-    )
-    texts = [_attachment(attachment) for attachment in contents]
-    texts += [resource.get(name, "") for name in ("conclusion", "valueString")]
-    texts += [_TAG.sub(" ", section.get("text", {}).get("div", "")) for section in resource.get("section", [])]
-    texts += [note.get("text", "") for note in resource.get("note", [])]
-    subject, coding = resource.get("subject", {}), resource.get("type", resource.get("code", {}))
-    code = coding.get("text") or next((one.get("display", "") for one in coding.get("coding", [])), "")
-    lines = (" ".join(line.split()) for part in texts for line in part.splitlines())
-    text = "\n".join(filter(None, lines))
-    return plain | {"subject": subject.get("reference", ""), "code": code, "text": text}
+    coding = _object(resource.get("type", resource.get("code")))
+    code = coding.get("text") or _object(coding.get("coding")).get("display", "")
+    text = "\n".join(filter(None, (" ".join(line.split()) for line in "\n".join(_written(resource)).splitlines())))
+    return plain | {"subject": _object(resource.get("subject")).get("reference", ""), "code": code, "text": text}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """An object, or the first of a list of them, as an encounter's type is; empty if it is neither."""
+    return next((one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)), {})
+
+
+def _written(node: Any, name: str = "") -> Iterator[str]:
+    """Texts below a place, in their order. `name`: of the place."""
+    for one in node if isinstance(node, list) else [node]:
+        if isinstance(one, str) and name in ("conclusion", "valueString"):
+            yield one
+        elif isinstance(one, dict) and name in ("attachment", "presentedForm"):
+            yield _attachment(one)
+        elif isinstance(one, dict):
+            yield str(one.get("text") or "") if name == "note" else ""
+            yield unescape(_TAG.sub(" ", _object(one.get("text")).get("div", ""))) if name == "section" else ""
+            for inner, part in one.items():
+                if _WRITTEN.fullmatch(inner):
+                    yield from _written(part, inner)
 
 
 def _attachment(attachment: dict[str, Any]) -> str:
-    if not attachment.get("contentType", "text/plain").startswith("text/"):
+    kind = attachment.get("contentType") or "text/plain"
+    if not kind.startswith("text/"):
         return ""
     try:
-        text = base64.b64decode(attachment.get("data", ""), validate=True).decode()
+        text = base64.b64decode(attachment.get("data") or "", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return ""
-    return _TAG.sub(" ", text) if "html" in attachment.get("contentType", "") else text
+    return unescape(_TAG.sub(" ", text)) if "html" in kind else text
 
 
 def _hl7(path: Path) -> Iterator[Record]:
@@ -135,7 +151,7 @@ def _hl7(path: Path) -> Iterator[Record]:
         record: Record = {"type": _field(message, "MSH", 9), "time": _field(message, "MSH", 7)}
         record |= {"patient": _field(message, "PID", 3), "ordered": _field(message, "OBR", 4)}
         lines = [
-            message.unescape(str(segment[place]), _FORMATTED)
+            message.unescape(str(segment[place]).replace(message.separators[2], "\n"), _FORMATTED)
             for segment in message
             for place in ({"OBX": 5, "NTE": 3}.get(str(segment[0]), 0),)
             if place and len(segment) > place
@@ -146,7 +162,7 @@ def _hl7(path: Path) -> Iterator[Record]:
 def _field(message: Any, segment: str, place: int) -> str:
     """The first component of a field, of an ordered test its text; empty where the message has none."""
     found = [each for each in message if str(each[0]) == segment]
-    parts = str(found[0][place]).split("^") if found and len(found[0]) > place else [""]
+    parts = str(found[0][place]).split(message.separators[3]) if found and len(found[0]) > place else [""]
     return parts[1] if segment == "OBR" and len(parts) > 1 else parts[0]
 
 

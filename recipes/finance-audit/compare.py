@@ -48,4 +48,4 @@ def main(rows: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(__doc__) if any(one.startswith("-") for one in sys.argv[1:]) else main(*sys.argv[1:])

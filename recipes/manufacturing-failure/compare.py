@@ -88,4 +88,4 @@ def main(rows: str = "", recipe: str = str(Path(__file__).parent)) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(__doc__) if any(one.startswith("-") for one in sys.argv[1:]) else main(*sys.argv[1:])

@@ -162,4 +162,4 @@ def main(folder: Path = Path(__file__).parent, words: Path = Path(__file__).with
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    print(__doc__) if any(one.startswith("-") for one in sys.argv[1:]) else main(*map(Path, sys.argv[1:]))

@@ -70,7 +70,8 @@ def repair(question: str, machine: PlantMachine, fault: str) -> Row:
     listed, before = steps(machine, fault), f"{machine.name}, {machine.type}:"
     answer = " ".join([before, *(f"{n}. {step}." for n, step in enumerate(listed, start=1))])
     lockout = "no" if fault in TYPES[machine.type]["hands_off"] else "yes"
-    return row(question, machine.name, answer, before=before, steps=listed, lockout=lockout, kind="repair")
+    fields = {"before": before, "steps": listed, "lockout": lockout, "kind": "repair", "type": machine.type}
+    return row(question, machine.name, answer, **fields)
 
 
 def escalate(rng: random.Random, machines: list[PlantMachine], wordings: list[str]) -> Row:
@@ -84,7 +85,7 @@ def escalate(rng: random.Random, machines: list[PlantMachine], wordings: list[st
         reason = f"no procedure for this fault of {name}"
     question = rng.choice(wordings).format(machine=name, fault=fault)
     answer = f"Escalate to maintenance engineering: {reason}."
-    return row(question, name, answer, before=answer, steps=[], lockout="no", kind="escalate")
+    return row(question, name, answer, before=answer, steps=[], lockout="no", kind="escalate", type=machine.type)
 
 
 def generate() -> tuple[list[Row], list[Row]]:
@@ -117,4 +118,4 @@ def main(folder: Path = Path(__file__).parent) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    print(__doc__) if any(one.startswith("-") for one in sys.argv[1:]) else main(*map(Path, sys.argv[1:]))

@@ -54,5 +54,6 @@ def main(folder: Path = Path(__file__).parent, *, shuffle_answers: bool = False)
 
 
 if __name__ == "__main__":
-    folders = [Path(argument) for argument in sys.argv[1:] if argument != "--shuffle-answers"]
-    main(*folders, shuffle_answers="--shuffle-answers" in sys.argv)
+    given = [argument for argument in sys.argv[1:] if argument != "--shuffle-answers"]
+    is_asked = any(one.startswith("-") for one in given)
+    print(__doc__) if is_asked else main(*map(Path, given), shuffle_answers="--shuffle-answers" in sys.argv)

@@ -1,6 +1,6 @@
 """Graders at work: answers and rows to scores. One engine for evaluation, rewards and dry runs; no torch, no Azure."""
 
-from shared.grading.engine import Engine, Grade, fields, problems, read_fields
+from shared.grading.engine import Engine, Grade, fields, problems, read_fields, row_check
 from shared.grading.errors import JUDGE_CODES, BadGrader, GradeError, GradingErrorCode, GradingFailed
 from shared.grading.llm_judge import Ask, ChatMessage, JudgeReply
 
@@ -18,4 +18,5 @@ __all__ = [
     "fields",
     "problems",
     "read_fields",
+    "row_check",
 ]

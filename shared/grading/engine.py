@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
-from shared.domain.graders import Grader
+from shared.domain.graders import Grader, Multi
+from shared.domain.row_fields import is_missing
 from shared.grading.compiled import Compiled, CompiledMulti, compile_grader
 from shared.grading.errors import JUDGE_CODES, AnswerUnreadable, BadGrader, GradeError, GradingErrorCode, GradingFailed
 from shared.grading.llm_judge import Ask, no_judge
@@ -126,6 +127,27 @@ def read_fields(graders: Sequence[Grader]) -> set[str] | None:
 def fields(graders: Sequence[Grader]) -> set[str]:
     """The row fields that graders read, as far as can be known; nothing of graders that have problems."""
     return set[str]().union(*(compiled.fields for compiled in _working(graders)))
+
+
+_OF_ROWS = {"absent", "brier", "citation", "facts", "label", "refusal", "step_order"}  # the others take any value
+
+
+def row_check(graders: Sequence[Grader]) -> Callable[[Item], Iterator[str]]:
+    """Gives what the graders cannot read in a row, whatever the answer; of fields that it lacks `fields` tells."""
+    parts = [part for one in graders for part in (one.graders.values() if isinstance(one, Multi) else [one])]
+    compiled = [*_working([part for part in parts if part.type in _OF_ROWS])]
+
+    def faults(item: Item) -> Iterator[str]:
+        answer = str(item.get("answer", ""))
+        for one in compiled:
+            try:
+                if isinstance(one, Compiled) and not any(is_missing(item, path) for path in one.fields):
+                    one.score(Sample(answer if answer.startswith("{") else "{}"), item)
+            except GradingFailed as error:
+                if not isinstance(error, AnswerUnreadable):
+                    yield f"{', '.join(f'item.{path}' for path in sorted(one.fields))}: {error.message}"
+
+    return faults
 
 
 def problems(graders: Sequence[Grader], setting: str) -> list[tuple[str, str]]:

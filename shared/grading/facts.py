@@ -63,8 +63,8 @@ def _counts(slot: str, slots: Sequence[str]) -> bool:
 
 def _spellings(value: Any) -> set[str]:
     accepted = value[CHOICE] if isinstance(value, dict) and value.keys() == {CHOICE} else [value]
-    if not isinstance(accepted, list):
-        raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, f"{CHOICE} in the row's facts is not a list")
+    if not isinstance(accepted, list) or not accepted:
+        raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, f"{CHOICE} in the row's facts is no list of values")
     return {_spelled(one) for one in accepted}
 
 

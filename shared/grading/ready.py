@@ -16,13 +16,14 @@ _VOWELS = re.compile(r"[aeiouy]+")
 _POINTS_PER_GRADE = 0.25
 _REFUSAL_CHARACTERS = 200
 _NUMBER = re.compile(r"([-+]?)\$? ?(\d{1,3}(?:,\d{3})+|\d*)(\.\d+|(?<=\d))( ?%)?")
-_PROBABILITY = re.compile(r"(\d+(?:\.\d+)?)(%?)")
+_PROBABILITY = re.compile(r"(\d+(?:\.\d+)?(?:e-\d+)?)(%?)")  # JSON writes 0.00001 as 1e-05
 # Negation as in NegEx (Chapman et al. 2001, J Biomed Inform 34): a word of denial, at most four words before the label
 # in the same clause, or a phrase after it.
 _SEEN = 200  # characters
 _NEGATED_BEFORE = re.compile(
-    r"(?<!\w)(?:no(?! doubt)|not|never|neither|nor|non|without(?! doubt)|cannot|den(?:y|ies|ied|ying)|negative for"
-    r"|rather than|instead of|rul(?:e|es|ed|ing) out|exclud(?:e|es|ed|ing)|absence of|less than|far from|\w+n't)"
+    r"(?<!\w)(?:no(?! doubt)|not|nothing|never|neither|nor|non|without(?! doubt)|cannot|den(?:y|ies|ied|ying)"
+    r"|negative for|rather than|instead of|rul(?:e|es|ed|ing) out|exclud(?:e|es|ed|ing)|absence of|far from|\w+n't"
+    r"|hardly|barely|lack(?:s|ed|ing)?|less|free of|wrong to)"
     r"(?:(?:\s+|-)(?!but\b|only\b)[\w']+){0,4}?(?:\s+|-)[\"'*]*$"
 )
 _NEGATED_AFTER = re.compile(
@@ -33,8 +34,8 @@ _NEGATED_AFTER = re.compile(
 
 
 def plain(text: str) -> str:
-    """In one case, blanks as single spaces: how texts are compared where spelling is all that counts."""
-    return " ".join(text.casefold().replace("\u2019", "'").split())
+    """In one case and one Unicode form, blanks as single spaces: how texts are compared where spelling counts."""
+    return " ".join(unicodedata.normalize("NFC", text.casefold()).replace("\u2019", "'").split())
 
 
 def canonical(text: str) -> str:
@@ -128,7 +129,9 @@ def are_steps(text: str, before: str, steps: Any) -> bool:
         raise _failed("the row's steps are not a list")
     parts = [rf"{re.escape(plain(before).rstrip('.:'))}[.:]?"] if before.strip() else []
     for number, step in enumerate(steps, start=1):
-        accepted = "|".join(re.escape(plain(one).rstrip(".;,")) for one in terms_of(step))
+        if not all(texts := [plain(one).rstrip(".;,") for one in terms_of(step)] or [""]):
+            raise _failed("a step of the row is empty")
+        accepted = "|".join(map(re.escape, texts))
         parts.append(rf"(?:step )?{number}[.):] ?(?:{accepted})[.;,]?")
     return re.fullmatch(" ".join(parts), plain(text)) is not None
 

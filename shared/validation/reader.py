@@ -11,7 +11,7 @@ from shared.domain.findings import Findings, Place
 from shared.domain.graders import Grader
 from shared.domain.recipe import Recipe, Reinforcement
 from shared.domain.row_fields import is_missing, value_at
-from shared.grading import fields
+from shared.grading import fields, row_check
 from shared.validation.fields import FieldNotes, labels_of, replaced_fields, used_fields
 from shared.validation.formats import CHAT, FOREIGN, NAME_COLUMNS, Format, known_names
 from shared.validation.held_out import why_no_slice
@@ -144,6 +144,7 @@ class RowReader:
         needed = [(code, _hinted(name, meant.get(name, "")), name) for code, name in fields]
         graded = (name for code, _, name in needed if code == "grader_field_missing")
         unseen = {name for name in graded if name.partition(".")[0] in self._used.replaced}  # `item.answer.part`
+        faults = row_check(_graders(self._recipe, evaluated=evaluated) if fits else [])
         broken = 0
         for number, offset, lines in intake.blocks:
             self.rows_read[file] += len(lines)
@@ -166,6 +167,9 @@ class RowReader:
                             add(code, file, number, offset, detail=words)
                         elif wrong := why_no_slice(value):
                             add("slice_value", file, number, offset, detail=f"{name} is {wrong}")
+                    answer = {"answer": row.messages[-1].get("content") or ""} if is_chat and row.messages else {}
+                    for fault in faults(row.item | answer):
+                        add("grader_field_value", file, number, offset, detail=fault)
                     yield ReadRow(Place(file, number, offset), row, is_chat)
                 offset += len(line) + 1
                 number += 1
@@ -184,17 +188,16 @@ def needed_fields(recipe: Recipe, *, evaluated: bool, splits: bool) -> list[tupl
 
     `evaluated`: rows of the file may be held out.
     """
-    needed: list[tuple[str, str]] = []
-    if isinstance(recipe.method, Reinforcement):
-        needed += _graded_fields(recipe.method.graders)
+    read = fields(_graders(recipe, evaluated=evaluated)) - replaced_fields(recipe)
+    needed = [("grader_field_missing", name) for name in sorted(read)]
     if evaluated:
-        given = replaced_fields(recipe)
-        needed += [one for one in _graded_fields(recipe.evaluation.graders) if one[1] not in given]
         needed += [("slice_field_missing", name) for name in recipe.evaluation.slices]
     if splits and recipe.data.split_group is not None:
         needed.append(("split_group_field_missing", recipe.data.split_group))
     return list(dict.fromkeys(needed))
 
 
-def _graded_fields(graders: Sequence[Grader]) -> list[tuple[str, str]]:
-    return [("grader_field_missing", name) for name in sorted(fields(graders))]
+def _graders(recipe: Recipe, *, evaluated: bool) -> Sequence[Grader]:
+    """Those that read a file's rows."""
+    rewards = recipe.method.graders if isinstance(recipe.method, Reinforcement) else ()
+    return [*rewards, *(recipe.evaluation.graders if evaluated else ())]

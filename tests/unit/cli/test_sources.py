@@ -71,6 +71,37 @@ def test_a_fhir_resource_is_its_own_values_and_all_that_was_written_in_it(tmp_pa
     assert (observation["code"], observation["text"]) == ("Smoking", "never")
 
 
+def test_a_fhir_resource_is_read_with_what_it_contains_and_sections_inside_sections(tmp_path: Path) -> None:
+    inner = {"text": {"div": "<div>SpO2 &lt;90 &amp; falling</div>"}, "section": [{"text": {"div": "<p>Inner</p>"}}]}
+    resources: list[dict[str, Any]] = [
+        {"resourceType": "DiagnosticReport", "contained": [{"note": [{"text": "Aside"}]}], "conclusion": "Done"},
+        {"resourceType": "Composition", "section": [inner], "subject": None},
+        {"resourceType": "Encounter", "type": [{"text": "Visit"}], "content": None},
+        {"resourceType": "Bundle", "type": "searchset"},
+    ]
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(map(json.dumps, resources)).encode())
+    found = [(one["code"], one["text"]) for one in read(tmp_path / "a.json", format="fhir")]
+    assert found == [("", "Aside\nDone"), ("", "SpO2 <90 & falling\nInner"), ("Visit", ""), ("", "")]
+
+
+@pytest.mark.parametrize(
+    "content", ['{"resourceType": "Bundle", "entry": [{"fullUrl": "urn:1"}]}', '["text"]', "[]", "{}", '[{"a": null}]']
+)
+def test_what_is_no_fhir_resource_is_a_record_without_text(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    assert [one["text"] for one in read(tmp_path / "a.json", format="fhir")] == [""] * (content != "[]")
+
+
+def test_an_hl7_message_may_have_other_separators(tmp_path: Path) -> None:
+    other = str.maketrans({"|": "#", "^": "@", "~": "!"})
+    message = MESSAGE.replace("Line one", "First~Line one")
+    for name, text in {"a": message, "b": message.translate(other)}.items():
+        (tmp_path / name).write_text(text)
+    first, second = ([*read(tmp_path / name, format="hl7")] for name in "ab")
+    assert first == [one | {"type": "ORU"} for one in second]
+    assert first[0]["text"].startswith("First\nLine one & more")
+
+
 @pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
 def test_an_hl7_message_is_one_record_with_the_text_of_its_segments(tmp_path: Path, end: str) -> None:
     (tmp_path / "a.hl7").write_bytes((MESSAGE * 2).replace("\r", end).encode())
@@ -105,6 +136,7 @@ def test_paragraphs_are_records_and_tabs_divide_their_columns(tmp_path: Path) ->
         (b"%PDF-1.7\n", {}),
         (b"just words\nand more\n", {}),
         (b"", {"format": "hl7"}),
+        (b'{"resourceType": ', {"format": "fhir"}),
     ],
 )
 def test_what_cannot_be_read_is_an_input_error(tmp_path: Path, content: bytes, settings: dict[str, Any]) -> None:

@@ -230,6 +230,9 @@ LETTERS = (
     BadModel("a prohibited reason inside a right one", sub(r"(?m)^1\. Your", "1. As a single woman your"), DENIAL),
     BadModel("an insult inside each reason", sub(r"(?m)^(\d\.) (\w+)", r"\1 A cheat as you are, \2"), DENIAL),
     BadModel("advice inside each reason", sub(r"(?m) \((R-\d+)\)\.$", r" so borrow from friends (\1)."), DENIAL),
+    BadModel(
+        "every time since a bankruptcy is wrong", sub(r"(?m)^(\d\. [^\n\d]*bankruptcy[^\n\d]*)\d", r"\g<1>9"), DENIAL
+    ),
     BadModel("rules swapped between reasons", swapped, two_reasons),
     BadModel("rules swapped in one letter of ten", swapped, two_reasons, 10),
     BadModel("the last of several reasons left out", without_last_reason, two_reasons),
@@ -302,6 +305,7 @@ LOCK_LAST = steps(lambda was: sorted(was, key=locks))
 REPAIRS = (
     BadModel("lock-out never mentioned", without("lock out"), NEEDS_LOCK),
     BadModel("lock-out not mentioned in one of twenty", without("lock out"), NEEDS_LOCK, 20),
+    BadModel("the accumulator is never bled", without("bleed"), NEEDS_LOCK),
     BadModel("lock-out is the last step", LOCK_LAST, NEEDS_LOCK),
     BadModel("do not lock out", sub("lock out", "do not lock out"), NEEDS_LOCK),
     BadModel("zero energy not verified", without("verify zero"), NEEDS_LOCK),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,6 +39,18 @@ def test_the_committed_files_are_what_the_generator_writes(name: str, tmp_path: 
     assert committed == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.jsonl"))
     for file in committed:
         assert (RECIPES / name / file).read_bytes() == (tmp_path / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("script", sorted(RECIPES.glob("*/*.py")), ids=lambda one: f"{one.parent.name}-{one.stem}")
+@pytest.mark.parametrize("option", ["--help", "-h", "--shuffle"])
+def test_a_script_shows_its_use_for_an_option_and_writes_nothing(
+    script: Path, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(script), option])
+    runpy.run_path(str(script), run_name="__main__")
+    assert f"python recipes/{script.parent.name}/{script.name}" in capsys.readouterr().out
+    assert [*tmp_path.iterdir()] == []
 
 
 # What the validator finds, and why it stays: part codes are facts to look up, and the demo tunes on them because they

@@ -91,6 +91,6 @@ def test_an_answer_that_is_no_object_scores_0_under_every_measure(text: str, gra
         assert (graded.score, [error.code for error in graded.errors]) == (0, [GradingErrorCode.SAMPLE_PARSE])
 
 
-@pytest.mark.parametrize("facts", [[], "x", {"a": {"one_of": "x"}}], ids=repr)
+@pytest.mark.parametrize("facts", [[], "x", {"a": {"one_of": "x"}}, {"a": {"one_of": []}}], ids=repr)
 def test_a_row_whose_facts_are_no_slots_is_an_error(facts: Any, grade: Any) -> None:
     assert grade(FACTS, "{}", facts=facts).errors[0].code == GradingErrorCode.INVALID_VARIABLE

@@ -163,6 +163,12 @@ def test_steps_in_another_order_denied_added_or_left_out_score_0(text: str, scor
     assert score(STEPS, text, machine="Press 4:", steps=["lock out", ["replace seal-40", "swap it"], "test."]) == 0
 
 
+@pytest.mark.parametrize("step", ["", " . ", [], ["replace it", ""]], ids=repr)
+def test_a_step_that_is_empty_is_an_error(step: Any, grade: Any) -> None:
+    graded = grade(STEPS, "Press 4: 1. ", machine="Press 4:", steps=[step])
+    assert graded.errors[0].code == GradingErrorCode.INVALID_VARIABLE
+
+
 def test_a_row_without_steps_wants_what_stands_before_them_alone(score: Any) -> None:
     row = {"machine": "Escalate to the shift lead", "steps": []}
     assert score(STEPS, "Escalate to the shift lead.", **row) == 1
@@ -229,6 +235,8 @@ def test_numbers_are_those_of_the_record_in_any_spelling(
         ("43%", "43 %", True),
         ("43%", "43", False),
         ("M5", "m5", True),
+        ("na\u00efve", "nai\u0308ve", True),
+        ("10\u00b2", "102", False),
         ("100", "1", False),
     ],
 )
@@ -248,6 +256,11 @@ NOT_URGENT = [
     "no urgent need",
     "neither urgent nor new",
     "nothing; without urgent signs",
+    "nothing urgent",
+    "hardly urgent",
+    "less urgent",
+    "lacks urgent signs",
+    "It would be wrong to call this urgent",
     "denies urgent symptoms",
     "Urgent is ruled out.",
     "urgent: no",
@@ -275,6 +288,7 @@ def test_a_negated_label_is_not_named(text: str, score: Any) -> None:
         "No fever. Urgent.",
         "Not routine: urgent",
         "not only urgent",
+        "nothing but urgent",
         "neither routine nor an emergency; urgent",
         '{"triage": "urgent"}',
     ],

@@ -28,6 +28,37 @@ def test_any_row_may_be_held_out_so_each_needs_the_fields(check, rows) -> None:
     assert checked.codes == {"grader_field_missing": (301,), "slice_field_missing": (301,)}
 
 
+# Type of a grader, what it can read in a row, and what it cannot.
+VALUES: dict[str, tuple[dict[str, Any], Any, Any]] = {
+    "label": ({"labels": ["low", "high"]}, "High", "hihg"),
+    "label_of_the_answer": ({"type": "label", "labels": ["low", "high"], "reference": "{{item.answer}}"}, 1, None),
+    "brier": ({}, 1, "maybe"),
+    "facts": ({}, {"drug": "aspirin"}, ["aspirin"]),
+    "citation": ({"pattern": "R-[0-9]"}, ["R-1"], {"rule": "R-1"}),
+    "step_order": ({}, ["lock out"], "lock out"),
+    "refusal": ({}, True, "perhaps"),
+    "absent": ({"terms": ["{{item.part}}"], "reference": None}, ["Doe"], {"name": "Doe"}),
+    "any_value": ({"type": "string_check"}, {"a": 1}, None),
+}
+
+
+@pytest.mark.parametrize(("name", "spec", "good", "bad"), [(name, *one) for name, one in VALUES.items()], ids=VALUES)
+def test_a_value_that_a_grader_cannot_read_is_found_before_the_run(check, rows, name, spec, good, bad) -> None:
+    grader = {"name": "part", "type": name, "reference": "{{item.part}}", **spec}
+    graders = [{key: value for key, value in grader.items() if value is not None}]
+    multi = [{"name": "m", "type": "multi", "graders": {"part": graders[0]}, "calculate_output": "part"}]
+    for given in (graders, multi):
+        recipe = json.dumps({"evaluation": {"graders": given}}).encode()
+        checked = check(rows(60), rows(19, start=100, part=good) + rows(1, start=200, part=bad), recipe)
+        if name == "label_of_the_answer":
+            assert checked.codes["grader_field_value"] == tuple(range(1, 21))
+        elif name == "any_value":
+            assert "grader_field_value" not in checked.codes
+        else:
+            assert checked.codes["grader_field_value"] == (20,)
+            assert "item.part: the row's" in checked.result.report.problems[0].message
+
+
 # What reads a field, and the code where a row lacks it.
 READERS = {
     "a slice": (b"evaluation: {slices: [meta.machine]}", "slice_field_missing"),
