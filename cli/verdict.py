@@ -87,11 +87,11 @@ def gain_line(run: Run, result: EvaluationResult) -> str:
     cut = ", ".join(f"{name} {share * 100:.3g} %" for name, share in result.answers_at_limit.items() if share)
     rates = "".join(
         f"\n{part.grader}: {part.label}: {name} {share}"
-        for part in result.rates
+        for part in result.rates.get("candidate", ())
         for name, share in (("sensitivity", part.sensitivity), ("specificity", part.specificity))
         if share
     )
-    rates += f"\npairs answered alike: {result.pairs}" if result.pairs else ""
+    rates += f"\npairs answered alike: {alike}" if (alike := result.pairs.get("candidate")) else ""
     limit = f"\nanswers cut at evaluation.max_new_tokens: {cut}" if cut else ""
     return f"gain {gains} ({confidence * 100:g} % interval, {result.candidate.rows} held-out rows){rates}{limit}"
 

@@ -202,10 +202,10 @@ def write_report(
         settings, own, models, answers, templates, general, panel.uses(), unscored, without, baselines.reason
     )
     scored = [i for i in range(len(items)) if i not in unscored]
-    texts, kept = models["candidate"].only(scored).texts, [items[i] for i in scored]
-    sure = settings.gate.confidence
-    alike = rates.pairs_alike(settings.pairs, texts, kept, sure) if settings.pairs else None
-    by_label = rates.label_rates(settings.graders, texts, kept, sure)
+    kept, sure, pairs = [items[i] for i in scored], settings.gate.confidence, settings.pairs
+    texts = {name: one.only(scored).texts for name, one in models.items()}
+    by_label = {name: rates.label_rates(settings.graders, said, kept, sure) for name, said in texts.items()}
+    alike = {name: rates.pairs_alike(pairs, said, kept, sure) for name, said in texts.items()} if pairs else {}
     result = result.model_copy(update={"rates": by_label, "pairs": alike})
     write_json(output / "report.json", result.model_dump(mode="json"))
     print(", ".join(f"{name} {answers.scores.mean():.3f}" for name, answers in models.items()), flush=True)

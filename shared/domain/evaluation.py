@@ -34,6 +34,7 @@ class ScoreByModel(Frozen):
     champion: Score | None = None
 
 
+ModelName = Literal["base", "champion", "candidate"]
 BaselineName = Literal["majority", "nearest_neighbor", "lookup"]
 
 
@@ -98,7 +99,7 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
 
 
 class LabelRates(Frozen):
-    """The candidate by one label of a `label` grader; null where there are no such rows.
+    """One model by one label of a `label` grader; null where there are no such rows.
 
     Sensitivity: of the rows with this label, those where the answer names it and no other. Specificity: of the rows
     with another label, those where it does not.
@@ -205,8 +206,8 @@ class EvaluationResult(ScoreByModel):
     no_baselines: Text | None = Field(default=None, description="why there are none")
     graders: tuple[GraderScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     slices: tuple[SliceScore, ...] = Field(default=(), max_length=MAX_CHECKED)
-    rates: tuple[LabelRates, ...] = Field(default=(), max_length=MAX_CHECKED)
-    pairs: Share | None = Field(default=None, description="groups of `evaluation.pairs` answered alike")
+    rates: dict[ModelName, Annotated[tuple[LabelRates, ...], Field(max_length=MAX_CHECKED)]] = {}
+    pairs: dict[ModelName, Share | None] = Field(default={}, description="groups of `evaluation.pairs` answered alike")
     floors: tuple[FloorScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     general: tuple[GeneralScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     errors: Annotated[tuple[GradingError, ...], FirstItems] = ()
@@ -314,7 +315,7 @@ def _lookup_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
 def _pair_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
     if gate.min_pair_agreement is None:
         return []
-    pairs, least = result.pairs, gate.min_pair_agreement
+    pairs, least = result.pairs.get("candidate"), gate.min_pair_agreement
     detail = f"{pairs} groups answered alike, at least {least:.3f}" if pairs else "no two held-out rows are a pair"
     passed = pairs is not None and pairs.hits / pairs.rows >= least - ROUNDING
     return [_check("pair_agreement", passed, detail)]

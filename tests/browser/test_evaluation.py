@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
+import pytest
+from selenium.webdriver.remote.webelement import WebElement
 
 from shared.domain import paths
-from shared.domain.evaluation import GradedRow
+from shared.domain.evaluation import GradedRow, LabelRates, Share, wilson
 from shared.domain.judges import JudgeUse
 from shared.domain.run import Run, Status
 from tests.browser import sample_runs
@@ -148,3 +152,78 @@ def test_a_judge_is_named_and_its_reasons_and_the_rows_it_left_out_are_shown(bro
     browser.shows("#part-rows .samples li", "row 2")
     browser.shows("#part-rows .samples li .answer.candidate h4", "a \u2013, b 1.00")
     browser.shows("#part-rows .samples li .answer.candidate .row-score", "\u2013")
+
+
+def of(hits: int, rows: int) -> Share:
+    low, high = wilson(hits, rows)
+    return Share(hits=hits, rows=rows, low=low, high=high)
+
+
+def rates_of(seen: int, spared: int) -> tuple[LabelRates, ...]:
+    urgent = LabelRates(grader="triage", label="urgent", sensitivity=of(seen, 20), specificity=of(spared, 160))
+    return (urgent, LabelRates(grader="triage", label="<b>none</b>", sensitivity=None, specificity=of(180, 180)))
+
+
+@pytest.mark.parametrize("champion", [True, False], ids=["a champion", "no champion"])
+def test_sensitivity_specificity_and_pairs_stand_by_model_with_their_intervals(
+    champion: bool, browser: Browser, stack: Stack, claims: Run
+) -> None:
+    rates = {"base": rates_of(9, 120), "candidate": rates_of(19, 152)}
+    pairs = {"base": of(3, 30), "candidate": of(29, 30)}
+    if champion:
+        rates["champion"], pairs["champion"] = rates_of(15, 140), of(24, 30)
+    open_with(browser, stack, claims, rates=rates, pairs=pairs)
+    of_labels, of_pairs = browser.until(lambda: browser.all("#part-graders table")[1:] or None)
+    assert "sensitivity and specificity of each label, with its 95 % Wilson interval" in of_labels.text
+    assert "agreement of counterfactual pairs, without the names, with its 95 % Wilson interval" in of_pairs.text
+
+    def in_production(text: str) -> list[str]:
+        return [text] if champion else []
+
+    shown = [[cell.text for cell in row.find_elements("css selector", "th, td.number")] for row in lines(of_labels)]
+    assert shown == [
+        [
+            "triage urgent\nsensitivity",
+            "0.450\n0.258 to 0.658\n9 of 20",
+            *in_production("0.750\n0.531 to 0.888\n15 of 20"),
+            "0.950\n0.764 to 0.991\n19 of 20",
+        ],
+        [
+            "triage urgent\nspecificity",
+            "0.750\n0.678 to 0.811\n120 of 160",
+            *in_production("0.875\n0.815 to 0.918\n140 of 160"),
+            "0.950\n0.904 to 0.974\n152 of 160",
+        ],
+        ["triage <b>none</b>\nspecificity", *["1.000\n0.979 to 1.000\n180 of 180"] * len(rates)],
+    ]
+    heads = [each.text for each in of_labels.find_elements("css selector", "thead th[scope=col]")]
+    assert heads == ["grader and label", "base", *in_production("in production"), "tuned", ""]
+    [line] = lines(of_pairs)
+    assert line.find_element("css selector", "td.candidate").text == "0.967\n0.833 to 0.994\n29 of 30"
+    assert len(line.find_elements("css selector", "svg.interval[aria-hidden=true]")) == len(pairs)
+    assert browser.console_messages() == []
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [{}, {"rates": {"base": (), "candidate": ()}, "pairs": {"base": None, "candidate": None}}],
+    ids=["none measured", "no such rows"],
+)
+def test_a_report_without_labels_and_pairs_has_no_table_of_them(
+    empty: dict[str, Any], browser: Browser, stack: Stack, claims: Run
+) -> None:
+    open_with(browser, stack, claims, **empty)
+    browser.one("#part-graders table")
+    assert len(browser.all("#part-graders table")) == 1
+    assert browser.console_messages() == []
+
+
+def open_with(browser: Browser, stack: Stack, run: Run, **measured: Any) -> None:
+    assert run.evaluation is not None
+    result = run.evaluation.model_copy(update=measured)
+    sample_runs.write(stack.services, run.model_copy(update={"evaluation": result}))
+    browser.open(run_url(stack, run))
+
+
+def lines(table: WebElement) -> list[WebElement]:
+    return table.find_elements("css selector", "tbody tr")

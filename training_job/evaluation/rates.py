@@ -25,16 +25,15 @@ def label_rates(
 ) -> tuple[LabelRates, ...]:
     """By each `label` grader and each of its labels."""
     found = []
-    for grader in simple_graders(graders):
-        if isinstance(grader, Label):
-            read = labels_read(grader, texts, items)
-            for label in map(plain, grader.labels):
+    for one in simple_graders(graders):
+        if isinstance(one, Label):
+            read = labels_read(one, texts, items)
+            for label in map(plain, one.labels):
                 inside = [named == label for named, right in read if right == label]
                 outside = [named == label for named, right in read if right != label]
                 sensitivity = share(sum(inside), len(inside), confidence)
                 specificity = share(len(outside) - sum(outside), len(outside), confidence)
-                rates = LabelRates(grader=grader.name, label=label, sensitivity=sensitivity, specificity=specificity)
-                found.append(rates)
+                found.append(LabelRates(grader=one.name, label=label, sensitivity=sensitivity, specificity=specificity))
     return tuple(found)
 
 

@@ -138,6 +138,8 @@ function decision({ granted, by, at, comment }) {
   );
 }
 
+const percent = (gate) => (gate ? `${(gate.confidence * 100).toPrecision(3).replace(/\.0$/, "")} % ` : "");
+
 function gains(list, gate) {
   const least = gate?.min_gain ?? 0;
   const ends = list.flatMap((gain) => [gain.low, gain.high, 0, least]);
@@ -149,7 +151,7 @@ function gains(list, gate) {
     h(
       "caption",
       {},
-      `gain of the tuned model, row by row, with its ${gate ? `${(gate.confidence * 100).toPrecision(3).replace(/\.0$/, "")} % ` : ""}interval; the lines are 0${least ? ` and ${least}, which it must exceed` : ", which it must exceed"}`,
+      `gain of the tuned model, row by row, with its ${percent(gate)}interval; the lines are 0${least ? ` and ${least}, which it must exceed` : ", which it must exceed"}`,
     ),
     h(
       "tbody",
@@ -206,6 +208,14 @@ function checks(verdict) {
 const changed = (gain) =>
   `${signed(gain.mean)} [${signed(gain.low)}, ${signed(gain.high)}] over ${gain.over === "base" ? "base" : "production"}`;
 
+// The interval and counts of a share in words; a mean score has no hits.
+const counts = ({ hits, rows, low, high }) =>
+  hits === undefined
+    ? null
+    : [`${low.toFixed(3)} to ${high.toFixed(3)}`, `${count(hits)} of ${count(rows)}`].map((words) =>
+        h("span", { class: "which" }, words),
+      );
+
 // One row each: by model a number and a drawn interval.
 function byModel(caption, first, parts, name, last = []) {
   const models = ["base", "champion", "candidate"].filter((key) => parts.some((part) => part[key]));
@@ -233,7 +243,7 @@ function byModel(caption, first, parts, name, last = []) {
           "tr",
           {},
           h("th", { scope: "row" }, name(part)),
-          models.map((key) => h("td", { class: `number ${key}` }, part[key] ? part[key].mean.toFixed(3) : "")),
+          models.map((key) => h("td", { class: `number ${key}` }, part[key] && [part[key].mean.toFixed(3), counts(part[key])])),
           h(
             "td",
             { class: "drawn" },
@@ -246,10 +256,36 @@ function byModel(caption, first, parts, name, last = []) {
   );
 }
 
-export const graders = (result) => [
-  byModel("mean score by grader, with its interval", "grader", result.graders, (part) => h("code", {}, part.name)),
-  ...(result.judges ?? []).map(judgeUse),
-];
+export function graders(run) {
+  const { graders, judges } = run.evaluation;
+  return [
+    byModel("mean score by grader, with its interval", "grader", graders, (part) => h("code", {}, part.name)),
+    ...rates(run),
+    ...(judges ?? []).map(judgeUse),
+  ];
+}
+
+// Shares by model, {hits, rows, low, high} each. None of no rows.
+function shares(name, of) {
+  const models = Object.keys(MODELS).filter(of);
+  const found = models.map((key) => [key, { ...of(key), mean: of(key).hits / of(key).rows }]);
+  return found.length ? [{ name, ...Object.fromEntries(found) }] : [];
+}
+
+function rates(run) {
+  const { rates = {}, pairs = {} } = run.evaluation;
+  const by = `with its ${percent(run.recipe?.requested.evaluation.gate)}Wilson interval`;
+  const labels = (rates.candidate ?? []).flatMap(({ grader, label }, i) =>
+    ["sensitivity", "specificity"].flatMap((kind) =>
+      shares([h("code", {}, grader), ` ${label}`, h("span", { class: "which" }, kind)], (key) => rates[key]?.[i][kind]),
+    ),
+  );
+  const alike = shares("answered alike", (key) => pairs[key]);
+  return [
+    [`sensitivity and specificity of each label, ${by}`, "grader and label", labels],
+    [`agreement of counterfactual pairs, without the names, ${by}`, "pairs", alike],
+  ].flatMap(([caption, first, parts]) => (parts.length ? [byModel(caption, first, parts, (part) => part.name)] : []));
+}
 
 // Which judge model graded, and its requests.
 function judgeUse({ endpoint, deployment, model, requests, cached }) {

@@ -59,8 +59,8 @@ export class RunPage {
       part(
         "graders",
         "Graders",
-        (s) => s.run.evaluation?.graders?.length && s.run.evaluation.graders,
-        (s) => graders(s.run.evaluation),
+        (s) => s.run.evaluation?.graders?.length && [s.run.evaluation, s.run.recipe],
+        (s) => graders(s.run),
       ),
       part(
         "slices",

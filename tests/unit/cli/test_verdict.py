@@ -8,7 +8,7 @@ import pytest
 
 from cli.verdict import gain_line
 from cli.view import HAPPY_PATH
-from shared.domain.evaluation import BaselineScore, Gain, Score
+from shared.domain.evaluation import BaselineScore, Gain, LabelRates, Score, Share
 from shared.domain.run import Decision, Status
 from tests.unit.cli.fake_api import BROKEN, COST, RESULT, RUN_ID, START, FakeDroptune, life, make_run
 
@@ -78,3 +78,15 @@ def test_watch_shows_the_numbers_of_a_run_that_waits_and_how_to_decide(
     assert f"droptune approve {RUN_ID}    or    droptune deny {RUN_ID} -m WHY" in after
     assert output.count("the run waits for a decision") == 1
     assert "denied by ada: it is too curt" in after
+
+
+def test_the_rates_and_pairs_of_the_tuned_model_are_lines_of_their_own() -> None:
+    few, most = Share(hits=1, rows=4, low=0.046, high=0.699), Share(hits=3, rows=4, low=0.301, high=0.954)
+    base = LabelRates(grader="triage", label="urgent", sensitivity=few, specificity=few)
+    tuned = LabelRates(grader="triage", label="urgent", sensitivity=most, specificity=None)
+    rates, pairs = {"base": (base,), "candidate": (tuned,)}, {"base": few, "candidate": most}
+    result = RESULT.model_copy(update={"rates": rates, "pairs": pairs})
+    assert gain_line(make_run(*HAPPY_PATH), result).split("\n")[1:] == [
+        "triage: urgent: sensitivity 0.750 [0.301, 0.954], 3 of 4",
+        "pairs answered alike: 0.750 [0.301, 0.954], 3 of 4",
+    ]
