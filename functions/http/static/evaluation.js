@@ -243,7 +243,9 @@ function byModel(caption, first, parts, name, last = []) {
           "tr",
           {},
           h("th", { scope: "row" }, name(part)),
-          models.map((key) => h("td", { class: `number ${key}` }, part[key] && [part[key].mean.toFixed(3), counts(part[key])])),
+          models.map((key) =>
+            h("td", { class: `number ${key}` }, part[key] && [part[key].mean.toFixed(3), counts(part[key])]),
+          ),
           h(
             "td",
             { class: "drawn" },
