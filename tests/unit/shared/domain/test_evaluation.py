@@ -188,10 +188,10 @@ def test_where_there_can_be_no_baselines_the_check_does_not_apply() -> None:
 )
 def test_pairs_may_have_to_be_answered_alike(pairs: Share | None, blocking: list[str]) -> None:
     settings = Evaluation(pairs="case", gate=Gate(min_pair_agreement=0.95))
-    asked = result(pairs={"base": Share(hits=20, rows=20, low=0.84, high=1.0), "candidate": pairs})
-    checks = gate_verdict(asked, settings).checks
+    report = result(pairs={"base": Share(hits=20, rows=20, low=0.84, high=1.0), "candidate": pairs})
+    checks = gate_verdict(report, settings).checks
     assert [check.name for check in checks if check.blocks] == blocking
-    assert failed(asked) == []
+    assert failed(report) == []
 
 
 # Newcombe 1998, Statistics in Medicine 17, table I, method 3.
