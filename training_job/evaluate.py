@@ -204,8 +204,8 @@ def write_report(
     scored = [i for i in range(len(items)) if i not in unscored]
     kept, sure, pairs = [items[i] for i in scored], settings.gate.confidence, settings.pairs
     texts = {name: one.only(scored).texts for name, one in models.items()}
-    by_label = {name: rates.label_rates(settings.graders, said, kept, sure) for name, said in texts.items()}
-    alike = {name: rates.pairs_alike(pairs, said, kept, sure) for name, said in texts.items()} if pairs else {}
+    by_label = {name: rates.label_rates(settings.graders, each, kept, sure) for name, each in texts.items()}
+    alike = {name: rates.pairs_alike(pairs, each, kept, sure) for name, each in texts.items()} if pairs else {}
     result = result.model_copy(update={"rates": by_label, "pairs": alike})
     write_json(output / "report.json", result.model_dump(mode="json"))
     print(", ".join(f"{name} {answers.scores.mean():.3f}" for name, answers in models.items()), flush=True)

@@ -47,8 +47,8 @@ def test_an_evaluation_reports_every_model_row_and_slice(
     rows = [json.loads(line) for line in (output / "rows.jsonl").read_text().splitlines()]
     assert [row["row"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert all(row["prompt_tokens"] > 3 for row in rows)
-    said = {name: [{row["answers"][name] for row in rows[first::2]} for first in (0, 1)] for name in models}
-    alike = {name: sum(len(texts) == 1 for texts in each) for name, each in said.items()}
+    by_kind = {name: [{row["answers"][name] for row in rows[first::2]} for first in (0, 1)] for name in models}
+    alike = {name: sum(len(texts) == 1 for texts in each) for name, each in by_kind.items()}
     assert {name: (pairs.hits, pairs.rows) for name, pairs in report.pairs.items() if pairs} == {
         name: (hits, 2) for name, hits in alike.items()
     }
