@@ -47,9 +47,10 @@ def _spread(runs: list[Run]) -> Iterator[str]:
         tuned, base = [drop["tuned"][0] for drop in found], [drop["base"][0] for drop in found]
         least = min(low for drop in found for _, low, _ in drop["gains"].values())
         seconds = [run["seconds"] for run in runs]
+        deviation = f"{stdev(own):.3f}" if len(own) > 1 else "of one"
         yield (
             f"| {name} | {sum(drop['status'] == 'deployed' for drop in found)} of {len(runs)}"
-            f" | {_range(base)} | {mean(own):.3f}, {stdev(own):.3f} | {min(tuned):.3f}, {max(tuned):.3f}"
+            f" | {_range(base)} | {mean(own):.3f}, {deviation} | {min(tuned):.3f}, {max(tuned):.3f}"
             f" | {least:+.3f} | {min(seconds)} to {max(seconds)} |"
         )
 
