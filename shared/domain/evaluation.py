@@ -6,7 +6,6 @@ import math
 from statistics import NormalDist
 from typing import Annotated, Literal
 
-from annotated_types import MaxLen
 from pydantic import Field
 
 from shared.domain.judges import JudgeUse
@@ -207,7 +206,9 @@ class EvaluationResult(ScoreByModel):
     no_baselines: Text | None = Field(default=None, description="why there are none")
     graders: tuple[GraderScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     slices: tuple[SliceScore, ...] = Field(default=(), max_length=MAX_CHECKED)
-    rates: dict[ModelName, Annotated[tuple[LabelRates, ...], MaxLen(MAX_CHECKED)]] = Field(default={}, max_length=3)
+    rates: dict[ModelName, Annotated[tuple[LabelRates, ...], Field(max_length=MAX_CHECKED)]] = Field(
+        default={}, max_length=3
+    )
     pairs: dict[ModelName, Share | None] = Field(
         default={}, max_length=3, description="groups of `evaluation.pairs` answered alike"
     )

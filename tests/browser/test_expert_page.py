@@ -32,6 +32,8 @@ def start() -> Iterator[Start]:
 
     def run(*arguments: str) -> str:
         command = [sys.executable, "-m", "cli", *arguments]
+        # A shell starts what is in its background with SIGINT ignored, and these tests may run there.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         started.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
         assert started[-1].stdout
         return started[-1].stdout.readline().split()[0]

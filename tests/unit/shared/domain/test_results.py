@@ -11,6 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import pytest
 from annotated_types import MaxLen
 from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.evaluation import EvaluationResult
@@ -72,7 +73,7 @@ def uncapped(annotation: Any, metadata: Iterable[Any], where: str) -> Iterator[s
     """The texts, lists and maps of a model that have no limit."""
     if get_origin(annotation) is Annotated:
         annotation, *more = get_args(annotation)
-        metadata = [*metadata, *more]
+        metadata = [*metadata, *more, *(limit for one in more if isinstance(one, FieldInfo) for limit in one.metadata)]
     limited = any(isinstance(one, AfterValidator | MaxLen) for one in metadata)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
