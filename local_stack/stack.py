@@ -204,7 +204,7 @@ def _start_parts(stack: Stack, port: int | None, base: Path) -> None:
 def install_emulators() -> None:
     """Raises NotInstalled."""
     if not emulators.installed():
-        print("installing the emulators of Cosmos DB and Blob Storage from npm, once")
+        print("installing the emulators of Cosmos DB and Blob Storage from npm, once", flush=True)
     emulators.install()
 
 
@@ -236,7 +236,7 @@ def _start(stack: Stack, name: str, port: int | None) -> None:
     part.pid, part.started_at = process.pid, psutil.Process(process.pid).create_time()
     stack.save()
     _wait_until_ready(name, process, log, offset)
-    print(f"{name} is ready after {time.monotonic() - started:.1f} s")
+    print(f"{name} is ready after {time.monotonic() - started:.1f} s", flush=True)
 
 
 def _wait_until_ready(name: str, process: subprocess.Popen[bytes], log: Path, offset: int) -> None:
