@@ -13,7 +13,9 @@ import random
 import sys
 import tomllib
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,13 @@ LEDGER, SIGNS, SCHEMES, MEMOS, NAMES = (WORDS[key] for key in ("ledger", "signs"
 Row = dict[str, Any]
 
 
-def booking(rng: random.Random, day: int, held_out: bool) -> Row:
-    """One booking: whether it is fraud, its signs, its memo, what the engine gives it."""
+def booking(rng: random.Random, day: int, held_out: bool, turns: Iterator[str]) -> Row:
+    """One booking: whether it is fraud, its signs, its memo, what the engine gives it. Schemes take turns."""
     number, fraud = f"B-{rng.randint(100_000, 999_999)}", rng.random() < LEDGER["fraud_share"]
     signs = {sign for sign, of in SIGNS.items() if rng.random() < of["often"]}
     scheme = ""
     if fraud:
-        scheme = rng.choices(list(SCHEMES), [of["weight"] for of in SCHEMES.values()])[0]
+        scheme = next(turns)
         signs |= {sign for sign in SCHEMES[scheme]["signs"] if rng.random() < LEDGER["sign_shown"]}
     explained = len(signs - {"N11"}) >= 2 and "N11" not in signs and rng.random() < EXPLAINED[fraud]
     kind = "press" if "N11" in signs else "explained" if explained else "plain"
@@ -86,11 +88,11 @@ def row(rng: random.Random, of: Row, risk: float, held_out: bool) -> Row:
 
 def generate() -> tuple[list[Row], list[Row]]:
     """Training rows of the first days, held-out rows of the last."""
-    rng = random.Random(41)
+    rng, turns = random.Random(41), cycle(SCHEMES)
     last = LEDGER["train_weeks"] * 7
     days = sorted(rng.randrange(LEDGER["days"]) for _ in range(LEDGER["rows"]))
-    train = [booking(rng, day, held_out=False) for day in days if day < last]
-    held_out = [booking(rng, day, held_out=True) for day in days if day >= last]
+    train = [booking(rng, day, False, turns) for day in days if day < last]
+    held_out = [booking(rng, day, True, turns) for day in days if day >= last]
     overall = sum(of["fraud"] for of in train) / len(train)
     groups: defaultdict[tuple[Any, ...], list[bool]] = defaultdict(list)
     for of in train:

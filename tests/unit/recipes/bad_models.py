@@ -258,12 +258,15 @@ def risk(value: str) -> Fault:
     return sub(r"Risk: \S+", f"Risk: {value}")
 
 
+FRAUD_SCHEMES = ("ghost vendor", "diverted payment", "split order", "self approval", "second invoice", "weekend vendor")
 BOOKINGS = (
     BadModel("fraud never flagged", risk("0.00")),
     BadModel("fraud never flagged, the rest as it should be", risk("0.00"), has(fraud=1)),
     BadModel("fraud always flagged", risk("1.00")),
     BadModel("one sound booking in ten flagged", risk("0.95"), has(fraud=0), 10),
     *(BadModel(f"always a risk of {p / 100:.2f}", risk(f"{p / 100:.2f}")) for p in (5, 10, 20, 30, 40, 50)),
+    *(BadModel(f"blind to {name}", risk("0.00"), has(scheme=name)) for name in FRAUD_SCHEMES),
+    *(BadModel(f"every second {name} missed", risk("0.05"), has(scheme=name), 2) for name in FRAUD_SCHEMES),
     BadModel("no signs", sub("Signs: .*", "Signs: none")),
     BadModel("all signs", sub("Signs: .*", "Signs: " + ", ".join(f"N{n}" for n in range(1, 13)))),
     BadModel("another booking's number", sub(r"B-\d", "B-0")),
