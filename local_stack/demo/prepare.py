@@ -24,17 +24,20 @@ class DemoFailed(Exception):
 def recipe_folder(name: str) -> Path:
     """The folder of a ready recipe, or any other that holds a recipe's files. Raises DemoFailed if it does not."""
     folder = Path(name) if "/" in name else REPOSITORY / "recipes" / name
+    ready = {path.parent.name: _base_model(path) for path in sorted((REPOSITORY / "recipes").glob("*/recipe.yaml"))}
     if not (folder / "recipe.yaml").exists():
-        ready = sorted(path.parent.name for path in (REPOSITORY / "recipes").glob("*/recipe.yaml"))
         raise DemoFailed(f"there is no recipe {name!r}; ready recipes: {', '.join(ready)}")
-    base_model = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8")).get("base_model", TINY)
-    if base_model != TINY:
+    if (base_model := _base_model(folder / "recipe.yaml")) != TINY:
+        small = ", ".join(name for name, base in ready.items() if base == TINY)
         raise DemoFailed(
             f"{folder.name} is for {base_model}, which no laptop tunes: drop its files into a deployed Droptune. "
-            "On a laptop run one of manufacturing, healthcare-small, finance-small, manufacturing-repair-small, "
-            "manufacturing-failure-small"
+            f"On a laptop run one of {small}"
         )
     return folder.resolve()
+
+
+def _base_model(recipe: Path) -> str:
+    return str(yaml.safe_load(recipe.read_text(encoding="utf-8")).get("base_model", TINY))
 
 
 def fresh(root: Path) -> None:

@@ -16,6 +16,9 @@ from training_job.job.diagnosis import ENDED_BY
 
 GAP_FINE, GAP_MAX = 0.05, 0.10
 FLAT_LINES = 10  # log lines without a single group of differing rewards
+CUT_MAX = (
+    0.1  # of the answers; where it was 0.45, a tuned model left out the second of two reasons to stay below the limit
+)
 Logs = dict[str, Any]
 
 
@@ -91,6 +94,11 @@ def diagnose(points: Sequence[Logs], stopped: str | None, best_step: int | None)
         before, after = fmean(rewards[:quarter]), fmean(rewards[-quarter:])
         if after <= before:
             found.append(f"The mean reward did not rise ({before:.2f} to {after:.2f}): raise the learning rate.")
+    cut = [point["share_cut_answers"] for point in points if point.get("share_cut_answers") is not None]
+    quarter = max(1, len(cut) // 4)
+    if cut and (share := max(fmean(cut[:quarter]), fmean(cut[-quarter:]))) > CUT_MAX:
+        what = f"{share:.0%} of the answers of a quarter of the steps were cut at max_new_tokens"
+        found.append(f"{what}, so graders saw no end of them and short answers earned more: raise it.")
     if equal and fmean(equal) > 0.5:
         found.append(f"{fmean(equal):.0%} of the prompts had answers of equal reward, from which nothing is learned.")
     if best_step is not None and points and best_step < points[-1]["step"]:

@@ -350,13 +350,19 @@ PLANT_UNITS = (
     BadModel("another machine", sub(r"^Unit \d", "Unit 9")),
 )
 BANK = (
-    BadModel(
-        "every letter has a prohibited reason", sub(r": .*?(\(LD)", r": your faith is wrong \1"), has(kind="letter")
-    ),
+    BadModel("every letter has a prohibited reason", sub(r": .*?(\(LD)", r": your faith is wrong \1")),
+    BadModel("no reasons", sub(r": .*?\. You", ". You")),
+    BadModel("the last of two reasons left out", sub(r" and [^.]*\.", "."), has(reasons="two")),
+    BadModel("a rule that does not exist", sub(r"LD-\d", "LD-9")),
+    BadModel("another product", sub(r"this .*?:", "this loan of yours:")),
+)
+AUDITORS = (
     BadModel("fraud never flagged", sub("Flag: fraud", "Flag: none")),
+    BadModel("one fraud in three not flagged", sub("Flag: fraud", "Flag: none"), has(flag="fraud"), 3),
     BadModel("fraud always flagged", sub("Flag: none", "Flag: fraud")),
-    BadModel("one clean item in three flagged", sub("Flag: none", "Flag: fraud"), has(kind="audit none"), 3),
-    BadModel("no reasons", sub(r": .*?\. You", ". You"), has(kind="letter")),
+    BadModel("one sound item in five flagged", sub("Flag: none", "Flag: fraud"), has(flag="none"), 5),
+    BadModel("one of two signs left out", sub(r", [^,]*\.$", ".")),
+    BadModel("another unit", sub("for [a-z]+", "for sales")),
 )
 
 BAD_MODELS: dict[str, tuple[BadModel, ...]] = {
@@ -365,6 +371,7 @@ BAD_MODELS: dict[str, tuple[BadModel, ...]] = {
     "finance": LETTERS,
     "finance-small": BANK,
     "finance-audit": BOOKINGS,
+    "finance-audit-small": AUDITORS,
     "manufacturing": (),
     "manufacturing-repair": REPAIRS,
     "manufacturing-repair-small": PLANT_UNITS,

@@ -10,9 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 from typer.testing import CliRunner
 
 from cli.main import app
+from local_stack.tiny_base.shipped import WEIGHTS
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Reinforcement, ResolvedReinforcement
 from shared.grading import Engine
@@ -24,7 +26,7 @@ EACH_DROP = pytest.mark.parametrize("part", DROPS, ids=lambda part: str(part.rel
 
 def test_the_three_cases_and_the_part_codes_have_a_recipe() -> None:
     plant = ["manufacturing", "manufacturing-failure-small", "manufacturing-repair-small"]
-    assert ["finance-small", "healthcare-small", *plant] == SMALL
+    assert ["finance-audit-small", "finance-small", "healthcare-small", *plant] == SMALL
     assert FULL == ["finance", "finance-audit", "healthcare", "manufacturing-failure", "manufacturing-repair"]
 
 
@@ -149,32 +151,36 @@ def rewards(cases: list[tuple[str, Row]]) -> list[float]:
         return [grade.score or 0.0 for grade in engine.grade(*map(list, zip(*cases, strict=True)))]
 
 
-def test_a_citation_earns_nothing_outside_a_whole_letter() -> None:
+def test_a_citation_earns_nothing_outside_a_whole_letter_with_as_many_reasons_as_are_due() -> None:
     bank = generator("finance-small")
     case = ("car loan", "3000", ("THIN", "DTI"), bank.LETTERS[0])
     right, filed = bank.letter(case, {}, bank.PLAIN), bank.letter(case, bank.OLD_RULES, bank.FORMAL)
     decayed = [right.replace(*words) for words in (("your debts are", "youm"), ("LD-220", "LD-250"), ("short", "shor"))]
-    answers = [right, filed, right + " LD-220", "LD-220 LD-210", right.replace("car", "home"), *decayed]
-    one = bank.letter((*case[:2], ("THIN",), case[3]), {}, bank.PLAIN)
-    earned = rewards([(answer, bank.denial(case, right)) for answer in [*answers, one]])
-    assert earned == pytest.approx([1.0, 0.6, *[0.0] * 6, 0.6])
+    one, three = (
+        bank.letter((*case[:2], grounds, case[3]), {}, bank.PLAIN) for grounds in (("THIN",), ("THIN", "DTI", "DLQ"))
+    )
+    answers = [right, filed, right + " LD-220", "LD-220 LD-210", right.replace("car", "home"), *decayed, one, three]
+    earned = rewards([(answer, bank.denial(case, right)) for answer in answers])
+    assert earned == pytest.approx([1.0, 0.45, *[0.0] * 8])
 
 
-def test_every_reason_and_sign_earns_the_full_reward_in_its_own_words_and_a_fifth_with_another_rule_of_its_own() -> (
-    None
-):
+def test_every_reason_earns_the_full_reward_in_its_own_words_and_less_with_its_old_rule_or_in_the_old_tone() -> None:
     bank = generator("finance-small")
-    cases = []
     for ground in bank.GROUNDS:
         case = ("car loan", "3000", (ground,), bank.LETTERS[0])
-        cases.append((bank.letter(case, {}, bank.PLAIN), bank.denial(case, "")))
-        if ground in bank.OLD_RULES:
-            cases.append((bank.letter(case, bank.OLD_RULES, bank.PLAIN), bank.denial(case, "")))
-    findings = [bank.audit(("fleet", "May", pair, bank.WORDS["audits"][0])) for pair in pairwise(bank.SIGNS)]
-    cases += [(row["messages"][1]["content"], row) for row in findings]
-    expected = [1.0 if all(rule in answer for rule in row["cites"]) else 0.2 for answer, row in cases]
-    assert sorted(set(expected)) == [0.2, 1.0]
-    assert rewards(cases) == pytest.approx(expected)
+        rules = [{}, bank.OLD_RULES] if ground in bank.OLD_RULES else [{}]
+        answers = [bank.letter(case, old, closing) for old in rules for closing in (bank.PLAIN, bank.FORMAL)]
+        expected = [1.0, 0.8, 0.3, 0.1][: len(answers)]
+        assert rewards([(answer, bank.denial(case, "")) for answer in answers]) == pytest.approx(expected)
+
+
+def test_every_letter_on_file_and_every_right_one_fits_what_the_second_drop_samples() -> None:
+    method = recipe_of(RECIPES / "finance-small" / "2-reinforcement").method
+    assert isinstance(method, Reinforcement)
+    limit = method.hyperparameters.max_new_tokens
+    letters = [row["messages"][1]["content"] for rows in split_of("finance-small") for row in rows]
+    assert isinstance(limit, int)
+    assert max(len(Tokenizer.from_file(str(WEIGHTS / "tokenizer.json")).encode(text)) for text in letters) < limit
 
 
 @EACH_DROP
@@ -280,7 +286,7 @@ def test_a_model_that_knows_no_more_than_the_share_of_fraud_or_the_engine_is_bel
 
 def test_most_letters_on_file_cite_the_old_rule_where_there_is_one() -> None:
     bank = generator("finance-small")
-    letters = [row for row in rows_of(RECIPES / "finance-small" / "train.jsonl") if row["kind"] == "letter"]
+    letters = rows_of(RECIPES / "finance-small" / "train.jsonl")
     texts = [row["messages"][1]["content"] for row in letters]
     for ground, old in bank.OLD_RULES.items():
         cited = [sum(rule in text for text in texts) for rule in (old, bank.GROUNDS[ground][1])]
@@ -289,11 +295,10 @@ def test_most_letters_on_file_cite_the_old_rule_where_there_is_one() -> None:
 
 
 def test_a_fraud_flag_needs_two_red_signs() -> None:
-    bank = generator("finance-small")
-    for row in rows_of(RECIPES / "finance-small" / "eval.jsonl"):
-        if row["kind"] != "letter":
-            red = [sign for sign in bank.RED_SIGNS if sign in row["messages"][0]["content"]]
-            assert row["verdict"] == ("Flag: fraud" if len(red) == 2 else "Flag: none")
+    auditors = generator("finance-audit-small")
+    for row in rows_of(RECIPES / "finance-audit-small" / "eval.jsonl"):
+        red = [sign for sign in auditors.RED_SIGNS if sign in row["messages"][0]["content"]]
+        assert row["flag"] == ("fraud" if len(red) == 2 else "none")
 
 
 def test_the_triage_follows_the_policy_and_a_grave_finding_outweighs_the_complaint() -> None:

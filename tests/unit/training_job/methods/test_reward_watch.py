@@ -85,3 +85,17 @@ def test_the_diagnosis_says_what_the_rewards_did() -> None:
     )
     rising = [{"step": step, "reward": step / 10, "share_equal_groups": 0.1} for step in range(1, 9)]
     assert diagnose(rising, None, 8) == ()
+
+
+@pytest.mark.parametrize(
+    ("cut", "shown"),
+    [([0.5, 0.4, *[0.0] * 6], "45%"), ([*[0.0] * 6, 0.2, 0.6], "40%"), ([*[0.1] * 8], ""), ([*[0.0] * 7, 0.2], "")],
+)
+def test_the_diagnosis_says_that_answers_were_cut_at_the_start_or_at_the_end(cut: list[float], shown: str) -> None:
+    from training_job.methods.reward_watch import diagnose
+
+    points = [{"step": step, "reward": step, "share_cut_answers": share} for step, share in enumerate(cut)]
+    what = "of the answers of a quarter of the steps were cut at max_new_tokens"
+    assert [line for line in diagnose(points, None, None) if "cut" in line] == (
+        [f"{shown} {what}, so graders saw no end of them and short answers earned more: raise it."] if shown else []
+    )
