@@ -157,6 +157,10 @@ def drugs(change: Callable[[str], str | None]) -> Fault:
     return with_(medications=lambda was: [new for new in map(change, was) if new])
 
 
+def forgets(slot: str, item: str) -> BadModel:
+    return BadModel(f"never {item} in {slot}", with_(**{slot: lambda was: [fact for fact in was if fact != item]}))
+
+
 RED = "chest pain|blood|droop|weakness|speech|consciousness|confusion|swelling|vision|plan"
 PATIENT = (
     *HEALTH,
@@ -185,6 +189,8 @@ PATIENT = (
     BadModel("never admits that it cannot tell", with_(uti="no"), has(uti="cannot tell")),
     BadModel("a finding denied is stated in one of ten", with_(present=lambda was: [*was, "fever"]), every=10),
     BadModel("a drug that nobody named in one of ten", with_(medications=lambda was: [*was, "insulin"]), every=10),
+    *(forgets("history", illness) for illness in ("type 2 diabetes", "stroke", "heart failure", "aortic stenosis")),
+    *(forgets("absent", finding) for finding in ("fever", "chest pain", "shortness of breath", "suicidal thoughts")),
     *(BadModel(f"{slot} always empty", with_(**{slot: lambda was: type(was)()})) for slot in SLOTS),
 )
 

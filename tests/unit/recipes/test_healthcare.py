@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.evaluation import gate_verdict
+from shared.domain.evaluation import ROUNDING, gate_verdict
 from shared.grading import Engine
 from tests.unit.recipes.ready import RECIPES, Row, prompt_of, recipe_of, rows_of
 from training_job.evaluation import report, scoring
@@ -260,3 +260,42 @@ def test_the_reference_answers_pass_the_gate() -> None:
 )
 def test_the_gate_refuses_a_bad_model(bad: Callable[[Facts, int, Row], Facts], refused: str) -> None:
     assert refused in verdict_of(bad)
+
+
+# Grader of each slot, and what the gate lets a model leave out of every answer: findings of one or two notes, denials
+# of four or fewer, and two urinary denials that stand beside nine others and more.
+KEPT_BY = {"vitals": "values_kept", "labs": "values_kept", "history": "history_kept", "medications": "drugs_kept"}
+KEPT_BY |= {"present": "findings_kept", "absent": "denials_kept", "allergies": "allergies_kept"}
+NOT_SEEN = {
+    "present": {"drooling", "pain radiating to the arm"},
+    "absent": {
+        "urinary urgency",
+        "suprapubic pain",
+        "red eye",
+        "eye pain",
+        "halos around lights",
+        "hives",
+        "head injury",
+    },
+}
+
+
+def without(part: Any, what: str) -> Any:
+    if isinstance(part, dict):
+        return {name: value for name, value in part.items() if name != what}
+    return [fact for fact in part if fact != what]
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("slot", KEPT_BY)
+def test_the_gate_sees_any_one_fact_that_is_left_out_of_every_answer_but_the_rarest(slot: str) -> None:
+    evaluation, right = recipe_of(HOME).evaluation, [answer_of(row) for row in HELD_OUT]
+    [grader] = [each for each in evaluation.graders if each.name == KEPT_BY[slot]]
+    passing = set()
+    for what in {fact for one in right for fact in one[slot]}:
+        texts = [json.dumps(one | {slot: without(one[slot], what)}) for one in right]
+        graded = scoring.grade_answers([grader], texts, HELD_OUT)
+        means = scoring.floor_scores([grader.name], evaluation.slices, HELD_OUT, graded, [*range(len(right))])
+        if min(each.mean for each in means) >= evaluation.floors[grader.name] - ROUNDING:
+            passing.add(what)
+    assert passing == NOT_SEEN.get(slot, set())
