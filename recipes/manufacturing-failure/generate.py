@@ -144,14 +144,15 @@ def generate(words: Words) -> tuple[list[Row], list[Row]]:
     groups: defaultdict[tuple[Any, ...], list[bool]] = defaultdict(list)
     for question in train:
         groups[question.like()].append(question.failed)
+        groups[(question.component,)].append(question.failed)
 
-    def rate(question: Inquiry) -> float:
-        group = groups[question.like()]
-        return (sum(group) + SMOOTHING * overall) / (len(group) + SMOOTHING)
+    def rate(*like: Any) -> float:
+        return (sum(groups[like]) + SMOOTHING * overall) / (len(groups[like]) + SMOOTHING)
 
-    rows = [row(question, rate(question), words) for question in train]
+    rows = [row(question, rate(*question.like()), words) for question in train]
     rng.shuffle(rows)
-    return rows, [row(question, rate(question), words) for question in held_out]
+    # `rate`: that of the component in training, which answers have to beat.
+    return rows, [row(q, rate(*q.like()), words) | {"rate": f"{rate(q.component):.2f}"} for q in held_out]
 
 
 def main(folder: Path = Path(__file__).parent, words: Path = Path(__file__).with_name("words.toml")) -> None:

@@ -348,6 +348,22 @@ FAILURES = (
     BadModel("a word instead of a number", says("Probability: low")),
 )
 
+
+def of_one_component(*parts: str) -> tuple[BadModel, ...]:
+    """Right but for the answers about one component."""
+    return tuple(
+        model
+        for part in parts
+        for model in (
+            BadModel(
+                f"always the {part}'s rate", lambda row, answer: f"Probability: {row['rate']}", has(component=part)
+            ),
+            BadModel(f"always 0.30 for the {part}", says("Probability: 0.30"), has(component=part)),
+            BadModel(f"no failure of a {part} foreseen", says("Probability: 0.00"), has(component=part, failed=1)),
+        )
+    )
+
+
 PLANT_UNITS = (
     BadModel("lock-out never mentioned", without("lock out"), has_lock),
     BadModel("lock-out is the last step", LOCK_LAST, has_lock),
@@ -381,8 +397,8 @@ BAD_MODELS: dict[str, tuple[BadModel, ...]] = {
     "manufacturing": (),
     "manufacturing-repair": REPAIRS,
     "manufacturing-repair-small": PLANT_UNITS,
-    "manufacturing-failure": FAILURES,
-    "manufacturing-failure-small": FAILURES,
+    "manufacturing-failure": FAILURES + of_one_component("bearing", "belt", "hose", "seal"),
+    "manufacturing-failure-small": FAILURES + of_one_component("belt", "chain"),
 }
 
 
