@@ -63,7 +63,7 @@ def generate() -> tuple[list[Row], list[Row]]:
     rows, held_out = [row for case in cases for row in rows_of(rng, case)], EVAL_CASES * len(WORDS["layouts"])
     train = rows[held_out:]
     rng.shuffle(train)
-    return train, rows[:held_out]
+    return train, [row | {"group": WORDS["groups"].get(row["complaint"], row["complaint"])} for row in rows[:held_out]]
 
 
 def main(folder: Path = Path(__file__).parent) -> None:

@@ -387,9 +387,15 @@ AUDITORS = (
     BadModel("another unit", sub("for [a-z]+", "for sales")),
 )
 
+OTHER = {"routine": "urgent", "urgent": "emergency", "emergency": "urgent"}
+OF_ONE_COMPLAINT = tuple(
+    BadModel(f"another label for {complaint}", with_(triage=OTHER.__getitem__), has(complaint=complaint))
+    for complaint in sorted({row["complaint"] for row in rows_of(RECIPES / "healthcare-small" / "eval.jsonl")})
+)
+
 BAD_MODELS: dict[str, tuple[BadModel, ...]] = {
     "healthcare": PATIENT,
-    "healthcare-small": HEALTH,
+    "healthcare-small": HEALTH + OF_ONE_COMPLAINT,
     "finance": LETTERS,
     "finance-small": BANK,
     "finance-audit": BOOKINGS,

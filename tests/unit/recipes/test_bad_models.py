@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from docs.generator.recipes import VERDICTS
-from tests.unit.recipes.bad_models import BAD_MODELS, bad_models, evaluated, lookup_score, questions
+from tests.unit.recipes.bad_models import BAD_MODELS, bad_models, evaluated, held_out, lookup_score, questions
 from tests.unit.recipes.ready import FULL, NAMES
 
 MARKS = {"manufacturing-repair-small": [], "healthcare": [pytest.mark.slow]}  # as long as each takes
@@ -48,6 +48,18 @@ def test_the_gate_refuses_every_bad_model_and_accepts_the_right_answers(recipe: 
         found[name] = graded(recipe, texts)
         assert found[name]["refused_by"], name
     is_committed(recipe, "models", found)
+
+
+def test_one_case_with_a_wrong_label_does_not_decline_the_small_clinical_recipe_whatever_its_complaint() -> None:
+    recipe, other = "healthcare-small", {"routine": "urgent", "urgent": "routine", "emergency": "urgent"}
+    for complaint in {row["complaint"] for row in held_out(recipe)}:
+        texts = right(recipe)
+        case = [n for n, row in enumerate(held_out(recipe)) if row["complaint"] == complaint][:2]
+        assert held_out(recipe)[case[0]]["acronyms"] == held_out(recipe)[case[1]]["acronyms"]
+        for n in case:
+            label = held_out(recipe)[n]["triage"]
+            texts[n] = texts[n].replace(f'"{label}"', f'"{other[label]}"')
+        assert graded(recipe, texts)["refused_by"] == [], complaint
 
 
 def test_every_recipe_has_bad_models_of_its_own() -> None:
