@@ -46,7 +46,7 @@ def ask(scoring_uri: str, held_out: Path, secret_file: Path) -> EndpointExample:
     reference = "" if index is None else dialogue["messages"][index]["content"]
     url = f"{scoring_uri.rstrip('/').removesuffix('/score')}/v1/chat/completions"
     headers = {"Authorization": f"Bearer {secret_file.read_text()}"}
-    body = {**prompt.body(), "max_tokens": 64, "temperature": 0}
+    body = {**prompt.body(), "max_tokens": 128, "temperature": 0}
     try:
         with httpx.Client(verify=tls_context(), timeout=ANSWER_WITHIN_S, trust_env=False) as client:
             answer = client.post(url, json=body, headers=headers)
