@@ -1,7 +1,5 @@
 """The function app: HTTP and one function for each stage, over the services it is given."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import azure.functions as func

@@ -1,7 +1,5 @@
 """From a trigger's message to the runner and back: what every function does, once."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import re

@@ -1,7 +1,5 @@
 """Functions of queues: they read what other systems and people send, which is no event of a run."""
 
-from __future__ import annotations
-
 import logging
 from contextlib import suppress
 from dataclasses import replace

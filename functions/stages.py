@@ -1,7 +1,5 @@
 """One function for each row of STAGES: its name, description and trigger are the row's."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

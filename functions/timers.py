@@ -3,8 +3,6 @@
 They loop with `for_each` alone, so that one item, or one duty of `reconcile`, never stops the others.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable

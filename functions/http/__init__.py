@@ -1,7 +1,5 @@
 """The HTTP side of the app, as FastAPI; Azure Functions passes every request through."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from fastapi import FastAPI

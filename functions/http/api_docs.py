@@ -1,7 +1,5 @@
 """`/api/docs`: Swagger UI over `/api/openapi.json`, served from this machine alone."""
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.resources import files
 from pathlib import Path

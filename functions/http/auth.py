@@ -1,7 +1,5 @@
 """Who is asking: Entra bearer tokens checked in code, or loopback only where none is configured."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache

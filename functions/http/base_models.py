@@ -1,7 +1,5 @@
 """`/api/base-models`: what may be tuned, and the import of a model before its first run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastapi import APIRouter

@@ -1,7 +1,5 @@
 """`/`: the dashboard, plain files without a build step. The page is public; every datum comes from the API."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from fastapi import APIRouter

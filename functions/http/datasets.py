@@ -1,7 +1,5 @@
 """`/api/datasets` and `/api/recipes`: files into the drop zone, and what a recipe may say."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

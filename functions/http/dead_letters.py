@@ -1,7 +1,5 @@
 """`/api/dead-letters`: messages that failed too often, and another try for them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress

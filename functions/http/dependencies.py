@@ -1,7 +1,5 @@
 """What a route asks for: the services of the app that it belongs to."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import Depends, Request

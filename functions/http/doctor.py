@@ -1,7 +1,5 @@
 """`/api/doctor`: is everything there that a run will need?"""
 
-from __future__ import annotations
-
 from fastapi import APIRouter, Request
 
 from functions.http.auth import Operator

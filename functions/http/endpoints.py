@@ -1,7 +1,5 @@
 """`/api/endpoints`: what is in production, and the way back."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter
 
 from functions.http.auth import Operator, Reader

@@ -1,7 +1,5 @@
 """Every error answer is `{"error": {code, message, param}}`; under `/v1` with OpenAI's `type`."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """`/api/runs/{id}/evaluation`: scores and verdict, and the held-out rows behind them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """`/api/graders`: what a grader may say, whether it can work, and what it gives one answer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 

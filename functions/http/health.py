@@ -1,7 +1,5 @@
 """`/api/health`: the app runs. It answers without a token."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter
 
 from shared.api.models import Health

@@ -1,7 +1,5 @@
 """The one class that writes JSON answers."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -3,8 +3,6 @@
 Rendered when asked for: a row's text is in the curated version and in no report.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any

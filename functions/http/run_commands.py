@@ -1,7 +1,5 @@
 """Commands for runs that `/api` and `/v1` share."""
 
-from __future__ import annotations
-
 from functions.http.auth import Caller
 from functions.http.errors import ApiError
 from functions.http.run_queries import find_run

@@ -1,7 +1,5 @@
 """What several routes read of a run."""
 
-from __future__ import annotations
-
 from math import isfinite
 
 from functions.http.errors import existing

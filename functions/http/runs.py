@@ -1,7 +1,5 @@
 """`/api/runs`: the runs, what is known of each, and commands for them."""
 
-from __future__ import annotations
-
 import asyncio
 from itertools import count
 from typing import Annotated

@@ -1,7 +1,5 @@
 """Files that the app serves as they are, with an etag each. All are read whole: no path of a request reaches a disk."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """`/v1`: files and fine-tuning jobs in OpenAI's shapes, over the same runs as `/api` (docs/reference/openai.md)."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter
 
 from functions.http.openai import files, jobs

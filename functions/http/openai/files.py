@@ -1,7 +1,5 @@
 """`/v1/files`: uploads that wait for a fine-tuning job. They lie in the drop zone where nothing starts a run."""
 
-from __future__ import annotations
-
 import re
 import uuid
 from collections.abc import Iterator

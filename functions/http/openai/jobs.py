@@ -1,7 +1,5 @@
 """`/v1/fine_tuning/jobs`: a job is a run of the project its suffix names."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import uuid

@@ -1,7 +1,5 @@
 """Lists in OpenAI's form: newest first, `after` names the last item seen."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

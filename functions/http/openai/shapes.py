@@ -1,7 +1,5 @@
 """A run as OpenAI's fine-tuning job, its events and its checkpoint."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
