@@ -86,13 +86,11 @@ def pair(source: Source, prompt_field: str, answer_field: str) -> Source:
 
 def prompt(source: Source, prompt_field: str) -> Source:
     """A question; what answers it, also as a dialogue, stays a field for graders."""
-    if "messages" in source:
-        leave_out(source, "messages")
     return _dialogue(source, _prompt_turns(source, prompt_field))
 
 
 def chat(source: Source) -> Source:
-    messages = _parsed(source.get("messages"))
+    messages = _parsed(source.pop("messages", None))
     if type(messages) is str:
         raise Refused(wrong_type("messages", messages, "a list of turns or its JSON"))
     return _dialogue(source, messages_of(messages) if type(messages) is list else messages)
@@ -121,7 +119,7 @@ def preference(source: Source) -> Source:
     question = source["input"]
     if type(question) is not dict:
         raise Refused(wrong_type("input", question, "an object with messages"))
-    dialogue = _question(source, question.get("messages"), question)
+    dialogue = _question(source, question.get("messages"), {**question, "messages": None})
     return {**source, "input": dialogue}
 
 
@@ -139,7 +137,10 @@ def chosen_rejected(source: Source) -> Source:
     if not before and not beside:
         raise Refused(f"missing_field|{PROMPT_FIELDS[0]}")
     question = _question(source, before or beside, {})
-    return {**source, "input": question, "preferred_output": preferred, "non_preferred_output": other}
+    made = {"input": question, "preferred_output": preferred, "non_preferred_output": other}
+    for name in [name for name in made if source.get(name) not in EMPTY]:
+        leave_out(source, name)
+    return {**source, **made}
 
 
 def _of_transcript(value: Any) -> Any:
@@ -178,8 +179,11 @@ def _prompt_beside(source: Source, before: list[Any], answers: tuple[list[Any], 
 
 def leave_out(source: Source, name: str) -> None:
     """Keep in `item` what has the name of a field that is read."""
-    item = source.get("item", {})
-    source["item"] = {**(item if type(item) is dict else {"item": item}), name: source.pop(name)}
+    item, value = source.get("item", {}), source.pop(name)
+    item = item if type(item) is dict else {"item": item}
+    if item.get(name, value) != value:
+        raise Refused(f"field_twice|the field {name} (in item and beside it)")
+    source["item"] = {**item, name: value}
 
 
 def _same(turns: list[Any], others: list[Any]) -> bool:
@@ -202,11 +206,11 @@ def _as_key(turn: Any) -> bytes:
 def _question(source: Source, messages: Any, question: Source) -> Source:
     """`input` of a preference pair, with the system text and the tools in it or beside it."""
     _leave_out_words(source)
-    beside = {name: source.pop(name) for name in (*SYSTEM, *TOOLS) if name in source}
+    beside = {name: value for name in (*SYSTEM, *TOOLS) if (value := source.pop(name, None)) not in EMPTY}
     for name, value in beside.items():
-        if value and question.get(name) and (name in TOOLS or value != question[name]):
+        if question.get(name) not in EMPTY and (name in TOOLS or value != question[name]):
             raise Refused("tools_twice" if name in TOOLS else "system_twice")
-    return _dialogue({**question, **{name: value for name, value in beside.items() if value}}, messages)
+    return _dialogue({**question, **beside}, messages)
 
 
 def _prompt_turns(source: Source, name: str) -> list[Any]:
@@ -239,7 +243,7 @@ def _history(source: Source) -> list[Any]:
     """Messages, or pairs of a question and its answer. Text that is no dialogue stays a field (a patient's history)."""
     turns: list[Any] = []
     for name in [name for name in HISTORY if name in source]:
-        value = _parsed(source[name]) or []
+        value = [] if source[name] in EMPTY else _parsed(source[name])
         if type(value) is str and not AS_TEXT.search(value):
             continue
         if type(value) is not list:
@@ -263,6 +267,8 @@ def _dialogue(source: Source, messages: Any) -> Source:
             messages = [{"role": "system", "content": system}, *messages]
         elif first.get("content") != system:
             raise Refused("system_twice")
+    if source.get("messages") not in EMPTY:  # another dialogue is read
+        leave_out(source, "messages")
     source = {**source, "messages": messages}
     return source if tools is None else {**source, "tools": tools}
 
@@ -278,13 +284,18 @@ def _system(source: Source) -> Any:
 
 def _checked_text(name: str, value: Any) -> str:
     """A text, or those of Anthropic's, Bedrock's and Gemini's blocks, a line each."""
-    if type(value) is dict and value.keys() <= {"role", "parts"}:
+    if type(value) is dict and value.keys() <= {"role", "parts"} and value.get("role") in (None, "system", "user"):
         value = value.get("parts")
-    if type(value) is list and all(type(part) is dict and part.keys() <= _BLOCK_KEYS for part in value):
-        value = "\n".join(part["text"] for part in value if type(part.get("text")) is str)
+    if type(value) is list and all(map(_is_block, value)):
+        value = "\n".join(part["text"] for part in value)
     if type(value) is not str:
         raise Refused(wrong_type(name, value))
     return value
+
+
+def _is_block(part: Any) -> bool:
+    is_known = type(part) is dict and part.keys() <= _BLOCK_KEYS and part.get("type", "text") == "text"
+    return is_known and type(part.get("text")) is str
 
 
 def _leave_out_words(source: Source) -> None:

@@ -21,7 +21,7 @@ Message = dict[str, Any]
 # What a reader gets for a role; developer is OpenAI's newer name for system.
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 _PLAIN_ROLES = ("user", "assistant", "system")
-_KEYS = frozenset({"role", "content", "name", "tool_calls", "function_call"})
+_KEYS = frozenset({"role", "content", "name", "tool_calls"})
 _TOOL_KEYS = _KEYS | {"tool_call_id"}
 # Whether an answer is learned: OpenAI, axolotl, LLaMA-Factory, ms-swift and verl have a name each.
 _WEIGHTS = ("weight", "train", "training", "trainable", "loss", "loss_weight", "loss_scale", "loss_mask")

@@ -219,7 +219,7 @@ def _read_reinforcement(source: dict[str, Any], codes: set[str]) -> ParsedRow:
 def _read_preference(source: dict[str, Any], codes: set[str]) -> ParsedRow:
     question = source.pop("input")
     prompt, messages = _dialogue(question, codes, at="input.messages")
-    report_unread((("input", key, value) for key, value in question.items() if key != "messages"), messages, codes)
+    report_unread((("input", key, value) for key, value in _item(question, codes).items()), messages, codes)
     _check_question(messages, codes)
     outputs = {
         name: _read_output(source.pop(name), codes, name, len(messages)) for name in ("preferred_output", _REJECTED)
@@ -282,7 +282,7 @@ _READERS = {
 
 def _dialogue(source: dict[str, Any], codes: set[str], *, at: str = "messages") -> tuple[dict[str, Any], list[Message]]:
     """The canonical document of a row, or of the part of one whose messages are `at`, and its messages."""
-    messages = read_messages(source.get("messages"), codes, at)
+    messages = read_messages(source.pop("messages", None), codes, at)
     document: dict[str, Any] = {"messages": messages}
     tools = read_tools(source.pop("tools", None), codes)
     if tools:
@@ -295,7 +295,6 @@ def _dialogue(source: dict[str, Any], codes: set[str], *, at: str = "messages") 
 
 def _item(source: dict[str, Any], codes: set[str]) -> dict[str, Any]:
     """Every field of the row that has no meaning of its own."""
-    source.pop("messages", None)
     item = source.pop("item", {})
     if type(item) is not dict:
         return {"item": item, **source}

@@ -15,6 +15,7 @@ import orjson
 
 from shared.grading.errors import GradingFailed
 from shared.grading.schema import Schema
+from shared.validation.names import EMPTY
 from shared.validation.strict import loaded_text, lost_in
 from shared.validation.unread import Unread
 
@@ -52,7 +53,7 @@ def _without_function(message: Any, codes: set[str], place: str) -> Any:
         return message
     calls = [{"type": "function", "function": _loaded(function, codes)}]
     rest = {key: value for key, value in message.items() if key != "function_call"}
-    if message.get("tool_calls"):
+    if message.get("tool_calls") not in EMPTY:
         if _functions_called(message) != _functions_called({"tool_calls": calls}):
             codes.add("field_twice|the calls of a message (function_call and tool_calls)")
         return rest
@@ -71,9 +72,10 @@ def _loaded(function: Any, codes: set[str]) -> Any:
     return found
 
 
-def _functions_called(message: Message) -> list[tuple[Any, Any]]:
+def _functions_called(message: Message) -> list[Any]:
     functions = [call["function"] for call in _calls_of(message)]
-    return [(one["name"], orjson.loads(_read_arguments(one.get("arguments"), set(), "") or "0")) for one in functions]
+    texts = [_read_arguments(one.get("arguments"), set(), "") for one in functions]
+    return [{**one, "arguments": orjson.loads(text or "0")} for one, text in zip(functions, texts, strict=True)]
 
 
 def with_ids(messages: list[Any], first: int = 0) -> list[Any]:
@@ -124,7 +126,7 @@ def _is_given_ids(after: Iterable[Any]) -> bool:
 
 def _calls_with_ids(message: Message, number: int) -> Message:
     calls = _calls_of(message)
-    if len(calls) < len(message.get("tool_calls") or ()):
+    if calls != message.get("tool_calls"):
         return message
     named = [
         {**call, "id": f"call_{number}_{index}"} if call.get("id") is None else call for index, call in enumerate(calls)

@@ -97,20 +97,23 @@ def role_of(name: Any) -> Any:
     return _ROLES.get(name.casefold(), name) if type(name) is str else name
 
 
-def _called(identifier: Any, name: Any, arguments: Any) -> Source:
-    return {"id": identifier, "type": "function", "function": {"name": name, "arguments": arguments}}
+def _called(id: Any, name: Any, args: Any, **beside: Any) -> Source:
+    kind = beside.pop("type", "tool_call")  # LangChain's word
+    function = {"name": name, "arguments": args}
+    return {"id": id, "type": "function" if kind == "tool_call" else kind, "function": function, **beside}
 
 
 def _of_langchain(message: Source) -> Source:
     """LangChain's messages have a `type`, and other keys may stand in `data` or `kwargs`; its calls have `args`."""
-    inner = message.get("data", message.get("kwargs"))
-    found = {"type": message.get("type"), **inner} if type(inner) is dict else message
+    name = next((name for name in ("data", "kwargs") if type(message.get(name)) is dict), "")
+    inner, own = message.get(name, {}), (name, "lc", "id", "type") if message.get("type") == "constructor" else (name,)
+    found = _joined({key: message[key] for key in message.keys() - own if message[key] != inner.get(key, own)}, inner)
     role = _TYPES.get(str(found.get("type")).casefold().removesuffix("chunk").removesuffix("message"))
     if role is None:
         return message
     calls = found.get("tool_calls")
-    if type(calls) is list and all(type(call) is dict and "args" in call for call in calls):
-        found["tool_calls"] = [_called(call.get("id"), call.get("name"), call["args"]) for call in calls]
+    if type(calls) is list and all(type(call) is dict and "args" in call and "function" not in call for call in calls):
+        found["tool_calls"] = [_called(**{"id": None, "name": None, **call}) for call in calls]
     return {"role": role, **{name: value for name, value in found.items() if name != "type"}}
 
 
@@ -145,7 +148,7 @@ def _unpacked(message: Any) -> list[Any]:
     rest = {**message, "content": [part for part in parts if not _tool_part(part)] or None}
     if calls:
         rest = _joined(rest, {"tool_calls": calls})
-    elif rest["content"] is None:
+    elif rest["content"] is None and rest.get("role") in ("user", "tool", "function", None):
         beside = {key: value for key, value in rest.items() if key not in ("role", "content")}
         return [*results[:-1], _joined(beside, results[-1])]
     return [*results, rest]
@@ -176,7 +179,7 @@ def _message(turn: Source, message: Source) -> Source:
             other = role_of(other)
         if value in EMPTY:
             message[name] = other if other not in EMPTY else value
-        elif other not in EMPTY and other != value and name in _TABLES["twice"]:
+        elif other not in EMPTY and other != value:
             raise Refused(f"field_twice|{_TABLES['twice'][name]}")
     return {**message, **rest}
 

@@ -128,6 +128,165 @@ def test_a_title_is_no_passage(make: Callable[[Row], Row], path: str, value: Any
     assert codes_of(make({"context": value})) == (True, {f"ignored_field|{path}.context"})
 
 
+OF_LANGCHAIN = {"type": "ai", "content": "yes"}
+CALL_OF_LANGCHAIN = {"name": "look", "args": {}, "id": "c", "type": "tool_call"}
+RESULT_OF_ANTHROPIC = {"type": "tool_result", "tool_use_id": "c", "content": "1"}
+CALLED = {"name": "look", "arguments": "{}"}
+
+
+def after_question(*after: Row, **beside: Any) -> Row:
+    return {"messages": [QUESTION, *after], **beside}
+
+
+def in_data(more: Row) -> Row:
+    return after_question({"type": "ai", "data": {"content": "yes"}, **more})
+
+
+def call_of_langchain(more: Row) -> Row:
+    return after_question({**OF_LANGCHAIN, "tool_calls": [{**CALL_OF_LANGCHAIN, **more}]}, tools=TOOLS)
+
+
+def answered_by(role: Any) -> Row:
+    call = {"role": "assistant", "tool_calls": called({}, {})["messages"][1]["tool_calls"]}
+    return after_question(call, {"role": role, "content": [RESULT_OF_ANTHROPIC]}, ANSWER, tools=TOOLS)
+
+
+def both_calls(older: Any) -> Row:
+    row = called({}, {})
+    row["messages"][1]["function_call"] = older
+    return row
+
+
+def result_of_turns(identifier: Any) -> Row:
+    turns = [("human", "Is it on?"), ("function_call", json.dumps(CALLED)), ("observation", "1"), ("gpt", "yes")]
+    read: list[Row] = [{"from": sender, "value": value} for sender, value in turns]
+    read[2]["tool_call_id"] = identifier
+    return {"conversations": read, "tools": TOOLS}
+
+
+CALLS_TWICE = "field_twice|the calls of a message (function_call and tool_calls)"
+KEY_TWICE = "field_twice|a key of a message (beside its content and in a part of it)"
+CALL_OF_TURN = "field_twice|the call that a turn answers (by tool_call_id and by its place)"
+OF_A_WRONG_TYPE: dict[str, tuple[Row, bool, set[str]]] = {
+    "functions of an input as text": (pair({"functions": "look"}), True, {"ignored_field|input.functions"}),
+    "functions of an input as a number": (pair({"functions": 5}), True, {"ignored_field|input.functions"}),
+    "tools of an input as a list of texts": (pair({"tools": ["look"]}), True, {"ignored_field|input.tools"}),
+    "tools of an input as an object": (pair({"tools": {"a": "b"}}), False, {"invalid_tools"}),
+    "functions of an input and its item": (
+        pair({"functions": "look", "item": {"mood": "good"}}),
+        True,
+        {"ignored_field|input.functions", "ignored_field|input.mood"},
+    ),
+    "functions in an item and beside it": (
+        after_question(ANSWER, functions="look", item={"functions": "see"}),
+        False,
+        {"field_twice|the field functions (in item and beside it)"},
+    ),
+    "false for the system text of a pair": (
+        {**pair({}), "system": False},
+        False,
+        {"data_type|system is true or false, not text"},
+    ),
+    "false for the history": (
+        {"prompt": "Is it on?", "completion": "yes", "history": False},
+        False,
+        {"data_type|history is true or false, not a list of turns or of [question, answer]"},
+    ),
+    "a number in a block of the system text": (
+        after_question(ANSWER, system=[{"type": "text", "text": 5}]),
+        False,
+        {"data_type|system is a list, not text"},
+    ),
+    "a block of the system text that is no text": (
+        after_question(ANSWER, system=[{"type": "image", "text": "On."}]),
+        False,
+        {"data_type|system is a list, not text"},
+    ),
+    "a role of the system text that is none": (
+        after_question(ANSWER, system={"role": "mood", "parts": [{"text": "On."}]}),
+        False,
+        {"data_type|system is an object, not text"},
+    ),
+    "a key beside data": (in_data({"mood": "good"}), True, {"ignored_field|messages[].mood"}),
+    "a text beside data": (in_data({"content": "no"}), False, {KEY_TWICE}),
+    "another type in data": (in_data({"data": {"type": "tool", "content": "yes"}}), False, {KEY_TWICE}),
+    "data as text": (after_question({**OF_LANGCHAIN, "data": "good"}), True, {"ignored_field|messages[].data"}),
+    "a key of a call with args": (
+        call_of_langchain({"mood": "good"}),
+        True,
+        {"ignored_field|messages[].tool_calls[].mood"},
+    ),
+    "a type of a call with args": (
+        call_of_langchain({"type": "mood"}),
+        False,
+        {"invalid_tool_calls||messages[1].tool_calls[0].type"},
+    ),
+    "a result of no role": (answered_by("mood"), False, {"unrecognized_role"}),
+    "a result of a role that is a number": (answered_by(5), False, {"data_type|role is a number, not text"}),
+    "an older call that is false": (
+        after_question({**ANSWER, "function_call": False}),
+        True,
+        {"ignored_field|messages[].function_call"},
+    ),
+    "an older call of a result": (
+        after_question(
+            {"role": "assistant", "content": None, "function_call": CALLED},
+            {"role": "function", "name": "look", "content": "1", "function_call": CALLED},
+            ANSWER,
+            functions=[{"name": "look"}],
+        ),
+        True,
+        {"ignored_field|messages[].function_call"},
+    ),
+    "an older call with a key that the call lacks": (both_calls({**CALLED, "mood": "good"}), False, {CALLS_TWICE}),
+    "calls as false beside an older one": (
+        after_question({**ANSWER, "tool_calls": False, "function_call": CALLED}, functions=[{"name": "look"}]),
+        False,
+        {CALLS_TWICE, "invalid_tool_calls||messages[1].tool_calls"},
+    ),
+    "calls as a number beside others without ids": (
+        after_question(
+            {"role": "assistant", "tool_calls": [{"function": CALLED}]},
+            {"role": "tool", "content": "1"},
+            {**ANSWER, "tool_calls": 5},
+            tools=TOOLS,
+        ),
+        False,
+        {"invalid_tool_calls||messages[3].tool_calls"},
+    ),
+    "an id of a result as a number": (result_of_turns(5), False, {CALL_OF_TURN}),
+    "an id of a result that is none": (result_of_turns(None), True, set()),
+}
+
+
+@pytest.mark.parametrize(("row", "is_read", "codes"), OF_A_WRONG_TYPE.values(), ids=OF_A_WRONG_TYPE)
+def test_a_known_name_with_a_value_of_another_type_is_named_or_refused(
+    row: Row, is_read: bool, codes: set[str]
+) -> None:
+    assert codes_of(row) == (is_read, codes)
+
+
+TWO_ANSWERS = {"prompt": "Is it on?", "chosen": "yes", "rejected": "no"}
+NOT_READ: dict[str, tuple[Row, str]] = {
+    "a dialogue beside a pair": ({"prompt": "Is it on?", "completion": "yes"}, "messages"),
+    "a dialogue beside turns": (turn({}), "messages"),
+    "a dialogue beside a text": ({"text": "It is on."}, "messages"),
+    "a dialogue beside a preference": (pair({}), "messages"),
+    "an output beside two answers": (TWO_ANSWERS, "preferred_output"),
+    "another output beside two answers": (TWO_ANSWERS, "non_preferred_output"),
+}
+
+
+@pytest.mark.parametrize(("row", "name"), NOT_READ.values(), ids=NOT_READ)
+@pytest.mark.parametrize("value", ["x", 3, True, ["x"], {"a": "b"}, [QUESTION, ANSWER]])
+def test_a_field_that_another_format_reads_stays_a_field(row: Row, name: str, value: Any) -> None:
+    shape = detect([row])
+    assert shape is not None
+    read, codes = read_row(json.dumps({**row, name: value}).encode(), shape)
+    assert read is not None
+    assert (read.item, set(codes)) == ({name: value}, set())
+
+
 def test_a_passage_that_a_message_holds_is_read() -> None:
     row = {"messages": [{**QUESTION, "content": f"{PASSAGE} Is it on?", "context": PASSAGE}, ANSWER]}
     assert codes_of(row) == (True, {"ignored_field|messages[].context"})
