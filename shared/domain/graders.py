@@ -169,8 +169,8 @@ class Absent(TextSpec):
     terms: tuple[TemplateSource, ...] = Field(
         default=(),
         max_length=1000,
-        description="texts, or a row's field that holds one or a list; found as whole words in any case, with other "
-        "blanks, hyphens and accents",
+        description="texts, or a row's field that holds one or a list; found as whole words (Chinese, Japanese, Thai, "
+        "Korean: anywhere) in any case, with other blanks, hyphens and accents",
     )
     patterns: tuple[PatternSource, ...] = Field(default=(), max_length=100, description="RE2 syntax")
 

@@ -223,7 +223,8 @@ def _absent(spec: graders.Absent) -> CompiledScore:
 
     def score(text: str, at: At) -> float:
         named = [term for template in terms for term in ready.terms_of(template.value(*at))]
-        return float(not ready.holds_any(text, named) and not any(one.of(*at).search(text) for one in patterns))
+        hits = (one.of(*at).search(form) for form in (text, ready.seen(text)) for one in patterns)
+        return float(not ready.holds_any(text, named) and not any(hits))
 
     return score, [*terms, *patterns]
 

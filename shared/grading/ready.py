@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Literal
 
+from shared.domain.blank import BLANK
 from shared.grading.errors import AnswerUnreadable, GradingErrorCode, GradingFailed
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
@@ -17,6 +18,15 @@ _POINTS_PER_GRADE = 0.25
 _REFUSAL_CHARACTERS = 200
 _NUMBER = re.compile(r"([-+]?)\$? ?(\d{1,3}(?:,\d{3})+|\d*)(\.\d+|(?<=\d))( ?%)?")
 _PROBABILITY = re.compile(r"(\d+(?:\.\d+)?(?:e-\d+)?)(%?)")  # JSON writes 0.00001 as 1e-05
+_UNSEEN = {one for one in BLANK if not one.isspace()} | {"\u0640"}  # the last only stretches Arabic words
+_HYPHENS = "\u2010\u2012\u2013\u2212"  # and figure dash, en dash, minus
+# Without blanks between words; Korean writes particles onto them.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30fa\u30fc-\u30ff\u3400-\u9fff\uac00-\ud7a3𠀀-𿿽"
+_RUN, _SPACED = re.compile(rf"(?:[^\W\d_]|[{_UNSPACED}])+|\d+"), rf"[^\W_{_UNSPACED}]"
+_ACCENTS = {*range(10, 37), *range(200, 241)}  # by combining class; vowel signs of Thai have others
+# Letters of Cyrillic, Greek and Latin, and those of ASCII that they look like, in one case at least.
+_TWINS = ("авекмнорстухіјѕһԁԛԝαβεζικνορτυχıøłđħ", "abekmhopctyxijshdqwabezikvoptuxioldh")
+_ALIKE = str.maketrans(*(letters + letters.upper() for letters in _TWINS))
 # Negation as in NegEx (Chapman et al. 2001, J Biomed Inform 34): a word of denial, at most four words before the label
 # in the same clause, or a phrase after it.
 _SEEN = 200  # characters
@@ -88,14 +98,15 @@ def cited(
 
 def labels_named(text: str, labels: Iterable[str]) -> set[str]:
     """Labels that stand in the text as whole words and are not negated; of two that overlap the longer."""
-    whole, found = plain(text), set()
+    whole, found = plain(seen(text)), set()
     free = [True] * len(whole)
-    for label in sorted({plain(label) for label in labels}, key=len, reverse=True):
+    spelled = {plain(seen(label)): plain(label) for label in labels}
+    for label in sorted(spelled, key=len, reverse=True):
         for match in re.finditer(rf"(?<!\w){re.escape(label)}(?!\w)", whole):
             if free[match.start()] and free[match.end() - 1]:
                 free[match.start() : match.end()] = [False] * len(label)
                 if not _negated(whole, match.start(), match.end()):
-                    found.add(label)
+                    found.add(spelled[label])
     return found
 
 
@@ -164,17 +175,29 @@ def masked(text: str, terms: Iterable[str]) -> str:
     return " ".join(whole.split())
 
 
+def seen(text: str) -> str:
+    """As it looks: without what shows nothing, with ASCII's digits and hyphen, and its letters in words with one."""
+    kept = (one for one in unicodedata.normalize("NFKC", text) if one not in _UNSEEN)
+    shown = "".join("-" if one in _HYPHENS else f"{unicodedata.decimal(one, one)}" for one in kept)
+    return _RUN.sub(lambda run: run[0].translate(_ALIKE) if re.search("[A-Za-z]", run[0]) else run[0], shown)
+
+
 def _normalized(text: str) -> str:
-    split = unicodedata.normalize("NFKD", text)
-    return "".join(one for one in split if unicodedata.category(one) not in ("Mn", "Cf")).casefold()
+    split = unicodedata.normalize("NFKD", seen(text))
+    kept = "".join(one for one in split if unicodedata.combining(one) not in _ACCENTS)
+    return unicodedata.normalize("NFC", kept).casefold()
 
 
 @lru_cache(maxsize=4096)
 def _term(term: str) -> re.Pattern[str] | None:
-    """Short words may be broken by a hyphen only: "a. I" is not "AI"."""
-    runs = re.findall(r"[^\W\d_]+|\d+", _normalized(term))
+    """Short words may be broken by a hyphen only: "a. I" is not "AI". Words of unspaced scripts stand anywhere."""
+    whole = _normalized(term)
+    runs = _RUN.findall(whole) or re.findall(r"[^\w\s!-/:-@\[-`{-~]+", whole)  # as emoji are
+    if not runs:
+        return None
     spelled = [(r"[\W_]?" if run.isdigit() or len(run) > 3 else "-?").join(run) for run in runs]
-    return re.compile(r"(?<![^\W_])" + r"[\W_]*".join(spelled) + r"(?![^\W_])") if runs else None
+    before, after = (_SPACED if re.match(_SPACED, edge) else r"[^\s\S]" for edge in (runs[0], runs[-1][-1]))
+    return re.compile(rf"(?<!{before})" + r"[\W_]*".join(spelled) + f"(?!{after})")
 
 
 def refuses(text: str, phrases: Iterable[str]) -> bool:

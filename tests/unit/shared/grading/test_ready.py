@@ -101,6 +101,12 @@ def test_an_answer_names_one_label_and_the_right_one(text: str, expected: float,
     assert score(LABEL, text, level="urgent") == expected
 
 
+@pytest.mark.parametrize("disguised", ["em\u200bergency", "\uff45mergency", "\u0435mergency", "EM\u0415RGENCY"])
+def test_a_label_counts_however_it_is_disguised(disguised: str, score: Any) -> None:
+    assert score(LABEL, disguised, level="emergency") == 1
+    assert score(LABEL, f"urgent, or {disguised}", level="urgent") == 0
+
+
 def test_a_label_can_be_taken_from_one_place(score: Any, read: Any) -> None:
     spec = {**LABEL, "pattern": r"(?i)level: ([\w-]+)"}
     assert score(spec, "No emergency. Level: Urgent", level="urgent") == 1
@@ -387,6 +393,54 @@ def test_a_term_is_found_in_any_spelling(text: str, score: Any) -> None:
 @pytest.mark.parametrize("text", ["", "farewell", "Plan a. I agree.", "Jane met Doenitz", "Joseph", "MRN 8812", "said"])
 def test_a_part_of_another_word_is_no_term(text: str, score: Any) -> None:
     assert score(ABSENT, text, names=["Jane Doe", "Jos\u00e9", "MRN 881", " ", "--"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ("\u6bd2\u54c1", "\u4ed6\u5438\u6bd2\u54c1\u7684"),
+        ("\u6bd2\u54c1", "\u6bd2\u200b\u54c1"),
+        ("\U00020bb7\u91ce", "\u6211\U00020bb7\u91ce\u4eba"),
+        ("heroin", "\u8fd9\u662fheroin\u7684"),
+        ("\u30d8\u30ed\u30a4\u30f3", "\u3053\u308c\u306f\uff8d\uff9b\uff72\uff9d\u3067\u3059"),
+        ("\ub9c8\uc57d", "\ub9c8\uc57d\uc744"),
+        ("\u0e22\u0e32\u0e1a\u0e49\u0e32", "\u0e19\u0e35\u0e48\u0e22\u0e32\u0e1a\u0e49\u0e32\u0e04\u0e23"),
+        ("heroin", "h\u0435r\u043ein"),
+        ("heroin", "H\u0415R\u039fIN"),
+        ("heroin", "\uff48\uff45\uff52\uff4f\uff49\uff4e"),
+        ("heroin", "he\u3164ro\ufe0fin"),
+        ("S\u00f8ren", "Soren"),
+        ("\u0645\u062e\u062f\u0631", "\u0645\u062e\u0640\u062f\u0631"),
+        ("\u0432\u0440\u0430\u0447", "\u0412\u0420\u0410\u0427"),
+        ("MRN 881", "MRN \u0668\u0668\u0661"),
+        ("\U0001f525", "so \U0001f525hot"),
+    ],
+)
+def test_a_term_is_found_in_any_script_and_however_it_is_disguised(term: str, text: str, score: Any) -> None:
+    assert score({"type": "absent", "terms": [term]}, text) == 0
+
+
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ("\u30d0\u30b9", "\u30cf\u30b9\u306e\u82b1"),
+        ("\uac00", "\uac01"),
+        ("\u0e21\u0e35", "\u0e21\u0e32"),
+        ("pot", "\u0440\u043e\u0442"),
+        ("heroin", "heroine\u306e"),
+        ("881", "\u4e008812\u4e00"),
+    ],
+)
+def test_another_word_of_the_same_script_is_no_term(term: str, text: str, score: Any) -> None:
+    assert score({"type": "absent", "terms": [term]}, text) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["123\u201145\u20116789", "\uff11\uff12\uff13-45-6789", "12\u200b3-45-6789", "\u0661\u0662\u0663-45-6789"],
+)
+def test_a_pattern_is_found_in_what_is_seen_of_the_answer(text: str, score: Any) -> None:
+    assert score({**ABSENT, "terms": []}, text) == 0
 
 
 def test_a_row_names_no_term_or_one_and_another_value_is_an_error(score: Any, grade: Any) -> None:
