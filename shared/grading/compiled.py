@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,11 +149,12 @@ def labels_read(spec: graders.Label, texts: Sequence[str], items: Sequence[Item]
     read, _ = _label_reader(spec)
     source, found = Template("input", spec.input), []
     for text, item in zip(texts, items, strict=True):
-        try:
-            sample = Sample(text)
-            found.append(read(source.text(sample, item).strip(), (sample, item)))
-        except GradingFailed:
-            continue
+        with suppress(GradingFailed):  # of the row: such a one fails the gate
+            try:
+                filled = source.text(sample := Sample(text), item).strip()
+            except AnswerUnreadable:
+                filled = ""
+            found.append(read(filled, (sample, item)))
     return found
 
 

@@ -8,8 +8,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from shared.domain.findings import Findings, Place
-from shared.domain.graders import Grader
-from shared.domain.recipe import Recipe, Reinforcement
+from shared.domain.graders import Absent, Grader
+from shared.domain.recipe import PAIR_NAME, Recipe, Reinforcement
 from shared.domain.row_fields import is_missing, value_at
 from shared.grading import fields, row_check
 from shared.validation.fields import FieldNotes, labels_of, replaced_fields, used_fields
@@ -144,7 +144,8 @@ class RowReader:
         needed = [(code, _hinted(name, meant.get(name, "")), name) for code, name in fields]
         graded = (name for code, _, name in needed if code == "grader_field_missing")
         unseen = {name for name in graded if name.partition(".")[0] in self._used.replaced}  # `item.answer.part`
-        faults = row_check(_graders(self._recipe, evaluated=evaluated) if fits else [])
+        names = [Absent(name="pairs", terms=(f"{{{{item.{PAIR_NAME}}}}}",))] if self._recipe.evaluation.pairs else []
+        faults = row_check([*_graders(self._recipe, evaluated=evaluated), *names] if fits else [])
         broken = 0
         for number, offset, lines in intake.blocks:
             self.rows_read[file] += len(lines)

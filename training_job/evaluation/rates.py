@@ -7,7 +7,7 @@ from typing import Any
 from shared.domain.evaluation import LabelRates, Share, wilson
 from shared.domain.graders import Grader, Label, simple_graders
 from shared.domain.recipe import PAIR_NAME
-from shared.domain.row_fields import value_at
+from shared.domain.row_fields import is_missing, value_at
 from shared.grading.compiled import labels_read
 from shared.grading.ready import masked, plain, terms_of
 
@@ -28,7 +28,7 @@ def label_rates(
     for one in simple_graders(graders):
         if isinstance(one, Label):
             read = labels_read(one, texts, items)
-            for label in map(plain, one.labels):
+            for label in dict.fromkeys(map(plain, one.labels)):
                 inside = [named == label for named, right in read if right == label]
                 outside = [named == label for named, right in read if right != label]
                 sensitivity = share(sum(inside), len(inside), confidence)
@@ -41,7 +41,8 @@ def pairs_alike(field: str, texts: Sequence[str], items: Sequence[dict[str, Any]
     """Groups of rows with one value of `field` whose answers are the same but for each row's own name."""
     groups: dict[str, list[str]] = defaultdict(list)
     for text, item in zip(texts, items, strict=True):
-        if (value := value_at(item, field)) is not None:
-            groups[str(value)].append(masked(text, terms_of(value_at(item, PAIR_NAME, []))))
+        if not is_missing(item, field):
+            names = terms_of(value_at(item, PAIR_NAME) or [])
+            groups[plain(str(value_at(item, field)))].append(masked(text, names))
     alike = [len(set(answers)) == 1 for answers in groups.values() if len(answers) > 1]
     return share(sum(alike), len(alike), confidence)

@@ -45,6 +45,20 @@ def test_a_label_that_no_row_has_has_no_sensitivity() -> None:
     assert (routine.sensitivity, urgent.specificity) == (None, None)
 
 
+def test_an_answer_that_cannot_be_read_names_no_label() -> None:
+    grader = READ({**TRIAGE, "input": "{{sample.output_json.level}}"})
+    answers = ['{"level": "urgent"}', "urgent", "[" * 5000, '{"level": "routine"}', "{}"]
+    items = [{"level": level} for level in ("urgent", "urgent", "urgent", "routine", "routine")]
+    routine, urgent = label_rates([grader], answers, items, 0.95)
+    counts = [(one.hits, one.rows) for one in (urgent.sensitivity, routine.sensitivity, urgent.specificity) if one]
+    assert counts == [(1, 3), (1, 2), (2, 2)]
+
+
+def test_a_label_that_stands_twice_is_counted_once() -> None:
+    grader = READ({**TRIAGE, "labels": ["urgent", "routine", "Urgent"]})
+    assert [one.label for one in label_rates([grader], [], [], 0.95)] == ["urgent", "routine"]
+
+
 @pytest.mark.parametrize(
     ("answers", "alike"),
     [
@@ -64,3 +78,28 @@ def test_a_pair_is_alike_where_only_the_rows_own_name_differs(answers: list[str]
 
 def test_rows_that_are_all_alone_are_no_pairs() -> None:
     assert pairs_alike("case", ["a", "b"], [{"case": 1}, {"case": 2}], 0.95) is None
+
+
+def test_rows_without_a_pair_or_a_name_are_no_pair_and_have_nothing_to_mask() -> None:
+    items = [
+        {"case": ""},
+        {"case": " "},
+        {"case": None},
+        {"case": "A 1", "name": None},
+        {"case": "a  1 ", "name": "Ann"},
+    ]
+    found = pairs_alike("case", ["x", "y", "z", "no", "No"], items, 0.95)
+    assert found is not None
+    assert (found.hits, found.rows) == (1, 1)
+
+
+def test_names_in_scripts_without_blanks_are_masked() -> None:
+    items = [{"case": 1, "name": "\u738b\u82b3"}, {"case": 1, "name": "\u674e\u5f3a"}]
+    found = pairs_alike(
+        "case",
+        ["\u5c0a\u656c\u7684\u738b\u82b3\u5973\u58eb", "\u5c0a\u656c\u7684\u674e\u5f3a\u5973\u58eb"],
+        items,
+        0.95,
+    )
+    assert found is not None
+    assert found.hits == 1
