@@ -49,7 +49,8 @@ def content_hash(row: object) -> str:
 
 
 def read_decisions(path: Path) -> list[ExpertDecision]:
-    """The last decision of each reviewer on each row, in their order. A line cut by a crash is named on stderr."""
+    """The last decision of each reviewer on each row, which an older page may skip and leaves, in their order. A line
+    cut by a crash is named on stderr."""
     latest: dict[tuple[str, str], ExpertDecision] = {}
     for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), start=1):
         try:
@@ -57,9 +58,9 @@ def read_decisions(path: Path) -> list[ExpertDecision]:
         except ValidationError:
             print(f"{path.name}, line {number}: no decision, not read", file=sys.stderr)
             continue
-        latest.pop((one.row, one.reviewer), None)
+        before = latest.pop((one.row, one.reviewer), None)
         if one.decision != UNDONE:
-            latest[one.row, one.reviewer] = one
+            latest[one.row, one.reviewer] = before if before and one.decision == SKIPPED else one
     return [*latest.values()]
 
 

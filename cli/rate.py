@@ -18,7 +18,7 @@ from cli.tables import make_table
 from shared.domain.evaluation import GradedRow, wilson
 from shared.domain.upgrades import read_file
 
-CANDIDATE, OTHER, TIE, BOTH_BAD = "candidate", "other", "tie", "both_bad"
+VERDICTS = CANDIDATE, OTHER, TIE, BOTH_BAD = "candidate", "other", "tie", "both_bad"
 SUFFIX = ".ratings.jsonl"
 Rows = dict[str, GradedRow]
 
@@ -87,7 +87,7 @@ def rate_task(file: Path, reviewer: str, sample: int | None) -> Task:
 def _report(rows: Rows, path: Path) -> None:
     by_row: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for rating in read_decisions(path):
-        if rating.preferred and rating.row in rows:
+        if rating.preferred in VERDICTS and rating.row in rows:
             by_row[rating.row][rating.reviewer] = rating.preferred
     if not by_row:
         raise InputError(f"{path.name} has no rating of these rows")
@@ -98,7 +98,7 @@ def _report(rows: Rows, path: Path) -> None:
             groups[name].append(verdict)
     table = make_table("rows", "rated", "wins", "losses", "ties", "both bad", "win rate", "95 % interval")
     for name, group in sorted(groups.items(), key=lambda item: (item[0] != "all", item[0])):
-        counts = [group.count(verdict) for verdict in (CANDIDATE, OTHER, TIE, BOTH_BAD)]
+        counts = [group.count(verdict) for verdict in VERDICTS]
         wins, decided = counts[0], counts[0] + counts[1]
         low, high = wilson(wins, decided) if decided else (0.0, 1.0)
         share = f"{wins / decided:.3f}" if decided else "none"

@@ -122,8 +122,8 @@ def corrected(row: ReviewRow, answer: str | None) -> bytes:
 
 def _apply(file: Path, output: Path, reviewer: str | None, kept: set[str]) -> None:
     """All or nothing: the file appears when every row is written."""
-    if output.resolve() == file.resolve():
-        raise InputError("write to another file: decisions are found by the content of the rows reviewed")
+    if output.resolve() in (file.resolve(), file.with_suffix(SUFFIX).resolve()):
+        raise InputError("write to another file: this one has the decisions, or the rows whose content finds them")
     by_row: defaultdict[str, list[ExpertDecision]] = defaultdict(list)
     for one in read_decisions(file.with_suffix(SUFFIX)):
         if one.decision != SKIPPED and reviewer in (None, one.reviewer):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from shared.domain.graders import Grader, StringCheck
+from shared.domain.graders import Grader, StringCheck, judges_named
 from shared.domain.model import Frozen
 from shared.domain.urls import check_web_url
 
@@ -306,6 +306,8 @@ class Evaluation(Frozen):
             raise ValueError(f"gate.floors names {', '.join(unknown)}: the graders are {', '.join(names)}")
         if self.gate.min_pair_agreement is not None and self.pairs is None:
             raise ValueError("gate.min_pair_agreement needs pairs, the row field that says which rows belong together")
+        if self.gate.gain_over_lookup is not None and judges_named(self.graders):
+            raise ValueError("gate.gain_over_lookup needs graders without a judge, which grades models only")
         return self
 
     @property
@@ -418,12 +420,14 @@ class Recipe(Frozen):
     retrain: Retrain = Retrain()
 
     @model_validator(mode="after")
-    def _rewards_differ_from_evaluation(self) -> Recipe:
+    def _evaluation_fits_the_method(self) -> Recipe:
         if isinstance(self.method, Reinforcement) and _rubric(self.method.graders) == _rubric(self.evaluation.graders):
             raise ValueError(
                 "evaluation.graders are those of method.graders: a model evaluated by what it was rewarded for "
                 "shows only that it was rewarded; grade the evaluation otherwise"
             )
+        if isinstance(self.method, Reinforcement) and self.evaluation.gate.gain_over_lookup is not None:
+            raise ValueError("evaluation.gate.gain_over_lookup needs training rows with answers, not prompts")
         return self
 
 

@@ -42,6 +42,17 @@ def test_a_second_start_goes_on_where_the_first_ended(tmp_path: Path) -> None:
     assert len((tmp_path / "x.review.jsonl").read_bytes().splitlines()) == 5
 
 
+def test_an_older_page_that_skips_a_row_leaves_its_decision(tmp_path: Path) -> None:
+    first, second = client(task(tmp_path)), client(task(tmp_path))
+    for decision in ("skipped", "accepted"):
+        assert post(first, "r1", decision) == 200
+    assert post(second, "r1", "skipped") == 200
+    assert [one.decision for one in read_decisions(tmp_path / "x.review.jsonl")] == ["accepted"]
+    for decision in ("undone", "skipped"):
+        assert post(second, "r1", decision) == 200
+    assert [one.decision for one in read_decisions(tmp_path / "x.review.jsonl")] == ["skipped"]
+
+
 def test_a_line_that_a_crash_cut_costs_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.review.jsonl"
     post(client(task(tmp_path)), "r1", "accepted")

@@ -146,3 +146,14 @@ def test_either_a_reviewer_or_the_report_is_given(droptune: Cli, tmp_path: Path)
     path = str(rows_file(tmp_path, row(1)))
     assert droptune("rate", path) == 2
     assert droptune("rate", path, "--report", "--reviewer", "Ana") == 2
+
+
+def test_a_rating_that_names_no_verdict_counts_for_nothing(
+    droptune: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = rows_file(tmp_path, row(1), row(2))
+    prefer(path, "Ana", "cc")
+    file = path.with_suffix(".ratings.jsonl")
+    file.write_text(file.read_text().replace('"preferred":"candidate"', '"preferred":"Candidate"', 1))
+    cells, _ = report(droptune, path, capsys)
+    assert cells["all"][:5] == ["1", "1", "0", "0", "0"]

@@ -213,6 +213,16 @@ def test_a_file_that_no_run_would_accept_is_refused_with_its_row(
     assert path.read_bytes() == CHAT + b"\n"
 
 
+def test_decisions_are_not_written_over(droptune: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, CHAT)
+    task = review_task(path, "Ana", None)
+    task.decide(ExpertDecision(row=next(iter(task.rows)), decision="accepted"))
+    before = task.path.read_bytes()
+    assert droptune("review", str(path), "--apply", str(task.path)) == 1
+    assert "write to another file" in capsys.readouterr().err
+    assert task.path.read_bytes() == before
+
+
 def test_nothing_to_write_is_an_error(droptune: Cli, tmp_path: Path) -> None:
     path = write(tmp_path, *numbered(2))
     assert droptune("review", str(path), "--apply", str(tmp_path / "out.jsonl")) == 1

@@ -283,6 +283,18 @@ def test_a_value_like_no_other_gets_no_suggestion() -> None:
             "evaluation",
             "gate.min_pair_agreement needs pairs, the row field that says which rows belong together",
         ),
+        (
+            "evaluation: {gate: {gain_over_lookup: 0}, graders: [{name: a, type: score_model, endpoint: judge, "
+            "input: [{role: user, content: x}]}]}",
+            "evaluation",
+            "gate.gain_over_lookup needs graders without a judge, which grades models only",
+        ),
+        (
+            "{method: {type: reinforcement, graders: [{name: a, type: regex, pattern: x}]}, "
+            "evaluation: {gate: {gain_over_lookup: 0}}}",
+            "",
+            "evaluation.gate.gain_over_lookup needs training rows with answers, not prompts",
+        ),
     ],
 )
 def test_a_list_and_a_mapping_are_named_as_yaml_names_them(text: str, path: str, message: str) -> None:

@@ -81,7 +81,7 @@ def test_rows_that_are_all_alone_are_no_pairs() -> None:
 
 
 def test_rows_without_a_pair_or_a_name_are_no_pair_and_have_nothing_to_mask() -> None:
-    items = [
+    items: list[dict[str, Any]] = [
         {"case": ""},
         {"case": " "},
         {"case": None},
