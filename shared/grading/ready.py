@@ -21,8 +21,8 @@ _PROBABILITY = re.compile(r"(\d+(?:\.\d+)?(?:e-\d+)?)(%?)")  # JSON writes 0.000
 _UNSEEN = {one for one in BLANK if not one.isspace()} | {"\u0640"}  # the last only stretches Arabic words
 _HYPHENS = "\u2010\u2012\u2013\u2212"  # and figure dash, en dash, minus
 # Without blanks between words; Korean writes particles onto them.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30fa\u30fc-\u30ff\u3400-\u9fff\uac00-\ud7a3𠀀-𿿽"
-_RUN, _SPACED = re.compile(rf"(?:[^\W\d_]|[{_UNSPACED}])+|\d+"), rf"[^\W_{_UNSPACED}]"
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30fa\u30fc-\u30ff\u3400-\u9fff\uac00-\ud7a3𠀀-𿿽"
+_RUN, _SPACED = re.compile(rf"(?:[^\W\d_]|[{UNSPACED}])+|\d+"), rf"[^\W_{UNSPACED}]"
 _ACCENTS = {*range(10, 37), *range(200, 241)}  # by combining class; vowel signs of Thai have others
 # Letters of Cyrillic, Greek and Latin, and those of ASCII that they look like, in one case at least.
 _TWINS = ("авекмнорстухіјѕһԁԛԝαβεζικνορτυχıøłđħ", "abekmhopctyxijshdqwabezikvoptuxioldh")

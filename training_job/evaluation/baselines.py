@@ -65,7 +65,7 @@ def _nearest(pairs: Pairs) -> Callable[[str], str]:
     import bm25s
 
     index = bm25s.BM25()
-    index.index([words_of(prompt) for prompt, _ in pairs], show_progress=False)
+    index.index([words_of(prompt) or [""] for prompt, _ in pairs], show_progress=False)
 
     def answer(prompt: str) -> str:
         known = index.get_tokens_ids(words_of(prompt))

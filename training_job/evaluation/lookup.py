@@ -8,13 +8,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.grading.ready import UNSPACED
+
 CONTEXTS = (1, 2, 4, 8)  # last tokens of the answer so far that a rule may depend on
 SURE = 0.9  # a rule as sure as this ends the search
 PLACES, TOKENS = 2000, 100  # at most so many places and next tokens are tried
 PAIRED = 24  # features, and next tokens, that are tried two by two
 OCCURRENCES = 20_000  # of a token, at most so many are looked at
 FEATURES = 200  # of a prompt, those that most training rows have: a long prompt has a thousand
-_TOKEN = re.compile(r"\s*(?:[^\W\d_]+|\d+|[^\w\s]|_)")
+_TOKEN = re.compile(rf"\s*(?:[{UNSPACED}]|(?:(?![{UNSPACED}])[^\W\d_])+|\d+|[^\w\s]|_)")
 Ids = NDArray[np.int64]
 
 
@@ -109,7 +111,7 @@ class Lookup:
 
 
 def words_of(prompt: str) -> list[str]:
-    """Its words, numbers and signs in lower case."""
+    """Its words, numbers and signs in lower case; each letter is a word where words have no blanks between them."""
     return [token.strip().casefold() for token in _TOKEN.findall(prompt)]
 
 

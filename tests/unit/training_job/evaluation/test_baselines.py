@@ -44,6 +44,30 @@ def test_the_order_of_the_training_rows_changes_nothing(tmp_path: Path) -> None:
     assert answers(tmp_path, rows, prompts) == first
 
 
+MACHINES = ["\u7532\u673a", "\u4e59\u7089", "\u4e19\u8f66", "\u4e01\u5e8a"]
+REMEDIES = {"\u6f0f\u6c34": "\u5bc6\u5c01", "\u566a\u97f3": "\u52a0\u6cb9", "\u751f\u9508": "\u6e05\u6d01"}
+
+
+def test_words_without_blanks_between_them_are_looked_up_too(tmp_path: Path) -> None:
+    noise = random.Random(3)
+    rows = [
+        (f"{chr(0x5000 + noise.randrange(999))}{machine}\u51fa\u73b0{fault}\u4e86", f"{machine}\uff1a{remedy}")
+        for machine in MACHINES
+        for fault, remedy in REMEDIES.items()
+        for _ in range(9)
+    ]
+    noise.shuffle(rows)
+    found = answers(tmp_path, [chat(*row) for row in rows[20:]], [prompt for prompt, _ in rows[:20]]).texts
+    right = {name: sum(map(str.__eq__, texts, [one for _, one in rows[:20]])) for name, texts in found.items()}
+    assert right["lookup"] == 20
+    assert right["nearest_neighbor"] >= 15
+
+
+def test_prompts_without_words_have_baselines(tmp_path: Path) -> None:
+    found = answers(tmp_path, [chat("", "A")], [""]).texts
+    assert found == {"majority": ["A"], "nearest_neighbor": ["A"], "lookup": ["A"]}
+
+
 @pytest.mark.parametrize(
     "row",
     [
