@@ -49,8 +49,7 @@ def content_hash(row: object) -> str:
 
 
 def read_decisions(path: Path) -> list[ExpertDecision]:
-    """The last decision of each reviewer on each row, which an older page may skip and leaves, in their order. A line
-    cut by a crash is named on stderr."""
+    """Each reviewer's last decision on each row, which a later skip leaves. A cut line is named on stderr."""
     latest: dict[tuple[str, str], ExpertDecision] = {}
     for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), start=1):
         try:

@@ -130,8 +130,11 @@ def _citation(spec: graders.Citation) -> CompiledScore:
 
     def score(text: str, at: At) -> float:
         find, expected = pattern.of(*at), reference.value(*at)
-        listed = map(groups, find.finditer(expected)) if isinstance(expected, str) else ready.cites_of(expected, find)
-        return ready.cited(map(groups, find.finditer(text)), listed, spec.measure)
+        given, listed = (
+            map(groups, find.finditer(ready.digits(one))) if isinstance(one, str) else ready.cites_of(one, find)
+            for one in (text, expected)
+        )
+        return ready.cited(given, listed, spec.measure)
 
     return score, [pattern, reference]
 

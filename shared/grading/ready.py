@@ -19,7 +19,6 @@ _REFUSAL_CHARACTERS = 200
 _NUMBER = re.compile(r"([-+]?)\$? ?(\d{1,3}(?:,\d{3})+|\d*)(\.\d+|(?<=\d))( ?%)?")
 _PROBABILITY = re.compile(r"(\d+(?:\.\d+)?(?:e-\d+)?)(%?)")  # JSON writes 0.00001 as 1e-05
 _UNSEEN = {one for one in BLANK if not one.isspace()} | {"\u0640"}  # the last only stretches Arabic words
-_HYPHENS = "\u2010\u2012\u2013\u2212"  # and figure dash, en dash, minus
 # Without blanks between words; Korean writes particles onto them.
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30fa\u30fc-\u30ff\u3400-\u9fff\uac00-\ud7a3𠀀-𿿽"
 _RUN, _SPACED = re.compile(rf"(?:[^\W\d_]|[{UNSPACED}])+|\d+"), rf"[^\W_{UNSPACED}]"
@@ -43,9 +42,14 @@ _NEGATED_AFTER = re.compile(
 )
 
 
+def digits(text: str) -> str:
+    """With ASCII's digits for those of other scripts and widths."""
+    return text if text.isascii() else "".join(f"{unicodedata.decimal(one, one)}" for one in text)
+
+
 def plain(text: str) -> str:
-    """In one case and one Unicode form, blanks as single spaces: how texts are compared where spelling counts."""
-    return " ".join(unicodedata.normalize("NFC", text.casefold()).replace("\u2019", "'").split())
+    """In one case, form and kind of digits, blanks as single spaces: how texts are compared where spelling counts."""
+    return " ".join(unicodedata.normalize("NFC", digits(text).casefold()).replace("\u2019", "'").split())
 
 
 def canonical(text: str) -> str:
@@ -163,22 +167,21 @@ def brier(given: list[str], happened: Any) -> float:
 def holds_any(text: str, terms: Iterable[str]) -> bool:
     """Whether one of the terms stands in the text as whole words, whatever the case, blanks, hyphens and accents."""
     whole = _normalized(text)
-    return any(pattern.search(whole) for term in terms if (pattern := _term(term)))
+    return any(_term(term).search(whole) for term in terms)
 
 
 def masked(text: str, terms: Iterable[str]) -> str:
     """The text as it is compared, without the terms."""
     whole = _normalized(text)
     for term in sorted(terms, key=len, reverse=True):
-        if pattern := _term(term):
-            whole = pattern.sub("\0", whole)
+        whole = _term(term).sub("\0", whole)
     return " ".join(whole.split())
 
 
 def seen(text: str) -> str:
     """As it looks: without what shows nothing, with ASCII's digits and hyphen, and its letters in words with one."""
-    kept = (one for one in unicodedata.normalize("NFKC", text) if one not in _UNSEEN)
-    shown = "".join("-" if one in _HYPHENS else f"{unicodedata.decimal(one, one)}" for one in kept)
+    kept = "".join(one for one in unicodedata.normalize("NFKC", digits(text)) if one not in _UNSEEN)
+    shown = re.sub("[\u2010\u2012\u2013\u2212]", "-", kept)  # hyphen, figure dash, en dash, minus
     return _RUN.sub(lambda run: run[0].translate(_ALIKE) if re.search("[A-Za-z]", run[0]) else run[0], shown)
 
 
@@ -189,12 +192,11 @@ def _normalized(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _term(term: str) -> re.Pattern[str] | None:
+def _term(term: str) -> re.Pattern[str]:
     """Short words may be broken by a hyphen only: "a. I" is not "AI". Words of unspaced scripts stand anywhere."""
     whole = _normalized(term)
-    runs = _RUN.findall(whole) or re.findall(r"[^\w\s!-/:-@\[-`{-~]+", whole)  # as emoji are
-    if not runs:
-        return None
+    signs = re.findall(r"[^\w\s!-/:-@\[-`{-~]+", whole)  # as emoji are
+    runs = _RUN.findall(whole) or signs or ["\0"]  # which no text that is seen has
     spelled = [(r"[\W_]?" if run.isdigit() or len(run) > 3 else "-?").join(run) for run in runs]
     before, after = (_SPACED if re.match(_SPACED, edge) else r"[^\s\S]" for edge in (runs[0], runs[-1][-1]))
     return re.compile(rf"(?<!{before})" + r"[\W_]*".join(spelled) + f"(?!{after})")

@@ -42,7 +42,7 @@ def pairs_alike(field: str, texts: Sequence[str], items: Sequence[dict[str, Any]
     groups: dict[str, list[str]] = defaultdict(list)
     for text, item in zip(texts, items, strict=True):
         if not is_missing(item, field):
-            names = terms_of(value_at(item, PAIR_NAME) or [])
-            groups[plain(str(value_at(item, field)))].append(masked(text, names))
+            answer = masked(text, terms_of(value_at(item, PAIR_NAME) or []))
+            groups[plain(str(value_at(item, field)))].append(answer)
     alike = [len(set(answers)) == 1 for answers in groups.values() if len(answers) > 1]
     return share(sum(alike), len(alike), confidence)

@@ -35,6 +35,22 @@ def test_citations_are_compared_with_those_of_the_row(
     assert measured == {"precision": precision, "recall": recall, "f1": pytest.approx(f1)}
 
 
+@pytest.mark.parametrize(
+    ("text", "precision", "recall"),
+    [
+        ("12 and \uff19\uff19", 0.5, 1),
+        ("\uff11\uff12", 1, 1),
+        ("\u0661\u0662 and 99", 0.5, 1),
+        ("10\u2079 and 12", 0.5, 1),
+    ],
+)
+def test_digits_of_other_scripts_are_cited_too(text: str, precision: float, recall: float, score: Any) -> None:
+    for citations in (["12"], ["\uff11\uff12"], "rate 12", "rate \uff11\uff12"):
+        for measure, expected in (("precision", precision), ("recall", recall)):
+            spec = {**CITATION, "pattern": r"(\d+)", "measure": measure}
+            assert score(spec, text, citations=citations) == expected
+
+
 def test_a_row_whose_citations_are_no_list_is_an_error(grade: Any) -> None:
     graded = grade(CITATION, "12 CFR 1", citations={"12 CFR 1": True})
     assert (graded.score, graded.errors[0].code) == (None, GradingErrorCode.INVALID_VARIABLE)
