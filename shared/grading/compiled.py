@@ -130,11 +130,7 @@ def _citation(spec: graders.Citation) -> CompiledScore:
 
     def score(text: str, at: At) -> float:
         find, expected = pattern.of(*at), reference.value(*at)
-        given, listed = (
-            map(groups, find.finditer(ready.digits(one))) if isinstance(one, str) else ready.cites_of(one, find)
-            for one in (text, expected)
-        )
-        return ready.cited(given, listed, spec.measure)
+        return ready.cited(ready.cites_of(text, find), ready.cites_of(expected, find), spec.measure)
 
     return score, [pattern, reference]
 
@@ -228,8 +224,9 @@ def _absent(spec: graders.Absent) -> CompiledScore:
 
     def score(text: str, at: At) -> float:
         named = [term for template in terms for term in ready.terms_of(template.value(*at))]
-        hits = (one.of(*at).search(form) for form in (text, ready.seen(text)) for one in patterns)
-        return float(not ready.holds_any(text, named) and not any(hits))
+        forms = {text, ready.unescaped(text)}
+        hits = (one.of(*at).search(form) for form in (*forms, *map(ready.seen, forms)) for one in patterns)
+        return float(not any(ready.holds_any(form, named) for form in forms) and not any(hits))
 
     return score, [*terms, *patterns]
 

@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from shared.domain.blank import BLANK
 from shared.grading.errors import AnswerUnreadable, GradingErrorCode, GradingFailed
+from shared.grading.patterns import groups
 
+Cites = list[tuple[str, ...]]
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)|\n+")
 _VOWELS = re.compile(r"[aeiouy]+")
@@ -18,6 +20,7 @@ _POINTS_PER_GRADE = 0.25
 _REFUSAL_CHARACTERS = 200
 _NUMBER = re.compile(r"([-+]?)\$? ?(\d{1,3}(?:,\d{3})+|\d*)(\.\d+|(?<=\d))( ?%)?")
 _PROBABILITY = re.compile(r"(\d+(?:\.\d+)?(?:e-\d+)?)(%?)")  # JSON writes 0.00001 as 1e-05
+_ESCAPE = re.compile(r"""\\(?:u([0-9a-fA-F]{4})|(["\\/])|[bfnrt])""")
 _UNSEEN = {one for one in BLANK if not one.isspace()} | {"\u0640"}  # the last only stretches Arabic words
 # Without blanks between words; Korean writes particles onto them.
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30fa\u30fc-\u30ff\u3400-\u9fff\uac00-\ud7a3𠀀-𿿽"
@@ -40,6 +43,12 @@ _NEGATED_AFTER = re.compile(
     r"|(?:\s+\w+)?\s+(?:(?:is|was|are|were|be|has been|can be) (?:not|never|no longer)\b|\w+n't\b"
     r"|(?:(?:is|was|are|were|be|has been|can be) )?(?:ruled out|excluded|unlikely|wrong|incorrect|inappropriate)\b))"
 )
+
+
+def unescaped(text: str) -> str:
+    """With what the escapes of JSON stand for: in `\\nJane` no word begins with the J."""
+    found = _ESCAPE.sub(lambda one: chr(int(one[1], 16)) if one[1] else one[2] or " ", text)
+    return found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def digits(text: str) -> str:
@@ -75,8 +84,10 @@ def terms_of(value: Any) -> list[str]:
     return [str(entry) for entry in entries]
 
 
-def cites_of(value: Any, pattern: Any) -> list[tuple[str, ...]]:
-    """The row's citations, each with as many parts as the pattern has groups. Raises GradingFailed."""
+def cites_of(value: Any, pattern: Any) -> Cites:
+    """Those of a text or in the row's list, with as many parts as the pattern has groups. Raises GradingFailed."""
+    if isinstance(value, str):
+        return [groups(match) for match in pattern.finditer(digits(unescaped(value)))]
     width = max(1, pattern.groups)
     cites = [tuple(terms_of(entry)) for entry in value] if isinstance(value, list) else None
     if cites is None or any(len(cite) != width for cite in cites):
@@ -85,11 +96,7 @@ def cites_of(value: Any, pattern: Any) -> list[tuple[str, ...]]:
     return cites
 
 
-def cited(
-    given: Iterable[tuple[str, ...]],
-    references: Iterable[tuple[str, ...]],
-    measure: Literal["precision", "recall", "f1"],
-) -> float:
+def cited(given: Cites, references: Cites, measure: Literal["precision", "recall", "f1"]) -> float:
     """1 if nothing is to be cited and nothing is; 0 if one side only is empty."""
     named, expected = ({tuple(map(canonical, cite)) for cite in cites} for cites in (given, references))
     if not named or not expected:
@@ -195,8 +202,7 @@ def _normalized(text: str) -> str:
 def _term(term: str) -> re.Pattern[str]:
     """Short words may be broken by a hyphen only: "a. I" is not "AI". Words of unspaced scripts stand anywhere."""
     whole = _normalized(term)
-    signs = re.findall(r"[^\w\s!-/:-@\[-`{-~]+", whole)  # as emoji are
-    runs = _RUN.findall(whole) or signs or ["\0"]  # which no text that is seen has
+    runs = _RUN.findall(whole) or re.findall(r"[^\w\s!-/:-@\[-`{-~]+", whole) or ["\0"]  # emoji; what no text has
     spelled = [(r"[\W_]?" if run.isdigit() or len(run) > 3 else "-?").join(run) for run in runs]
     before, after = (_SPACED if re.match(_SPACED, edge) else r"[^\s\S]" for edge in (runs[0], runs[-1][-1]))
     return re.compile(rf"(?<!{before})" + r"[\W_]*".join(spelled) + f"(?!{after})")

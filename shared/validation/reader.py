@@ -144,8 +144,9 @@ class RowReader:
         needed = [(code, _hinted(name, meant.get(name, "")), name) for code, name in fields]
         graded = (name for code, _, name in needed if code == "grader_field_missing")
         unseen = {name for name in graded if name.partition(".")[0] in self._used.replaced}  # `item.answer.part`
-        names = [Absent(name="pairs", terms=(f"{{{{item.{PAIR_NAME}}}}}",))] if self._recipe.evaluation.pairs else []
-        faults = row_check([*_graders(self._recipe, evaluated=evaluated), *names] if fits else [])
+        names = evaluated and self._recipe.evaluation.pairs
+        masks = [Absent(name="pairs", terms=(f"{{{{item.{PAIR_NAME}}}}}",))] if names else []
+        faults = row_check([*_graders(self._recipe, evaluated=evaluated), *masks] if fits else [])
         broken = 0
         for number, offset, lines in intake.blocks:
             self.rows_read[file] += len(lines)

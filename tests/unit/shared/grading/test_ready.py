@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -457,6 +458,20 @@ def test_another_word_of_the_same_script_is_no_term(term: str, text: str, score:
 )
 def test_a_pattern_is_found_in_what_is_seen_of_the_answer(text: str, score: Any) -> None:
     assert score({**ABSENT, "terms": []}, text) == 0
+
+
+@pytest.mark.parametrize("text", ["Dear\nJane Doe", "of Jos\u00e9", "\u5f20\u4e09", "\U00020bb7", "SSN\n123-45-6789"])
+def test_what_an_answer_in_json_escapes_is_found(text: str, score: Any) -> None:
+    names = ["Jane Doe", "Jos\u00e9", "\u5f20\u4e09", "\U00020bb7"]
+    for answer in (json.dumps({"letter": text}), f"```json\n{json.dumps([text])}\n```"):
+        assert score(ABSENT, answer, names=names) == 0
+    assert score(ABSENT, json.dumps({"letter": 'a\n"b" \\ \ud83d'}), names=names) == 1
+    assert score(ABSENT, r"C:\welfare", names=[]) == 0
+
+
+def test_what_an_answer_in_json_escapes_is_cited(score: Any) -> None:
+    spec = {**CITATION, "pattern": r"(?:^|[^\w-])(\d+)", "measure": "precision"}
+    assert score(spec, json.dumps({"letter": "12\n99 EUR"}), citations=["12"]) == 0.5
 
 
 def test_a_row_names_no_term_or_one_and_another_value_is_an_error(score: Any, grade: Any) -> None:

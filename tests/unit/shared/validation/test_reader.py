@@ -151,7 +151,9 @@ def test_rows_of_a_group_that_is_named_by_a_path_stay_together_and_a_slice_is_co
 def test_the_name_of_a_pairs_row_is_a_text_or_a_list_of_texts(check, rows) -> None:
     held_out = [rows(17, start=100, case=1, name="Ann"), rows(1, start=200, name=None), rows(1, start=300, name=["A"])]
     checked = check(
-        rows(60), b"".join([*held_out, rows(1, start=400, name={"first": "Ann"})]), b"evaluation: {pairs: case}"
+        rows(59) + b"\n" + rows(1, start=500, name={"first": "Ann"}),
+        b"".join([*held_out, rows(1, start=400, name={"first": "Ann"})]),
+        b"evaluation: {pairs: case}",
     )
     assert checked.codes["grader_field_value"] == (20,)
     assert "item.name: the row's value is not a list of texts" in checked.result.report.problems[0].message
