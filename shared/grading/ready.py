@@ -109,7 +109,7 @@ def cited(given: Cites, references: Cites, measure: Literal["precision", "recall
 
 def labels_named(text: str, labels: Iterable[str]) -> set[str]:
     """Labels that stand in the text as whole words and are not negated; of two that overlap the longer."""
-    whole, found = plain(seen(text)), set()
+    whole, found = plain(seen(unescaped(text))), set()
     free = [True] * len(whole)
     spelled = {plain(seen(label)): plain(label) for label in labels}
     for label in sorted(spelled, key=len, reverse=True):
@@ -179,7 +179,7 @@ def holds_any(text: str, terms: Iterable[str]) -> bool:
 
 def masked(text: str, terms: Iterable[str]) -> str:
     """The text as it is compared, without the terms."""
-    whole = _normalized(text)
+    whole = _normalized(unescaped(text))
     for term in sorted(terms, key=len, reverse=True):
         whole = _term(term).sub("\0", whole)
     return " ".join(whole.split())

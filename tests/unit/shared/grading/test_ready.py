@@ -124,6 +124,11 @@ def test_a_label_counts_however_it_is_disguised(disguised: str, score: Any) -> N
     assert score(LABEL, f"urgent, or {disguised}", level="urgent") == 0
 
 
+def test_a_label_after_a_line_break_of_json_counts(score: Any) -> None:
+    assert score(LABEL, json.dumps({"level": "urgent", "note": "or\nemergency"}), level="urgent") == 0
+    assert score(LABEL, json.dumps({"level": "urgent", "note": "not\nemergency"}), level="urgent") == 1
+
+
 def test_a_label_can_be_taken_from_one_place(score: Any, read: Any) -> None:
     spec = {**LABEL, "pattern": r"(?i)level: ([\w-]+)"}
     assert score(spec, "No emergency. Level: Urgent", level="urgent") == 1

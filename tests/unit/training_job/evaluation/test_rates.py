@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -101,5 +102,13 @@ def test_names_in_scripts_without_blanks_are_masked() -> None:
         items,
         0.95,
     )
+    assert found is not None
+    assert found.hits == 1
+
+
+def test_names_in_json_are_masked() -> None:
+    items = [{"case": 1, "name": "Ann"}, {"case": 1, "name": "Jos\u00e9"}]
+    answers = [json.dumps({"letter": f"Dear\n{item['name']}, no."}) for item in items]
+    found = pairs_alike("case", answers, items, 0.95)
     assert found is not None
     assert found.hits == 1
