@@ -69,6 +69,7 @@ def _asks(row: Row, prompt: str) -> bool:
 def _sections() -> Iterator[str]:
     for recipe, found in json.loads(VERDICTS.read_text(encoding="utf-8")).items():
         yield f"## {recipe}"
+        yield f"[What it is, and is not](../../recipes/{recipe}/README.md)"
         yield markdown.table(("answers", "score", "the gate"), _models(found))
         if (RECIPES / recipe / WRONG_ANSWERS).exists():
             yield _wrong_answers(RECIPES / recipe)
