@@ -2,7 +2,7 @@
 
     mkdir results
     RECIPE_RESULTS=results python -m pytest tests/stack/test_ready_recipes.py
-    python -m tests.stack.recipe_results results docs/results/2026-11-29-seeds.json
+    python -m tests.stack.recipe_results results docs/results/2026-11-30-seeds.json
 
 The second command writes the file and prints the tables of `docs/results/README.md`, which a test compares with it.
 """
@@ -20,6 +20,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from docs.generator.recipes import VERDICTS
+
+WITHOUT_TRAINING = ("most frequent training answer", "answer of the nearest training row")
 WAYS = [(7, "own"), (8, "own"), (9, "own"), (10, "own"), (11, "own"), (7, "old")]
 
 Run = dict[str, Any]
@@ -36,6 +39,10 @@ def tables(body: dict[str, Any]) -> list[str]:
         "| recipe | seed 7 | seed 8 | seed 9 | seed 10 | seed 11 | seed 7, old kernels |",
         "|---|---|---|---|---|---|---|",
         *(line for runs in groups for line in _scores(runs)),
+        "",
+        "| recipe | most frequent answer | nearest training row | lookup, of some rows | base | tuned, mean |",
+        "|---|---|---|---|---|---|",
+        *_baselines(groups),
     ]
 
 
@@ -60,6 +67,19 @@ def _scores(runs: list[Run]) -> Iterator[str]:
     for place, name in _drops(runs):
         cells = [_cell(by_way[way]["drops"][place]) if way in by_way else "not run" for way in WAYS]
         yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _baselines(groups: list[list[Run]]) -> Iterator[str]:
+    """A line a ready recipe: what it scores without training, and tuned where it was."""
+    tuned = {runs[0]["recipe"]: [run["drops"][-1] for run in runs] for runs in groups}
+    for name, found in json.loads(VERDICTS.read_text(encoding="utf-8")).items():
+        scores = [found["models"][model]["score"] for model in WITHOUT_TRAINING] + [found["lookup"]["score"]]
+        cells = [f"{score:.3f}" for score in scores]
+        if last := tuned.get(name):
+            cells += [_range([drop["base"][0] for drop in last]), f"{mean(drop['tuned'][0] for drop in last):.3f}"]
+        else:
+            cells += ["", "not tuned"]
+        yield f"| [{name}](../../recipes/{name}) | {' | '.join(cells)} |"
 
 
 def _drops(runs: list[Run]) -> Iterator[tuple[int, str]]:
