@@ -78,7 +78,7 @@ def _baselines(groups: list[list[Run]]) -> Iterator[str]:
         if last := tuned.get(name):
             cells += [_range([drop["base"][0] for drop in last]), f"{mean(drop['tuned'][0] for drop in last):.3f}"]
         else:
-            cells += ["", "not tuned"]
+            cells += ["", "for a real base"]
         yield f"| [{name}](../../recipes/{name}) | {' | '.join(cells)} |"
 
 

@@ -25,3 +25,19 @@ def test_other_kernels_gave_other_losses() -> None:
     both = [name for name, _, kernels in losses if kernels == "old"]
     assert both
     assert [name for name in both if losses[name, 7, "old"] == losses[name, 7, "own"]] == []
+
+
+def test_the_page_has_the_figures_of_the_run_with_a_real_base_model() -> None:
+    [file] = RESULTS.glob("*-real-base.json")
+    run = json.loads(file.read_text())["evaluation"]
+    graders = {one["name"]: one for one in run["graders"]}
+    [locked] = [one for one in run["floors"] if (one["grader"], one["value"]) == ("lock_out_first", "yes")]
+    [lookup] = [one["score"]["mean"] for one in run["baselines"] if one["name"] == "lookup"]
+    right, [ability, _] = run["candidate"], run["general"]
+    machine = [graders["machine"][name]["mean"] for name in ("base", "candidate")]
+    assert f"of {right['rows']} held-out rows" in PAGE
+    assert f"| the right machine | {machine[0]:.3f} | {machine[1]:.3f} | |" in PAGE
+    assert f"(of {locked['rows']} rows) | 0.000 | {locked['mean']:.3f} | |" in PAGE
+    interval = f"{right['mean']:.3f} [{right['low']:.3f}, {right['high']:.3f}]"
+    assert f"| exactly the right steps | {run['base']['mean']:.3f} | {interval} | {lookup:.3f} |" in PAGE
+    assert f"{ability['base']['mean']:.3f} to {ability['candidate']['mean']:.3f}" in PAGE.replace("\n", " ")
