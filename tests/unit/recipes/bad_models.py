@@ -376,6 +376,7 @@ BANK = (
     BadModel("no reasons", sub(r": .*?\. You", ". You")),
     BadModel("the last of two reasons left out", sub(r" and [^.]*\.", "."), has(reasons="two")),
     BadModel("a rule that does not exist", sub(r"LD-\d", "LD-9")),
+    BadModel("reasons in words of its own", sub(r": [a-z ]+ \(", ": you owe too much (")),
     BadModel("another product", sub(r"this .*?:", "this loan of yours:")),
 )
 AUDITORS = (
@@ -384,6 +385,7 @@ AUDITORS = (
     BadModel("fraud always flagged", sub("Flag: none", "Flag: fraud")),
     BadModel("one sound item in five flagged", sub("Flag: none", "Flag: fraud"), has(flag="none"), 5),
     BadModel("one of two signs left out", sub(r", [^,]*\.$", ".")),
+    BadModel("the rules of two signs swapped", sub(r"\((AU-\d+)\), (.*?) \((AU-\d+)\)", r"(\3), \2 (\1)")),
     BadModel("another unit", sub("for [a-z]+", "for sales")),
 )
 
