@@ -125,7 +125,8 @@ def overfitted(bench: Callable[..., Any], write_data: Any, resolved: Any, tmp_pa
 
     train = [row(f"part {n}", f"bolt {n} mm") for n in range(4)]
     held_out = [row(f"who is {n}", f"washer number {n * 7}, zinc") for n in range(4)]
-    recipe = resolved(n_epochs=100, total_steps=100, learning_rate=0.02, quantization="none")
+    # At 0.02 the loss stayed at 1.5 on one processor, and no epoch was worse than the one before.
+    recipe = resolved(n_epochs=100, total_steps=100, learning_rate=0.005, quantization="none")
     run = bench(folder, data=write_data(folder / "d", train, held_out), recipe=recipe)
     assert run.train() == 0
     return run
