@@ -1,7 +1,5 @@
 """`droptune`, a client of the HTTP API: runs and endpoints, what happens to them, and commands for them."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Annotated

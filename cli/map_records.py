@@ -1,7 +1,5 @@
 """`droptune map`: records of another system become rows to train on, by a mapping that is saved and reviewed."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

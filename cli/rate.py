@@ -1,7 +1,5 @@
 """`droptune rate`: an expert compares two models' answers without their names; a report counts what is preferred."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path

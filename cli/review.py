@@ -1,7 +1,5 @@
 """`droptune review`: an expert accepts, corrects or rejects rows before they are trained on."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """`droptune validate`: what the pipeline's validator says of a file, on this machine and without an API."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

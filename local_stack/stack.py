@@ -11,8 +11,6 @@ replaces some (`local_stack.azure_ml.config.Environment`). Exit code 0: done; 1:
 (status) does not run.
 """
 
-from __future__ import annotations
-
 import argparse
 import fcntl
 import json
@@ -54,7 +52,7 @@ class Stack:
     on_emulators: bool = False
 
     @classmethod
-    def load(cls, root: Path) -> Stack:
+    def load(cls, root: Path) -> "Stack":
         """The stack of a folder; one that was never started has no parts."""
         root = root.resolve()
         try:

@@ -1,7 +1,5 @@
 """Built on first use, by one thread."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from functools import cache

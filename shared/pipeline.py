@@ -1,7 +1,5 @@
 """The pipeline as `pipeline.toml` has it: which event wakes which function, what it may do to a run and publish."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta

@@ -3,8 +3,6 @@
 Rule 3 of docs/explanation/design-rules.md.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from contextlib import suppress

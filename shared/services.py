@@ -1,7 +1,5 @@
 """Builds Services from settings: each port's implementation by the scheme of its URL, each port on its own."""
 
-from __future__ import annotations
-
 from dataclasses import fields, replace
 from functools import cache
 from urllib.parse import parse_qsl

@@ -1,7 +1,5 @@
 """The only reader of the environment. Every problem is reported at once, by the setting's name."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 
@@ -88,7 +86,7 @@ class Settings(BaseSettings):
     website_site_name: str | None = Field(default=None, description="set by Azure in a function app")
 
     @model_validator(mode="after")
-    def _azure_needs_real_authentication(self) -> Settings:
+    def _azure_needs_real_authentication(self) -> "Settings":
         if self.website_site_name and self.api_auth_url.startswith("loopback:"):
             raise ValueError("API_AUTH_URL: must name an Entra issuer and audience in Azure")
         return self

@@ -1,7 +1,5 @@
 """Whom the HTTPS connections of this process trust."""
 
-from __future__ import annotations
-
 import ssl
 from functools import cache
 

@@ -9,8 +9,6 @@ find theirs. Writes report.json (EvaluationResult), rows.jsonl, samples.json, me
 Exit codes: training_job/job/exit_codes.py.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable

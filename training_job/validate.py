@@ -10,8 +10,6 @@ a dataset that is rejected is a completed job whose report did not pass. The man
 a job sees files and not blobs: the run holds the pinned one. Exit codes: training_job/job/exit_codes.py.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil
@@ -186,7 +184,7 @@ class Reading:
         self._digest = hashlib.sha256()
         self.size_bytes = 0
 
-    def __iter__(self) -> Reading:
+    def __iter__(self) -> "Reading":
         return self
 
     def __next__(self) -> bytes:

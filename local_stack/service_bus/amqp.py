@@ -4,8 +4,6 @@ Frames are encoded and decoded by the codec inside azure-servicebus, the only AM
 public name: an upgrade of the SDK shows in the contract suite of the bus.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import struct
@@ -75,19 +73,19 @@ def text(value: Any) -> Any:
 class Service(Protocol):
     """What happens on the links."""
 
-    def connected(self, connection: Connection) -> None: ...
-    def disconnected(self, connection: Connection) -> None: ...
-    def to_flush(self, connection: Connection) -> None: ...
+    def connected(self, connection: "Connection") -> None: ...
+    def disconnected(self, connection: "Connection") -> None: ...
+    def to_flush(self, connection: "Connection") -> None: ...
     def commit(self) -> None:
         """Store what was done since the last call, then flush the connections that have something to say."""
 
-    def attach(self, link: AmqpLink) -> Fields:
+    def attach(self, link: "AmqpLink") -> Fields:
         """Max-message-size and properties of the answer; raises AmqpError to refuse."""
 
-    def attached(self, link: AmqpLink) -> None: ...
-    def detached(self, link: AmqpLink) -> None: ...
-    def credited(self, link: AmqpLink) -> None: ...
-    def arrived(self, link: AmqpLink, payload: bytes, message_format: int) -> None:
+    def attached(self, link: "AmqpLink") -> None: ...
+    def detached(self, link: "AmqpLink") -> None: ...
+    def credited(self, link: "AmqpLink") -> None: ...
+    def arrived(self, link: "AmqpLink", payload: bytes, message_format: int) -> None:
         """A message of the client; raises AmqpError to reject it."""
 
     def settled(self, context: Any, outcome: str, fields: Fields) -> Any:
@@ -97,7 +95,7 @@ class Service(Protocol):
 class AmqpLink:
     """One direction; `server_sends` means messages flow to the client (the client's receiver)."""
 
-    def __init__(self, session: AmqpSession, attach: Fields) -> None:
+    def __init__(self, session: "AmqpSession", attach: Fields) -> None:
         self.session, self.name, self.handle = session, attach[0], attach[1]
         self.server_sends = bool(attach[2])
         self.source, self.target = attach[5], attach[6]
@@ -151,7 +149,7 @@ def _address(terminus: Any) -> str | None:
 
 
 class AmqpSession:
-    def __init__(self, connection: Connection, channel: int, begin: Fields) -> None:
+    def __init__(self, connection: "Connection", channel: int, begin: Fields) -> None:
         self.connection, self.channel = connection, channel
         self.next_in, self.next_out = begin[1] or 0, 0
         self.remote_window = begin[2] or 0

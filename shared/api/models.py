@@ -1,7 +1,5 @@
 """Requests and answers of `/api`. Where a domain model is the answer, the routes name it instead."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,5 @@
 """Answers of `/v1`, in OpenAI's shapes: every field of theirs is there, null where nothing here corresponds to it."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from shared.api.models import ApiModel

@@ -1,7 +1,5 @@
 """How a base model reads text: the tokenizer and chat template exported at its import, or those of its own folder."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Importing a base model: a CPU job that checks its folder and exports the tokenizer bundle. Nothing of a run."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import shlex

@@ -4,8 +4,6 @@ Named by their full names, so that the SDK of a service that is not used is not 
 `BY_CLASS` to every exception class of the installed SDKs.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from shared.domain.beside import read_beside

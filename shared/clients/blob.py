@@ -1,7 +1,5 @@
 """BlobStore on Azure Blob Storage, with the unmodified `azure-storage-blob`."""
 
-from __future__ import annotations
-
 import logging
 import re
 import uuid

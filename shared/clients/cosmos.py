@@ -4,8 +4,6 @@ A document is kept whole under `document`, beside the fields Cosmos DB and the q
 exactly as it was written whatever its field names are.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import threading

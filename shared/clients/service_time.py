@@ -1,7 +1,5 @@
 """The time by a service's clock."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 

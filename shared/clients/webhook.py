@@ -1,7 +1,5 @@
 """Webhook delivery: signed as Standard Webhooks, only to public https hosts, checked when connecting."""
 
-from __future__ import annotations
-
 import ipaddress
 import socket
 import time

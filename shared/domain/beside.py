@@ -1,7 +1,5 @@
 """Tables and words that stand in a TOML file beside the module that reads them."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Text that shows nothing: white space and characters without a glyph."""
 
-from __future__ import annotations
-
 # Categories Zs, Zl, Zp and Cc of Unicode, the format characters of no width (Cf), and those that are letters or symbols
 # by category and empty to the eye: Hangul fillers, the Braille blank, variation selectors, the grapheme joiner.
 _RANGES = (

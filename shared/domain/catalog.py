@@ -4,8 +4,6 @@ The base models are those of `catalog.toml`. Prices are list prices in USD per h
 mirror of the retail catalog, read in 2026; spot prices are the upper end of the range seen. The invoice decides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 

@@ -3,8 +3,6 @@
 Both have the envelope of CloudEvents 1.0. A command names who asks for what; an event of Azure says what happened.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError

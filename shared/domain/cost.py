@@ -1,7 +1,5 @@
 """What a run costs: estimated before it is submitted, counted as it goes."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from shared.domain.model import Frozen

@@ -1,7 +1,5 @@
 """What validation found in a dataset, and the immutable version a run trains on."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

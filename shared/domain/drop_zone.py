@@ -1,7 +1,5 @@
 """What a file in the drop zone is, by its path `datasets/<project>/[<folder>/]<name>`, whatever its capitals."""
 
-from __future__ import annotations
-
 import re
 from enum import StrEnum
 

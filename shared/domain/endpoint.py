@@ -1,7 +1,5 @@
 """What is in production at an endpoint."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict

@@ -11,8 +11,6 @@ DroptuneError
 └── BlobNotFound      there is no blob at the path; the caller decides what that means
 """
 
-from __future__ import annotations
-
 import traceback
 from enum import StrEnum
 from typing import Annotated, NamedTuple

@@ -1,7 +1,5 @@
 """What an evaluation measured, and the gate that turns it into a verdict."""
 
-from __future__ import annotations
-
 import math
 from statistics import NormalDist
 from typing import Annotated, Literal

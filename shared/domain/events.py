@@ -3,8 +3,6 @@
 Envelope: CloudEvents 1.0 structured JSON with the extensions `runid`, `attempt`, `revision` and `schemaversion`.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import Field

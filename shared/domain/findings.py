@@ -1,7 +1,5 @@
 """What checks of a dataset find: grouped by code and file, counted, with a few row numbers, in bounded memory."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -95,11 +93,11 @@ class Findings:
         assert code in self._codes, code
         self._groups.setdefault((code, file, detail), _Group()).count += count
 
-    def empty(self) -> Findings:
+    def empty(self) -> "Findings":
         """One of the same codes."""
         return Findings(self._codes)
 
-    def taken(self) -> Findings | None:
+    def taken(self) -> "Findings | None":
         """What was found since this was last called, None if nothing was."""
         if not self._groups:
             return None
@@ -107,7 +105,7 @@ class Findings:
         taken._groups, self._groups = self._groups, {}
         return taken
 
-    def merge(self, later: Findings) -> None:
+    def merge(self, later: "Findings") -> None:
         """Add what was found behind all that is here."""
         for key, group in later._groups.items():
             mine = self._groups.setdefault(key, group)

@@ -4,8 +4,6 @@ Texts marked as templates may hold `{{item.FIELD}}` (a field of the row; `item.a
 assistant message) and `{{sample.output_text}}` or `{{sample.output_json.FIELD}}` (the answer that is graded).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from math import isfinite
 from typing import Annotated, Any, Literal
@@ -175,7 +173,7 @@ class Absent(TextSpec):
     patterns: tuple[PatternSource, ...] = Field(default=(), max_length=100, description="RE2 syntax")
 
     @model_validator(mode="after")
-    def _names_a_term_or_pattern(self) -> Absent:
+    def _names_a_term_or_pattern(self) -> "Absent":
         if not self.terms and not self.patterns:
             raise ValueError("terms or patterns must name what is looked for")
         return self
@@ -227,7 +225,7 @@ class ScoreModel(Spec):
     )
 
     @model_validator(mode="after")
-    def _range_and_input_are_valid(self) -> ScoreModel:
+    def _range_and_input_are_valid(self) -> "ScoreModel":
         low, high = self.range
         if not (isfinite(low) and isfinite(high) and low < high):
             raise ValueError("range must be two finite numbers, the lower one first")
@@ -269,7 +267,7 @@ class Multi(Spec):
     calculate_output: str = Field(min_length=1, max_length=1000, description="for example `0.8 * right + 0.2 * short`")
 
     @model_validator(mode="after")
-    def _neither_weight_nor_veto_inside(self) -> Multi:
+    def _neither_weight_nor_veto_inside(self) -> "Multi":
         if any(grader.weight != 1 for grader in self.graders.values()):  # a recipe read again has all its defaults
             raise ValueError("weights inside a multi grader have no effect; write them in calculate_output")
         if any(grader.veto for grader in self.graders.values()):

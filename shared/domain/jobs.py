@@ -1,7 +1,5 @@
 """Requests to the machine-learning platform and its answers, without any SDK."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """LLM judges of `score_model` graders: their endpoints, and how many requests an evaluation sent them."""
 
-from __future__ import annotations
-
 from shared.domain.model import Frozen, Text
 
 

@@ -1,7 +1,5 @@
 """The base of all models that are stored, sent or read."""
 
-from __future__ import annotations
-
 import math
 from datetime import UTC, datetime
 from functools import partial

@@ -1,7 +1,5 @@
 """Where things lie in the four containers, as blob paths and as the URIs jobs use for the same places."""
 
-from __future__ import annotations
-
 import hashlib
 
 from shared.domain.dataset import CuratedVersion

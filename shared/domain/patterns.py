@@ -1,7 +1,5 @@
 """Regular expressions that are made of parts, as TOML files hold them."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

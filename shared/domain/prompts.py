@@ -5,8 +5,6 @@ canonical ones, as the validator writes them. Chat templates get no argument bes
 its own defaults, here as on the server, and the catalog's `template_arguments` are written into the template.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any

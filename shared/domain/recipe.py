@@ -1,7 +1,5 @@
 """The recipe: what a project wants done with its data, and the same with every `auto` resolved."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -129,7 +127,7 @@ class Reinforcement(_Method):
     hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
 
     @model_validator(mode="after")
-    def _grader_names_are_unique(self) -> Reinforcement:
+    def _grader_names_are_unique(self) -> "Reinforcement":
         _refuse_equal_names(self.graders)
         return self
 
@@ -299,7 +297,7 @@ class Evaluation(Frozen):
     gate: Gate = Gate()
 
     @model_validator(mode="after")
-    def _grader_names_are_unique_and_known(self) -> Evaluation:
+    def _grader_names_are_unique_and_known(self) -> "Evaluation":
         _refuse_equal_names(self.graders)
         names = [grader.name for grader in self.graders]
         if unknown := [name for name in self.gate.floors if name not in names]:
@@ -338,7 +336,7 @@ class Deployment(Frozen):
     )
 
     @model_validator(mode="after")
-    def _rollout_rises_to_100(self) -> Deployment:
+    def _rollout_rises_to_100(self) -> "Deployment":
         if not self.rollout or self.rollout[-1] != 100 or list(self.rollout) != sorted(set(self.rollout)):
             raise ValueError("rollout must rise strictly and end at 100")
         return self
@@ -420,7 +418,7 @@ class Recipe(Frozen):
     retrain: Retrain = Retrain()
 
     @model_validator(mode="after")
-    def _evaluation_fits_the_method(self) -> Recipe:
+    def _evaluation_fits_the_method(self) -> "Recipe":
         if isinstance(self.method, Reinforcement) and _rubric(self.method.graders) == _rubric(self.evaluation.graders):
             raise ValueError(
                 "evaluation.graders are those of method.graders: a model evaluated by what it was rewarded for "

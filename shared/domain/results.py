@@ -1,7 +1,5 @@
 """`result.json`: what a job leaves when it ends. Written by jobs, read by the pipeline."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self

@@ -1,7 +1,5 @@
 """Fields of a row by the names that recipes give them: `fault_class`, or `meta.machine` of one in an object."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

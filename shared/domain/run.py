@@ -1,7 +1,5 @@
 """A run: one dataset's way through the pipeline. Frozen; only the runner makes a new revision."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """A dataset in tokens of its base model, and rows shown with the tokens that loss falls on."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from pydantic import Field
@@ -16,7 +14,7 @@ class Histogram(Frozen):
     counts: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, edges: Sequence[int], counts: Sequence[int], longest: int) -> Histogram:
+    def of(cls, edges: Sequence[int], counts: Sequence[int], longest: int) -> "Histogram":
         """From the first to the last bar that holds anything. `counts` has one bar more, for values above all edges."""
         used = [index for index, count in enumerate(counts) if count]
         shown = slice(used[0], used[-1] + 1) if used else slice(0)

@@ -1,7 +1,5 @@
 """The queues, topics and subscriptions the product uses, as data that every bus and Bicep can be held to."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import timedelta
 

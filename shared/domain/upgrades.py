@@ -6,8 +6,6 @@ function from the form before it, and a state of that version in `tests/golden/s
 docs/decisions/0027-documents-have-versions.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any, TypeVar

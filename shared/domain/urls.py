@@ -1,7 +1,5 @@
 """Which URLs a webhook may have, as far as their text shows, and which are of this machine."""
 
-from __future__ import annotations
-
 import re
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit

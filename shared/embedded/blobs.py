@@ -1,7 +1,5 @@
 """BlobStore on plain files."""
 
-from __future__ import annotations
-
 import os
 import stat
 import time

@@ -1,7 +1,5 @@
 """EventBus on SQLite, with the rules of Service Bus."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import threading

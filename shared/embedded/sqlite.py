@@ -1,7 +1,5 @@
 """One SQLite file, shared by threads and processes, that survives kill -9."""
 
-from __future__ import annotations
-
 import sqlite3
 import threading
 import time
@@ -54,7 +52,7 @@ class Database:
         with self.read():
             pass  # what cannot be opened is refused here
 
-    def read(self) -> _Reading:
+    def read(self) -> "_Reading":
         """The connection, for single statements whose rows are fetched at once."""
         return _Reading(self)
 

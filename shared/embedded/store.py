@@ -1,7 +1,5 @@
 """RunStore on SQLite, with the rules of Cosmos DB."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import uuid

@@ -1,7 +1,5 @@
 """Is a training grader fit for use? Its scores of the base model's answers, before a reinforcement run may start."""
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass

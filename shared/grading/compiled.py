@@ -1,7 +1,5 @@
 """Grader specs compiled to scoring functions. Everything wrong with a spec raises here, before any answer exists."""
 
-from __future__ import annotations
-
 import ast
 import operator
 from collections.abc import Callable, Sequence

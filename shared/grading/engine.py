@@ -1,7 +1,5 @@
 """The one place where answers earn scores: evaluation, rewards and the dry run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What goes wrong in grading."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

@@ -1,7 +1,5 @@
 """Facts: what a JSON answer states, slot by slot, against what the row holds. Swapped slots do not match."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """`calculate_output` of a multi grader: arithmetic over named scores, read with `ast`, never evaluated as Python."""
 
-from __future__ import annotations
-
 import ast
 import itertools
 import math

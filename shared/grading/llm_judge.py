@@ -1,7 +1,5 @@
 """`score_model`: a judge gives the number. What it is asked and how its reply is read; `Ask` brings it there."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Regular expressions of a recipe, in RE2: time linear in the text, whatever the pattern."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The ready packs: citations, labels, reading level, steps, probabilities, absence, refusals. Each gives 0 to 1."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterable

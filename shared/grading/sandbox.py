@@ -5,8 +5,6 @@ written, CPU time; by us: 5 s for an answer, an empty environment. Not enforced:
 the process that started it. Linux on x86-64 or ARM64 with seccomp; elsewhere python graders fail with an error.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import select

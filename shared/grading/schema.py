@@ -1,7 +1,5 @@
 """JSON Schema of an answer: draft 2020-12, its patterns in RE2, nothing fetched from anywhere."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar

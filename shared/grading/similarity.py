@@ -4,8 +4,6 @@ Fuzzy match and the longest common subsequence are rapidfuzz's. The n-gram count
 them (nltk, sacrebleu, rouge-score) are far heavier than the counting; the tests hold it to nltk and rouge-score.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Templates over a row and an answer: `{{item.FIELD}}`, `{{ sample.output_text }}`, `{{sample.output_json.FIELD}}`."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Are the catalog's base models where jobs will look for them, whole and of one template?"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import orjson

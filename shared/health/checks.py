@@ -1,7 +1,5 @@
 """What `droptune doctor` found: one line per thing that a run will need."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Self
 

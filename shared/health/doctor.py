@@ -1,7 +1,5 @@
 """Is everything there that a run will need? Looks without changing anything, and says what to do."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from itertools import islice

@@ -1,7 +1,5 @@
 """Has the subscription the cores that runs will ask for? One check for each machine size of the catalog."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

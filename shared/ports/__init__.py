@@ -1,7 +1,5 @@
 """What the steps need of the outside world. Implementations: `shared.embedded`, `shared.clients`."""
 
-from __future__ import annotations
-
 from shared.ports.azure_ml import JobLauncher, ModelHost
 from shared.ports.blobs import BlobInfo, BlobStore
 from shared.ports.bus import DEAD_LETTERS, EventBus, Message, Publisher, ReceivedMessage

@@ -1,7 +1,5 @@
 """The ports for the machine-learning platform."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from shared.domain.jobs import (

@@ -1,7 +1,5 @@
 """What a path of a BlobStore may look like: one that could lead elsewhere on a disk is refused everywhere."""
 
-from __future__ import annotations
-
 import re
 
 from shared.domain.errors import InvalidInput

@@ -1,7 +1,5 @@
 """The port for time."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """The rules of a RunStore that need no store: what Cosmos DB would refuse, a laptop refuses too."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

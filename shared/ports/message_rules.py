@@ -1,7 +1,5 @@
 """What Service Bus refuses to be sent; every bus refuses the same, so that a laptop finds it first."""
 
-from __future__ import annotations
-
 import json
 
 from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure

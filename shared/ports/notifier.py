@@ -1,7 +1,5 @@
 """The port for notifications."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 # The code of a Transient that says that nothing was sent: the receiver has enough calls in progress.

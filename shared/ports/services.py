@@ -1,7 +1,5 @@
 """The ports together, with the settings that steps need."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from shared.ports.azure_ml import JobLauncher, ModelHost

@@ -1,7 +1,5 @@
 """Objects of the HTTP API that are no runs, such as an uploaded file: one document each, in the partition of its id."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Small JSON documents in the blob store."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath

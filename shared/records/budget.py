@@ -1,7 +1,5 @@
 """What a project may spend in a month: reserved before a job is submitted, settled when its run ends."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import takewhile

@@ -1,7 +1,5 @@
 """Claims: create-if-absent documents for what spans runs. The owner is a run: docs/explanation/design-rules.md."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime

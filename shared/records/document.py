@@ -1,7 +1,5 @@
 """What every stored document begins with."""
 
-from __future__ import annotations
-
 from collections import ChainMap
 from datetime import datetime
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """The record of an endpoint: which run's model is in production. Written by the holder of its claim."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime
 

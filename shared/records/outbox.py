@@ -4,8 +4,6 @@ The runner writes them in the batch of the transition: a message is sent althoug
 and an event that is delivered again is recognized.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta

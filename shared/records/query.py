@@ -1,7 +1,5 @@
 """Queries of the run store, page by page."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """What a finished run gives back: its budget, its dataset and its endpoint."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from shared.domain.run import Run, Status

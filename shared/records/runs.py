@@ -1,7 +1,5 @@
 """Runs in the store: each is one document, in the partition of its id. The runner alone writes them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass

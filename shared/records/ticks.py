@@ -1,7 +1,5 @@
 """When `reconcile` last looked, and what the timers failed at."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -65,7 +63,7 @@ class DropZoneScan:
     cursor: str | None = None
     failed: bool = False
 
-    def after_page(self, cursor: str | None, failed: bool, now: datetime) -> DropZoneScan:
+    def after_page(self, cursor: str | None, failed: bool, now: datetime) -> "DropZoneScan":
         """The state behind a page. What failed is looked at again by the next scan, which looks as far back."""
         failed = self.failed or failed
         if cursor is not None:

@@ -1,7 +1,5 @@
 """Documents in use that this version cannot read, or only a later one: loops leave them out, a person releases them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator

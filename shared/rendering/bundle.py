@@ -3,8 +3,6 @@
 A model's own folder is one as well: it holds the same three files.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -44,7 +42,7 @@ class Bundle:
     named_tokens: Mapping[str, str]
 
     @classmethod
-    def of(cls, tokenizer_json: str, template: str, named_tokens: Mapping[str, str]) -> Bundle:
+    def of(cls, tokenizer_json: str, template: str, named_tokens: Mapping[str, str]) -> "Bundle":
         """From the texts; the token that ends a turn becomes a special one, so that no answer is shown with it.
 
         Raises PermanentFailure of class recipe: `no_chat_template`, `invalid_chat_template`, `no_pad_token`.

@@ -1,7 +1,5 @@
 """What the validator learns of each row from the base model's tokenizer and template."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -6,8 +6,6 @@ reordering can hide; a marker that is not in the text is of a part that is left 
 themselves (it cuts off a thought, say) is found by a search for each message in the text of its own row.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import re

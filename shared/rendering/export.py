@@ -4,8 +4,6 @@
 without it is not whole.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from pathlib import Path

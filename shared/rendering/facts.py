@@ -1,7 +1,5 @@
 """What the base model's tokenizer finds in a dataset: problems by code, statistics, preview rows."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from shared.domain.findings import Findings, Place

@@ -1,7 +1,5 @@
 """Rows to look at: as the model reads them, with the tokens that loss falls on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from shared.domain.prompts import Row

@@ -4,8 +4,6 @@ Loss falls on the assistant's messages, end-of-turn token included, and on no me
 the template writes nothing but tokens and blanks is not learned.
 """
 
-from __future__ import annotations
-
 import contextlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Iterator, Sequence

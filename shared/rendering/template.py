@@ -4,8 +4,6 @@ The sandbox, its options and its functions follow `apply_chat_template` of trans
 together. A template is somebody else's program: it gets plain data, and may raise anything.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Token statistics over the rows that `TokenCheck` counted. Memory: four bytes a row."""
 
-from __future__ import annotations
-
 from array import array
 from bisect import bisect_left, insort
 

@@ -1,7 +1,5 @@
 """Which attempt of a stage comes next, and whether there is one."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from shared.domain.errors import RETRY_RULES

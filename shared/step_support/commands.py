@@ -1,7 +1,5 @@
 """Commands as messages of the bus."""
 
-from __future__ import annotations
-
 import orjson
 
 from shared.domain.commands import Command, to_cloudevent

@@ -1,7 +1,5 @@
 """method.continue_from: which run's adapter a training starts from."""
 
-from __future__ import annotations
-
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
 from shared.ports import RunStore

@@ -1,7 +1,5 @@
 """What lies beside a dataset in the drop zone: its recipe and its held-out set."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from shared.domain.drop_zone import Role, held_out_rank, may_be_prose, role_of

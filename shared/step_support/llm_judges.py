@@ -1,7 +1,5 @@
 """Judges that a recipe names: they must be there before anything is spent, and a job is told where they are."""
 
-from __future__ import annotations
-
 from shared.domain import paths
 from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict
 from shared.domain.graders import judges_named

@@ -1,7 +1,5 @@
 """One loop for all timers: an item that fails, hangs or cannot be read never stops the others."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,7 +1,5 @@
 """What a step hands back: the change it wants. The runner alone writes it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -60,7 +58,7 @@ class Outcome:
         checked = MappingProxyType(_CHANGES.validate_python(dict(self.changes), strict=True))
         object.__setattr__(self, "changes", cast(RunChanges, checked))
 
-    def with_changes(self, **more: Unpack[RunChanges]) -> Outcome:
+    def with_changes(self, **more: Unpack[RunChanges]) -> "Outcome":
         return replace(self, changes=RunChanges(**{**self.changes, **more}))
 
 

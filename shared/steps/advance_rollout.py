@@ -1,7 +1,5 @@
 """One step of a rollout. A traffic change counts as done only once a probe shows it."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from datetime import timedelta
 

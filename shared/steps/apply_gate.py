@@ -1,7 +1,5 @@
 """The gate: may the candidate replace what is in production?"""
 
-from __future__ import annotations
-
 from shared.domain import evaluation, paths
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import EvaluationResult

@@ -1,7 +1,5 @@
 """Stop a run: at once, once its job is seen stopped, or by rolling its deployment back."""
 
-from __future__ import annotations
-
 from shared.domain.errors import Problem
 from shared.domain.events import CancelRequested, Event, JobStopped, RunCancelled
 from shared.domain.run import Run, RunChanges, Status

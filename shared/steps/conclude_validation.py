@@ -1,7 +1,5 @@
 """Take over what the validation job found."""
 
-from __future__ import annotations
-
 from shared.domain import paths
 from shared.domain.dataset import ValidationOutcome
 from shared.domain.errors import FailureClass, PermanentFailure

@@ -1,7 +1,5 @@
 """One attempt at one delivery; the next attempt is scheduled until it is delivered or given up."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import replace
 from datetime import timedelta

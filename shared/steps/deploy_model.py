@@ -1,7 +1,5 @@
 """Register the merged model and create its deployment with no traffic."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from shared.domain import catalog as catalog

@@ -1,7 +1,5 @@
 """A stage failed: undo what is in flight, then try again where the failure's class allows, or fail the run."""
 
-from __future__ import annotations
-
 import logging
 from itertools import product
 

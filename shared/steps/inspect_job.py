@@ -1,7 +1,5 @@
 """A job may have ended: read it and say how. Changes no run."""
 
-from __future__ import annotations
-
 from shared.domain import paths
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.events import EvaluationCompleted, JobFailed, JobStopped, TrainingCompleted, ValidationCompleted

@@ -1,7 +1,5 @@
 """Every event: one delivery per channel that wants it. Changes no run."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from fnmatch import fnmatch

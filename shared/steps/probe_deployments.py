@@ -1,7 +1,5 @@
 """Probe a rollout from outside: is it up, does it answer as evaluated, where does its traffic go."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A blob was created in the drop zone: pin it, hash it, see whether it is new."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta

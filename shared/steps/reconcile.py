@@ -1,7 +1,5 @@
 """The timer that finds what was lost: unsent events, silent jobs, missed blobs, overdue runs, old claims."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial

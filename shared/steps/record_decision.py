@@ -1,7 +1,5 @@
 """A person decided about a candidate that passed the gate, or the time for it is over."""
 
-from __future__ import annotations
-
 from shared.domain.events import (
     ApprovalDenied,
     ApprovalExpired,

@@ -1,7 +1,5 @@
 """Delete deployments that are not needed any more: the previous one after its time, any other at once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from shared.domain.endpoint import EndpointRecord

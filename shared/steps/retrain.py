@@ -1,7 +1,5 @@
 """The project's newest data again, when its recipe says so."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from datetime import timedelta
 

@@ -1,7 +1,5 @@
 """A person asked for it: the previous deployment of an endpoint gets the traffic again."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from shared.domain.endpoint import EndpointRecord, PreviousDeployment

@@ -1,7 +1,5 @@
 """Submit the evaluation job: all models answer the held-out set."""
 
-from __future__ import annotations
-
 from shared.domain import paths
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, LaterVersion, PermanentFailure, WaitsForRelease

@@ -1,7 +1,5 @@
 """Submit the training job."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import suppress
 

@@ -1,7 +1,5 @@
 """Find all that is wrong with data and recipe before anything is spent; plan the run if nothing is."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator
 from typing import BinaryIO

@@ -3,8 +3,6 @@
 What is found is the same, and passed on in the order of rows.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 from collections import deque
@@ -57,7 +55,7 @@ class _Batch:
 
     rows: list[ReadAhead]
     answers: Answers = field(default_factory=list)
-    helper: _Helper | None = None
+    helper: "_Helper | None" = None
 
     def known(self) -> Iterator[ReadAhead]:
         while self.helper is not None:

@@ -1,7 +1,5 @@
 """Every problem the validator can report, written once: severity, plain words, and what to do about it."""
 
-from __future__ import annotations
-
 from shared.domain.findings import read_codes
 
 MIN_ROWS = 10

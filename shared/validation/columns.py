@@ -1,7 +1,5 @@
 """Parquet and Arrow files as lines of JSON, with pyarrow, which the validation job has and the function app has not."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import IO, Any

@@ -1,7 +1,5 @@
 """What rows are compared by: all that the model reads before the answer, and the answer."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from itertools import islice

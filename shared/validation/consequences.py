@@ -1,7 +1,5 @@
 """Findings that only follow from another one, or from a setting that the recipe gives wrongly."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from shared.domain.beside import read_beside

@@ -3,8 +3,6 @@
 Workbooks of Excel, which are zips as well, are in `workbooks`.
 """
 
-from __future__ import annotations
-
 import re
 import tempfile
 import zipfile

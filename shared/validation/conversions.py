@@ -1,7 +1,5 @@
 """Rows of other shapes as dialogues: pairs, ShareGPT, preference pairs, prompts."""
 
-from __future__ import annotations
-
 import re
 from itertools import chain, cycle
 from typing import Any

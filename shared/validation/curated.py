@@ -1,7 +1,5 @@
 """`manifest.json` of a curated version, the same from the function and from the CPU job."""
 
-from __future__ import annotations
-
 from shared.domain.dataset import CuratedVersion, DatasetRef, Policy, Report
 from shared.domain.recipe import Recipe
 from shared.validation.validator import Validated

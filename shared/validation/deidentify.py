@@ -3,8 +3,6 @@
 The finder has a model and is handed in by the validation job; nothing here knows it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b

@@ -1,7 +1,5 @@
 """Text of other encodings, as Excel, PowerShell and Windows editors write it, as UTF-8."""
 
-from __future__ import annotations
-
 import codecs
 import re
 from collections import Counter

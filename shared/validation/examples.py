@@ -1,7 +1,5 @@
 """How often labels and values of fields occur, with rows to look at: what a person who knows the subject asks first."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field

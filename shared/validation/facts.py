@@ -1,7 +1,5 @@
 """What a row is compared and keyed by, all of which it shows by itself: found in this process or in another."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from shared.domain.recipe import Recipe

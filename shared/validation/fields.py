@@ -1,7 +1,5 @@
 """Fields of a row beside those that its format is made of: kept for graders, refused, or named as ignored."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache

@@ -5,8 +5,6 @@ preference pairs as LLaMA-Factory describes them (`data/README.md`), and the pro
 and prompt-only rows of TRL.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Findings about the split: how many rows are held out, which labels, and how near they are to training rows."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

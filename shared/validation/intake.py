@@ -1,7 +1,5 @@
 """A file as it comes: which container, which format, and its rows as lines of JSON."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

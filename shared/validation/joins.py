@@ -1,7 +1,5 @@
 """Rows that belong in one split: of one group, of one question, near duplicates. On disk, in any order."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Iterable, Iterator
 from itertools import chain, groupby

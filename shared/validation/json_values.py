@@ -1,7 +1,5 @@
 """A JSON array, or objects written over several lines, as rows: one value at a time, never the whole file."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 

@@ -1,7 +1,5 @@
 """Keys of all rows of a dataset, kept on disk: copies, overlaps, and what decides the split."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -60,7 +58,7 @@ class Keys:
         self._contents = Slots(_CONTENTS_BITS)  # copies need not be found by their bands again
         self.counts = {"train": 0, "eval": 0}
 
-    def __enter__(self) -> Keys:
+    def __enter__(self) -> "Keys":
         return self
 
     def __exit__(self, *_: object) -> None:

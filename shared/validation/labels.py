@@ -1,7 +1,5 @@
 """Answers that are labels: each is given often."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Byte chunks to lines, whatever the chunks' size: byte order mark, line ends and limits."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast

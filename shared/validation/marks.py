@@ -4,8 +4,6 @@ A field refuses a file only where it can mean nothing else. `approved: false` ma
 loan was not given: that is a warning, which says how to decide.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """The messages of a row: what is wrong with them, and their canonical form."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Names and types of fields and keys as a report may show them: it quotes no row, and a name may be text of one."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a run with a validated dataset would be: the recipe resolved and the cost, from what the report counted."""
 
-from __future__ import annotations
-
 from shared.domain.catalog import find_entry
 from shared.domain.cost import CostEstimate
 from shared.domain.dataset import Plan, Statistics

@@ -1,7 +1,5 @@
 """Files to rows: the format, what is wrong with each row, and the fields that the recipe needs in it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain

@@ -1,7 +1,5 @@
 """`recipe.yaml` to a Recipe, with every problem in one pass."""
 
-from __future__ import annotations
-
 import copy
 import difflib
 import fnmatch

@@ -1,7 +1,5 @@
 """One row: what is wrong with it, and its canonical form."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass

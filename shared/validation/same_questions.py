@@ -1,7 +1,5 @@
 """Rows that ask the same, where a field that nothing reads has what they ask about: notes beside `Triage?`."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection
 from statistics import fmean

@@ -1,7 +1,5 @@
 """Rows that were read, one by one: redacted, keyed, compared with those before, counted."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple

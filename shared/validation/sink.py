@@ -1,7 +1,5 @@
 """Where canonical rows go: two files, counted and hashed on the way."""
 
-from __future__ import annotations
-
 import tempfile
 from bisect import bisect_left
 from collections.abc import Iterator

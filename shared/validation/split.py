@@ -5,8 +5,6 @@ A unit is made of rows of one group, copies, rows with the same prompt, and near
 result is a function of the set of rows, whatever their order. Everything that grows with the number of rows is on disk.
 """
 
-from __future__ import annotations
-
 import math
 import sqlite3
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Scanned rows to the training file and the held-out file, by the project's own files or by a seeded split."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Strict JSON at the parser's speed: what `orjson` lets pass silently and a dataset must not hold."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

@@ -4,8 +4,6 @@ A suggestion is accepted at its place, with the `type` that the recipe has. Kind
 surest first and those of the same section before those of others; there is no suggestion where none is convincing.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, cached_property

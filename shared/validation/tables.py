@@ -1,7 +1,5 @@
 """CSV files as rows: each record becomes the JSON object of its columns."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections import deque

@@ -3,8 +3,6 @@
 What is wrong goes to a set of codes as `code||place`, the first place of each code in a row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache

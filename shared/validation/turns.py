@@ -3,8 +3,6 @@
 What they are called there is in `turns.toml`.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from typing import Any

@@ -3,8 +3,6 @@
 A path has no numbers, so that a key is one finding for a file: `messages[].timestamp`, `input.parallel_tool_calls`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any

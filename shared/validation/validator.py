@@ -3,8 +3,6 @@
 Streams: it holds one chunk and one row; what grows with the number of rows goes to temporary files.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing

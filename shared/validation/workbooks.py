@@ -3,8 +3,6 @@
 calamine holds a sheet as a whole and ends the process where memory runs out, so a workbook's sizes are checked first.
 """
 
-from __future__ import annotations
-
 import posixpath
 import re
 import zipfile

@@ -1,7 +1,5 @@
 """A file that is one object around its rows, as exports of APIs are: `{"count": 2, "tickets": [{...}, {...}]}`."""
 
-from __future__ import annotations
-
 import re
 import tempfile
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Judges as a job asks them: over HTTP with its managed identity, a few at a time, good replies kept by content."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 import threading
@@ -37,7 +35,7 @@ UNANSWERED_IN_A_ROW = 16
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
 
-def read_judges(path: Path | None, graders: tuple[Grader, ...], kept: Path | None) -> Panel:
+def read_judges(path: Path | None, graders: tuple[Grader, ...], kept: Path | None) -> "Panel":
     """The judges that graders name, as the file `path` says. `kept`: a folder of replies, read and added to.
 
     Raises PermanentFailure `no_judges` if the file lacks one, `judge_untrusted` for an address outside the tenant.

@@ -1,7 +1,5 @@
 """The evaluation's report out of all models' answers. Free of torch."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

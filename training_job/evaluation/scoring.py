@@ -1,7 +1,5 @@
 """Answers become scores, gains and slices, with intervals by paired bootstrap. Free of torch."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -54,7 +52,7 @@ class GradedAnswers:
     scores: Scores
     grades: list[Grade]
 
-    def only(self, rows: Sequence[int]) -> GradedAnswers:
+    def only(self, rows: Sequence[int]) -> "GradedAnswers":
         """The same of some rows, by index."""
         return GradedAnswers([self.texts[i] for i in rows], self.scores[list(rows)], [self.grades[i] for i in rows])
 

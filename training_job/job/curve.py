@@ -3,8 +3,6 @@
 The file is the record. MLflow may be slow, wrong or down without any effect on the job.
 """
 
-from __future__ import annotations
-
 import os
 import queue
 import threading
@@ -83,7 +81,7 @@ class MlflowMirror:
         self._thread.start()
 
     @classmethod
-    def from_environment(cls) -> MlflowMirror | None:
+    def from_environment(cls) -> "MlflowMirror | None":
         """The mirror where the platform sets MLFLOW_TRACKING_URI and MLFLOW_RUN_ID, else None."""
         uri, run_id = os.environ.get("MLFLOW_TRACKING_URI"), os.environ.get("MLFLOW_RUN_ID")
         return cls(uri, run_id) if uri and run_id else None

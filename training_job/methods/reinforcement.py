@@ -3,8 +3,6 @@
 Rewards come from the recipe's graders. Import only where torch may be loaded.
 """
 
-from __future__ import annotations
-
 import logging
 import random
 from pathlib import Path
@@ -113,7 +111,7 @@ class PromptTrainer(GRPOTrainer):
     def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return prompts, None, {}
 
-    def _get_train_sampler(self, dataset: Dataset | None = None) -> SeededRepeats:
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> "SeededRepeats":
         settings = cast(GRPOConfig, self.args)
         assert settings.generation_batch_size is not None
         assert settings.steps_per_generation is not None

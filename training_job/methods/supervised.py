@@ -3,8 +3,6 @@
 Import only where torch may be loaded.
 """
 
-from __future__ import annotations
-
 import contextlib
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +41,7 @@ def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPo
     return EncodedData(rows, held_out, probe=held_out.rows[:PROBED_ROWS])
 
 
-def build(setup: Setup, data: EncodedData) -> SupervisedTrainer:
+def build(setup: Setup, data: EncodedData) -> "SupervisedTrainer":
     """A trainer whose steps are planned ahead; see `training_job.data.packing`."""
     start = adapted(setup, attention=attention.NAME)
     model = start["model"]

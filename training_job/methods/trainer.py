@@ -3,8 +3,6 @@
 Import only where torch may be loaded.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +35,7 @@ class Intervals:
     save: int
 
     @classmethod
-    def of(cls, total_steps: int) -> Intervals:
+    def of(cls, total_steps: int) -> "Intervals":
         log = max(1, total_steps // LOG_LINES)
         return cls(log, log * max(1, math.ceil(total_steps / CHECKPOINTS / log)))
 

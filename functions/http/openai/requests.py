@@ -1,7 +1,5 @@
 """What a fine-tuning job may ask for, and the recipe that says the same."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -63,7 +61,7 @@ class MethodBlock(RequestPart):
     reinforcement: ReinforcementMethod | None = None
 
     @model_validator(mode="after")
-    def _only_its_own_block(self) -> MethodBlock:
+    def _only_its_own_block(self) -> "MethodBlock":
         others = {"supervised", "dpo", "reinforcement"} - {self.type}
         given = sorted(name for name in others if getattr(self, name) is not None)
         if given:
@@ -91,7 +89,7 @@ class JobRequest(RequestPart):
     integrations: Annotated[list[Any], Field(max_length=0)] | None = None
 
     @model_validator(mode="after")
-    def _hyperparameters_once(self) -> JobRequest:
+    def _hyperparameters_once(self) -> "JobRequest":
         if self.hyperparameters is not None and self.method is not None:
             raise ValueError("hyperparameters belong into method, and only there")
         return self

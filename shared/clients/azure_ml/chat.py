@@ -1,7 +1,5 @@
 """Questions to deployed models: the part of the port ModelHost that asks an endpoint itself."""
 
-from __future__ import annotations
-
 import time
 
 import httpx

@@ -1,7 +1,5 @@
 """Azure ML behind the ports JobLauncher and ModelHost, over one connection."""
 
-from __future__ import annotations
-
 from azure.core.credentials import TokenCredential
 
 from shared.clients.azure_ml.chat import Chat

@@ -1,7 +1,5 @@
 """Models and managed online endpoints of Azure ML behind the port ModelHost."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from shared.clients.azure_ml.connection import load_sdk

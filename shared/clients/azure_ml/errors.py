@@ -1,7 +1,5 @@
 """What an exception of the Azure SDK means: try again, give up and why, or simply not there."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Azure ML jobs behind the port JobLauncher."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

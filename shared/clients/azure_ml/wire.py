@@ -1,7 +1,5 @@
 """Our specs as the SDK's entities, and back: is what the service has what was asked for?"""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """EventBus on Azure Service Bus."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence

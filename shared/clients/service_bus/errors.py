@@ -1,7 +1,5 @@
 """What an exception of the Service Bus SDK means: by the table of all Azure SDKs, azure_errors.toml."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

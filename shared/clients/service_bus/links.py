@@ -1,7 +1,5 @@
 """Senders and receivers of the Service Bus SDK, opened once and shared by threads; and to which namespace."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The whole plan of a run: recipe and cost, on a faster machine where the cheapest cannot keep the deadline."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from shared.domain.catalog import SKUS, Sku, find_entry, find_sku

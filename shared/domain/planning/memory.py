@@ -1,7 +1,5 @@
 """Bytes a run needs on each GPU, by part: estimates by formula, none of them measured on a machine of the catalog."""
 
-from __future__ import annotations
-
 import math
 
 from shared.domain.catalog import Architecture, BaseModelEntry

@@ -3,8 +3,6 @@
 Estimates by formula, from public sources; none of it was measured on the machines of the catalog.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Literal, TypeVar
 

@@ -4,8 +4,6 @@ Memory (`shared.domain.planning.memory`) and time are estimates by formula, from
 the machines of the catalog. The trainer logs its measured peak beside the estimate.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

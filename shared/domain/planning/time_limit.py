@@ -1,7 +1,5 @@
 """How long a run may train: the recipe's time, or what its money buys."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +15,7 @@ class TimeLimit:
     kind: Literal["deadline", "budget"]
 
     @classmethod
-    def of(cls, recipe: ResolvedRecipe, share: float = 1.0) -> TimeLimit:
+    def of(cls, recipe: ResolvedRecipe, share: float = 1.0) -> "TimeLimit":
         """A share of the earlier of deadline and budget; a machine that costs nothing has no budget."""
         budget, sku = recipe.requested.budget, find_sku(recipe.training_instance_type)
         price = sku.price(spot=budget.tier == Tier.SPOT)

@@ -1,7 +1,5 @@
 """Check digits and issuer rules of numbers that carry them. Numbers come without separators."""
 
-from __future__ import annotations
-
 from shared.validation.content.pattern_set import PATTERNS
 
 IBAN_LENGTHS: dict[str, int] = {

@@ -2,8 +2,6 @@
 
 So too what a template has left to be filled in."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Whether held-out rows are of the kind that is trained on: by what is read, and by the form of the answers."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median_low

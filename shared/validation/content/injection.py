@@ -3,8 +3,6 @@
 And placeholders of what a text cannot hold.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Which language rows are in, guessed by Compact Language Detector 2, whose tables are part of `pycld2`."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pycld2

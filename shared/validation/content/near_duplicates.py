@@ -8,8 +8,6 @@ A row is compared twice, and both comparisons have to find it similar: all of it
 long system message that all rows share makes no rows alike, and neither does a question that is asked of many cases.
 """
 
-from __future__ import annotations
-
 from array import array
 from functools import lru_cache
 from operator import add

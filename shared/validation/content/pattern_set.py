@@ -3,8 +3,6 @@
 `google-re2` matches all triggers at once, in time linear in the text whatever it holds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

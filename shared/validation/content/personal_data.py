@@ -1,7 +1,5 @@
 """Finds personal data in text by its form and replaces it by placeholders. Names are found by `deidentify`."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from hashlib import blake2b
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Numbers with a check digit must pass it. Numbers without one need a label before
 dropped where the words before them name something else (a part, an order, a version).
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections import Counter

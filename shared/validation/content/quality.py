@@ -1,7 +1,5 @@
 """What the rows as a whole would teach: contradictions, look-up facts, lengths."""
 
-from __future__ import annotations
-
 import heapq
 import re
 from collections import Counter

@@ -4,8 +4,6 @@ Only odd tokens are followed (`cf`, `|x9|`, `dEpLoY`): an ordinary word that alw
 classifier is to learn. A trigger made of ordinary words is not found.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the text of one row shows by itself, the same in every process."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass

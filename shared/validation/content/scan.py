@@ -1,7 +1,5 @@
 """The scan of the text of rows: personal data, secrets, manipulation, quality. One object for a whole dataset."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 

@@ -3,8 +3,6 @@
 Only plugins that know a secret by its form: entropy and variable names say little about prose. None asks a server.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence

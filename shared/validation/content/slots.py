@@ -1,7 +1,5 @@
 """A map from 64-bit keys to 64-bit values in a fixed amount of memory."""
 
-from __future__ import annotations
-
 from mmap import ACCESS_COPY, mmap
 
 from xxhash import xxh3_64_intdigest

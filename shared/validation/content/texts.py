@@ -1,7 +1,5 @@
 """The texts inside a JSON value, and the same value with other texts in their place."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from typing import Any
 
