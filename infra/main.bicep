@@ -251,6 +251,8 @@ module workspace 'modules/workspace.bicep' = {
     importerId: identities.outputs.importerId
     importerPrincipalId: identities.outputs.importerPrincipalId
     controlPrincipalId: identities.outputs.controlPrincipalId
+    servePrincipalId: identities.outputs.servePrincipalId
+    deployerPrincipalId: principalId
     gpuVmSize: gpuVmSize
   }
 }

@@ -12,6 +12,14 @@ ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 DEFINITION = "Microsoft.Authorization/roleDefinitions"
 BLOB_DATA_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
 ROLES: dict[str, dict[str, Any]] = read_beside(__file__, "roles.toml")
+# Azure ML docs, "Manage access to Azure Machine Learning workspaces": submitting a job (V2), beside `*/read`.
+SUBMITTING = {
+    f"Microsoft.MachineLearningServices/workspaces/{action}"
+    for action in (
+        "jobs/*", "environments/write", "environments/build/action", "environments/readSecrets/action",
+        "metadata/artifacts/write", "metadata/codes/*/write",
+    )
+}  # fmt: skip
 COSMOS_DATA_CONTRIBUTOR = "/sqlRoleDefinitions/00000000-0000-0000-0000-000000000002"
 _ROLE = re.compile(r"subscriptionResourceId\('Microsoft\.Authorization/roleDefinitions', (\w+)\)")
 _PRINCIPAL = re.compile(r"([a-z]+)(?:PrincipalId|\.properties\.principalId)")
@@ -58,8 +66,16 @@ def own_roles_are_narrow(infra: Infra) -> Violations:
                 narrow = str(action).startswith(
                     "Microsoft.MachineLearningServices/workspaces/"
                 ) and not action.endswith(("workspaces/*", "*/write", "*/delete", "*/action", "listKeys/action"))
-                if not narrow and not _QUOTA_READ.fullmatch(str(action)):
+                if not narrow and action not in SUBMITTING and not _QUOTA_READ.fullmatch(str(action)):
                     yield at(role), f"{role.symbol}: {action} is too wide"
+
+
+@rule("jobs-can-be-submitted")
+def jobs_can_be_submitted(infra: Infra) -> Violations:
+    for role in infra.of_type(DEFINITION):
+        if role.symbol == "orchestrator":
+            for action in sorted(SUBMITTING.difference(*(p["actions"] for p in role.get("properties.permissions")))):
+                yield at(role), f"{role.symbol} lacks {action}"
 
 
 @rule("models-are-the-importers")

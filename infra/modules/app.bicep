@@ -89,6 +89,11 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
         // The Azure ML SDK alone takes 110 MB.
         instanceMemoryMB: 2048
         maximumInstanceCount: 40
+        // A Python app gets 1 by default (Azure Functions docs, "Concurrency in Azure Functions"): each open dashboard, whose
+        // requests wait up to 20 s for news, would hold an instance of its own. 16 is the default of the other languages.
+        triggers: {
+          http: { perInstanceConcurrency: 16 }
+        }
       }
     }
   }
@@ -189,7 +194,8 @@ resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' 
     workspaceId: logsId
     logs: [
       {
-        category: 'AppServiceAuthenticationLogs'
+        // A category that a plan lacks is refused at deployment; the group takes what there is.
+        categoryGroup: 'allLogs'
         enabled: true
       }
     ]

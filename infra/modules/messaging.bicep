@@ -9,7 +9,7 @@ param eventsPrincipalId string
 
 var topology = loadJsonContent('../topology.json')
 var serviceBusDataSender = '69a216fc-b8fb-44d8-bc22-1f3c2cd27a39'
-var serviceBusDataReceiver = '4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0'
+var serviceBusDataOwner = '090c5cfd-751d-490a-894a-3ce6f1109419'
 
 resource bus 'Microsoft.ServiceBus/namespaces@2024-01-01' = {
   name: name
@@ -83,23 +83,25 @@ resource jobEvents 'Microsoft.ServiceBus/namespaces/queues@2024-01-01' existing 
   name: 'job-events'
 }
 
-resource controlSends 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(bus.id, controlPrincipalId, serviceBusDataSender)
-  scope: bus
+// Sending and receiving would do for the app's code. The Functions runtime reads queue lengths to scale, which needs
+// Manage; see docs/decisions/0030. Data Owner has all three: on what the app uses, not on the namespace.
+resource controlOwnsQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (queue, i) in topology.queues: {
+  name: guid(bus.id, queue, controlPrincipalId, serviceBusDataOwner)
+  scope: queues[i]
   properties: {
     principalId: controlPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', serviceBusDataSender)
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', serviceBusDataOwner)
   }
-}
+}]
 
-resource controlReceives 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(bus.id, controlPrincipalId, serviceBusDataReceiver)
-  scope: bus
+resource controlOwnsTopic 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(topic.id, controlPrincipalId, serviceBusDataOwner)
+  scope: topic
   properties: {
     principalId: controlPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', serviceBusDataReceiver)
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', serviceBusDataOwner)
   }
 }
 

@@ -15,6 +15,8 @@ param jobPrincipalId string
 param importerId string
 param importerPrincipalId string
 param controlPrincipalId string
+param servePrincipalId string
+param deployerPrincipalId string
 param gpuVmSize string
 
 var containers = ['datasets', 'curated', 'runs', 'models']
@@ -106,8 +108,11 @@ resource datastores 'Microsoft.MachineLearningServices/workspaces/datastores@202
   }
 }]
 
-// AzureML Data Scientist may delete endpoints and list their keys. This role covers what shared/clients/azure_ml/client.py does,
-// no endpoint's deletion, no keys, no compute.
+// AzureML Data Scientist may delete endpoints and list their keys. This role covers what shared/clients/azure_ml/client.py
+// does, no endpoint's deletion, no keys, no compute. The five lines about environments and metadata are what Microsoft
+// lists for a job of version 2 beside `*/read` and `jobs/*` (Azure ML docs, "Manage access to Azure Machine Learning
+// workspaces", common scenarios). None of them ends in /read. Which of them the service checks for an image-only
+// environment without code is not documented. The workspace holds no registry password that readSecrets could reveal.
 resource orchestrator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(resourceGroup().id, 'droptune-orchestrator')
   properties: {
@@ -122,6 +127,11 @@ resource orchestrator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
           'Microsoft.MachineLearningServices/workspaces/*/read'
           'Microsoft.MachineLearningServices/workspaces/experiments/*'
           'Microsoft.MachineLearningServices/workspaces/jobs/*'
+          'Microsoft.MachineLearningServices/workspaces/environments/write'
+          'Microsoft.MachineLearningServices/workspaces/environments/build/action'
+          'Microsoft.MachineLearningServices/workspaces/environments/readSecrets/action'
+          'Microsoft.MachineLearningServices/workspaces/metadata/artifacts/write'
+          'Microsoft.MachineLearningServices/workspaces/metadata/codes/*/write'
           'Microsoft.MachineLearningServices/workspaces/models/*'
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/write'
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action'
@@ -170,6 +180,7 @@ resource scratch 'Microsoft.Storage/storageAccounts@2024-01-01' existing = {
 
 // With identity-based system datastores a job's own logs and snapshots go there under its own name.
 var blobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
+var blobDataReader = '2a2b9908-6ea1-4ae2-8e65-a410df84e7d1'
 
 resource jobWritesScratch 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(scratch.id, jobPrincipalId, blobDataContributor)
@@ -188,6 +199,28 @@ resource importerWritesScratch 'Microsoft.Authorization/roleAssignments@2022-04-
     principalId: importerPrincipalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
+  }
+}
+
+// Microsoft's sample of an endpoint with a user-assigned identity gives it the same on this account (azureml-examples,
+// cli/deploy-managed-online-endpoint-access-resource-uai.sh); Azure gives such an identity nothing by itself.
+resource serveReadsScratch 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(scratch.id, servePrincipalId, blobDataReader)
+  scope: scratch
+  properties: {
+    principalId: servePrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataReader)
+  }
+}
+
+// Logs of jobs are read under the reader's own identity: the account takes no keys.
+resource deployerReadsLogs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(scratch.id, deployerPrincipalId, blobDataReader)
+  scope: scratch
+  properties: {
+    principalId: deployerPrincipalId
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataReader)
   }
 }
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from shared.domain import paths
@@ -107,6 +110,25 @@ def test_a_long_poll_answers_as_soon_as_the_run_changes(client: TestClient, serv
     answer = client.get(f"/api/runs/{run.id}", params={"wait_s": 30}, headers={"if-none-match": '"1"'})
     move.join()
     assert answer.json()["status"] == "cancelled"
+
+
+def test_sixteen_who_wait_at_once_leave_room_for_sixteen_more(
+    client: TestClient, api: FastAPI, services: Services, run: Run
+) -> None:
+    """An instance gets 16 requests at once (infra/modules/app.bicep), and waiting ones may be all of them."""
+
+    async def ask() -> tuple[list[int], list[str]]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url=str(client.base_url)) as caller:
+            url, headers = f"/api/runs/{run.id}", {"if-none-match": '"1"'}
+            waiting = [asyncio.create_task(caller.get(url, params={"wait_s": 60}, headers=headers)) for _ in range(16)]
+            others = await asyncio.gather(*(caller.get("/api/runs") for _ in range(16)))
+            assert not any(one.done() for one in waiting)
+            event = event_of(run, CancelRequested(by="someone"), run.updated_at)
+            Runner(services).handle(BY_NAME["cancel_run"], event)
+            answers = await asyncio.gather(*waiting)
+            return [one.status_code for one in others], [one.json()["status"] for one in answers]
+
+    assert asyncio.run(ask()) == ([200] * 16, ["cancelled"] * 16)
 
 
 def test_cancel_asks_and_a_finished_run_cannot_be_cancelled(client: TestClient, services: Services, run: Run) -> None:
