@@ -4,6 +4,7 @@ import re
 import unicodedata
 
 from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentServices
@@ -35,7 +36,8 @@ async def put_dataset(project: str, name: str, request: Request, _: Operator, se
             f"and at most 128 characters: rename it, for example to {proposed_name(name)}"
         )
         raise ApiError(400, "file_name", message, "name")
-    info = services.blobs.write(f"{paths.DATASETS}/{project}/{name}", [await request.body()])
+    path = f"{paths.DATASETS}/{project}/{name}"
+    info = await run_in_threadpool(services.blobs.write, path, [await request.body()])
     return StoredFile(path=info.path, etag=info.etag, size_bytes=info.size_bytes)
 
 

@@ -244,4 +244,4 @@ def _body(message: ServiceBusReceivedMessage) -> bytes:
 
 
 def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -41,6 +41,23 @@ def test_a_good_token_names_the_caller_and_its_roles() -> None:
     assert ask(GOOD) == Caller("ada@contoso.example", frozenset({READER}))
 
 
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        ({"azp": "app-1"}, "app-1"),
+        ({"appid": "app-1"}, "app-1"),
+        ({"azp": "app-2", "appid": "app-1"}, "app-2"),
+        ({"azp": "azure-cli", "scp": "access"}, "someone"),  # a user whose token has no name is not the program
+        ({"azp": "azure-cli", "scp": "access", "preferred_username": "ada@x.example"}, "ada@x.example"),
+        ({"appid": "", "azp": None}, "someone"),
+        ({}, "someone"),
+    ],
+)
+def test_an_app_is_named_by_its_id_and_a_user_never_by_the_program_they_use(claims: dict[str, Any], name: str) -> None:
+    token = {key: value for key, value in GOOD.items() if key != "preferred_username"} | claims
+    assert ask(token).name == name
+
+
 def test_a_name_is_as_long_as_one_in_an_event_may_be() -> None:
     assert len(ask({**GOOD, "preferred_username": "x" * 100_000}).name) == MAX_PERSON
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -16,6 +19,23 @@ def test_a_file_is_put_into_the_drop_zone_whole(client: TestClient, services: Se
     info = services.blobs.info("datasets/shop/train.jsonl")
     assert info is not None
     assert info.size_bytes == 100_000
+
+
+def test_a_large_file_is_not_written_on_the_event_loop_that_answers_all_others(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, on_a_loop = services.blobs.write, []
+
+    def seen(*arguments: Any, **named: Any) -> Any:
+        with suppress(RuntimeError):  # there is none in this thread
+            on_a_loop.append(asyncio.get_running_loop())
+        return write(*arguments, **named)
+
+    monkeypatch.setattr(services.blobs, "write", seen)
+    assert client.put("/api/datasets/shop/train.jsonl", content=b"x").status_code == 201
+    files = {"file": ("train.jsonl", b"{}")}
+    assert client.post("/v1/files", data={"purpose": "fine-tune"}, files=files).status_code == 200
+    assert on_a_loop == []
 
 
 @pytest.mark.parametrize(

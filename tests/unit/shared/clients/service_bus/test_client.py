@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
 
 import pytest
+from azure.servicebus.amqp import AmqpAnnotatedMessage
 
 from shared.clients.service_bus.client import ServiceBusEventBus
+from shared.clients.service_bus.links import connect
 from shared.domain.errors import InvalidInput, LockLost, PermanentFailure, Transient
 from shared.domain.topology import Topology
 from shared.ports import Message, ReceivedMessage
@@ -129,3 +134,31 @@ def test_closing_ends_a_wait_and_refuses_what_comes_later(emulator: Running) -> 
     assert got == [[]]
     with pytest.raises(RuntimeError, match="the bus is closed"):
         bus.depth("orders")
+
+
+# What AMQP lets other senders put into application properties and bodies.
+FOREIGN: dict[Any, Any] = {
+    "tenant": "caf\u00e9",
+    b"\xff\x00": b"east",
+    "priority": 2,
+    "share": 2.5,
+    "flag": True,
+    "nothing": None,
+    "id": UUID(int=7),
+    "at": datetime(2026, 1, 1, tzinfo=UTC),
+}
+
+
+def test_a_message_of_another_sender_can_be_looked_at_whatever_it_carries(
+    bus: ServiceBusEventBus, emulator: Running
+) -> None:
+    bodies = [*FOREIGN.values(), b"\xff", [b"\xff"], {"a": b"\xff"}]
+    with connect(emulator.url, None) as client, client.get_queue_sender("orders") as sender:
+        for body in bodies:
+            sender.send_messages(AmqpAnnotatedMessage(value_body=body, application_properties=dict(FOREIGN)))
+    seen = bus.peek("orders", limit=len(bodies))
+    assert len(seen) == len(bodies)
+    for one in seen:
+        expected = {"\ufffd\x00": "east", "priority": "2", "share": "2.5", "id": str(UUID(int=7)), "flag": "True"}
+        assert expected.items() <= one.message.properties.items()
+        assert {type(text) for pair in one.message.properties.items() for text in pair} == {str}
