@@ -120,6 +120,7 @@ class DeploymentSpec(Frozen):
     endpoint: str
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,30}[a-z0-9]$")
     model: str = Field(description="registered model, NAME:VERSION")
+    weights_bytes: int = Field(description="of the model: how long a server may take to start follows from it")
     environment: str
     instance_type: str
     instance_count: int = 1

@@ -41,6 +41,7 @@ def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
         endpoint=run.resolved.endpoint,
         name=paths.deployment_name(run.id),
         model=f"{model.name}:{model.version}",
+        weights_bytes=base.parameters * 2,
         environment=config.serving_environment,
         instance_type=run.resolved.serving_instance_type,
         environment_variables={name: value for name, value in variables.items() if value is not None},

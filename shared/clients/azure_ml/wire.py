@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -31,8 +32,12 @@ _STATUS = {
 CONCURRENT_REQUESTS = 32
 # Azure docs: 408 took too long, 424 the container failed, 429 too busy; 502 to 504 come from the gateway.
 _TRANSIENT_ANSWERS = frozenset({408, 424, 429, 500, 502, 503, 504})
-# Loading tens of gigabytes of weights takes minutes: 60 s + 60 x 30 s.
-_READINESS = {"initial_delay": 60, "period": 30, "timeout": 10, "failure_threshold": 60}
+# A server answers its probes once it has read its weights and compiled. The SDK's entity has no startup probe, so the
+# liveness probe, which restarts a container, begins after that. 600 s: Microsoft's sample for language models
+# (Azure/azureml-examples, cli/foundation-models/system/finetune/text-generation/deploy.yml). 100 MB/s: a premium disk of
+# 128 GiB (Azure docs, "Managed disk types", P10); what disk a node has is not documented.
+_COMPILE_S, _LOADED_BYTES_PER_S = 600, 100_000_000
+_PROBE = {"period": 30, "timeout": 10}
 
 # REST reference, Usages - List: the cores of all families, or of one, dedicated or low-priority.
 _QUOTA_KIND = re.compile(r"/(?P<family>vmFamily/)?(?P<kind>dedicated|lowPriority)Cores/usages$")
@@ -114,6 +119,7 @@ def managed_deployment(spec: DeploymentSpec) -> Any:
     """A deployment of a custom container; port and routes are those of its registered environment."""
     from azure.ai.ml.entities import ManagedOnlineDeployment, OnlineRequestSettings, ProbeSettings
 
+    start_s = _COMPILE_S + math.ceil(spec.weights_bytes / _LOADED_BYTES_PER_S)
     return ManagedOnlineDeployment(
         name=spec.name,
         endpoint_name=spec.endpoint,
@@ -126,7 +132,8 @@ def managed_deployment(spec: DeploymentSpec) -> Any:
         request_settings=OnlineRequestSettings(
             request_timeout_ms=REQUEST_TIMEOUT_S * 1000, max_concurrent_requests_per_instance=CONCURRENT_REQUESTS
         ),
-        readiness_probe=ProbeSettings(**_READINESS),
+        liveness_probe=ProbeSettings(initial_delay=start_s, failure_threshold=10, **_PROBE),
+        readiness_probe=ProbeSettings(initial_delay=60, failure_threshold=math.ceil(start_s / 30), **_PROBE),
     )
 
 

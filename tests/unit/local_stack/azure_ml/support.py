@@ -85,6 +85,7 @@ def deployment(endpoint: str, name: str, model: str, **changes: Any) -> Deployme
         "endpoint": endpoint,
         "name": name,
         "model": model,
+        "weights_bytes": 1_000_000,
         "environment": "echo:1",
         "instance_type": "Standard_NC24ads_A100_v4",
     }
