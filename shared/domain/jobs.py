@@ -68,6 +68,7 @@ class JobView(Frozen):
     error_message: str | None = None
     failure_class: FailureClass | None = Field(default=None, description="of the error, where it is known")
     studio_url: str | None = None
+    note: str = Field(default="", description="in what it was accepted otherwise than it was sent")
 
 
 class MachineSize(Frozen):

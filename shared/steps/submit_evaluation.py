@@ -19,8 +19,8 @@ from shared.records import claims, endpoints, runs
 from shared.records.blob_documents import read_model
 from shared.step_support.attempts import next_attempt
 from shared.step_support.llm_judges import judges_of, tell_job
-from shared.step_support.outcome import Draft, Outcome
-from shared.steps.submit_training import cancel_unless_owned, job_of, submitted
+from shared.step_support.outcome import Outcome
+from shared.steps.submit_training import begin, job_of
 
 
 def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
@@ -82,13 +82,8 @@ def _evaluate(champion: str | None, event: Event[EventData], run: Run, services:
     run = run.evolve(attempt=next_attempt(event, run, JobKind.EVALUATION))
     spec = evaluation_job(run, champion, services.config)
     tell_job(judges_of(run.resolved.requested, rewards=False), spec.name, run, services)
-    reference = submitted(services.launcher.submit(spec), JobKind.EVALUATION, run, services)
-    return Outcome(
-        status=Status.EVALUATING,
-        changes={"attempt": run.attempt, "jobs": (*run.jobs, reference), "champion": champion},
-        events=(Draft(EvaluationStarted(job=spec.name)),),
-        undo=lambda now: cancel_unless_owned(spec.name, now, services),
-    )
+    begun = begin(spec, JobKind.EVALUATION, EvaluationStarted(job=spec.name), run, services)
+    return begun.with_changes(champion=champion)
 
 
 def _with_actual(cost: CostEstimate | None, machine_seconds: float) -> CostEstimate | None:

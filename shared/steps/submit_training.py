@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 from shared.domain import catalog as catalog
 from shared.domain import paths
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure
-from shared.domain.events import Event, TrainingRetryDue, TrainingStarted, ValidationPassed
-from shared.domain.jobs import RUN_TAG, JobKind, JobSpec, JobView
+from shared.domain.events import Event, EventData, TrainingRetryDue, TrainingStarted, ValidationPassed
+from shared.domain.jobs import RUN_TAG, JobKind, JobSpec
 from shared.domain.planning.time_limit import TimeLimit
 from shared.domain.results import CURVE_FILE, SPENT_FILE, seconds_spent
 from shared.domain.run import JobRef, Run, Status
@@ -19,6 +20,11 @@ from shared.step_support.continue_from import with_start
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
 from shared.step_support.outcome import Draft, Outcome
 
+_IN_FLIGHT = {
+    JobKind.VALIDATION: Status.VALIDATING,
+    JobKind.TRAINING: Status.TRAINING,
+    JobKind.EVALUATION: Status.EVALUATING,
+}
 _MODULES = {JobKind.TRAINING: "train", JobKind.EVALUATION: "evaluate"}
 
 
@@ -94,13 +100,8 @@ def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run,
     budget.reserve(services.store, run, services.config.project_monthly_usd)
     write_model(services.blobs, paths.recipe(run.id), recipe)
     tell_job(judges_of(recipe.requested, rewards=True), spec.name, run, services)
-    reference = submitted(services.launcher.submit(spec), JobKind.TRAINING, run, services)
-    return Outcome(
-        status=Status.TRAINING,
-        changes={"attempt": run.attempt, "jobs": (*run.jobs, reference), "recipe": recipe},
-        events=(Draft(TrainingStarted(job=spec.name, estimate=run.cost)),),
-        undo=lambda now: _undo(spec.name, now, services),
-    )
+    begun = begin(spec, JobKind.TRAINING, TrainingStarted(job=spec.name, estimate=run.cost), run, services)
+    return replace(begun.with_changes(recipe=recipe), undo=lambda now: _undo(spec.name, now, services))
 
 
 def _undo(job: str, run: Run, services: Services) -> None:
@@ -109,10 +110,18 @@ def _undo(job: str, run: Run, services: Services) -> None:
         budget.settle(services.store, run)
 
 
-def submitted(view: JobView, kind: JobKind, run: Run, services: Services) -> JobRef:
-    """The run's reference to a job it has just submitted."""
-    return JobRef(
+def begin(spec: JobSpec, kind: JobKind, fact: EventData, run: Run, services: Services) -> Outcome:
+    """Submit the job of the run's present attempt, state it, and enter the status in which the job is looked at."""
+    view = services.launcher.submit(spec)
+    reference = JobRef(
         name=view.name, kind=kind, attempt=run.attempt, submitted_at=services.clock.now(), studio_url=view.studio_url
+    )
+    return Outcome(
+        status=_IN_FLIGHT[kind],
+        changes={"attempt": run.attempt, "jobs": (*run.jobs, reference)},
+        events=(Draft(fact),),
+        note=view.note,
+        undo=lambda now: cancel_unless_owned(spec.name, now, services),
     )
 
 

@@ -37,7 +37,7 @@ from shared.step_support.dataset_files import (
 )
 from shared.step_support.llm_judges import require_judges
 from shared.step_support.outcome import Draft, Outcome
-from shared.steps.submit_training import cancel_unless_owned, submitted
+from shared.steps.submit_training import begin
 from shared.validation import Earlier, Sink, Validated, curated_version, spooled_sink, validate
 from shared.validation.plan import plan_run
 from shared.validation.recipes import read_recipe
@@ -89,13 +89,7 @@ def _with_unread_files(report: Report, run: Run, services: Services) -> Report:
 def _submit(event: Event[EventData], run: Run, services: Services) -> Outcome:
     run = run.evolve(attempt=next_attempt(event, run, JobKind.VALIDATION))
     spec = validation_job(run, services)
-    reference = submitted(services.launcher.submit(spec), JobKind.VALIDATION, run, services)
-    return Outcome(
-        status=Status.VALIDATING,
-        changes={"attempt": run.attempt, "jobs": (*run.jobs, reference)},
-        events=(Draft(ValidationStarted(job=spec.name)),),
-        undo=lambda now: cancel_unless_owned(spec.name, now, services),
-    )
+    return begin(spec, JobKind.VALIDATION, ValidationStarted(job=spec.name), run, services)
 
 
 def encoded(value: str) -> str:

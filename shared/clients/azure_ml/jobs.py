@@ -1,16 +1,20 @@
 """Azure ML jobs behind the port JobLauncher."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from shared.clients.azure_ml.errors import failure_class, translated
 from shared.clients.azure_ml.session import Session
-from shared.clients.azure_ml.wire import core_quota, job_difference, job_of, machine_size, status_of
+from shared.clients.azure_ml.wire import core_quota, job_differences, job_of, machine_size, status_of
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import RUN_TAG, CoreQuota, JobRole, JobSpec, JobStatus, JobView, MachineSize, MetricPoint
 
+log = logging.getLogger(__name__)
+
 _METRICS_PER_PAGE = 1000
 _WHAT_IT_DOES = ("inputs", "outputs", "identity_client_id")
+_COST_OR_RIGHTS = ("identity_client_id", "instance_type", "instances", "tier")
 
 
 class AzureMlJobs:
@@ -22,18 +26,19 @@ class AzureMlJobs:
     def submit(self, spec: JobSpec) -> JobView:
         """See JobLauncher. PermanentFailure `job_name_taken` names the field that differs."""
         known = self._get_job(spec.name)
-        return self._job_view(self._create_job(spec) if known is None else self._accepted(spec, known))
+        return self._create_job(spec) if known is None else self._accepted(spec, known)
 
-    def _accepted(self, spec: JobSpec, known: Any) -> Any:
-        field, run = job_difference(spec, known, self._client_ids[spec.role]), spec.tags.get(RUN_TAG)
+    def _accepted(self, spec: JobSpec, known: Any) -> JobView:
+        run = spec.tags.get(RUN_TAG)
         # A host of another version submits the same attempt of a run with an environment of its own.
         same_attempt = run is not None and (known.tags or {}).get(RUN_TAG) == run
-        if field and not (same_attempt and field not in _WHAT_IT_DOES):
-            message = f"job {spec.name} exists with another {field}"
-            raise PermanentFailure(FailureClass.PLATFORM, "job_name_taken", message, field)
-        return known
+        for field in job_differences(spec, known, self._client_ids[spec.role]):
+            if field in _WHAT_IT_DOES or not same_attempt:
+                message = f"job {spec.name} exists with another {field}"
+                raise PermanentFailure(FailureClass.PLATFORM, "job_name_taken", message, field)
+        return self._job_view(known)
 
-    def _create_job(self, spec: JobSpec) -> Any:
+    def _create_job(self, spec: JobSpec) -> JobView:
         try:
             with translated("the workspace"):
                 job = job_of(spec, self._experiment, self._client_ids[spec.role])
@@ -43,12 +48,17 @@ class AzureMlJobs:
             if known is None:
                 raise
             return self._accepted(spec, known)  # another host was faster
-        # The service has been seen to accept without a word what it then did not do.
-        if field := job_difference(spec, created, self._client_ids[spec.role]):
+        # The service may accept without a word what it then does not do, and may write what it does in other words: no
+        # echo of a live workspace was compared yet. What neither costs money nor gives rights is only reported.
+        others = job_differences(spec, created, self._client_ids[spec.role])
+        if field := next((one for one in others if one in _COST_OR_RIGHTS), None):
             self.begin_cancel(spec.name)
-            message = f"job {spec.name} was accepted with another {field} than asked for"
+            message = f"job {spec.name} was accepted with another {field} than asked for: {others[field]}"
             raise PermanentFailure(FailureClass.PLATFORM, "job_echo_differs", message, field)
-        return created
+        note = "; ".join(f"the job's {field} is {found}" for field, found in others.items())
+        if note:
+            log.warning("Azure ML accepted job %s otherwise than it was sent: %s", spec.name, note)
+        return self._job_view(created).model_copy(update={"note": note})
 
     def get_job(self, name: str) -> JobView | None:
         """See JobLauncher. Error code and message of a failed job are those of its run history."""

@@ -34,8 +34,8 @@ CONCURRENT_REQUESTS = 32
 _TRANSIENT_ANSWERS = frozenset({408, 424, 429, 500, 502, 503, 504})
 # A server answers its probes once it has read its weights and compiled. The SDK's entity has no startup probe, so the
 # liveness probe, which restarts a container, begins after that. 600 s: Microsoft's sample for language models
-# (Azure/azureml-examples, cli/foundation-models/system/finetune/text-generation/deploy.yml). 100 MB/s: a premium disk of
-# 128 GiB (Azure docs, "Managed disk types", P10); what disk a node has is not documented.
+# (Azure/azureml-examples, cli/foundation-models/system/finetune/text-generation/deploy.yml). 100 MB/s: a premium disk
+# of 128 GiB (Azure docs, "Managed disk types", P10); what disk a node has is not documented.
 _COMPILE_S, _LOADED_BYTES_PER_S = 600, 100_000_000
 _PROBE = {"period": 30, "timeout": 10}
 
@@ -97,13 +97,13 @@ def job_of(spec: JobSpec, experiment: str, identity_client_id: str | None) -> An
     )
 
 
-def job_difference(spec: JobSpec, job: Any, identity_client_id: str | None) -> str | None:
-    """The first field of the job that is not what the spec says, of what it does first; None if it is the same job."""
+def job_differences(spec: JobSpec, job: Any, identity_client_id: str | None) -> dict[str, str]:
+    """What the job has instead, for each field that is not what the spec says, of what it does first."""
     queue, limits, resources, identity = job.queue_settings, job.limits, job.resources, job.identity
     pairs = {
         "inputs": (_expected_uris(spec.inputs), _uris(job.inputs, job.inputs or {})),
         "outputs": (_expected_uris(spec.outputs), _uris(job.outputs, spec.outputs)),
-        "identity_client_id": (identity_client_id, getattr(identity, "client_id", None)),
+        "identity_client_id": (lowered(identity_client_id), lowered(getattr(identity, "client_id", None))),
         "command": (spec.command, job.command),
         "environment": (spec.environment, name_version(job.environment)),
         "instance_type": (spec.instance_type.lower(), lowered(resources and resources.instance_type)),
@@ -112,7 +112,7 @@ def job_difference(spec: JobSpec, job: Any, identity_client_id: str | None) -> s
         "tier": (_JOB_TIER[spec.tier], lowered(queue and queue.job_tier)),
         "timeout_s": (spec.timeout_s, limits and limits.timeout),
     }
-    return next((field for field, (expected, found) in pairs.items() if expected != found), None)
+    return {field: f"{found!r}, not {expected!r}" for field, (expected, found) in pairs.items() if expected != found}
 
 
 def managed_deployment(spec: DeploymentSpec) -> Any:

@@ -8,6 +8,8 @@ from shared.domain.jobs import DeploymentSpec, EndpointView, JobSpec, JobStatus,
 class Platform:
     """Jobs, models and one endpoint; `view` is what it answers about the endpoint, `ready` whether it can be made."""
 
+    note = ""
+
     def __init__(self, view: EndpointView | None = None, *, ready: bool = True) -> None:
         self.view, self.ready = view, ready
         self.jobs: list[JobSpec] = []
@@ -18,7 +20,8 @@ class Platform:
 
     def submit(self, spec: JobSpec) -> JobView:
         self.jobs.append(spec)
-        return JobView(name=spec.name, status=JobStatus.QUEUED, studio_url=f"https://ml.azure.com/{spec.name}")
+        url = f"https://ml.azure.com/{spec.name}"
+        return JobView(name=spec.name, status=JobStatus.QUEUED, studio_url=url, note=self.note)
 
     def begin_cancel(self, name: str) -> None:
         self.cancelled.append(name)

@@ -52,6 +52,13 @@ def test_the_job_is_submitted_with_its_recipe_and_the_run_is_training(prepared: 
     assert read_model(services.blobs, paths.recipe(prepared.id), ResolvedRecipe) == prepared.recipe
 
 
+def test_the_history_says_in_what_the_job_was_accepted_otherwise(
+    prepared: Run, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Platform, "note", "the job's timeout_s is None, not 600")
+    assert submitted(prepared, services, Platform()).note == "the job's timeout_s is None, not 600"
+
+
 @pytest.mark.parametrize(
     ("data", "before", "requested", "attempt"),
     [(PASSED, (), 1, 1), (PASSED, (1,), 1, 2), (RETRY, (1,), 2, 2), (RETRY, (), 2, 2), (RETRY, (1, 2), 2, 3)],

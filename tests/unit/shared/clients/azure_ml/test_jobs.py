@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import zlib
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -47,6 +50,64 @@ def test_a_taken_job_name_is_refused_and_the_changed_field_named(
     assert refused.value.problem.code == "job_name_taken"
     assert refused.value.problem.param == field
     assert refused.value.failure_class is FailureClass.PLATFORM
+
+
+def with_echo(local: Local, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any]) -> None:
+    """The service accepts a job and answers that it is another."""
+    real = local.client.session.ml.jobs.create_or_update
+
+    def answer(sent: Any) -> Any:
+        created = real(sent)
+        change(created)
+        return created
+
+    monkeypatch.setattr(local.client.session.ml.jobs, "create_or_update", answer)
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (lambda job: setattr(job, "command", "sh -c true"), "the job's command is 'sh -c true', not 'true'"),
+        (lambda job: setattr(job, "environment", "droptune-training:latest"), "environment is 'droptune-training:la"),
+        (lambda job: setattr(job.limits, "timeout", None), "the job's timeout_s is None, not 600"),
+        (lambda job: setattr(job, "distribution", SimpleNamespace(process_count_per_instance=2)), "processes is 2"),
+        (lambda job: job.inputs.clear(), "the job's inputs is {}, not {'data':"),
+        (lambda job: job.outputs.clear(), "the job's outputs is {}, not {'model':"),
+    ],
+)
+def test_a_job_that_is_echoed_in_other_words_goes_on_and_says_so(
+    local: Local,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    change: Callable[[Any], Any],
+    note: str,
+) -> None:
+    with_echo(local, monkeypatch, change)
+    name = f"echoed-{zlib.crc32(note.encode())}"
+    submitted = local.client.submit(job(name, "true"))
+    assert note in submitted.note
+    assert note in caplog.text
+    assert local.finish(name).status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("case", "change", "field"),
+    [
+        (1, lambda job: setattr(job.queue_settings, "job_tier", "standard"), "tier"),
+        (2, lambda job: setattr(job, "queue_settings", None), "tier"),
+        (3, lambda job: setattr(job.resources, "instance_type", "Standard_ND96isr_H100_v5"), "instance_type"),
+        (4, lambda job: setattr(job.resources, "instance_count", 8), "instances"),
+        (5, lambda job: setattr(job, "identity", SimpleNamespace(client_id="somebody")), "identity_client_id"),
+    ],
+)
+def test_a_job_that_would_cost_more_or_have_other_rights_is_stopped(
+    local: Local, monkeypatch: pytest.MonkeyPatch, case: int, change: Callable[[Any], Any], field: str
+) -> None:
+    with_echo(local, monkeypatch, change)
+    with pytest.raises(PermanentFailure) as refused:
+        local.client.submit(job(f"dear-{case}", "sleep 600"))
+    assert (refused.value.problem.code, refused.value.problem.param) == ("job_echo_differs", field)
+    assert local.finish(f"dear-{case}").status is JobStatus.CANCELLED
 
 
 OF_A_RUN: dict[str, Any] = {"command": "true", "tags": {RUN_TAG: "run-1"}}
