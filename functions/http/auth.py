@@ -75,7 +75,7 @@ class EntraAuth:
             raise ApiError(401, "invalid_token", str(error), "authorization") from error
         if claims["tid"] != self._tenant:
             raise ApiError(401, "foreign_tenant", "the token is of another tenant", "authorization")
-        # Entra docs, "Access token claims reference": only a user's token has `scp`; an app's own names the app in `azp`
+        # Entra docs, "Access token claims reference": only a user's token has `scp`; an app's names it in `azp`
         # (v2.0) or `appid` (v1.0). Those are in a user's token too, and name the program that the user has used.
         app = None if claims.get("scp") else claims.get("azp") or claims.get("appid")
         name = claims.get("preferred_username") or app or claims.get("sub", "unknown")
