@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
-REQUIREMENTS := pyproject.toml requirements.txt cli/requirements.txt requirements-dev.txt training_job/requirements.txt constraints.txt
+REQUIREMENTS := pyproject.toml requirements.txt cli/requirements.txt requirements-dev.txt training_job/requirements.in constraints.txt
 PIP := $(RUN) -m pip -qq --disable-pip-version-check --no-input install --root-user-action=ignore
 UV := $(RUN) -m uv pip install --quiet --python $(RUN)
+LOCK := $(RUN) -m uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --constraint constraints.txt
 CHECKOV := .venv-checkov
 # Three workers on two cores: the tests of the whole stack wait more than they compute. tests/conftest.py puts them first.
 PYTEST := $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
@@ -16,7 +17,7 @@ RECIPE ?= manufacturing
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs emulators setup-names demo demo-emulators up down test test-fast test-ci test-all check fuzz-api bench bench-gpu clean
+.PHONY: help setup lock docs emulators setup-names demo demo-emulators up down test test-fast test-ci test-all check fuzz-api bench bench-gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,11 +31,16 @@ $(STAMP): $(REQUIREMENTS)
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@$(PIP) uv
 	@echo "installing torch, the largest part"
-	@$(PIP) $$(grep '^torch==' training_job/requirements.txt)
+	@$(PIP) $$(grep '^torch==' constraints.txt)
 	@echo "installing the rest"
 	@$(UV) -r requirements-dev.txt -c constraints.txt
 	@$(UV) --no-deps --editable .
 	@touch $@
+
+lock: setup ## write the lock files of the function app and of the training image anew
+	@$(LOCK) requirements.in --universal --python-version 3.11 --output-file requirements.txt
+	@$(LOCK) training_job/requirements-image.in --python-version 3.12 --python-platform x86_64-manylinux_2_39 \
+		--output-file training_job/requirements.txt
 
 emulators: setup # of Cosmos DB and Blob Storage, from npm; `make demo` needs none, and tests say if they are missing
 	@$(RUN) -m local_stack.emulators

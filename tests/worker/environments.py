@@ -15,14 +15,13 @@ from filelock import FileLock
 from tests.paths import ROOT
 
 REQUIREMENTS = ROOT / "requirements.txt"
-CONSTRAINTS = ROOT / "constraints.txt"
 _FOLDER = ROOT / ".venvs"
 _BUILD_S = 280
 
 
 def environment(python: Path) -> Path:
-    """The interpreter of an environment with requirements.txt alone; skips where nothing can be installed."""
-    inputs = "\0".join([str(python), REQUIREMENTS.read_text(), CONSTRAINTS.read_text()])
+    """The interpreter of an environment with what Azure installs, and no more; skips where nothing can be installed."""
+    inputs = "\0".join([str(python), REQUIREMENTS.read_text()])
     folder = _FOLDER / hashlib.sha256(inputs.encode()).hexdigest()[:16]
     interpreter, complete = folder / "bin" / "python", folder / ".complete"
     _FOLDER.mkdir(exist_ok=True)
@@ -30,15 +29,15 @@ def environment(python: Path) -> Path:
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
             _uv("venv", "--quiet", "--no-python-downloads", "--python", str(python), str(folder))
-            _uv("pip", "install", "--quiet", "--python", str(interpreter), "-r", str(REQUIREMENTS))
+            hashed = ("--require-hashes", "-r", str(REQUIREMENTS))  # as pip does by itself when a line has a hash
+            _uv("pip", "install", "--quiet", "--python", str(interpreter), *hashed)
             complete.touch()
     return interpreter
 
 
 def _uv(*arguments: str) -> None:
-    environ = {**os.environ, "UV_CONSTRAINT": str(CONSTRAINTS)}
     command = [sys.executable, "-m", "uv", *arguments]
-    built = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=_BUILD_S)
+    built = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_S)
     if built.returncode and "error sending request" in built.stderr:
         pytest.skip("the package index cannot be reached")
     assert built.returncode == 0, built.stderr

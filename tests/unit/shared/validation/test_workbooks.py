@@ -231,7 +231,7 @@ def test_without_calamine_the_error_says_what_is_missing(check, monkeypatch) -> 
 def test_what_reads_workbooks_is_pinned_for_the_job_and_not_in_the_function_app() -> None:
     job, app, pins = (
         (ROOT / name).read_text().splitlines()
-        for name in ("training_job/requirements.txt", "requirements.txt", "constraints.txt")
+        for name in ("training_job/requirements.in", "requirements.txt", "constraints.txt")
     )
     assert ("python-calamine" in job, any("calamine" in line for line in app)) == (True, False)
     assert [line.partition("==")[0] for line in pins if "calamine" in line] == ["python-calamine"]
