@@ -1,4 +1,4 @@
-"""`python -m infra.gate [--checkov PROGRAM] [--types FOLDER]`: one line per finding, exit code 1 if there is one."""
+"""`python -m infra.gate [--checkov PROGRAM]`: one line per finding, exit code 1 if there is one."""
 
 import argparse
 import sys
@@ -8,25 +8,25 @@ from infra.gate import access, bicep, checkov, names, product, properties, shape
 from infra.gate.finding import RULES, check_all
 
 INFRA = Path(__file__).parents[1]
+REQUESTS = INFRA.parent / "tests" / "golden" / "azure_ml"
 
 
 def main(arguments: list[str], folder: Path = INFRA) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.gate", description="Checks infra/.")
     parser.add_argument("--checkov", type=Path, metavar="PROGRAM", help="run checkov too")
-    parser.add_argument("--types", type=Path, metavar="FOLDER", help="compare with a checkout of Azure/bicep-types-az")
     options = parser.parse_args(arguments)
     infra = bicep.read(folder)
-    found = check_all(infra)
+    bodies = sorted(REQUESTS.glob("*.json"))
+    found = [*check_all(infra), *types.requests(bodies)]
     if options.checkov is not None:
         found += checkov.findings(options.checkov, folder)
-    if options.types is not None:
-        found += types.findings(infra, options.types)
     for finding in found:
         print(finding)
     if not found:
         count = sum(1 for _ in infra.resources)
         reported = "checkov reports nothing new" if options.checkov else "checkov was not run"
         print(f"infra: {len(infra.files)} files, {count} resource declarations, {len(RULES)} rules kept; {reported}")
+        print(f"published types: {count} declarations and {len(bodies)} bodies of the Azure ML client fit")
     return 1 if found else 0
 
 

@@ -30,7 +30,7 @@ from local_stack.azure_ml.models import Models
 from local_stack.azure_ml.mounts import make_mounts
 from local_stack.azure_ml.serving import Proxy, ServingRunner
 from local_stack.azure_ml.store import Document, WorkspaceStore
-from local_stack.azure_ml.strict import ArmError, user_error
+from local_stack.azure_ml.strict import ArmError, check_body, user_error
 from local_stack.azure_ml.tokens import ARM_AUDIENCE, SCORING_AUDIENCE, check_bearer, check_origin, identity_token
 
 log = logging.getLogger(__name__)
@@ -95,13 +95,15 @@ class AzureMlEmulator:
             except Exception:
                 log.exception("a tick of the emulator failed")
 
-    def arm(self, method: str, path: str, body: Document) -> Response:
+    def arm(self, method: str, path: str, version: str | None, body: Document) -> Response:
         """One call of the control plane."""
         for route_method, pattern, handler in self._routes:
             match = pattern.fullmatch(path)
             if match and route_method == method:
                 if method != "GET" and (fault := self.faults.take("refuse")):
                     raise ArmError(int(fault["status"]), fault["code"], fault["message"])
+                if method == "PUT":
+                    check_body(path, version, body)
                 return handler(match.groupdict(), body)
         log.error("NOT EMULATED: %s %s", method, path)
         raise ArmError(501, "NotImplemented", f"{method} {path} is not emulated")
@@ -234,8 +236,10 @@ def build_app(config: EmulatorConfig, emit: events.Emit, on_ready: Callable[[], 
 
     async def control_plane(request: Request) -> Response:
         body = await _json(request)
-        _record(emulator, request, body)
-        return await run_in_threadpool(emulator.arm, request.method, request.url.path, body)
+        version = request.query_params.get("api-version")
+        entry = {"method": request.method, "path": request.url.path, "api_version": version, "body": body}
+        emulator.requests.append({**entry, "at": time.time()})
+        return await run_in_threadpool(emulator.arm, request.method, request.url.path, version, body)
 
     async def mlflow(request: Request) -> Response:
         arguments = await _json(request) if request.method == "POST" else dict(request.query_params)
@@ -288,12 +292,6 @@ async def _own_api(emulator: AzureMlEmulator, request: Request) -> Response:
     if (request.method, what) == ("GET", "health"):
         return JSONResponse({"status": "ok"})
     raise ArmError(501, "NotImplemented", f"{request.method} /_emulator/{what} does not exist")
-
-
-def _record(emulator: AzureMlEmulator, request: Request, body: Document) -> None:
-    version = request.query_params.get("api-version")
-    entry = {"method": request.method, "path": request.url.path, "api_version": version, "body": body}
-    emulator.requests.append({**entry, "at": time.time()})
 
 
 async def _json(request: Request) -> Document:

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from infra.gate import published
+
 Document = dict[str, Any]
 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z](?:[a-zA-Z0-9-]{1,30})[a-zA-Z0-9]")
@@ -16,7 +18,7 @@ JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 # Azure docs: the only fields of a job that may change after it was created.
 MUTABLE_JOB_FIELDS = frozenset({"tags", "displayName", "description", "properties", "isArchived"})
 
-# Body keys per resource as the SDK sends them and the REST reference lists them; `*` is any key, below `true` all are.
+# Body keys per resource that are emulated; `*` is any key, below `true` all are.
 KEYS: Document = json.loads(Path(__file__).with_name("known_fields.json").read_text())
 
 
@@ -32,8 +34,17 @@ def user_error(message: str) -> ArmError:
     return ArmError(400, "UserError", message)
 
 
+def check_body(path: str, version: str | None, body: Document) -> None:
+    """Refuse what Microsoft's definition does not have, unknown fields too: the service would ignore them silently."""
+    kind, name = published.resource_of(path)
+    if not published.is_known(f"{kind}@{version}"):
+        raise ArmError(400, "InvalidApiVersionParameter", f"the api-version '{version}' of {kind} is not emulated")
+    if problem := next(published.problems(f"{kind}@{version}", {"name": name, **body}), None):
+        raise user_error(problem)
+
+
 def check_keys(kind: str, body: Document) -> None:
-    """Refuse a key the service does not know: it would ignore it, and what was asked for would not happen."""
+    """Refuse a key that is not emulated: what was asked for would not happen here."""
     _check_keys(body, KEYS[kind], kind)
 
 
@@ -44,7 +55,7 @@ def _check_keys(value: Any, known: Any, where: str) -> None:
         raise user_error(f"{where} must be an object")
     for key, child in value.items():
         if key not in known and "*" not in known:
-            raise user_error(f"unknown field '{where}.{key}'")
+            raise ArmError(501, "NotImplemented", f"the field '{where}.{key}' is not emulated")
         _check_keys(child, known.get(key, known.get("*")), f"{where}.{key}")
 
 

@@ -46,7 +46,7 @@ class AzureMlEndpoints:
                 tags=tags,
                 identity=self._endpoint_identity(),
                 # Unless it is told otherwise an endpoint of a private workspace is public all the same.
-                public_network_access=None if self._endpoint_is_public else "disabled",
+                public_network_access=None if self._endpoint_is_public else "Disabled",
             )
             with translated("the workspace"):
                 self.session.ml.online_endpoints.begin_create_or_update(entity)

@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 
 import httpx
 
+from infra.gate.published import resource_of
 from local_stack.azure_ml.app import AzureMlEmulator
 from local_stack.azure_ml.tokens import load_secret
 from shared.clients.azure_ml.client import AzureMLClient
 from shared.domain.jobs import DeploymentSpec, JobSpec, JobStatus, JobView
 from shared.domain.recipe import Tier
 from tests.paths import ROOT
+from tests.published_types import AZURE_ML
 
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
 ARM_WORKSPACE = "/subscriptions/local/resourceGroups/local/providers/Microsoft.MachineLearningServices/workspaces/local"
@@ -52,8 +54,9 @@ class Local:
 
     def arm(self, method: str, path: str, body: Any = None) -> httpx.Response:
         """A raw call below the workspace."""
-        url = f"{self.url}{ARM_WORKSPACE}/{path}"
-        return httpx.request(method, url, params={"api-version": "x"}, json=body, headers=self.token, verify=False)
+        url, kind = f"{self.url}{ARM_WORKSPACE}/{path}", resource_of(f"{ARM_WORKSPACE}/{path}")[0]
+        version = max((one.partition("@")[2] for one in AZURE_ML if one.startswith(f"{kind}@")), default="x")
+        return httpx.request(method, url, params={"api-version": version}, json=body, headers=self.token, verify=False)
 
     def another_client(self, **options: Any) -> AzureMLClient:
         return client_of(self.emulator.config.port, self.emulator.config.secret, **options)

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import pytest
 
-from local_stack.azure_ml.strict import ArmError, check_keys, local_path
+from local_stack.azure_ml.strict import ArmError, check_body, local_path
 from tests.unit.local_stack.azure_ml.support import ARM_WORKSPACE, Local, job
+
+JOB = {"jobType": "Command", "command": "true", "environmentId": "e"}
+UNKNOWN = "Additional properties are not allowed"
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "field"),
+    ("path", "body", "message"),
     [
-        ("jobs/keys", {"properties": {"jobType": "Command", "priority": 1}}, "job.properties.priority"),
+        ("jobs/keys", {"properties": {**JOB, "priority": 1}}, f"properties {UNKNOWN} ('priority' was unexpected)"),
+        ("jobs/keys", {"properties": {**JOB, "jobType": "Batch"}}, "properties jobType is 'Batch', known are Command"),
         (
             "jobs/keys",
-            {"properties": {"inputs": {"data": {"url": "x"}}}},
-            "job.properties.inputs.data.url",
+            {"properties": {**JOB, "inputs": {"data": {"jobInputType": "uri_file", "uri": "x", "url": "x"}}}},
+            f"properties.inputs.data {UNKNOWN} ('url' was unexpected)",
         ),
-        ("models/m/versions/1", {"properties": {"path": "x"}}, "model.properties.path"),
-        ("onlineEndpoints/keys", {"properties": {"auth_mode": "key"}}, "endpoint.properties.auth_mode"),
-        ("onlineEndpoints/keys/deployments/blue", {"skus": {}}, "deployment.skus"),
+        ("jobs/keys", {"properties": {**JOB, "status": "Queued"}}, "properties.status is read-only, or never answered"),
+        ("jobs/keys", {"properties": {"jobType": "Command"}}, "properties 'command' is a required property"),
+        ("models/m/versions/1", {"properties": {"path": "x"}}, f"properties {UNKNOWN} ('path' was unexpected)"),
+        (
+            "onlineEndpoints/keys",
+            {"location": "l", "properties": {"authMode": "Key", "auth_mode": "key"}},
+            f"properties {UNKNOWN} ('auth_mode' was unexpected)",
+        ),
+        ("onlineEndpoints/keys/deployments/blue", {"skus": {}}, f"{UNKNOWN} ('skus' was unexpected)"),
     ],
 )
-def test_an_unknown_key_in_a_body_is_refused_and_named(
-    local: Local, path: str, body: dict[str, object], field: str
+def test_a_body_that_is_not_as_published_is_refused_and_the_field_named(
+    local: Local, path: str, body: dict[str, Any], message: str
 ) -> None:
     answer = local.arm("PUT", path, body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "UserError")
-    assert f"'{field}'" in answer.json()["error"]["message"]
+    assert answer.json()["error"]["message"] == message
+
+
+def test_a_field_that_is_published_and_not_emulated_is_refused_as_that(local: Local) -> None:
+    answer = local.arm("PUT", "jobs/scheduled", {"properties": {**JOB, "notificationSetting": {}}})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (501, "NotImplemented")
+    assert answer.json()["error"]["message"] == "the field 'job.properties.notificationSetting' is not emulated"
+
+
+def test_a_version_that_the_client_never_asked_for_is_refused(local: Local) -> None:
+    with pytest.raises(ArmError, match="the api-version '2031-01-01'") as refused:
+        check_body(f"{ARM_WORKSPACE}/jobs/new", "2031-01-01", {"properties": JOB})
+    assert (refused.value.status, refused.value.code) == (400, "InvalidApiVersionParameter")
 
 
 def test_a_body_that_is_no_object_is_refused(local: Local) -> None:
@@ -55,4 +77,4 @@ def test_long_and_short_uris_and_registry_models_are_the_same_folders(local: Loc
 
 def test_free_form_fields_take_any_key() -> None:
     # must not raise
-    check_keys("job", json.loads('{"properties": {"tags": {"any": "thing"}, "inputs": {"x": {"uri": "y"}}}}'))
+    check_body(f"{ARM_WORKSPACE}/jobs/tags", "2025-01-01-preview", {"properties": {**JOB, "tags": {"any": "thing"}}})

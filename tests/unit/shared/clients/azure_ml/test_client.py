@@ -26,15 +26,16 @@ def test_an_endpoint_of_a_private_workspace_is_closed_and_has_its_own_identity(l
     identity = "/subscriptions/s/resourceGroups/r/providers/Microsoft.ManagedIdentity/userAssignedIdentities/serve"
     client = local.another_client(endpoint_identity_id=identity, endpoint_is_public=False)
     body = wire_body_of(Local(local.emulator, client, local.blobs), "behind-a-door")["body"]
-    assert body["properties"]["publicNetworkAccess"] == "disabled"
+    assert body["properties"]["publicNetworkAccess"] == "Disabled"
     assert body["identity"] == {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}}
     client.close()
 
 
 def test_the_job_that_imports_a_base_model_is_the_one_on_file_and_has_an_identity_of_its_own(local: Local) -> None:
-    client = local.another_client(job_client_id="of-runs", import_client_id="of-imports")
+    runs, imports = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
+    client = local.another_client(job_client_id=runs, import_client_id=imports)
     spec = import_job(find_entry("microsoft/Phi-4"), 1, CONFIG)
     body = wire_body_of(Local(local.emulator, client, local.blobs), spec)
-    assert body["body"]["properties"]["identity"]["clientId"] == "of-imports"
+    assert body["body"]["properties"]["identity"]["clientId"] == imports
     check_golden("import-phi-4", body)
     client.close()
