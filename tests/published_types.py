@@ -36,7 +36,7 @@ _LIMITS = {"minValue": "minimum", "maxValue": "maximum"} | {
 }
 
 
-def write(checkout: Path, commit: str, wanted: Iterable[str], file: Path = FILE) -> None:
+def write(checkout: Path, commit: str, resource_types: Iterable[str], file: Path = FILE) -> None:
     """Write the definitions of TYPE@VERSIONs. Raises KeyError for one that is not published."""
     resources: dict[str, str] = {}
     definitions: Schema = {}
@@ -46,7 +46,7 @@ def write(checkout: Path, commit: str, wanted: Iterable[str], file: Path = FILE)
         for one in json.loads(path.read_text())
         if one["$type"] == "ResourceType"
     }
-    for resource in sorted(set(wanted)):
+    for resource in sorted(set(resource_types)):
         path, position = published[resource.lower()]
         resources[resource] = _Excerpt(path, definitions).name_of(position)
     lines = [f"{json.dumps(name)}:{json.dumps(one, sort_keys=True)}" for name, one in sorted(definitions.items())]
