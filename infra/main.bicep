@@ -40,6 +40,10 @@ param gpuVmSize string = ''
 @description('Base model of projects without a recipe.')
 param defaultBaseModel string = 'microsoft/Phi-4'
 
+@description('Of the three storage accounts. Standard_LRS for a region without zones; copies then lie in one building.')
+@allowed(['Standard_ZRS', 'Standard_LRS'])
+param storageSku string = 'Standard_ZRS'
+
 @description('The platform channel: a public https URL, or empty.')
 param notifyWebhookUrl string = ''
 
@@ -108,6 +112,7 @@ module dataStorage 'modules/storage.bicep' = {
   scope: group
   params: {
     name: 'stdata${token}'
+    sku: storageSku
     location: location
     tags: tags
     containers: ['datasets', 'curated', 'runs', 'models', 'quarantine', 'deadletters']
@@ -136,6 +141,7 @@ module hostStorage 'modules/storage.bicep' = {
   scope: group
   params: {
     name: 'sthost${token}'
+    sku: storageSku
     location: location
     tags: tags
     containers: [packageContainer]
@@ -159,6 +165,7 @@ module scratchStorage 'modules/storage.bicep' = {
   scope: group
   params: {
     name: 'stml${token}'
+    sku: storageSku
     location: location
     tags: tags
     containers: []

@@ -42,10 +42,10 @@ class Resource:
     line: int
 
     def get(self, path: str) -> Any:
-        """The value at `properties.sku.name`; None if it is not there or its parent is no literal object."""
+        """The value at `properties.sku.name` or `properties.subnets.0.name`; None if it is not there as a literal."""
         value: Any = self.body
         for part in path.split("/") if "/" in path else path.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
+            value = value.get(part) if isinstance(value, dict) else value[int(part)] if isinstance(value, list) else None
         return value
 
 

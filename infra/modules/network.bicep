@@ -1,4 +1,5 @@
-// The private shape's network: a subnet for the app, one for private endpoints, and the zones that resolve to them.
+// The private shape's network: a subnet for the app, one for private endpoints, the zones that resolve to them, and the
+// app's only way out.
 param token string
 param location string
 param tags object
@@ -25,6 +26,29 @@ resource closed 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
   properties: {}
 }
 
+resource outboundAddress 'Microsoft.Network/publicIPAddresses@2024-05-01' = {
+  name: 'pip-${token}'
+  location: location
+  tags: tags
+  sku: { name: 'Standard' }
+  properties: {
+    publicIPAllocationMethod: 'Static'
+  }
+}
+
+// Flex Consumption sends everything through the subnet. Azure Resource Manager, Entra and Azure ML's API have no private
+// endpoint here. A subnet without a way of its own gets no other in new networks (Azure docs, "Default outbound access in
+// Azure").
+resource outbound 'Microsoft.Network/natGateways@2024-05-01' = {
+  name: 'ng-${token}'
+  location: location
+  tags: tags
+  sku: { name: 'Standard' }
+  properties: {
+    publicIpAddresses: [{ id: outboundAddress.id }]
+  }
+}
+
 resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
   name: 'vnet-${token}'
   location: location
@@ -36,6 +60,8 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
         name: 'app'
         properties: {
           addressPrefix: '10.20.0.0/23'
+          defaultOutboundAccess: false
+          natGateway: { id: outbound.id }
           networkSecurityGroup: { id: closed.id }
           delegations: [
             {
@@ -49,6 +75,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
         name: 'endpoints'
         properties: {
           addressPrefix: '10.20.2.0/24'
+          defaultOutboundAccess: false
           networkSecurityGroup: { id: closed.id }
         }
       }

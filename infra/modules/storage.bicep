@@ -3,6 +3,7 @@ param name string
 param location string
 param tags object
 param containers array
+param sku string
 param privateOnly bool
 param logsId string
 
@@ -11,7 +12,7 @@ resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
   location: location
   tags: tags
   kind: 'StorageV2'
-  sku: { name: 'Standard_ZRS' }
+  sku: { name: sku }
   properties: {
     accessTier: 'Hot'
     allowSharedKeyAccess: false

@@ -63,7 +63,7 @@ def test_the_gate_says_one_line_a_finding_and_exits_1(copy: Path, capsys: pytest
     file.write_text(file.read_text().replace("allowSharedKeyAccess: false", "allowSharedKeyAccess: true"))
     assert gate.main([], copy) == 1
     assert capsys.readouterr().out.splitlines() == [
-        "modules/storage.bicep:9: no-storage-keys: account.allowSharedKeyAccess must be False, is True"
+        "modules/storage.bicep:10: no-storage-keys: account.allowSharedKeyAccess must be False, is True"
     ]
 
 
