@@ -45,7 +45,8 @@ class Resource:
         """The value at `properties.sku.name` or `properties.subnets.0.name`; None if it is not there as a literal."""
         value: Any = self.body
         for part in path.split("/") if "/" in path else path.split("."):
-            value = value.get(part) if isinstance(value, dict) else value[int(part)] if isinstance(value, list) else None
+            items = dict(enumerate(value)) if isinstance(value, list) else value
+            value = items.get(int(part) if isinstance(value, list) else part) if isinstance(items, dict) else None
         return value
 
 
