@@ -176,7 +176,10 @@ class AzureMlEmulator:
     def _run_details(self, p: dict[str, str], _: Document) -> Response:
         job = self.jobs.get(p["name"])
         error = {"error": {"severity": None, **job["error"]}} if job["error"] else None
-        return _ok({"runId": job["name"], "status": job["status"], "error": error, "logFiles": {}})
+        by = {"userName": "local"}  # of the SDK's RunDetails (azure-ai-ml 1.35.2, _restclient/runhistory)
+        return _ok(
+            {"runId": job["name"], "status": job["status"], "error": error, "logFiles": {}, "lastModifiedBy": by}
+        )
 
 
 def _ok(body: Any) -> Response:

@@ -18,6 +18,9 @@ from shared.domain.events import (
 from shared.domain.jobs import JobKind
 from shared.domain.run import Run
 
+# Of a job: what the platform stops by itself (a spot machine, a time limit) fails, or names an error.
+BY_A_PERSON = "job_cancelled"
+
 RETRY_OF_STAGE: dict[str, type[RetryDue]] = {
     "validate_dataset": ValidationRetryDue,
     "conclude_validation": ValidationRetryDue,  # its job again: one answer of 403 must not lose a run
@@ -43,7 +46,7 @@ def retry_after(
     failure: JobFailed | StageRefused | RunOverdue, run: Run, wait_s: float
 ) -> tuple[type[RetryDue], timedelta] | None:
     """The event that starts the next attempt and when it is due; None if this failure is final."""
-    if isinstance(failure, RunOverdue):
+    if isinstance(failure, RunOverdue) or failure.problem.code == BY_A_PERSON:
         return None
     retry = _retry_of(failure, run)
     rule = RETRY_RULES[failure.failure_class]

@@ -8,6 +8,7 @@ from shared.domain.results import JobResult
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Services
 from shared.records.blob_documents import read_model
+from shared.step_support.attempts import BY_A_PERSON
 from shared.step_support.outcome import Draft
 
 IN_FLIGHT = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING, Status.CANCELLING})
@@ -47,7 +48,8 @@ def _ended(job: JobRef, view: JobView, run: Run, services: Services) -> Draft:
     if result is not None and result.failure_class and result.problem and not _knows_better(view, result.problem):
         return Draft(JobFailed(job=job.name, failure_class=result.failure_class, problem=result.problem))
     if view.status is JobStatus.CANCELLED and view.error_code is None:
-        return _failed(job.name, FailureClass.PLATFORM, "job_cancelled", "somebody else cancelled the job")
+        who = f"; {view.error_message}" if view.error_message else ""
+        return _failed(job.name, FailureClass.PLATFORM, BY_A_PERSON, f"cancelled at the platform, not by Droptune{who}")
     if view.status is not JobStatus.COMPLETED:  # by itself, or cancelled by its time limit
         known, code = view.failure_class or FailureClass.PLATFORM, view.error_code or "job_failed"
         return _failed(job.name, known, code, view.error_message or "no reason was given")

@@ -56,11 +56,16 @@ def late_cancel(local: LocalStack) -> Run:
     return ended(local, run, "cancelled", "awaiting_approval")
 
 
-def cancelled_by_others(local: LocalStack) -> Run:
-    drop(local, "cancelled-by-others", "hold training-1 evaluation-1")
-    run = seen(local, "cancelled-by-others", "training")
+def canceled_by_others(local: LocalStack) -> Run:
+    drop(local, "canceled-by-others", "hold training-1")
+    run = seen(local, "canceled-by-others", "training")
     local.cancel_job(job_runs(local, run, "training-1"))
-    run = seen(local, "cancelled-by-others", "evaluating")
+    return ended(local, run, "failed")
+
+
+def canceled_in_evaluation(local: LocalStack) -> Run:
+    drop(local, "canceled-in-evaluation", "hold evaluation-1")
+    run = seen(local, "canceled-in-evaluation", "evaluating")
     job_runs(local, run, "evaluation-1")
     return cancelled(local, run)
 
@@ -134,7 +139,8 @@ def undecided(local: LocalStack) -> Run:
 
 FIRST: tuple[Scenario, ...] = (short_of_quota, late_cancel)
 LATER: tuple[Scenario, ...] = (
-    cancelled_by_others,
+    canceled_by_others,
+    canceled_in_evaluation,
     repeated,
     cancelled_in_training,
     cancelled_in_queue,
@@ -217,14 +223,23 @@ def test_a_cancel_requested_before_a_retry_is_not_forgotten(
     assert_nothing_is_left(local, run)
 
 
-def test_a_job_that_somebody_else_cancelled_is_submitted_again_and_a_cancel_stops_its_evaluation(
+def test_a_job_that_somebody_canceled_in_the_studio_ends_its_run_and_is_not_submitted_again(
     local: LocalStack, futures_of: dict[Scenario, Future[Run]]
 ) -> None:
-    run = futures_of[cancelled_by_others].result()
-    assert statuses(run) == [*TO_EVALUATING[:3], "training", "training", "evaluating", "cancelling", "cancelled"]
-    assert jobs_of(local, run) == {"training-1": "Canceled", "training-2": "Completed", "evaluation-1": "Canceled"}
-    assert notes(run)[0].startswith("platform: job_cancelled, again in 0.5 s: ")
-    assert notes(run)[1:] == ["cancelled by local"] * 2
+    run = futures_of[canceled_by_others].result()
+    assert statuses(run) == [*TO_EVALUATING[:3], "failed"]
+    assert jobs_of(local, run) == {"training-1": "Canceled"}
+    assert notes(run) == ["platform: job_cancelled"]
+    message = "cancelled at the platform, not by Droptune; its run history was last changed by local"
+    assert (run["error"]["problem"]["code"], run["error"]["problem"]["message"]) == ("job_cancelled", message)
+    assert_nothing_is_left(local, run)
+
+
+def test_a_cancel_stops_an_evaluation(local: LocalStack, futures_of: dict[Scenario, Future[Run]]) -> None:
+    run = futures_of[canceled_in_evaluation].result()
+    assert statuses(run) == [*TO_EVALUATING, "cancelling", "cancelled"]
+    assert jobs_of(local, run) == {"training-1": "Completed", "evaluation-1": "Canceled"}
+    assert notes(run) == ["cancelled by local"] * 2
     assert run["cancel_requested_by"] == "local"
     assert_nothing_is_left(local, run)
 

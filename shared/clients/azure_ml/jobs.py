@@ -140,4 +140,5 @@ class AzureMlJobs:
         code, inner = error.get("code"), error.get("innerError")
         while inner:
             code, inner = inner.get("code") or code, inner.get("innerError")
-        return code, error.get("message")
+        by = ((details or {}).get("lastModifiedBy") or {}).get("userName")
+        return code, error.get("message") or (f"its run history was last changed by {by}" if by else None)

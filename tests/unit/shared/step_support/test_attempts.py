@@ -90,6 +90,12 @@ def test_a_failure_that_time_does_not_repair_is_final(run: Run, failure_class: F
     assert retry_after(failed("training-2", failure_class), run, 60) is None
 
 
+@pytest.mark.parametrize("job", ["training-2", "evaluation-1"])
+def test_a_job_canceled_in_the_studio_is_not_submitted_again(run: Run, job: str) -> None:
+    canceled = Problem(code="job_cancelled", message="cancelled at the platform, not by Droptune")
+    assert retry_after(failed(job, FailureClass.PLATFORM).model_copy(update={"problem": canceled}), run, 60) is None
+
+
 @pytest.mark.parametrize(
     ("kind", "requested", "attempt"),
     [

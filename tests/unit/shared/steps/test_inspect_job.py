@@ -147,6 +147,25 @@ def test_a_job_that_ended_without_its_result_failed(
     assert (event.job, event.failure_class, event.problem.code) == (NAME, *expected)
 
 
+@pytest.mark.parametrize("kind", JobKind)
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ({}, "cancelled at the platform, not by Droptune"),
+        (
+            {"error_message": "its run history was last changed by Ada"},
+            "cancelled at the platform, not by Droptune; its run history was last changed by Ada",
+        ),
+    ],
+)
+def test_who_canceled_a_job_is_passed_on(
+    run: Run, services: Services, kind: JobKind, error: dict[str, str], message: str
+) -> None:
+    event = seen(with_job(run, kind), services, view(CANCELLED, **error), INTERRUPTED)
+    assert isinstance(event, JobFailed)
+    assert event.problem == Problem(code="job_cancelled", message=message, param=NAME)
+
+
 @pytest.mark.parametrize("content", [b"", b'{"job": ', b"[]", b"[" * 100_000, b"null", b"\xff\xfe", b"{}"])
 def test_a_result_that_is_cut_off_or_no_result_leaves_no_job_without_an_end(
     run: Run, services: Services, content: bytes

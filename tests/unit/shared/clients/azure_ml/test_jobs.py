@@ -227,3 +227,11 @@ def test_a_failed_job_whose_details_cannot_be_read_has_failed_all_the_same(
     assert view is not None
     assert (view.status, view.error_code) == (JobStatus.FAILED, None)
     assert str(view.error_message).startswith("its details cannot be read: ")
+
+
+def test_a_job_that_was_canceled_says_who_changed_it_last_and_has_no_error_code(local: Local) -> None:
+    local.client.submit(job("canceled-by-somebody", "sleep 600"))
+    local.arm("POST", "jobs/canceled-by-somebody/cancel")
+    view = local.finish("canceled-by-somebody")
+    assert (view.status, view.error_code) == (JobStatus.CANCELLED, None)
+    assert view.error_message == "its run history was last changed by local"
