@@ -75,7 +75,7 @@ class Runner:
 
         Raises InvalidInput if it is too large to be stored or told of.
         """
-        run = self._entered(reception.run, event_id, event_type, "")
+        run = self._entered(reception.run, event_id, event_type, Outcome())
         _require_declared(BY_NAME["receive_dataset"], None, run.status, reception.events)
         outgoing = _checked([self._outgoing(draft, run) for draft in reception.events])
         writes = [runs.creation(run, self.services.config.run_retention_days), *self._outbox(run, outgoing)]
@@ -249,7 +249,7 @@ class Runner:
             past = {"inspect_job", PASSED_OVER} - {PASSED_OVER if outcome.status is Status.TRAINED else ""}
             noted = tuple(one for one in run.attention if one.timer not in past)
             changed = run.evolve(**outcome.changes, status=outcome.status, revision=run.revision + 1, attention=noted)
-            moved = self._entered(changed, event.id, event.wire_type, outcome.note, run)
+            moved = self._entered(changed, event.id, event.wire_type, outcome, run)
             if moved.status is not Status.FAILED and len(moved.model_dump_json().encode()) > MAX_RUN_BYTES:
                 message = f"the run would have more than {MAX_RUN_BYTES} bytes: an evaluation needs fewer slices"
                 raise InvalidInput("run_too_large", message)
@@ -278,13 +278,14 @@ class Runner:
         if outcome.undo is not None and run is not None and not fits(stage, event, run):
             outcome.undo(run)
 
-    def _entered(self, run: Run, event_id: str, event_type: str, note: str, before: Run | None = None) -> Run:
+    def _entered(self, run: Run, event_id: str, event_type: str, outcome: Outcome, before: Run | None = None) -> Run:
         """The run with times, deadline and history for the status it has just entered."""
         now = self.services.clock.now()
         line = Transition(
-            status=run.status, at=now, event_id=event_id, event_type=event_type, note=shortened(note, MAX_NOTE)
+            status=run.status, at=now, event_id=event_id, event_type=event_type, note=shortened(outcome.note, MAX_NOTE)
         )
-        ends = None if run.terminal else now + deadline(run, run.status)
+        delay = (draft.delay for draft in outcome.events)  # what comes later is waited for beside
+        ends = None if run.terminal else now + deadline(run, run.status) + max(delay, default=timedelta(0))
         if ends and before and before.deadline_at and _same_step_of_rollout(before, run):
             ends = min(ends, before.deadline_at)  # what probes note of a step must not make it last
         return run.evolve(updated_at=now, deadline_at=ends, history=(*run.history, line))

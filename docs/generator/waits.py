@@ -67,6 +67,9 @@ def _base() -> float:
 
 def _rule(name: FailureClass) -> tuple[str, str, str]:
     rule = RETRY_RULES[name]
+    if rule.lasts:
+        first, longest, lasts = (time(units * _base()) for units in (rule.first_wait, rule.longest_wait, rule.lasts))
+        return f"`{name}`", f"for {lasts}", f"{first}, then as long as it was waited for, at most {longest}"
     waits = [rule.first_wait * 2**number * _base() / 60 for number in range(rule.attempts - 1)]
     return f"`{name}`", str(rule.attempts), f"{numbers(*waits)} min" if waits else "not tried again"
 

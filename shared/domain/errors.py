@@ -11,6 +11,7 @@ DroptuneError
 └── BlobNotFound      there is no blob at the path; the caller decides what that means
 """
 
+import math
 import traceback
 from enum import StrEnum
 from typing import Annotated, NamedTuple
@@ -34,11 +35,13 @@ class FailureClass(StrEnum):
 class RetryRule(NamedTuple):
     """How often a stage is tried in all, and the wait before the second try in units of the base wait.
 
-    Later waits double.
+    Later waits double, up to `longest_wait`. With `lasts` that time counts, in the same units, and not the tries.
     """
 
     attempts: int
     first_wait: float
+    longest_wait: float = math.inf
+    lasts: float = 0
 
 
 # A failure that is in what was asked for stays: only what others may repair meanwhile is tried again.
@@ -48,7 +51,9 @@ RETRY_RULES = {
     FailureClass.LICENSE: RetryRule(1, 0),
     FailureClass.BUDGET: RetryRule(1, 0),
     FailureClass.CODE: RetryRule(1, 0),
-    FailureClass.QUOTA: RetryRule(3, 15),  # somebody may raise it
+    # Somebody has to notice and ask for it; "within a few minutes or up to two business days" (Azure Batch docs, "Batch
+    # service quotas and limits"). In minutes: 7 days, every 12 hours at last.
+    FailureClass.QUOTA: RetryRule(20, 15, longest_wait=720, lasts=10_080),
     FailureClass.CAPACITY: RetryRule(6, 2),
     FailureClass.PLATFORM: RetryRule(3, 1),
 }

@@ -348,6 +348,13 @@ class DeploymentRetryDue(RetryDue, type="deployment.retry_due"):
     """The deployment is tried again."""
 
 
+class QuotaMissing(EventData, type="quota.missing"):
+    """The run waits until somebody has asked for quota and got it; it is tried again until then."""
+
+    problem: Problem
+    until: UtcTime
+
+
 class RunOverdue(EventData, type="run.overdue"):
     """The run passed the deadline of its status."""
 

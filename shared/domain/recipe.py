@@ -372,6 +372,7 @@ DEFAULT_NOTIFY_EVENTS = (
     "model.declined",
     "model.promoted",
     "model.rolled_back",
+    "quota.missing",
     "run.failed",
 )
 

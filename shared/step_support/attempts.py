@@ -1,6 +1,7 @@
 """Which attempt of a stage comes next, and whether there is one."""
 
 from datetime import timedelta
+from itertools import takewhile
 
 from shared.domain.errors import RETRY_RULES
 from shared.domain.events import (
@@ -16,7 +17,7 @@ from shared.domain.events import (
     ValidationRetryDue,
 )
 from shared.domain.jobs import JobKind
-from shared.domain.run import Run
+from shared.domain.run import Run, Transition
 
 # Of a job: what the platform stops by itself (a spot machine, a time limit) fails, or names an error.
 BY_A_PERSON = "job_cancelled"
@@ -43,16 +44,24 @@ def next_attempt(event: Event[EventData], run: Run, kind: JobKind) -> int:
 
 
 def retry_after(
-    failure: JobFailed | StageRefused | RunOverdue, run: Run, wait_s: float
+    event: Event[JobFailed | StageRefused | RunOverdue], run: Run, wait_s: float
 ) -> tuple[type[RetryDue], timedelta] | None:
     """The event that starts the next attempt and when it is due; None if this failure is final."""
+    failure = event.data
     if isinstance(failure, RunOverdue) or failure.problem.code == BY_A_PERSON:
         return None
     retry = _retry_of(failure, run)
     rule = RETRY_RULES[failure.failure_class]
-    if retry is None or run.attempt >= rule.attempts:
+    waited = max(timedelta(0), event.time - in_this_status(run)[-1].at) / timedelta(seconds=wait_s)
+    if retry is None or (waited >= rule.lasts if rule.lasts else run.attempt >= rule.attempts):
         return None
-    return retry, timedelta(seconds=wait_s * rule.first_wait * 2 ** (run.attempt - 1))
+    wait = max(rule.first_wait, waited) if rule.lasts else rule.first_wait * 2 ** (run.attempt - 1)
+    return retry, timedelta(seconds=wait_s * min(wait, rule.longest_wait))
+
+
+def in_this_status(run: Run) -> list[Transition]:
+    """The lines of history since the run entered the status it has, the newest first."""
+    return list(takewhile(lambda line: line.status is run.status, reversed(run.history)))
 
 
 def _retry_of(failure: JobFailed | StageRefused, run: Run) -> type[RetryDue] | None:

@@ -1,6 +1,7 @@
 """A stage failed: undo what is in flight, then try again where the failure's class allows, or fail the run."""
 
 import logging
+from datetime import timedelta
 from itertools import product
 
 from shared.domain import paths
@@ -13,12 +14,12 @@ from shared.domain.errors import (
     Transient,
     ascii_traceback,
 )
-from shared.domain.events import Event, JobFailed, RunFailed, RunOverdue, StageRefused
+from shared.domain.events import Event, JobFailed, QuotaMissing, RunFailed, RunOverdue, StageRefused
 from shared.domain.jobs import EndpointView, JobKind
 from shared.domain.run import Run, RunError, Status
 from shared.ports import Services
 from shared.records import claims, endpoints
-from shared.step_support.attempts import retry_after
+from shared.step_support.attempts import in_this_status, retry_after
 from shared.step_support.dataset_files import needs_validation_job
 from shared.step_support.loops import for_each
 from shared.step_support.outcome import Draft, Outcome
@@ -28,14 +29,20 @@ log = logging.getLogger(__name__)
 
 def fail_run(event: Event[JobFailed | StageRefused | RunOverdue], run: Run, services: Services) -> Outcome:
     failure_class, problem = _reason(event)
-    retry = retry_after(event.data, run, services.config.retry_wait_s)
+    retry = retry_after(event, run, services.config.retry_wait_s)
     stop_jobs(run, services, ends=retry is None)
     if retry is not None:
         retry_due, delay = retry
+        no_quota, lines = failure_class is FailureClass.QUOTA, in_this_status(run)
+        facts = [Draft(retry_due(failure_class=failure_class, problem=problem), delay=delay)]
+        if no_quota and not any(line.note.startswith(f"{failure_class.value}: ") for line in lines):
+            lasts = timedelta(seconds=RETRY_RULES[failure_class].lasts * services.config.retry_wait_s)
+            facts.append(Draft(QuotaMissing(problem=problem, until=lines[-1].at + lasts)))
+        submitted = not (no_quota and isinstance(event.data, StageRefused))  # else there was no attempt
         return Outcome(
             status=run.status,
-            changes={"attempt": run.attempt + 1},
-            events=(Draft(retry_due(failure_class=failure_class, problem=problem), delay=delay),),
+            changes={"attempt": run.attempt + submitted},
+            events=tuple(facts),
             note=f"{failure_class.value}: {problem.code}, again in {delay.total_seconds():g} s: {problem.message}",
         )
     return Outcome(

@@ -49,6 +49,7 @@ def test_every_event_a_stage_publishes_wakes_somebody_besides_notify_or_ends_the
         "model.promoted",
         "rollback.started",
         "model.rolled_back",
+        "quota.missing",
         "run.failed",
         "run.cancelled",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -17,6 +17,7 @@ from shared.domain.events import (
     CancelRequested,
     Event,
     EventData,
+    QuotaMissing,
     RetryDue,
     RunFailed,
     RunOverdue,
@@ -35,6 +36,7 @@ from shared.records.unreadable import unreadable
 from shared.runner import EARLY, EARLY_WAITS_S, MAX_NOTE, RETRY, Handled, Runner
 from shared.step_support.outcome import Draft, Outcome, event_of
 from shared.steps.receive_dataset import Reception
+from shared.steps.reconcile import overdue
 from tests.clock import ManualClock
 from tests.unit.shared.support import ROW, drop, events_at, passes, take, validating
 
@@ -258,26 +260,55 @@ def test_two_events_that_a_stage_refuses_at_one_revision_are_two_facts(
     assert first.id != second.id
 
 
-def test_a_failure_that_others_may_repair_is_tried_again_later_as_often_as_its_class_allows(
-    services: Services, clock: ManualClock, runner: Runner, run: Run, uploaded: Event[EventData]
-) -> None:
-    rule, waits, event = RETRY_RULES[FailureClass.QUOTA], [], uploaded
+def tries_until_the_end(
+    services: Services,
+    clock: ManualClock,
+    runner: Runner,
+    run: Run,
+    event: Event[EventData],
+    failure_class: FailureClass,
+) -> Iterator[tuple[int, Run]]:
+    """The seconds before each further try, and the run as it waits for it."""
     while True:
-        runner.handle(refusing(FailureClass.QUOTA), event)
+        runner.handle(refusing(failure_class), event)
         (refused,) = events_at(services, "fail_run")
         runner.handle(BY_NAME["fail_run"], refused)
-        if now(runner, run).status is Status.FAILED:
-            break
+        waiting = now(runner, run)
+        if waiting.status is Status.FAILED:
+            return
         waited = 0
         while not (due := [e for e in events_at(services, "validate_dataset") if isinstance(e.data, RetryDue)]):
             clock.advance(60)
             waited += 60
-        waits.append(waited)
         (event,) = due
-        assert event.attempt == now(runner, run).attempt == len(waits) + 1
-    assert waits == [60 * rule.first_wait, 120 * rule.first_wait]
-    assert len(waits) + 1 == rule.attempts
-    assert "again in 900 s" in now(runner, run).history[1].note
+        assert event.attempt == waiting.attempt
+        yield waited, waiting
+
+
+def test_a_failure_that_others_may_repair_is_tried_again_later_as_often_as_its_class_allows(
+    services: Services, clock: ManualClock, runner: Runner, run: Run, uploaded: Event[EventData]
+) -> None:
+    rule = RETRY_RULES[FailureClass.CAPACITY]
+    tries = list(tries_until_the_end(services, clock, runner, run, uploaded, FailureClass.CAPACITY))
+    assert [waited for waited, _ in tries] == [60 * rule.first_wait * 2**n for n in range(rule.attempts - 1)]
+    assert [waiting.attempt for _, waiting in tries] == [2, 3, 4, 5, 6]
+    assert "again in 120 s" in now(runner, run).history[1].note
+
+
+def test_a_run_without_quota_lives_for_days_says_so_once_and_no_try_is_an_attempt(
+    services: Services, clock: ManualClock, runner: Runner, run: Run, uploaded: Event[EventData]
+) -> None:
+    """In a status whose own deadline is an hour."""
+    began, days = clock.now(), timedelta(0)
+    for waited, waiting in tries_until_the_end(services, clock, runner, run, uploaded, FailureClass.QUOTA):
+        days += timedelta(seconds=waited)
+        assert (waiting.status, waiting.attempt) == (Status.RECEIVED, 1)
+        assert waiting.deadline_at is not None
+        assert overdue(waiting, clock.now()) is None, "it is not ended while it waits"
+    assert timedelta(days=7) <= days < timedelta(days=7, hours=12)
+    (missing,) = [event.data for event in events_at(services, "notify") if isinstance(event.data, QuotaMissing)]
+    assert missing.until - began == timedelta(days=7)
+    assert now(runner, run).status is Status.FAILED
 
 
 def test_every_failure_class_has_a_retry_rule() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -71,7 +72,9 @@ def test_each_retry_leaves_its_cause_on_the_run_and_in_an_event(
     assert first.note.endswith(CAUSE.message)
     retry = first.events[0].data
     assert (getattr(retry, "failure_class", None), getattr(retry, "problem", None)) == (failure_class, CAUSE)
-    last = failed(run.evolve(attempt=RETRY_RULES[failure_class].attempts), services, data)
+    rule = RETRY_RULES[failure_class]
+    later = run.created_at + timedelta(seconds=rule.lasts * services.config.retry_wait_s)
+    last = failed(run.evolve(attempt=rule.attempts, updated_at=later), services, data)
     assert last.events[0].data == RunFailed(failure_class=failure_class, problem=CAUSE)
     error = last.changes["error"]
     assert error is not None
