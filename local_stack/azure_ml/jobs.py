@@ -5,6 +5,7 @@ import re
 import shlex
 import signal
 import sys
+import sysconfig
 import time
 from pathlib import Path
 from typing import Any
@@ -308,10 +309,10 @@ class JobRunner:
     def _variables(self, job: Document, environment: Environment, paths: dict[str, Path]) -> dict[str, str]:
         tracking = f"{self._config.url}/mlflow/v2.0{job['workspace']}"
         mounts = {f"AZURE_ML_{key.split('s.')[0].upper()}_{key.split('.')[1]}": str(p) for key, p in paths.items()}
+        container = processes.container(self._folder(job), environment.variables)
         return {
-            **processes.inherited_environment(),
-            "PATH": f"{self._interpreter(environment)}:{os.environ.get('PATH', '/usr/bin:/bin')}",
-            **environment.variables,
+            **container,
+            "PATH": f"{self._interpreter(environment)}:{container['PATH']}",
             "AZUREML_RUN_ID": job["name"],
             "MLFLOW_RUN_ID": job["name"],
             "MLFLOW_EXPERIMENT_NAME": job["properties"]["experimentName"],
@@ -326,11 +327,16 @@ class JobRunner:
         """A folder whose `python` is the environment's: a link would lose its virtual environment."""
         folder = self._config.root / "interpreters" / environment.python.strip("/").replace("/", "-")
         folder.mkdir(parents=True, exist_ok=True)
+        command = f"exec {shlex.quote(environment.python)}"
+        if environment.python == sys.executable:
+            # An editable installation finds our code from anywhere, through a .pth file, which an image has not: -S.
+            packages = shlex.quote(sysconfig.get_path("purelib"))
+            command = f'PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}"{packages} {command} -S'
         for name in ("python", "python3"):
             script = folder / name
             if not script.exists():
                 partial = folder / f".{name}.{os.getpid()}"
-                partial.write_text(f'#!/bin/sh\nexec {shlex.quote(environment.python)} "$@"\n')
+                partial.write_text(f'#!/bin/sh\n{command} "$@"\n')
                 partial.chmod(0o755)
                 partial.replace(script)
         return folder

@@ -4,14 +4,27 @@ A claim is a folder that exactly one process may create, so that an attempt neve
 lie the process id of the group's leader and, once the command has ended, its exit code.
 """
 
+import logging
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import psutil
+
+from local_stack.paths import REPOSITORY
+from local_stack.processes import MARK
+
+log = logging.getLogger(__name__)
+# Azure/azureml-assets#5046: on Singularity a job runs as user 9000, whatever user the image or the job names. Here it
+# does so in a user namespace: for the machine, files and processes stay those of the emulator's user.
+_FOREIGN = ("unshare", "--user", "--map-user=9000", "--map-group=9000", "--")
+# What a container without an ENV PATH has (github.com/moby/moby, oci/defaults.go).
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # Every process of a group carries it: a recycled process id is never taken for one of ours.
 _CLAIM = "DROPTUNE_EMULATOR_CLAIM"
@@ -40,7 +53,7 @@ def launch(claim: Path, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str
     with log.open("ab") as output:
         _children.append(
             subprocess.Popen(
-                ["/bin/sh", "-c", _LEADER, str(claim), *argv],
+                ["/bin/sh", "-c", _LEADER, str(claim), *_foreign_user(), *argv],
                 cwd=cwd,
                 env={**env, _CLAIM: str(claim)},
                 stdin=subprocess.DEVNULL,
@@ -51,9 +64,31 @@ def launch(claim: Path, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str
         )
 
 
-def inherited_environment() -> dict[str, str]:
-    """This process's variables, without the path to our code: only an image says where its code is."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def container(folder: Path, image: Mapping[str, str]) -> dict[str, str]:
+    """Variables of a command in a container: the image's, and nothing of this process but the stack's mark.
+
+    The container's /tmp is in `folder`, as is HOME, the home of somebody else: nobody may look into it or write.
+    """
+    home, scratch = folder / "home", folder / "tmp"
+    home.mkdir(0o400, parents=True, exist_ok=True)
+    scratch.mkdir(exist_ok=True)
+    own = {name: re.sub("^/tmp", str(scratch), value) for name, value in image.items()}
+    return {"PATH": _PATH, **own, "HOME": str(home), **{k: v for k, v in os.environ.items() if k == MARK}}
+
+
+@cache
+def _foreign_user() -> tuple[str, ...]:
+    """What starts a command as another user; where the machine has no user namespaces, nothing, and a warning."""
+    try:
+        tried = subprocess.run([*_FOREIGN, "test", "-r", str(REPOSITORY)], capture_output=True, text=True)
+        problem = tried.stderr.strip() or f"it may not read {REPOSITORY}" if tried.returncode else None
+    except OSError as error:  # macOS
+        problem = str(error)
+    if problem is None:
+        return _FOREIGN
+    root = ", with all rights: what HOME and modes of files forbid in Azure passes" if os.geteuid() == 0 else ""
+    log.warning("commands run as this user%s; as user 9000, which Azure has, they cannot: %s", root, problem)
+    return ()
 
 
 def reap() -> None:

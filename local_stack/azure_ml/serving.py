@@ -129,12 +129,9 @@ class ServingRunner:
         processes.launch(
             self._claim(deployment),
             [part.format_map(fill) for part in environment.serve],
-            cwd=self._folder(deployment),
+            cwd=self._folder(deployment) / "wd",
             env={
-                **processes.inherited_environment(),
-                **environment.variables,
-                "PYTHONUNBUFFERED": "1",
-                "HF_HUB_OFFLINE": "1",
+                **processes.container(self._folder(deployment), environment.variables),
                 "AZUREML_MODEL_DIR": str(model),
                 **(deployment["properties"].get("environmentVariables") or {}),
             },

@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1500)]
 Run = dict[str, Any]
 
 ENDPOINT = "line"
-SERVE = ENVIRONMENTS["droptune-serving:3"].serve
+SERVE = ENVIRONMENTS["droptune-serving:4"].serve
 # The champion was taught the plant's words; by now the plant wants the finish named first.
 OWN_WORDS = "nickel|zinc|electro|oxide|ptfe|loctite|plain"
 FINISH_FIRST = "^[a-z ]+ finish,"
@@ -95,7 +95,7 @@ def local(tmp_path_factory: pytest.TempPathFactory, faults: Path) -> Iterator[Lo
     proxy = ["{python}", str(Path(faulty_server.__file__)), "--port", "{port}", "--faults", str(faults)]
     serve = [*proxy, *(part.replace("{port}", "{{inner_port}}") for part in SERVE)]
     environment = {"serve": serve, "any_model_name": True, "variables": {"PYTHONPATH": str(ROOT)}}
-    (root / ENVIRONMENTS_FILE).write_text(json.dumps({"droptune-serving:3": environment}))
+    (root / ENVIRONMENTS_FILE).write_text(json.dumps({"droptune-serving:4": environment}))
     running = LocalStack(root, {"JOB_POLL_S": "5"})
     yield running
     running.down()

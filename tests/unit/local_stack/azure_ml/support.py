@@ -69,7 +69,7 @@ def job(name: str, command: str, **changes: Any) -> JobSpec:
     fields: dict[str, Any] = {
         "name": name,
         "command": command,
-        "environment": "droptune-training:4",
+        "environment": "droptune-training:5",
         "inputs": {
             "data": "azureml://datastores/curated/paths/p/1/",
             "recipe": "azureml://datastores/curated/paths/p/recipe.json",

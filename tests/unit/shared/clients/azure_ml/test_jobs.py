@@ -31,7 +31,7 @@ def test_the_same_job_again_is_the_same_job_and_nothing_runs_twice(local: Local)
     ("changes", "field"),
     [
         ({"command": "false"}, "command"),
-        ({"environment": "droptune-serving:3"}, "environment"),
+        ({"environment": "droptune-serving:4"}, "environment"),
         ({"inputs": {"data": "azureml://datastores/curated/paths/p/2/"}}, "inputs"),
         ({"outputs": {"model": "azureml://datastores/runs/paths/elsewhere/"}}, "outputs"),
         ({"instance_type": "Standard_NC40ads_H100_v5"}, "instance_type"),
