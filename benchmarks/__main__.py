@@ -24,6 +24,7 @@ DEFAULT = (
     "history",
     "latency",
     "service_bus",
+    "cold_start",
     "validation",
     "content",
     "names",

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
+from benchmarks.azure_worker.environments import find_python
+from benchmarks.azure_worker.worker import Worker, WorkerFailure
 from functions.dispatch import FAILED, FAILED_AT, FAILED_WAITS_S
 from shared.domain import events as e
 from shared.domain.commands import InspectJob
@@ -38,8 +40,7 @@ from shared.records import runs
 from shared.step_support.commands import message_of
 from tests.azure_events import blob_created
 from tests.paths import ROOT
-from tests.worker.environments import environment, find_python
-from tests.worker.worker import Worker, WorkerFailure
+from tests.worker.installed import installed
 
 PYTHON = "3.13"
 SAMPLE = ROOT / "recipes" / "manufacturing"
@@ -79,7 +80,7 @@ def worker_python() -> Path:
     python = find_python(PYTHON)
     if python is None:
         pytest.skip(f"Python {PYTHON}, which Microsoft's worker needs, is not on this machine")
-    return environment(python)
+    return installed(python)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import ROOT
-from tests.worker.environments import environment
+from tests.worker.installed import installed
 
 HEAVY = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "mlflow")
 USE = """
@@ -44,7 +44,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def alone() -> Path:
-    return environment(Path(sys.executable))
+    return installed(Path(sys.executable))
 
 
 def test_the_app_imports_and_validates_with_its_own_requirements_only(alone: Path) -> None:

@@ -35,6 +35,10 @@ class Worker:
             text=True,
         )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def ask(self, do: str, **parameters: Any) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
