@@ -24,11 +24,12 @@ import orjson
 from benchmarks.measure import MB, Figure, load, peak_memory_mb, run_child
 from shared.domain.dataset import Report
 from shared.rendering import Bundle
-from shared.validation import spooled_sink, validate
 from shared.validation.ahead import useful_processes
 from shared.validation.containers import read_text
 from shared.validation.lines import split_lines
 from shared.validation.rows import read_rows
+from shared.validation.sink import spooled_sink
+from shared.validation.validator import validate
 
 ROWS, LARGE_MB, MEMORY_MB = 5000, 50, (10, 200)
 ROUNDS = 5

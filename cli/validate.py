@@ -15,9 +15,10 @@ from cli.options import AsJson, print_json
 from cli.report_view import preview_view, report_view
 from shared.domain.catalog import find_entry
 from shared.rendering import Bundle, read_bundle_folder
-from shared.validation import Validated, spooled_sink, validate
 from shared.validation.ahead import useful_processes
 from shared.validation.codes import MAX_RECIPE_BYTES
+from shared.validation.sink import spooled_sink
+from shared.validation.validator import Validated, validate
 
 CHUNK_BYTES = 1 << 20
 PROJECT = "local"

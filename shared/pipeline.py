@@ -3,26 +3,16 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from shared.domain import events as e
 from shared.domain.beside import read_beside
 from shared.domain.run import NON_TERMINAL, Run, Status
 from shared.domain.topology import TOPIC, Subscription, Topology
-from shared.step_support.outcome import Step
-from shared.steps.advance_rollout import advance_rollout
-from shared.steps.apply_gate import apply_gate
-from shared.steps.cancel_run import cancel_run
-from shared.steps.conclude_validation import conclude_validation
-from shared.steps.deploy_model import deploy_model
-from shared.steps.fail_run import fail_run
-from shared.steps.notify import notify
-from shared.steps.record_decision import record_decision
-from shared.steps.roll_back import roll_back
-from shared.steps.submit_evaluation import submit_evaluation
-from shared.steps.submit_training import submit_training
-from shared.steps.validate_dataset import validate_dataset
+from shared.ports import Services
+from shared.step_support.outcome import Outcome, Step
 
 # None before: no run yet.
 Move = tuple[Status | None, Status]
@@ -47,23 +37,6 @@ class Stage:
         return frozenset(before for before, _ in self.moves if before is not None)
 
 
-_STEPS: dict[str, Step] = {
-    step.__name__: step
-    for step in (
-        advance_rollout,
-        apply_gate,
-        cancel_run,
-        conclude_validation,
-        deploy_model,
-        fail_run,
-        notify,
-        record_decision,
-        roll_back,
-        submit_evaluation,
-        submit_training,
-        validate_dataset,
-    )
-}
 _EVENTS = {cls.short_type(): cls for cls in e.EVENT_TYPES.values()}
 _BEFORE: dict[str, Iterable[Status | None]] = {"none": (None,), "unfinished": NON_TERMINAL}
 
@@ -75,6 +48,15 @@ def _moves(line: str) -> Iterator[Move]:
             yield before, before if before and after == "same" else Status(after)
 
 
+def _step(name: str) -> Step:
+    """The step of that name, imported at its first use: an instance in Azure runs one function, and loads one step."""
+
+    def step(event: Any, run: Run, services: Services) -> Outcome | None:
+        return cast(Step, getattr(import_module(f"shared.steps.{name}"), name))(event, run, services)
+
+    return step
+
+
 def stage_of(name: str, row: dict[str, Any]) -> Stage:
     """Raises KeyError, ValueError or TypeError for a row that names what is not there."""
     wakes, publishes = (row.get(key, ()) for key in ("wakes", "publishes"))
@@ -83,7 +65,7 @@ def stage_of(name: str, row: dict[str, Any]) -> Stage:
         "moves": frozenset(move for line in row.get("moves", ()) for move in _moves(line)),
         "publishes": tuple(_EVENTS[event] for event in publishes),
     }
-    return Stage(name=name, step=_STEPS.get(name), **row | facts)
+    return Stage(name=name, step=_step(name) if wakes else None, **row | facts)
 
 
 STAGES = tuple(stage_of(name, row) for name, row in read_beside(__file__).items())

@@ -29,10 +29,12 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.upgrades import read_file
 from shared.rendering.bundle import files_in
 from shared.rendering.export import read_kept
-from shared.validation import Earlier, Sink, Validated, curated_version, validate
 from shared.validation.ahead import useful_processes
 from shared.validation.codes import MAX_RECIPE_BYTES
+from shared.validation.curated import curated_version
 from shared.validation.deidentify import NameFinder
+from shared.validation.sink import Sink
+from shared.validation.validator import Earlier, Validated, validate
 from training_job.job.arguments import parse_arguments
 from training_job.job.files import write_json
 from training_job.job.runtime import require, run_job

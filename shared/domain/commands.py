@@ -21,7 +21,7 @@ _BLOBS_OF = "/blobServices/default/containers/"
 class StartRun(BaseModel):
     """Start a run for one version of a blob in the drop zone. The same command gives the same run."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     wire_type: ClassVar[str] = "droptune.run.start.v1"
 
@@ -44,7 +44,7 @@ class StartRun(BaseModel):
 class InspectJob(BaseModel):
     """Look at a job of which no event came. `poll` tells apart one look from the next."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     wire_type: ClassVar[str] = "droptune.job.inspect.v1"
 
@@ -59,7 +59,7 @@ class InspectJob(BaseModel):
 class BlobCreated(BaseModel):
     """Event Grid's event of a blob in the drop zone, as far as it is read here. Its run has no key and no requester."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     wire_type: ClassVar[str] = "Microsoft.Storage.BlobCreated"
 

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 class PreviousDeployment(BaseModel):
     """The deployment before the present one, kept warm until `keep_until`."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     champion: str
     project: str
@@ -20,7 +20,7 @@ class PreviousDeployment(BaseModel):
 class EndpointRecord(BaseModel):
     """`champion` is the run in production; `deployment` and `model` are its names on the platform."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     endpoint: str
     project: str

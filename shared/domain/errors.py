@@ -70,7 +70,7 @@ def shortened(text: str, characters: int = MAX_MESSAGE_CHARACTERS) -> str:
 class UnreadableDocument(BaseModel):
     """A document of the run store that this version cannot read. A list names it and holds the others."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     type: str
     partition: str = Field(description="a run's id, or the name of a claim")
@@ -84,7 +84,7 @@ class Problem(BaseModel):
     Its texts come from jobs, rows and recipes too. They are cut, so that it fits into any event.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     code: Annotated[str, AfterValidator(lambda code: shortened(code, MAX_CODE_CHARACTERS))]
     message: Annotated[str, AfterValidator(shortened)]

@@ -17,7 +17,7 @@ MAX_ITEMS = 100
 class Frozen(BaseModel):
     """Immutable, and refuses a field that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 def finite(value: Any) -> Any:

@@ -22,7 +22,7 @@ from shared.records.query import pages, readable
 class ApiObject(BaseModel):
     """`kind` is the type of its document. Objects are never changed."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     kind: ClassVar[str]
 

@@ -21,7 +21,7 @@ MANIFEST = "bundle.json"
 class BundleManifest(BaseModel):
     """What the bundle is and of which model. The hashes are `Bundle.sha256` and `Bundle.template_sha256`."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     base_model: str = Field(description="catalog id")
     asset: str | None = Field(description="URI it was exported from")

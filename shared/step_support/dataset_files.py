@@ -8,10 +8,6 @@ from shared.domain.findings import Findings
 from shared.domain.paths import file_name
 from shared.domain.run import Run
 from shared.ports import BlobInfo, Services
-from shared.validation.containers import needs_job
-from shared.validation.intake import open_rows
-from shared.validation.recipes import read_recipe
-from shared.validation.validator import ALL_CODES
 
 # What names of recipes and of held-out files begin with.
 _INITIALS = {Role.RECIPE: "rR", Role.HELD_OUT: (*"eEvVdDhH", "te", "tE", "Te", "TE")}  # not `train`
@@ -50,6 +46,8 @@ def _rank(file: BlobInfo) -> int:
 
 
 def _holds_rows(file: BlobInfo, services: Services) -> bool:
+    from shared.validation.intake import open_rows  # here and below: a dropped file is received without the readers
+
     return open_rows(services.blobs.read(file.path)).form is not None
 
 
@@ -78,6 +76,8 @@ def _folders(dataset: str) -> list[str]:
 def needs_validation_job(run: Run, services: Services) -> bool:
     """Whether names are to be found, which takes a model, or a file is one of columns or a workbook, or larger than a
     function reads, as it is or unpacked."""
+    from shared.validation.containers import needs_job
+
     if _searches_for_names(run, services):
         return True
     held_out = held_out_file(run.dataset.path, services)
@@ -92,6 +92,9 @@ def needs_validation_job(run: Run, services: Services) -> bool:
 
 
 def _searches_for_names(run: Run, services: Services) -> bool:
+    from shared.validation.recipes import read_recipe
+    from shared.validation.validator import ALL_CODES
+
     recipe = recipe_file(run.dataset.path, services)
     try:
         text = b"".join(services.blobs.read(recipe.path)) if recipe else None

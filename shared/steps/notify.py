@@ -16,7 +16,6 @@ from shared.domain.topology import DELIVERIES
 from shared.ports import Channel, Message, Services
 from shared.step_support.dataset_files import recipe_files
 from shared.step_support.outcome import Outcome
-from shared.validation.recipes import read_channels
 
 # "Required attributes" of CloudEvents 1.0, https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 _REQUIRED = ("id", "source", "specversion", "type")
@@ -54,6 +53,8 @@ def _channels_of_recipe(run: Run, services: Services) -> Iterable[Notify]:
     """A run holds its recipe from `validated` on. Before, and if it is rejected, the file beside its data counts."""
     if run.recipe is not None:
         return run.recipe.requested.notify
+    from shared.validation.recipes import read_channels
+
     try:
         texts = [b"".join(services.blobs.read(file.path)) for file in recipe_files(run.dataset.path, services)]
     except (BlobNotFound, InvalidInput, PermanentFailure):

@@ -38,10 +38,11 @@ from shared.step_support.dataset_files import (
 from shared.step_support.llm_judges import require_judges
 from shared.step_support.outcome import Draft, Outcome
 from shared.steps.submit_training import begin
-from shared.validation import Earlier, Sink, Validated, curated_version, spooled_sink, validate
+from shared.validation.curated import curated_version
 from shared.validation.plan import plan_run
 from shared.validation.recipes import read_recipe
-from shared.validation.validator import ALL_CODES
+from shared.validation.sink import Sink, spooled_sink
+from shared.validation.validator import ALL_CODES, Earlier, Validated, validate
 
 CHUNK_BYTES = 1024 * 1024
 VALIDATION_TIMEOUT_S = 4 * 3600

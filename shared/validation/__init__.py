@@ -1,7 +1,4 @@
-"""The dataset validator, used by the function and by the CPU job. Entry point: `validate`."""
+"""The dataset validator, used by the function and by the CPU job. Entry point: `validator.validate`.
 
-from shared.validation.curated import curated_version
-from shared.validation.sink import Sink, spooled_sink
-from shared.validation.validator import Earlier, Validated, validate
-
-__all__ = ["Earlier", "Sink", "Validated", "curated_version", "spooled_sink", "validate"]
+Nothing is imported here: who reads a recipe alone loads no reader of datasets.
+"""

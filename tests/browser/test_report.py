@@ -14,7 +14,8 @@ from shared.domain.catalog import find_entry
 from shared.domain.run import Run
 from shared.ports import Services
 from shared.rendering import export_bundle
-from shared.validation import spooled_sink, validate
+from shared.validation.sink import spooled_sink
+from shared.validation.validator import validate
 from tests.browser import sample_runs
 from tests.browser.conftest import Browser, Stack
 from tests.browser.sample_runs import HOSTILE

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 
 from benchmarks.measure import peak_memory_mb
-from shared.validation import spooled_sink, validate
 from shared.validation.codes import MAX_ROW_BYTES
+from shared.validation.sink import spooled_sink
+from shared.validation.validator import validate
 
 PIECE = 2**20
 

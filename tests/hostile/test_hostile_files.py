@@ -14,7 +14,8 @@ import zipfile
 import pytest
 
 from shared.domain.dataset import Report
-from shared.validation import spooled_sink, validate
+from shared.validation.sink import spooled_sink
+from shared.validation.validator import validate
 from tests.hostile.lines import LINES
 from tests.paths import ROOT
 

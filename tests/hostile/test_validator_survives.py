@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.dataset import Report
-from shared.validation import spooled_sink, validate
+from shared.validation.sink import spooled_sink
+from shared.validation.validator import validate
 from tests.examples import examples
 
 SECRET = "patient 4711"

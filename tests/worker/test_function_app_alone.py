@@ -19,7 +19,8 @@ import importlib.metadata, json, sys
 from pathlib import Path
 
 import function_app
-from shared.validation import spooled_sink, validate
+from shared.validation.sink import spooled_sink
+from shared.validation.validator import validate
 
 folder = Path("recipes/manufacturing")
 with spooled_sink() as sink:

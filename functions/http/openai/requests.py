@@ -17,7 +17,7 @@ USE_CASE = "use_case"
 
 
 class RequestPart(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class SupervisedHyperparameters(RequestPart):

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from shared.validation import spooled_sink, validate
+from shared.validation.sink import spooled_sink
+from shared.validation.validator import validate
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import message
 

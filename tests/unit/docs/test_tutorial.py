@@ -12,7 +12,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from cli.main import app
-from shared.validation import spooled_sink, validate
+from shared.validation.sink import spooled_sink
+from shared.validation.validator import validate
 from tests.paths import ROOT
 
 PAGE = (ROOT / "docs" / "tutorial" / "your-first-model.md").read_text(encoding="utf-8")

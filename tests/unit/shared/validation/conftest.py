@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from shared.validation import Validated, spooled_sink, validate
 from shared.validation.deidentify import NameFinder
+from shared.validation.sink import spooled_sink
+from shared.validation.validator import Validated, validate
 
 
 @dataclass(frozen=True)

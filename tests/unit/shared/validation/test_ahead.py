@@ -16,9 +16,11 @@ import psutil
 import pytest
 
 from shared.domain.recipe import Recipe
-from shared.validation import ahead, spooled_sink, validate
+from shared.validation import ahead
 from shared.validation.facts import Facts
 from shared.validation.reader import ReadRow
+from shared.validation.sink import spooled_sink
+from shared.validation.validator import validate
 
 WORDS = ["pump", "valve", "claim", "ward", "letter", "seal", "norm", "bolt", "fluid", "meter", "note", "gauge", "shift"]
 TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.domain.dataset import DatasetRef, Policy
-from shared.validation import curated_version
+from shared.validation.curated import curated_version
 
 RECIPE = b"base_model: droptune/tiny-llama\n"
 

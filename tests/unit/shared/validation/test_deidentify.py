@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from shared.domain.dataset import DatasetRef
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Deidentify
-from shared.validation import curated_version
 from shared.validation.codes import CONTENT_CODES
 from shared.validation.content.personal_data import Found
+from shared.validation.curated import curated_version
 from shared.validation.deidentify import ROWS_AT_A_TIME, Deidentifier, Numbers
 from shared.validation.reader import ReadRow
 from shared.validation.rows import row_of

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.validation import codes, spooled_sink, validate
+from shared.validation import codes
+from shared.validation.sink import spooled_sink
+from shared.validation.validator import validate
 from tests.examples import examples
 
 

@@ -15,10 +15,9 @@ from shared.domain.prompts import prompt_of, with_output
 from shared.rendering import Bundle, render_row
 from shared.rendering.bundle import read_bundle_folder
 from shared.rendering.rows import render_prompt
-from shared.validation import spooled_sink
 from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.rows import extent_of, read_row
-from shared.validation.sink import RowCounter
+from shared.validation.sink import RowCounter, spooled_sink
 from tests.paths import ROOT
 
 TINY = find_entry("droptune/tiny-llama")

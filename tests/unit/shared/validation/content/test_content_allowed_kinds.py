@@ -7,8 +7,8 @@ from typing import get_args
 
 from shared.domain.dataset import DatasetRef
 from shared.domain.recipe import PersonalDataKind
-from shared.validation import curated_version
 from shared.validation.content.personal_data import KINDS
+from shared.validation.curated import curated_version
 from tests.unit.shared.validation.conftest import Check, Checked
 
 BORN = {"messages": [{"role": "user", "content": "Born when?"}, {"role": "assistant", "content": "DOB: 12/03/1958"}]}
