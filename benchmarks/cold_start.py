@@ -21,7 +21,7 @@ from typing import NamedTuple
 import psutil
 
 from benchmarks.azure_worker.environments import environment, find_python
-from benchmarks.azure_worker.worker import Worker
+from benchmarks.azure_worker.worker import AzureWorker
 from benchmarks.measure import MB, REPOSITORY, Figure, load
 from benchmarks.servers import serving
 from local_stack import emulators
@@ -102,11 +102,16 @@ def rows(what: str, ours: list[Start], empty: list[Start]) -> Iterator[Figure]:
 
 
 def cold(
-    python: Path, app: Path, settings: dict[str, str], folder: Path, function: str, first: Callable[[Worker], object]
+    python: Path,
+    app: Path,
+    settings: dict[str, str],
+    folder: Path,
+    function: str,
+    first: Callable[[AzureWorker], object],
 ) -> Start:
     """A worker from its start until `first`, an invocation of `function`, has returned."""
     started = time.monotonic()
-    worker = Worker(python, app, settings, folder)
+    worker = AzureWorker(python, app, settings, folder)
     try:
         worker.ask("init")
         worker.ask("metadata")
@@ -121,7 +126,7 @@ def cold(
         worker.close()
 
 
-def events(on: Platform, project: str) -> Iterator[tuple[str, str, Callable[[Worker], object]]]:
+def events(on: Platform, project: str) -> Iterator[tuple[str, str, Callable[[AzureWorker], object]]]:
     """What happens, the function it wakes, and the invocation: the first stages of one run, a tick and a request."""
     for name in ("recipe.yaml", "eval.jsonl", "train.jsonl"):
         on.blobs.write(f"datasets/{project}/{name}", [(SAMPLE / name).read_bytes()])
@@ -137,7 +142,7 @@ def events(on: Platform, project: str) -> Iterator[tuple[str, str, Callable[[Wor
     yield "Service Bus: its training job", "submit_training", lambda worker: worker.bring("submit_training", passed)
     yield "timer: reconcile", "reconcile", lambda worker: worker.tick("reconcile")
 
-    def get(worker: Worker) -> None:
+    def get(worker: AzureWorker) -> None:
         answer = worker.get(f"/api/runs/{run_id}")
         assert (answer["status"], json.loads(answer["body"])["status"]) == (200, "training"), answer
 
@@ -146,15 +151,16 @@ def events(on: Platform, project: str) -> Iterator[tuple[str, str, Callable[[Wor
 
 def blob_created(path: str, etag: str) -> Message:
     container, _, blob = path.partition("/")
+    id, kind = f"event-of-{run_id_of_blob(path, etag)}", "Microsoft.Storage.BlobCreated"
     event = {
         "specversion": "1.0",
-        "id": f"event-of-{run_id_of_blob(path, etag)}",
-        "type": "Microsoft.Storage.BlobCreated",
+        "id": id,
+        "type": kind,
         "source": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/a",
         "subject": f"/blobServices/default/containers/{container}/blobs/{blob}",
         "data": {"eTag": etag},
     }
-    return Message(event["id"], event["type"], json.dumps(event).encode())
+    return Message(id, kind, json.dumps(event).encode())
 
 
 @contextmanager
@@ -182,7 +188,6 @@ def platform(folder: Path) -> Iterator[Platform]:
         }
         bus, blobs = build_event_bus(urls["EVENT_BUS_URL"]), build_blob_store(urls["BLOB_STORE_URL"])
         servers.callback(bus.close)
-        servers.callback(blobs.close)
         yield Platform(settings, bus, blobs)
 
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from functools import cache
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 Result = TypeVar("Result")
 
@@ -30,3 +30,16 @@ class lazy(Generic[Result]):  # a decorator, as functools.cache is
     def cache_clear(self) -> None:
         """The next call builds anew."""
         self._cached.cache_clear()
+
+
+class _OnFirstUse:
+    def __init__(self, build: Callable[[], object]) -> None:
+        self._built = lazy(build)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._built(), name)
+
+
+def on_first_use(build: Callable[[], Result]) -> Result:
+    """Stands for what `build` gives, and builds it when one of its methods or fields is first used."""
+    return cast(Result, _OnFirstUse(build))

@@ -1,7 +1,8 @@
 """Builds Services from settings: each port's implementation by the scheme of its URL, each port on its own."""
 
 from dataclasses import fields, replace
-from functools import cache
+from functools import cache, partial
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from shared.domain.errors import InvalidInput
@@ -10,9 +11,13 @@ from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
-from shared.lazy import lazy
+from shared.lazy import lazy, on_first_use
 from shared.ports import BlobStore, Channel, Config, EventBus, RunStore, Services
 from shared.settings import Settings, load_settings, path_of
+
+if TYPE_CHECKING:
+    from shared.clients.azure_ml.client import AzureMLClient
+    from shared.clients.webhook import WebhookNotifier
 
 
 def build_run_store(url: str, *, identity_client_id: str | None = None) -> RunStore:
@@ -66,28 +71,37 @@ def _unsupported(setting: str, url: str) -> InvalidInput:
 
 
 def build_services(settings: Settings) -> Services:
-    """All ports of one process."""
-    # Imported here because it pulls in httpx and the Azure ML client, which a validation never needs.
-    from shared.clients.azure_ml.client import AzureMLClient
-    from shared.clients.webhook import WebhookNotifier
+    """All ports of one process. But for the store each is built, and its SDK imported, when it is first used."""
 
-    azure_ml = AzureMLClient(
-        settings.azure_ml_url,
-        identity_client_id=settings.azure_client_id,
-        job_client_id=settings.job_client_id,
-        import_client_id=settings.import_client_id,
-        endpoint_identity_id=settings.endpoint_identity_id,
-        endpoint_is_public=settings.endpoint_is_public,
-        emulator_secret=settings.azure_ml_secret,
-    )
+    def azure_ml() -> "AzureMLClient":
+        from shared.clients.azure_ml.client import AzureMLClient
+
+        return AzureMLClient(
+            settings.azure_ml_url,
+            identity_client_id=settings.azure_client_id,
+            job_client_id=settings.job_client_id,
+            import_client_id=settings.import_client_id,
+            endpoint_identity_id=settings.endpoint_identity_id,
+            endpoint_is_public=settings.endpoint_is_public,
+            emulator_secret=settings.azure_ml_secret,
+        )
+
+    def notifier() -> "WebhookNotifier":
+        from shared.clients.webhook import WebhookNotifier
+
+        return WebhookNotifier(secret=settings.webhook_secret, private_hosts=_split(settings.notify_private_hosts))
+
+    both = on_first_use(azure_ml)
     return Services(
         clock=SystemClock(),
         store=build_run_store(settings.run_store_url, identity_client_id=settings.azure_client_id),
-        bus=build_event_bus(settings.event_bus_url, settings.azure_client_id),
-        blobs=build_blob_store(settings.blob_store_url, identity_client_id=settings.azure_client_id),
-        launcher=azure_ml,
-        models=azure_ml,
-        notifier=WebhookNotifier(secret=settings.webhook_secret, private_hosts=_split(settings.notify_private_hosts)),
+        bus=on_first_use(partial(build_event_bus, settings.event_bus_url, settings.azure_client_id)),
+        blobs=on_first_use(
+            partial(build_blob_store, settings.blob_store_url, identity_client_id=settings.azure_client_id)
+        ),
+        launcher=both,
+        models=both,
+        notifier=on_first_use(notifier),
         config=build_config(settings),
     )
 

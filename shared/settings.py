@@ -1,18 +1,18 @@
 """The only reader of the environment. Every problem is reported at once, by the setting's name."""
 
+import os
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.domain.errors import InvalidInput
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The defaults are the embedded ones: a laptop with nothing configured."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True)
 
     run_store_url: str = Field(
         default="sqlite:///.droptune/state.db",
@@ -99,7 +99,7 @@ def load_settings() -> Settings:
     Raises InvalidInput `bad_settings` listing every setting that is wrong.
     """
     try:
-        return Settings()
+        return Settings.model_validate({name.lower(): value for name, value in os.environ.items()})
     except ValidationError as error:
         wrong = "; ".join(
             f"{str(item['loc'][0]).upper() if item['loc'] else 'settings'}: {item['msg']}" for item in error.errors()

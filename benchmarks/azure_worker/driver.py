@@ -49,7 +49,7 @@ def checked(response: Any) -> Any:
     return response
 
 
-class Worker:
+class HeldWorker:
     def __init__(self, app: Path) -> None:
         self._app = app
         self._ids: dict[str, str] = {}
@@ -108,7 +108,7 @@ async def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # what the app prints is no answer
     app = Path(sys.argv[1])
     sys.path.insert(0, str(app))
-    worker = Worker(app)
+    worker = HeldWorker(app)
     while line := await asyncio.to_thread(sys.stdin.readline):
         request = json.loads(line)
         try:

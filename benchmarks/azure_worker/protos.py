@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 _ENUM = (int, type(None))
 
 
-class Message:
+class ProtoMessage:
     """Fields by name with the types they take; what is not given stays unset (None)."""
 
     fields: ClassVar[dict[str, Any]] = {}
@@ -27,8 +27,8 @@ class Message:
             setattr(self, name, value)
 
 
-class TypedData(Message):
-    fields = {"string": str, "json": str, "bytes": bytes, "http": Message, "int": int, "double": float}
+class TypedData(ProtoMessage):
+    fields = {"string": str, "json": str, "bytes": bytes, "http": ProtoMessage, "int": int, "double": float}
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
@@ -39,14 +39,14 @@ class TypedData(Message):
         return next((name for name in self.fields if getattr(self, name) is not None), None)
 
 
-class ParameterBinding(Message):
+class ParameterBinding(ProtoMessage):
     fields = {"name": str, "data": TypedData}
 
     def WhichOneof(self, _group: str) -> str | None:
         return "data" if self.data is not None else None  # type: ignore[attr-defined]
 
 
-class RpcHttp(Message):
+class RpcHttp(ProtoMessage):
     fields = {
         "method": str,
         "url": str,
@@ -60,7 +60,7 @@ class RpcHttp(Message):
     }
 
 
-class BindingInfo(Message):
+class BindingInfo(ProtoMessage):
     fields = {"type": str, "data_type": _ENUM, "direction": _ENUM}
     # Direction
     out, inout = 1, 2
@@ -68,16 +68,16 @@ class BindingInfo(Message):
     undefined = 0
 
 
-class RpcException(Message):
+class RpcException(ProtoMessage):
     fields = {"source": str, "stack_trace": str, "message": str}
 
 
-class StatusResult(Message):
+class StatusResult(ProtoMessage):
     fields = {"status": int, "exception": RpcException}
     Failure, Success = 0, 1
 
 
-class WorkerMetadata(Message):
+class WorkerMetadata(ProtoMessage):
     fields = {
         "runtime_name": str,
         "runtime_version": str,
@@ -87,11 +87,11 @@ class WorkerMetadata(Message):
     }
 
 
-class WorkerInitResponse(Message):
+class WorkerInitResponse(ProtoMessage):
     fields = {"capabilities": dict, "worker_metadata": WorkerMetadata, "result": StatusResult}
 
 
-class RpcFunctionMetadata(Message):
+class RpcFunctionMetadata(ProtoMessage):
     fields = {
         "name": str,
         "function_id": str,
@@ -103,18 +103,18 @@ class RpcFunctionMetadata(Message):
         "language": str,
         "bindings": dict,
         "raw_bindings": list,
-        "retry_options": Message,
+        "retry_options": ProtoMessage,
         "properties": dict,
     }
 
 
-class FunctionMetadataResponse(Message):
+class FunctionMetadataResponse(ProtoMessage):
     fields = {"use_default_metadata_indexing": bool, "function_metadata_results": list, "result": StatusResult}
 
 
-class FunctionLoadResponse(Message):
+class FunctionLoadResponse(ProtoMessage):
     fields = {"function_id": str, "result": StatusResult}
 
 
-class InvocationResponse(Message):
+class InvocationResponse(ProtoMessage):
     fields = {"invocation_id": str, "return_value": TypedData, "result": StatusResult, "output_data": list}

@@ -19,7 +19,7 @@ class WorkerFailure(Exception):
     """The worker answered with a failure, told in its own words."""
 
 
-class Worker:
+class AzureWorker:
     """Microsoft's language worker holding our app, in a process and an environment of its own."""
 
     def __init__(self, python: Path, app: Path, settings: Mapping[str, str], folder: Path) -> None:

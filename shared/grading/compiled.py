@@ -15,7 +15,6 @@ from shared.grading.formula import Formula
 from shared.grading.llm_judge import Ask, LlmJudge, no_judge
 from shared.grading.patterns import Pattern, groups
 from shared.grading.sandbox import Sandbox
-from shared.grading.schema import Schema
 from shared.grading.similarity import similarity
 from shared.grading.templates import Item, Sample, Template
 
@@ -134,6 +133,8 @@ def _citation(spec: graders.Citation) -> CompiledScore:
 
 
 def _json_schema(spec: graders.JsonSchema) -> CompiledScore:
+    from shared.grading.schema import Schema  # jsonschema is the largest import of all graders
+
     try:
         schema = Schema(spec.json_schema)
     except ValueError as error:

@@ -20,7 +20,7 @@ import orjson
 import pytest
 
 from benchmarks.azure_worker.environments import find_python
-from benchmarks.azure_worker.worker import Worker, WorkerFailure
+from benchmarks.azure_worker.worker import AzureWorker, WorkerFailure
 from functions.dispatch import FAILED, FAILED_AT, FAILED_WAITS_S
 from shared.domain import events as e
 from shared.domain.commands import InspectJob
@@ -51,7 +51,7 @@ WAKES = {stage.name: stage for stage in STAGES if stage.wakes}
 class Stand(NamedTuple):
     """A worker that holds the app, and the services it shares with the tests."""
 
-    worker: Worker
+    worker: AzureWorker
     metadata: dict[str, Any]
     bus: SqliteEventBus
     store: SqliteRunStore
@@ -94,7 +94,7 @@ def stand(worker_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "AZURE_ML_URL": "azureml+http://127.0.0.1:1/subscriptions/local/resourceGroups/local/workspaces/local",
         **SCHEDULES,
     }
-    worker = Worker(worker_python, ROOT, settings, folder)
+    worker = AzureWorker(worker_python, ROOT, settings, folder)
     bus = SqliteEventBus(folder / "bus.db", TOPOLOGY, SystemClock())
     store = SqliteRunStore(folder / "state.db", SystemClock())
     try:

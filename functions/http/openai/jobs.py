@@ -30,7 +30,6 @@ from shared.records.api_objects import Job, tag_of
 from shared.records.query import unreadable_as
 from shared.step_support.dataset_files import recipe_file
 from shared.validation.recipes import read_recipe
-from shared.validation.validator import ALL_CODES
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +130,8 @@ def _project_recipe(folder: str, services: Services) -> Recipe | None:
     found = recipe_file(f"{folder}/train", services)
     if found is None:
         return None
+    from shared.validation.validator import ALL_CODES  # and with it what reads datasets, which no other request needs
+
     findings = Findings(ALL_CODES)
     text = b"".join(services.blobs.read(found.path))
     recipe = read_recipe(text, services.config.default_base_model, findings).recipe

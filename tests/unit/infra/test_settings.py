@@ -11,7 +11,7 @@ import yaml
 from functions.http.auth import EntraAuth, make_authenticator
 from infra.gate import bicep
 from shared.clients.azure_ml.connection import parse_url
-from shared.settings import Settings
+from shared.settings import load_settings
 from tests.paths import ROOT
 
 INFRA = ROOT / "infra"
@@ -83,7 +83,9 @@ def test_the_app_starts_with_the_settings_of_the_template(
     for name, value in app_settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("WEBSITE_SITE_NAME", "func-abc")
-    settings = Settings()
+    load_settings.cache_clear()
+    settings = load_settings()
+    load_settings.cache_clear()
     assert settings.run_store_url == "https://cosmos-abc.documents.azure.com/droptune"
     assert settings.event_bus_url == "sb://sb-abc.servicebus.windows.net"
     assert settings.blob_store_url == "https://stdataabc.blob.core.windows.net"

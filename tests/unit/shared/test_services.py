@@ -21,7 +21,7 @@ from tests.paths import ROOT
 def test_a_process_with_embedded_stores_imports_no_azure_sdk(tmp_path: Path) -> None:
     code = """
 import sys
-import shared.services, shared.validation
+import shared.services, shared.validation.validator
 shared.services.build_run_store("sqlite:///" + sys.argv[1]).close()
 print([name for name in sys.modules if name.startswith("azure")])
 """
