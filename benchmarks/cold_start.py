@@ -33,6 +33,7 @@ from shared.services import build_blob_store, build_event_bus
 
 PYTHON = "3.13"  # as infra/modules/app.bicep
 STARTS = 5
+First = Callable[[AzureWorker], object]
 SAMPLE = REPOSITORY / "recipes" / "manufacturing"
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
 TIMERS = ("RECONCILE_SCHEDULE", "PROBE_SCHEDULE", "RETIRE_SCHEDULE", "RETRAIN_SCHEDULE")
@@ -101,14 +102,7 @@ def rows(what: str, ours: list[Start], empty: list[Start]) -> Iterator[Figure]:
         yield Figure(f"cold start, {what}", median, unit, "lower", "an empty app", its, spread)
 
 
-def cold(
-    python: Path,
-    app: Path,
-    settings: dict[str, str],
-    folder: Path,
-    function: str,
-    first: Callable[[AzureWorker], object],
-) -> Start:
+def cold(python: Path, app: Path, settings: dict[str, str], folder: Path, function: str, first: First) -> Start:
     """A worker from its start until `first`, an invocation of `function`, has returned."""
     started = time.monotonic()
     worker = AzureWorker(python, app, settings, folder)
@@ -126,7 +120,7 @@ def cold(
         worker.close()
 
 
-def events(on: Platform, project: str) -> Iterator[tuple[str, str, Callable[[AzureWorker], object]]]:
+def events(on: Platform, project: str) -> Iterator[tuple[str, str, First]]:
     """What happens, the function it wakes, and the invocation: the first stages of one run, a tick and a request."""
     for name in ("recipe.yaml", "eval.jsonl", "train.jsonl"):
         on.blobs.write(f"datasets/{project}/{name}", [(SAMPLE / name).read_bytes()])

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import (
+    cold_start,
     content,
     history,
     history_host,
@@ -22,6 +23,7 @@ from benchmarks import (
     validation,
     validation_large,
 )
+from benchmarks.azure_worker.environments import find_python
 from benchmarks.measure import Figure, percentile
 from tests.emulator_servers import cosmos_url
 
@@ -62,6 +64,16 @@ def test_an_idle_host_is_measured_beside_how_many_runs_finished() -> None:
     rows = history_host.run(finished=(0, 250), settle_s=0, idle_s=2, requests=2, polls=1)
     assert Counter(row.name.split(", ")[-1] for row in rows) == {"0 finished": 16, "250 finished": 16}
     assert_whole([row for row in rows if row.name.endswith("250 finished")])
+
+
+@pytest.mark.slow
+def test_a_cold_start_is_measured_beside_an_empty_app() -> None:
+    cosmos_url()  # skips the test where the server cannot be had
+    if find_python(cold_start.PYTHON) is None:
+        pytest.skip(f"Python {cold_start.PYTHON} is not on this machine")
+    rows = cold_start.run(starts=1)
+    assert_whole(rows)
+    assert [row.unit for row in rows] == ["s", "s of processor time", "MB, peak"] * 5
 
 
 @pytest.mark.slow
