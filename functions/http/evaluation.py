@@ -74,7 +74,7 @@ class RowPlace(NamedTuple):
 
 
 class _Line(RowScores):
-    model_config = ConfigDict(extra="ignore", defer_build=True)
+    model_config = ConfigDict(extra="ignore")
 
 
 @lru_cache(maxsize=4)

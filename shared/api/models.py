@@ -23,7 +23,7 @@ Change = Literal["worse", "better", "same", "unscored"]
 class ApiModel(BaseModel):
     """A request or an answer. Unknown fields are ignored, so that a client may be older than its server."""
 
-    model_config = ConfigDict(frozen=True, from_attributes=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
 class ErrorBody(Problem):
@@ -211,7 +211,7 @@ class EndpointList(ApiModel):
 class RollbackAccepted(ApiModel):
     """The deployment that is to lose the traffic and the one that is to get it."""
 
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, defer_build=True)
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     endpoint: str
     from_: str = Field(alias="from")
@@ -244,7 +244,7 @@ class LastImport(ApiModel):
 class BaseModelDetail(BaseModelSummary):
     """`import` is null until a first job was started."""
 
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, defer_build=True)
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     last_import: LastImport | None = Field(default=None, alias="import")
 

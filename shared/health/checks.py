@@ -15,7 +15,7 @@ class CheckStatus(StrEnum):
 class Check(BaseModel):
     """One check. `skipped` was not looked at, for the reason in `detail`; only `fix` asks for something to be done."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    model_config = ConfigDict(frozen=True)
 
     name: str
     status: CheckStatus

@@ -17,7 +17,7 @@ USE_CASE = "use_case"
 
 
 class RequestPart(BaseModel):
-    model_config = ConfigDict(extra="forbid", defer_build=True)
+    model_config = ConfigDict(extra="forbid")
 
 
 class SupervisedHyperparameters(RequestPart):
