@@ -19,6 +19,7 @@ from tests.paths import ROOT
 # By type, the versions that azure-ai-ml 1.35.2 asks for; the emulator refuses any other.
 _AZURE_ML = {
     "workspaces": ("2024-10-01-preview",),
+    "workspaces/environments/versions": ("2023-04-01-preview",),
     "workspaces/jobs": ("2024-01-01-preview", "2025-01-01-preview"),
     "workspaces/models/versions": ("2023-08-01-preview",),
     "workspaces/onlineEndpoints": ("2022-02-01-preview", "2023-04-01-preview"),

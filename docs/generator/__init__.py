@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generator import cli, codes, errors, events, http, recipe, recipes, settings, waits
+from docs.generator import cli, codes, errors, events, http, permissions, recipe, recipes, settings, waits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES: dict[str, Callable[[], str]] = {
@@ -18,6 +18,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli.page,
     "http.md": http.page,
     "deadlines-and-retries.md": waits.page,
+    "permissions.md": permissions.page,
 }
 
 

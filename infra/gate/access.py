@@ -20,30 +20,30 @@ SUBMITTING = {
         "metadata/artifacts/write", "metadata/codes/*/write",
     )
 }  # fmt: skip
-COSMOS_DATA_CONTRIBUTOR = "/sqlRoleDefinitions/00000000-0000-0000-0000-000000000002"
+COSMOS_DATA_CONTRIBUTOR = "00000000-0000-0000-0000-000000000002"
 _ROLE = re.compile(r"subscriptionResourceId\('Microsoft\.Authorization/roleDefinitions', (\w+)\)")
 _PRINCIPAL = re.compile(r"([a-z]+)(?:PrincipalId|\.properties\.principalId)")
-_QUOTA_READ = re.compile(r"Microsoft\.MachineLearningServices/locations/(usages|vmSizes)/read")
+_QUOTA_READ = re.compile(r"Microsoft\.MachineLearningServices/locations/(usages|vmSizes|mfeOperationsStatus)/read")
 _SECRET = re.compile(r"secret|password|connectionString|accountKey|sasToken", re.IGNORECASE)
 
 
 @rule("roles-are-allowed")
 def roles_are_allowed(infra: Infra) -> Violations:
-    for file, assignment in _assignments(infra):
-        for role in _roles(file, assignment):
+    for file, assignment in assignments(infra):
+        for role in roles_of(file, assignment):
             known = ROLES.get(role)
             if known is None:
                 yield at(assignment), f"{assignment.symbol}: role {role} is not in the allow-list"
             elif not known["to"]:
                 yield at(assignment), f"{assignment.symbol}: never {known['name']}"
-            elif (holder := _holder(assignment)) not in known["to"]:
+            elif (holder := holder_of(assignment)) not in known["to"]:
                 yield at(assignment), f"{assignment.symbol}: {known['name']} is not for {holder}"
 
 
 @rule("roles-end-at-a-resource")
 def roles_end_at_a_resource(infra: Infra) -> Violations:
     """Without a scope an assignment holds for the whole resource group, or the subscription: only to read quotas."""
-    for file, assignment in _assignments(infra):
+    for file, assignment in assignments(infra):
         scope = assignment.body.get("scope")
         symbol = scope.text.split("[")[0] if isinstance(scope, Expr) else None
         if symbol not in {resource.symbol for resource in file.resources} and not _reads_quotas(file, assignment):
@@ -52,9 +52,9 @@ def roles_end_at_a_resource(infra: Infra) -> Violations:
 
 @rule("roles-go-to-services")
 def roles_go_to_services(infra: Infra) -> Violations:
-    for _, assignment in _assignments(infra):
+    for _, assignment in assignments(infra):
         kind = assignment.get("properties.principalType")
-        if kind != "ServicePrincipal" and not (kind is None and _holder(assignment) == "deployer"):
+        if kind != "ServicePrincipal" and not (kind is None and holder_of(assignment) == "deployer"):
             yield at(assignment), f"{assignment.symbol}: principalType must be ServicePrincipal"
 
 
@@ -85,10 +85,10 @@ def models_are_the_importers(infra: Infra) -> Violations:
     for name, containers in file.variables.items():
         if name.endswith("Writes") and name != "deployerWrites" and "models" in containers:
             yield file.name, f"{name}: only the importer and who deploys may write models"
-    for _, assignment in _assignments(infra):
+    for _, assignment in assignments(infra):
         on_models = assignment.file == file.name and assignment.body.get("scope") == Expr("models")
-        writes = on_models and BLOB_DATA_CONTRIBUTOR in _roles(file, assignment)
-        if writes and _holder(assignment) != "importer":
+        writes = on_models and BLOB_DATA_CONTRIBUTOR in roles_of(file, assignment)
+        if writes and holder_of(assignment) != "importer":
             yield at(assignment), f"{assignment.symbol}: only the importer and who deploys may write models"
 
 
@@ -96,7 +96,7 @@ def models_are_the_importers(infra: Infra) -> Violations:
 def cosmos_role_ends_at_the_database(infra: Infra) -> Violations:
     for assignment in infra.of_type("Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments"):
         definition, scope = assignment.get("properties.roleDefinitionId"), assignment.get("properties.scope")
-        if not source(definition).endswith(f"{COSMOS_DATA_CONTRIBUTOR}'"):
+        if not source(definition).endswith(f"/sqlRoleDefinitions/{COSMOS_DATA_CONTRIBUTOR}'"):
             yield at(assignment), f"{assignment.symbol}: only Cosmos DB Built-in Data Contributor"
         if "/dbs/" not in source(scope):
             yield at(assignment), f"{assignment.symbol}: scope must be a database"
@@ -122,7 +122,7 @@ def no_secrets_in_the_template(infra: Infra) -> Violations:
                 yield f"{file.name}:{line(node)}", f"{text(node)}() reads a key"
 
 
-def _assignments(infra: Infra) -> Iterator[tuple[BicepFile, Resource]]:
+def assignments(infra: Infra) -> Iterator[tuple[BicepFile, Resource]]:
     for file in infra.files.values():
         for resource in file.resources:
             if resource.type == ASSIGNMENT and not resource.existing:
@@ -142,7 +142,7 @@ def _reads_quotas(file: BicepFile, assignment: Resource) -> bool:
     return bool(actions) and all(map(_QUOTA_READ.fullmatch, actions))
 
 
-def _roles(file: BicepFile, assignment: Resource) -> list[str]:
+def roles_of(file: BicepFile, assignment: Resource) -> list[str]:
     """Ids of the roles given: one, or those the assignment loops over; none for a role of this file."""
     definition = source(assignment.get("properties.roleDefinitionId"))
     if definition.removesuffix(".id") in {r.symbol for r in file.resources if r.type == DEFINITION}:
@@ -153,6 +153,6 @@ def _roles(file: BicepFile, assignment: Resource) -> list[str]:
     return [str(role) for role in value] if isinstance(value, list) else [source(value)]
 
 
-def _holder(assignment: Resource) -> str:
+def holder_of(assignment: Resource) -> str:
     found = _PRINCIPAL.fullmatch(source(assignment.get("properties.principalId")))
     return found[1] if found else "unknown"

@@ -1,4 +1,4 @@
-// Quotas and machine sizes belong to the subscription, not to the workspace. `droptune doctor` reads them, nothing else.
+// Quotas, machine sizes and the state of operations belong to the subscription, not to the workspace.
 targetScope = 'subscription'
 
 param token string
@@ -8,7 +8,7 @@ resource quotaReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(subscription().id, token, 'droptune-quota-reader')
   properties: {
     roleName: 'Droptune quota reader (${token})'
-    description: 'Reads quotas and machine sizes of Azure Machine Learning.'
+    description: 'Reads quotas, machine sizes and the state of operations of Azure Machine Learning.'
     type: 'CustomRole'
     assignableScopes: [subscription().id]
     permissions: [
@@ -16,6 +16,7 @@ resource quotaReader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
         actions: [
           'Microsoft.MachineLearningServices/locations/usages/read'
           'Microsoft.MachineLearningServices/locations/vmSizes/read'
+          'Microsoft.MachineLearningServices/locations/mfeOperationsStatus/read'
         ]
       }
     ]

@@ -132,10 +132,12 @@ resource orchestrator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
           'Microsoft.MachineLearningServices/workspaces/environments/readSecrets/action'
           'Microsoft.MachineLearningServices/workspaces/metadata/artifacts/write'
           'Microsoft.MachineLearningServices/workspaces/metadata/codes/*/write'
-          'Microsoft.MachineLearningServices/workspaces/models/*'
+          'Microsoft.MachineLearningServices/workspaces/models/write'
+          'Microsoft.MachineLearningServices/workspaces/models/versions/write'
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/write'
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action'
-          'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/*'
+          'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/write'
+          'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/delete'
         ]
       }
     ]

@@ -65,6 +65,7 @@ class AzureMlEmulator:
         self.serving = ServingRunner(config, self.store, self.endpoints, self.models)
         self.proxy = Proxy(config, self.endpoints)
         self.requests: deque[Document] = deque(maxlen=10_000)
+        self.calls: set[tuple[str, str, str]] = set()
         self._runner = JobRunner(config, self.store, self.faults, mounts)
         self._sender = events.Sender(self.store, emit, self.faults.take)
         self._stop_requested = threading.Event()
@@ -204,10 +205,13 @@ def _started(status: int, resource: Document) -> Response:
 
 
 class RequestCheck:
-    """Refuses what `tokens` refuses, before any route is chosen: a new route is protected too."""
+    """Refuses what `tokens` refuses, before any route is chosen: a new route is protected too.
 
-    def __init__(self, app: ASGIApp, config: EmulatorConfig) -> None:
-        self._app, self._config = app, config
+    `calls` gets client id, method and path of what is let in.
+    """
+
+    def __init__(self, app: ASGIApp, config: EmulatorConfig, calls: set[tuple[str, str, str]]) -> None:
+        self._app, self._config, self._calls = app, config, calls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -230,7 +234,8 @@ class RequestCheck:
             audience = SCORING_AUDIENCE
         elif not path.startswith(("/_emulator/", "/discovery")):
             audience = ARM_AUDIENCE
-        check_bearer(request.headers.get("authorization"), audience, self._config.secret)
+        caller = check_bearer(request.headers.get("authorization"), audience, self._config.secret)
+        self._calls.add((caller, request.method, path))
 
 
 def build_app(config: EmulatorConfig, emit: events.Emit, on_ready: Callable[[], None] = lambda: None) -> Starlette:
@@ -276,14 +281,14 @@ def build_app(config: EmulatorConfig, emit: events.Emit, on_ready: Callable[[], 
         Route("/{rest:path}", control_plane, methods=_ALL_METHODS),
     ]
     handlers: dict[Any, Any] = {ArmError: _arm_error}
-    checked = [Middleware(RequestCheck, config=config)]
+    checked = [Middleware(RequestCheck, config=config, calls=emulator.calls)]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=checked)
     app.state.emulator = emulator
     return app
 
 
 async def _own_api(emulator: AzureMlEmulator, request: Request) -> Response:
-    """For tests: GET jobs, GET requests, POST faults, GET health."""
+    """For tests: GET jobs, GET requests, GET calls, POST faults, GET health."""
     what = request.path_params["what"]
     if (request.method, what) == ("POST", "faults"):
         await run_in_threadpool(emulator.faults.inject, await _json(request))
@@ -292,6 +297,8 @@ async def _own_api(emulator: AzureMlEmulator, request: Request) -> Response:
         return JSONResponse({"jobs": await run_in_threadpool(emulator.store.all, "job")})
     if (request.method, what) == ("GET", "requests"):
         return JSONResponse({"requests": list(emulator.requests)})
+    if (request.method, what) == ("GET", "calls"):
+        return JSONResponse({"calls": sorted(emulator.calls)})
     if (request.method, what) == ("GET", "health"):
         return JSONResponse({"status": "ok"})
     raise ArmError(501, "NotImplemented", f"{request.method} /_emulator/{what} does not exist")

@@ -20,6 +20,8 @@ from shared.clients.azure_ml.connection import local_token
 ARM_AUDIENCE = "https://management.azure.com"
 SCORING_AUDIENCE = "https://ml.azure.com"
 JOB_TOKEN_LIFETIME_S = 30 * 24 * 3600
+# Stands for a client id: Azure ML gives a run a token of its own, whatever identity the job has.
+RUN_TOKEN = "a run"  # noqa: S105  # no token
 SECRET_FILE = "secret"  # noqa: S105  # its name
 
 
@@ -37,7 +39,7 @@ def load_secret(root: Path) -> str:
 
 def job_token(secret: str) -> str:
     """What a job's MLflow client shows."""
-    return local_token(secret, ARM_AUDIENCE, int(time.time()) + JOB_TOKEN_LIFETIME_S)
+    return local_token(secret, ARM_AUDIENCE, int(time.time()) + JOB_TOKEN_LIFETIME_S, RUN_TOKEN)
 
 
 def managed_identity(url: str, secret: str, identity: dict[str, Any] | None) -> dict[str, str]:
@@ -54,7 +56,7 @@ def identity_token(arguments: Mapping[str, str], given: str | None, secret: str)
     if arguments.get("api-version") != "2017-09-01" or not arguments.get("resource"):
         raise ArmError(400, "BadRequest", "api-version 2017-09-01 and a resource are needed")
     resource, ends = arguments["resource"], int(time.time()) + 24 * 3600
-    token = local_token(secret, resource, ends)
+    token = local_token(secret, resource, ends, arguments.get("clientid", ""))
     return {"access_token": token, "expires_on": str(ends), "resource": resource, "token_type": "Bearer"}
 
 
@@ -67,8 +69,10 @@ def check_origin(headers: Mapping[str, str], port: int) -> None:
         raise ArmError(403, "OriginNotAllowed", "requests from pages of other sites are refused")
 
 
-def check_bearer(header: str | None, audience: str | None, secret: str) -> None:
-    """Raises ArmError 401 unless a bearer token was signed with our secret, for `audience` (None: any), and is valid.
+def check_bearer(header: str | None, audience: str | None, secret: str) -> str:
+    """Client id of the identity whose token it is, empty if it has none.
+
+    Raises ArmError 401 unless a bearer token was signed with our secret, for `audience` (None: any), and is valid.
 
     The secret itself is taken too, for a person with curl.
     """
@@ -76,10 +80,11 @@ def check_bearer(header: str | None, audience: str | None, secret: str) -> None:
     if scheme.lower() != "bearer" or not token:
         raise ArmError(401, "AuthenticationFailed", "a bearer token is needed")
     if _equal(token, secret):
-        return
+        return ""
     try:
         expected = (audience, f"{audience}/") if audience else None
-        jwt.decode(token, secret, ["HS256"], {"verify_aud": audience is not None}, audience=expected)
+        claims = jwt.decode(token, secret, ["HS256"], {"verify_aud": audience is not None}, audience=expected)
+        return str(claims.get("appid", ""))
     except jwt.ExpiredSignatureError:
         raise ArmError(401, "ExpiredAuthenticationToken", "the token has expired") from None
     except jwt.InvalidAudienceError:

@@ -155,7 +155,7 @@ class LocalStack:
 
     def drop_project(self, project: str, train: Sequence[bytes], held_out: Sequence[bytes], **changes: Any) -> None:
         """Rows under the manufacturing recipe with parts of it changed: `deployment={"approval": "required"}`."""
-        recipe = _merged(yaml.safe_load((RECIPE / "recipe.yaml").read_text()), changes)
+        recipe = merged(yaml.safe_load((RECIPE / "recipe.yaml").read_text()), changes)
         self.drop(project, "recipe.yaml", yaml.safe_dump(recipe).encode())
         self.drop(project, "eval.jsonl", b"".join(held_out))
         self.drop(project, "train.jsonl", b"".join(train))
@@ -245,11 +245,11 @@ def notes(run: dict[str, Any]) -> list[str]:
     return [line["note"] for line in run["history"] if line["note"]]
 
 
-def _merged(recipe: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(recipe)
+def merged(recipe: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    found = dict(recipe)
     for key, value in changes.items():
-        merged[key] = _merged(merged.get(key, {}), value) if isinstance(value, dict) else value
-    return merged
+        found[key] = merged(found.get(key, {}), value) if isinstance(value, dict) else value
+    return found
 
 
 def bearer(root: Path) -> dict[str, str]:

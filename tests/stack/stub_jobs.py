@@ -1,17 +1,18 @@
 """Jobs that train and evaluate nothing, for tests of what happens around them.
 
-    python -m tests.stack.stub_jobs training_job.train|training_job.evaluate|training_job.validate OPTIONS...
+    python -m tests.stack.stub_jobs training_job.train|training_job.evaluate|... OPTIONS...
 
-Each is a process of its own, has the command line of the real one, writes the files that the pipeline reads, and ends
-as the real one does, also when it is stopped. A validation is the real one. A job that the recipe's `use_case` names,
-as in `hold training-1 evaluation-1`, waits until `release` lets it continue. With the word `broken` in it the training
-fails, with `worse` it teaches what the gate refuses.
+Each is a process of its own, has the command line of the real one, writes the files that the pipeline reads, asks the
+judges that its recipe names, and ends as the real one does, also when it is stopped. Validations and imports are the
+real ones. A job that the recipe's `use_case` names, as in `hold training-1 evaluation-1`, waits until `release` lets it
+continue. With the word `broken` in it the training fails, with `worse` it teaches what the gate refuses.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -20,8 +21,10 @@ import yaml
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import EvaluationResult, Gain, GradedRow, Score
 from shared.domain.results import CURVE_FILE
+from shared.grading import Engine
 from tests.stack import stub_server
-from training_job import evaluate, train, validate
+from training_job import evaluate, import_base, train, validate
+from training_job.evaluation.judges import read_judges
 from training_job.job.arguments import parse_arguments
 from training_job.job.files import write_json, write_lines
 from training_job.job.runtime import RunningMetrics, read_recipe, run_job
@@ -42,12 +45,13 @@ def _gate(run_folder: Path, job: str) -> Path:
 
 def main() -> int:
     program, *options = sys.argv[1:]
-    work = {
+    work: dict[str, Callable[[list[str]], int]] = {
         "training_job.train": train_stub,
         "training_job.evaluate": evaluate_stub,
         "training_job.validate": validate_when_released,
-    }[program]
-    return work(options)
+        "training_job.import_base": import_base.main,
+    }
+    return work[program](options)
 
 
 def train_stub(options: list[str]) -> int:
@@ -74,6 +78,9 @@ def evaluate_stub(options: list[str]) -> int:
 
     def work(metrics: RunningMetrics) -> None:
         _wait_if_held(read_recipe(task.recipe).requested.use_case, task.job_name, task.recipe.parent)
+        graders = read_recipe(task.recipe).requested.evaluation.graders
+        with Engine(graders, read_judges(task.judges, graders, None)) as engine:
+            engine.grade(["an answer"], [{}])
         rows = (task.data / "eval.jsonl").read_bytes().splitlines()
         answers = {"base": BASE_ANSWER, "candidate": (task.candidate / stub_server.ANSWER).read_text()}
         good = "worse" not in read_recipe(task.recipe).requested.use_case.split()

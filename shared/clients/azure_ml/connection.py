@@ -94,9 +94,9 @@ class LocalCredential:
         return AccessToken(local_token(self._secret, scopes[0].removesuffix("/.default"), expires), expires)
 
 
-def local_token(secret: str, audience: str, expires: int) -> str:
+def local_token(secret: str, audience: str, expires: int, client_id: str = "") -> str:
     """A JWT: the SDK and azureml-mlflow read its tenant and when it expires (Unix time)."""
-    return jwt.encode({"aud": audience, "tid": "local", "exp": expires}, secret)
+    return jwt.encode({"aud": audience, "tid": "local", "exp": expires, "appid": client_id}, secret)
 
 
 def default_credential(workspace: Workspace, client_id: str | None, emulator_secret: str | None) -> TokenCredential:

@@ -13,7 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
-from local_stack.azure_ml.tokens import ARM_AUDIENCE, SCORING_AUDIENCE, load_secret
+from local_stack.azure_ml.tokens import (
+    ARM_AUDIENCE,
+    RUN_TOKEN,
+    SCORING_AUDIENCE,
+    identity_token,
+    job_token,
+    load_secret,
+)
 from shared.clients.azure_ml.connection import local_token
 from tests.unit.local_stack.azure_ml.support import (
     ARM_WORKSPACE,
@@ -27,6 +34,7 @@ ROUTES = [
     ("GET", "/_emulator/health", None),
     ("GET", "/_emulator/jobs", None),
     ("GET", "/_emulator/requests", None),
+    ("GET", "/_emulator/calls", None),
     ("POST", "/_emulator/faults", None),
     ("POST", "/endpoints/plant/v1/chat/completions", SCORING),
     ("POST", "/mlflow/v2.0/api/2.0/mlflow/runs/log-metric", ARM),
@@ -168,6 +176,25 @@ def test_the_platform_hands_a_token_only_to_who_has_the_jobs_secret(local: Local
     assert json.loads(base64.urlsafe_b64decode(claims + "=="))["aud"] == "https://ml.azure.com"
     assert ask("guessed", **query).status_code == 401
     assert ask(local.emulator.config.secret, resource="https://ml.azure.com").status_code == 400
+
+
+def test_calls_are_kept_with_the_client_id_of_the_identity_whose_token_they_have(local: Local) -> None:
+    secret, client_id = local.emulator.config.secret, "11111111-2222-3333-4444-555555555555"
+    query = {"api-version": "2017-09-01", "resource": SCORING, "clientid": client_id}
+    tokens = {
+        client_id: identity_token(query, secret, secret)["access_token"],
+        RUN_TOKEN: job_token(secret),
+        "": secret,
+    }
+    for number, token in enumerate(tokens.values()):
+        path = f"/endpoints/of-{number}/" if number == 0 else f"/mlflow/of-{number}"
+        httpx.get(f"{local.url}{path}", headers={"Authorization": f"Bearer {token}"}, verify=False)
+    calls = httpx.get(f"{local.url}/_emulator/calls", headers=local.token).json()["calls"]
+    assert [one for one in calls if "/of-" in one[2]] == [
+        ["", "GET", "/mlflow/of-2"],
+        [client_id, "GET", "/endpoints/of-0/"],
+        [RUN_TOKEN, "GET", "/mlflow/of-1"],
+    ]
 
 
 @pytest.mark.parametrize("client_id", [None, "11111111-2222-3333-4444-555555555555"])
