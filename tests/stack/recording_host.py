@@ -26,6 +26,7 @@ from local_stack.emulators import CONTAINERS
 from shared.settings import load_settings
 from tests.paths import ROOT
 
+SDK_THREAD = "a thread of the SDK"
 PRODUCT = (ROOT / "shared", ROOT / "functions")
 ML = "Microsoft.MachineLearningServices"
 ACCOUNT, ITEMS = "Microsoft.DocumentDB/databaseAccounts", "sqlDatabases/containers/items"
@@ -128,7 +129,7 @@ def _use(frame: FrameType | None) -> str:
             module = file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
             return f"{module}.{frame.f_code.co_qualname.partition('.<')[0]}"
         frame = frame.f_back
-    return "a thread of the SDK"
+    return SDK_THREAD
 
 
 def install(recorder: Recorder) -> None:

@@ -25,7 +25,7 @@ from shared.ports import Message
 from tests.paths import ROOT
 from tests.stack import recording_host, stub_image
 from tests.stack.local import LocalStack, merged, rows, until
-from tests.stack.recording_host import BLOBS, of_azure_ml
+from tests.stack.recording_host import BLOBS, SDK_THREAD, of_azure_ml
 from tests.stack.scenarios import QUICK, drop, ended, job_runs, seen
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.timeout(1200)]
@@ -43,7 +43,7 @@ SETTINGS = {
     "INLINE_VALIDATION_MAX_BYTES": "100000",
     "JOB_POLL_S": "3",
 }
-JUDGED = {
+ASKS_A_JUDGE = {
     "evaluation": {
         "graders": [
             *QUICK["evaluation"]["graders"],
@@ -138,7 +138,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
 def live(local: EmulatedStack) -> None:
     """Every kind of thing that happens to a run, an endpoint and a base model."""
     automatic = {"approval": "automatic", "rollout": [50, 100]}
-    judged = {"approval": "automatic", "rollout": [100], "keep_previous_hours": 0}
+    at_once = {"approval": "automatic", "rollout": [100], "keep_previous_hours": 0}
     train, held_out = rows("train.jsonl"), rows("eval.jsonl")[:16]
     local.drop_project("alpha", train[:64], held_out, **QUICK, deployment=automatic)
     ask_and_repair(local, train[0])
@@ -147,7 +147,7 @@ def live(local: EmulatedStack) -> None:
     drop(local, "gamma", "hold training-1")
     drop(local, "broken", "broken")
     local.drop_project("large", train, rows("eval.jsonl"), **QUICK, deployment={"approval": "required"})
-    local.drop_project("beta", train[:64], held_out, **merged(QUICK, JUDGED), deployment=judged)
+    local.drop_project("beta", train[:64], held_out, **merged(QUICK, ASKS_A_JUDGE), deployment=at_once)
     local.upload("alpha", "train.jsonl", b"".join(train[64:128]))
     local.post("/api/base-models/droptune/tiny-llama/import")
     gamma = seen(local, "gamma", "training")
@@ -219,9 +219,9 @@ def _bodies(found: Recorded, path: str, body: dict[str, Any]) -> None:
 
 
 def _add(found: Recorded, identity: str, operation: str, scope: str, use: str) -> None:
-    """Of several uses the first by name: which of them is seen depends on the moment."""
+    """Of several uses the first by name, threads last: which of them is seen depends on the moment."""
     key = (identity, operation, scope)
-    found[key] = min(found.get(key, use), use)
+    found[key] = min(found.get(key, use), use, key=lambda name: (name == SDK_THREAD, name))
 
 
 def test_what_is_asked_of_azure_is_on_file(recorded: Recorded) -> None:
