@@ -22,9 +22,9 @@ class NotBuilt(Exception):
     """The package index cannot be reached."""
 
 
-def environment(python: Path) -> Path:
-    """The interpreter of an environment with what Azure installs, and no more. Raises NotBuilt."""
-    inputs = "\0".join([str(python), REQUIREMENTS.read_text()])
+def environment(python: Path, *packages: str) -> Path:
+    """The interpreter of an environment with what Azure installs, or these packages, and no more. Raises NotBuilt."""
+    inputs = "\0".join([str(python), *(packages or [REQUIREMENTS.read_text()])])
     folder = _FOLDER / hashlib.sha256(inputs.encode()).hexdigest()[:16]
     interpreter, complete = folder / "bin" / "python", folder / ".complete"
     _FOLDER.mkdir(exist_ok=True)
@@ -33,7 +33,7 @@ def environment(python: Path) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             _uv("venv", "--quiet", "--no-python-downloads", "--python", str(python), str(folder))
             hashed = ("--require-hashes", "-r", str(REQUIREMENTS))  # as pip does by itself when a line has a hash
-            _uv("pip", "install", "--quiet", "--python", str(interpreter), *hashed)
+            _uv("pip", "install", "--quiet", "--python", str(interpreter), *(packages or hashed))
             complete.touch()
     return interpreter
 

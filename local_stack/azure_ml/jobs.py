@@ -367,6 +367,12 @@ class JobRunner:
             return
         processes.send_signal(self._claim(job), signal.SIGKILL)  # what it left running in the background
         if job["exit_code"] == 0:
+            try:
+                for entry in (job["properties"].get("outputs") or {}).values():
+                    self._mounts.check(entry["uri"], self._place(job))
+            except ArmError as error:
+                move(self._store, job, "Failed", {"code": error.code, "message": error.message})
+                return
             move(self._store, job, "Completed")
             return
         message = f"Execution failed. User process exited with status code {job['exit_code']}."

@@ -36,6 +36,12 @@ class Mounts:
     def push(self, uri: str, place: Path, *, all: bool = False) -> None:
         """Save what the process has changed since, which is where it belongs; unless `all`, at most every second."""
 
+    def check(self, uri: str, place: Path) -> None:
+        """Raises ArmError for what Azure ML's mount would not have let a job make (measured: tests/mount)."""
+        for file in self.path(uri, place).rglob("*"):
+            if file.is_symlink() or file.is_fifo() or (file.is_file() and file.stat().st_nlink > 1):
+                raise user_error(f"'{file.name}' in '{uri}' is a link or a pipe, which a mount does not have")
+
 
 def make_mounts(config: EmulatorConfig) -> Mounts:
     """By whether the emulator was given a blob store."""

@@ -1,4 +1,4 @@
-"""An environment of the function app's lock file, or a test that says why it is skipped."""
+"""An environment of the function app's lock file or of other packages, or a test that says why it is skipped."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from benchmarks.azure_worker.environments import NotBuilt, environment
 
 
-def installed(python: Path) -> Path:
+def installed(python: Path, *packages: str) -> Path:
     try:
-        return environment(python)
+        return environment(python, *packages)
     except NotBuilt as error:
         pytest.skip(str(error))

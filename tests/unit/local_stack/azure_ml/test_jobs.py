@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from shared.domain.jobs import JobStatus
 from tests.unit.local_stack.azure_ml.support import Local, eventually, job, started
 
@@ -76,6 +78,19 @@ def test_a_failed_job_says_why(local: Local) -> None:
     view = local.finish("fails")
     assert (view.status, view.error_code) == (JobStatus.FAILED, "UserError")
     assert view.error_message == "Execution failed. User process exited with status code 3."
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), [("symbolic", "ln -s /etc/passwd"), ("hard", "echo > x; ln x"), ("pipe", "mkfifo")]
+)
+def test_a_link_or_a_pipe_in_an_output_fails_the_job_as_no_mount_would_have_it(
+    local: Local, name: str, command: str
+) -> None:
+    local.client.submit(job(f"leaves-{name}", f"cd ${{{{outputs.model}}}}; mkdir in; {command} in/it"))
+    view = local.finish(f"leaves-{name}")
+    assert (view.status, view.error_code) == (JobStatus.FAILED, "UserError")
+    assert view.error_message is not None
+    assert "is a link or a pipe" in view.error_message
 
 
 def test_a_missing_input_fails_the_job_and_is_named(local: Local) -> None:
