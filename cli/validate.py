@@ -35,6 +35,7 @@ def validate_file(
         Path | None,
         typer.Option("--tokenizer", exists=True, file_okay=False, help="folder of the base model or its tokenizer"),
     ] = None,
+    project: Annotated[str, typer.Option("--project", help="checks its name too")] = PROJECT,
     preview: Annotated[int, typer.Option("--preview", min=0, max=50, help="rows to show as the model reads them")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +56,7 @@ def validate_file(
             _chunks(file, advance),
             _chunks(held_out, advance) if held_out else None,
             _head(recipe, MAX_RECIPE_BYTES + 1) if recipe else None,
-            project=PROJECT,
+            project=project,
             file_name=file.name,
             default_base_model=DEFAULT_BASE_MODEL,
             sink=sink,

@@ -11,7 +11,7 @@ from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
 from shared.api.models import SchemaDocument, StoredFile
 from shared.domain import paths
-from shared.domain.recipe import NAME_PATTERN, Recipe
+from shared.domain.recipe import Recipe, is_name
 
 router = APIRouter(prefix="/api", tags=["datasets"])
 
@@ -28,8 +28,9 @@ def proposed_name(name: str) -> str:
 @router.put("/datasets/{project}/{name}", status_code=201)
 async def put_dataset(project: str, name: str, request: Request, _: Operator, services: CurrentServices) -> StoredFile:
     """Write a file of a project into the drop zone; a dataset starts a run, as any blob there does."""
-    if not re.match(NAME_PATTERN, project):
-        raise ApiError(400, "project_name", f"a project's name matches {NAME_PATTERN}", "project")
+    if not is_name(project):
+        message = "a project's name has 3 to 32 letters (a to z), digits and single dashes and begins with a letter"
+        raise ApiError(400, "project_name", message, "project")
     if not FILE_NAME.match(name):
         message = (
             "a file's name begins with a letter (a to z) or digit, has no others than these, dot, dash and underscore, "

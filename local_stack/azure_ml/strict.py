@@ -13,7 +13,8 @@ from infra.gate import published
 
 Document = dict[str, Any]
 
-ENDPOINT_NAME = re.compile(r"[a-zA-Z](?:[a-zA-Z0-9-]{1,30})[a-zA-Z0-9]")
+# Azure docs, "Manage and increase quotas": 3 to 32 characters, and only single dashes.
+ENDPOINT_NAME = re.compile(r"(?=.{3,32}$)[a-zA-Z][a-zA-Z0-9]*(?:-[a-zA-Z0-9]+)*")
 JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 # Azure docs: the only fields of a job that may change after it was created.
 MUTABLE_JOB_FIELDS = frozenset({"tags", "displayName", "description", "properties", "isArchived"})

@@ -1,5 +1,6 @@
 """The recipe: what a project wants done with its data, and the same with every `auto` resolved."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -14,8 +15,14 @@ ANSWER_TOKENS_MAX = 4096  # of evaluation.max_new_tokens
 AUTO: Auto = "auto"
 PAIR_NAME = "name"  # the row field that tells the rows of evaluation.pairs apart
 
-# Azure ML allows 3 to 32 characters for an endpoint; the project names its endpoint by default.
-NAME_PATTERN = r"^[a-z][a-z0-9-]{1,30}[a-z0-9]$"
+# Azure docs, "Manage and increase quotas": an endpoint's name has 3 to 32 characters, begins with a letter and holds
+# single dashes. DNS knows no case. The project names its endpoint by default, and its model.
+NAME_PATTERN = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
+Name = Annotated[str, Field(min_length=3, max_length=32, pattern=NAME_PATTERN)]
+
+
+def is_name(text: str) -> bool:
+    return 3 <= len(text) <= 32 and re.fullmatch(NAME_PATTERN, text) is not None
 
 
 class Tier(StrEnum):
@@ -317,8 +324,8 @@ class Evaluation(Frozen):
 class Deployment(Frozen):
     """Where a better model goes, and how fast."""
 
-    endpoint: Annotated[str, Field(pattern=NAME_PATTERN)] | None = _optional(
-        "default: the project's name; on Azure it must be free in the whole region"
+    endpoint: Name | None = _optional(
+        "default: the project's name. Letters, digits, single dashes; nobody else's in the region"
     )
     instance_type: str = _auto("machine of the endpoint; auto: the cheapest that holds the model")
     approval: Literal["required", "automatic"] = Field(

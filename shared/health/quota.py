@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.domain.catalog import SKUS, Sku, find_sku
+from shared.domain.catalog import SKUS, find_sku
 from shared.domain.jobs import CoreQuota, MachineSize
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, Tier
 from shared.health.checks import Check, CheckStatus
 from shared.ports import Config, JobLauncher
+from shared.step_support.serving_room import endpoint_cores, free_cores
 
 # Of a project that says nothing: the machine is chosen by the base model, hardly by the rows.
 ROWS, CHARACTERS = 1000, 4000
@@ -17,11 +18,12 @@ ROWS, CHARACTERS = 1000, 4000
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Cores wanted at once, for one purpose."""
+    """Cores wanted at once, for one purpose. `whole`: of the quota, whatever is in use."""
 
     purpose: str
     cores: int
     spot: bool = False
+    whole: bool = False
 
 
 def quota_checks(config: Config, launcher: JobLauncher) -> Iterator[Check]:
@@ -39,7 +41,9 @@ def quota_checks(config: Config, launcher: JobLauncher) -> Iterator[Check]:
         if every or name == training:
             yield Need("training", cores, spot=spot)
         if every or name == serving:
-            yield Need("an endpoint", endpoint_cores(find_sku(name), cores))
+            one = endpoint_cores(find_sku(name), cores)
+            yield Need("an endpoint", one)
+            yield Need("an update with the previous model kept", 3 * one, whole=True)
 
     names = [sku.name for sku in SKUS if sku.gpus or sku.name in (training, serving)]
     for name in dict.fromkeys([config.cpu_instance_type, *names]):
@@ -48,33 +52,25 @@ def quota_checks(config: Config, launcher: JobLauncher) -> Iterator[Check]:
         yield _check(name, size, list(needs(name, size.cores, every=every)) if size else [], quotas, required=required)
 
 
-def endpoint_cores(sku: Sku, cores: int) -> int:
-    """Of one instance. Azure docs, "Virtual machine quota allocation for deployment": ceil(1.2 x instances) x cores."""
-    return (math.ceil(1.2) if sku.endpoint_reserve else 1) * cores
-
-
 def _check(name: str, size: MachineSize | None, needs: list[Need], quotas: list[CoreQuota], *, required: bool) -> Check:
     title = f"quota {name}"
     if size is None:
         fix = "name another size in the recipe or the settings, or use another region" if required else ""
         return Check(name=title, status=_status(required), detail="the region does not offer it", fix=fix)
-    free = {spot: _free(size, quotas, spot=spot) for spot in (False, True)}
-    detail = f"free {_cores(free[False])} dedicated, {_cores(free[True])} spot; " + ", ".join(map(_in_words, needs))
-    short = [need for need in needs if need.cores > free[need.spot]]
+    unused = [quota.model_copy(update={"used": 0}) for quota in quotas]
+
+    def free(spot: bool, whole: bool = False) -> float:
+        return free_cores(size, unused if whole else quotas, spot=spot, unlisted=0)
+
+    dedicated, spot = _cores(free(False)), _cores(free(True))
+    detail = f"free {dedicated} dedicated, {spot} spot; " + ", ".join(map(_in_words, needs))
+    short = [need for need in needs if need.cores > free(need.spot, need.whole)]
     if not short:
         return Check.ok(title, detail)
     if not required:
         return Check.skipped(title, f"{detail}; only a recipe that names it needs it")
     ask = ", ".join(f"{need.cores} {_kind(need)} cores for {need.purpose}" for need in short)
     return Check.to_fix(title, detail, f"ask for quota of {size.family}: {ask}")
-
-
-def _free(size: MachineSize, quotas: list[CoreQuota], *, spot: bool) -> float:
-    """The family's, within all families'. Spot quota is one number; a family's own limit is there for some only."""
-    kind = [quota for quota in quotas if quota.spot is spot]
-    family = [quota.free for quota in kind if quota.family == size.family.lower()] or ([math.inf] if spot else [0])
-    total = [quota.free for quota in kind if quota.family is None] or [0 if spot else math.inf]
-    return max(0, min(*family, *total))
 
 
 def _status(required: bool) -> CheckStatus:

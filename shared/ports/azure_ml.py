@@ -56,6 +56,9 @@ class ModelHost(Protocol):
 
     def get_endpoint(self, name: str) -> EndpointView | None: ...
 
+    def is_name_taken(self, endpoint: str) -> bool:
+        """Of one that this workspace lacks: whether another of the region has it, as far as that is known."""
+
     def begin_deployment(self, spec: DeploymentSpec) -> None:
         """Start creating the deployment with no traffic; again is fine, unless it is one of another model."""
 

@@ -12,6 +12,7 @@ from shared.domain.run import RolloutRef, Run, Status
 from shared.ports import Config, Services
 from shared.records import claims, endpoints
 from shared.step_support.outcome import Draft, Outcome
+from shared.step_support.serving_room import require_room
 from shared.steps.submit_evaluation import evaluate_in_turn
 from shared.steps.submit_training import job_tags
 
@@ -50,7 +51,10 @@ def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
 
 
 def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, services: Services) -> Outcome:
-    endpoint = run.resolved.endpoint
+    endpoint, model, spec = run.resolved.endpoint, model_spec(run), deployment_spec(run, services.config)
+    view = services.models.get_endpoint(endpoint)
+    if view is None or spec.name not in view.deployments:  # else its cores are in use already
+        require_room(run, services, view)  # before the claim: production can be rolled back while cores are waited for
     owner = claims.take(services.store, claims.endpoint_claim(endpoint), run.id, services.clock.now())
     if owner != run.id:
         raise Transient("endpoint_busy", f"run {owner} is rolling out on {endpoint}", endpoint)
@@ -63,7 +67,6 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
         outcome = outcome.with_changes(decision=None)  # it was about other numbers
         since = f"{champion} went into production meanwhile"
         return replace(outcome, note=f"{since}; {outcome.note}" if outcome.note else since)
-    model, spec = model_spec(run), deployment_spec(run, services.config)
     services.models.register_model(model)
     view = services.models.get_endpoint(endpoint)
     if view is None and not services.models.begin_endpoint(endpoint, {"project": run.project}):

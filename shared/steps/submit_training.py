@@ -19,6 +19,7 @@ from shared.step_support.attempts import next_attempt
 from shared.step_support.continue_from import with_start
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
 from shared.step_support.outcome import Draft, Outcome
+from shared.step_support.serving_room import require_room
 
 _IN_FLIGHT = {
     JobKind.VALIDATION: Status.VALIDATING,
@@ -97,6 +98,8 @@ def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run,
     run = run.evolve(attempt=next_attempt(event, run, JobKind.TRAINING), recipe=recipe)
     assert run.cost is not None
     spec = training_job(run, services.config, seconds_spent(*_time_kept(run, services)))
+    if not any(job.kind is JobKind.TRAINING for job in run.jobs):
+        require_room(run, services, services.models.get_endpoint(recipe.endpoint))
     budget.reserve(services.store, run, services.config.project_monthly_usd)
     write_model(services.blobs, paths.recipe(run.id), recipe)
     tell_job(judges_of(recipe.requested, rewards=True), spec.name, run, services)

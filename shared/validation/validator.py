@@ -3,7 +3,6 @@
 Streams: it holds one chunk and one row; what grows with the number of rows goes to temporary files.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from shared.domain.dataset import DataQuality, Ignored, Outliers, Plan, Report, 
 from shared.domain.errors import PermanentFailure
 from shared.domain.findings import Findings, ProblemCode
 from shared.domain.planning.plan import check_budget
-from shared.domain.recipe import NAME_PATTERN, Deidentify, Recipe
+from shared.domain.recipe import Deidentify, Recipe, is_name
 from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import TOKEN_CODES
@@ -90,7 +89,7 @@ def validate(
     `processes` share the work on a large file; the result is the same.
     """
     findings = Findings(ALL_CODES)
-    if not re.fullmatch(NAME_PATTERN, project):
+    if not is_name(project):
         findings.add("project_name", "train")
     read = read_recipe(recipe_text, default_base_model, findings)
     bundle = _bundle(read.assumed.base_model, bundle_of, findings) if read.knows("base_model") else None

@@ -16,11 +16,13 @@ from typing import Any
 import orjson
 
 from shared.domain import paths
+from shared.domain.catalog import SKUS
 from shared.domain.dataset import CuratedVersion
 from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.evaluation import EvaluationResult, Gain, GradedRow, Score
 from shared.domain.jobs import (
     ChatAnswer,
+    CoreQuota,
     DeploymentSpec,
     DeploymentState,
     DeploymentView,
@@ -28,6 +30,7 @@ from shared.domain.jobs import (
     JobSpec,
     JobStatus,
     JobView,
+    MachineSize,
     MetricPoint,
     ModelSpec,
 )
@@ -178,6 +181,14 @@ class Platform:
         if job is not None and job.final is None and job.stops_at is None:
             job.stops_at = self.clock.now() + timedelta(seconds=self._rng(f"cancel {name}").choice((1, 30)))
 
+    def machine_sizes(self) -> list[MachineSize]:
+        """Those of the catalog."""
+        return [MachineSize(name=sku.name, family=sku.name, cores=8) for sku in SKUS]
+
+    def core_quotas(self) -> list[CoreQuota]:
+        """Enough for all."""
+        return [CoreQuota(family=sku.name.lower(), spot=False, used=0, limit=1000) for sku in SKUS]
+
     def metric_history(self, job_name: str, key: str) -> list[MetricPoint]:
         return []
 
@@ -206,6 +217,9 @@ class Platform:
             traffic=traffic,
             deployments=tuple(sorted(found.deployments)),
         )
+
+    def is_name_taken(self, endpoint: str) -> bool:
+        return False
 
     def begin_deployment(self, spec: DeploymentSpec) -> None:
         endpoint = self._endpoint(spec.endpoint)

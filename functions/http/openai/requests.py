@@ -8,7 +8,7 @@ from functions.http.errors import ApiError
 from shared.domain.catalog import CATALOG, check_license
 from shared.domain.commands import MAX_KEY
 from shared.domain.planning.methods import default_learning_rate
-from shared.domain.recipe import AUTO, NAME_PATTERN, Auto, Recipe
+from shared.domain.recipe import AUTO, Auto, Name, Recipe
 from shared.grading import problems
 from shared.validation.setting_errors import setting_errors
 
@@ -82,7 +82,7 @@ class JobRequest(RequestPart):
     method: MethodBlock | None = None
     hyperparameters: SupervisedHyperparameters | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-    suffix: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
+    suffix: Name | None = None
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = Field(
         default=None, max_length=16
     )

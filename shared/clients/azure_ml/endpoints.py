@@ -1,5 +1,8 @@
 """Models and managed online endpoints of Azure ML behind the port ModelHost."""
 
+import secrets
+import socket
+from contextlib import suppress
 from typing import Any
 
 from shared.clients.azure_ml.connection import load_sdk
@@ -8,6 +11,18 @@ from shared.clients.azure_ml.session import Session
 from shared.clients.azure_ml.wire import lowered, managed_deployment, name_version, short_uri
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
+
+
+def resolves_alone(name: str, domain: str) -> bool:
+    """Whether DNS knows NAME.DOMAIN but not a name that nobody has: a domain may answer any. Waits as the resolver does
+    (Linux: twice 5 s for each server)."""
+
+    def known(host: str) -> bool:
+        with suppress(OSError):
+            return bool(socket.getaddrinfo(f"{host}.{domain}", 443))
+        return False
+
+    return known(name) and not known(f"x{secrets.token_hex(15)}")
 
 
 class AzureMlEndpoints:
@@ -69,6 +84,13 @@ class AzureMlEndpoints:
             # SDK source: it adds every deployment without traffic as 0.
             deployments=tuple(sorted(traffic)),
         )
+
+    def is_name_taken(self, endpoint: str) -> bool:
+        """See ModelHost. Azure has no request for it; an endpoint has an address of its own, which DNS tells."""
+        workspace = self.session.workspace
+        with translated("the workspace"):
+            region = self.session.ml.workspaces.get(workspace.name).location
+        return workspace.emulator is None and resolves_alone(endpoint, f"{region}.inference.ml.azure.com")
 
     def begin_deployment(self, spec: DeploymentSpec) -> None:
         """See ModelHost. PermanentFailure `deployment_name_taken` if it is one of another model.

@@ -53,6 +53,19 @@ def test_a_good_file_passes_with_code_0_and_says_what_the_run_would_be(
     assert "a run: 3 epochs" in output
 
 
+@pytest.mark.parametrize("name", ["claims--letters", "Claims", "9-lives", "claims-", "x", "a" * 33])
+def test_a_name_that_azure_would_refuse_is_found_before_anything_is_paid_for(
+    droptune: Cli, capsys: pytest.CaptureFixture[str], good: Path, tmp_path: Path, name: str
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"base_model: droptune/tiny-llama\ndeployment:\n  endpoint: {name}\n")
+    code, report = report_of(droptune, capsys, str(good), "--recipe", str(recipe), "--project", name)
+    errors = {problem["code"]: problem for problem in report["problems"] if problem["severity"] == "error"}
+    assert (code, sorted(errors)) == (1, ["project_name", "recipe_value"])
+    assert errors["recipe_value"]["message"].startswith("deployment.endpoint: ")
+    assert all(problem["fix"] for problem in errors.values())
+
+
 def test_labels_intents_and_what_is_ignored_are_counted(
     droptune: Cli, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

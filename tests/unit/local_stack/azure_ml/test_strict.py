@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from local_stack.azure_ml.strict import ArmError, check_body, local_path
+from local_stack.azure_ml.strict import ENDPOINT_NAME, ArmError, check_body, local_path
+from shared.domain.recipe import Recipe, is_name
+from tests.examples import examples
 from tests.unit.local_stack.azure_ml.support import ARM_WORKSPACE, Local, job
 
 JOB = {"jobType": "Command", "command": "true", "environmentId": "e"}
@@ -78,3 +83,31 @@ def test_long_and_short_uris_and_registry_models_are_the_same_folders(local: Loc
 def test_free_form_fields_take_any_key() -> None:
     # must not raise
     check_body(f"{ARM_WORKSPACE}/jobs/tags", "2025-01-01-preview", {"properties": {**JOB, "tags": {"any": "thing"}}})
+
+
+@pytest.mark.usefixtures("sdk_is_imported")
+@examples(500, deadline=None)
+@given(st.text("a0-", max_size=34) | st.text(max_size=5))
+@example("a" * 32)
+@example("a" * 33)
+@example("shop\n")
+@example("claims--letters")
+def test_a_name_is_one_that_azure_takes_for_an_endpoint(name: str) -> None:
+    """By the SDK's own check, by the emulator's, and by the rule of single dashes, which the SDK does not know."""
+    from azure.ai.ml.entities._endpoint._endpoint_helpers import validate_endpoint_or_deployment_name
+    from azure.ai.ml.exceptions import ValidationException
+
+    recipe = {"base_model": "b", "deployment": {"endpoint": name}}
+    if is_name(name):
+        validate_endpoint_or_deployment_name(name)
+        assert ENDPOINT_NAME.fullmatch(name)
+        assert "--" not in name
+        assert Recipe.model_validate(recipe).deployment.endpoint == name
+        return
+    with pytest.raises(ValidationError, match="endpoint"):
+        Recipe.model_validate(recipe)
+    if name == name.lower() and name.isascii():
+        assert not ENDPOINT_NAME.fullmatch(name)
+        if "--" not in name and "\n" not in name:
+            with pytest.raises(ValidationException):
+                validate_endpoint_or_deployment_name(name)

@@ -16,9 +16,10 @@ from shared.clients.azure_ml.wire import core_quota
 from shared.domain.catalog import find_sku
 from shared.domain.jobs import CoreQuota
 from shared.health.checks import Check, CheckStatus
-from shared.health.quota import endpoint_cores, quota_checks
+from shared.health.quota import quota_checks
 from shared.services import build_config
 from shared.settings import Settings
+from shared.step_support.serving_room import endpoint_cores
 from tests.azure_ml_emulator import running
 from tests.unit.local_stack.azure_ml.support import client_of
 
@@ -69,17 +70,30 @@ def with_limits(**limits: int) -> dict[str, Machine]:
 
 
 def test_enough_cores_for_the_defaults_are_ok_and_said(ask: Ask) -> None:
-    checks = ask(with_limits(EDS=4, A100=24, H100=0, T4=0))
+    checks = ask(with_limits(EDS=4, A100=72, H100=0, T4=0))
     assert (checks[CPU].status, checks[CPU].detail) == (OK, "free 4 dedicated, 4 spot; a CPU job takes 4 dedicated")
     assert checks[A100].status is OK
-    assert checks[A100].detail == "free 24 dedicated, 24 spot; training takes 24 spot, an endpoint takes 24 dedicated"
+    assert checks[A100].detail == (
+        "free 72 dedicated, 72 spot; training takes 24 spot, an endpoint takes 24 dedicated, "
+        "an update with the previous model kept takes 72 dedicated"
+    )
+
+
+@pytest.mark.parametrize(("limit", "used", "status"), [(72, 48, OK), (72, 0, OK), (71, 0, FIX), (72, 49, FIX)])
+def test_an_update_takes_the_cores_of_three_deployments_of_which_some_may_be_in_use(
+    ask: Ask, limit: int, used: int, status: CheckStatus
+) -> None:
+    region = with_limits(EDS=4, A100=limit, H100=0, T4=0)
+    checks = ask({name: replace(machine, used=used if "A100" in name else 0) for name, machine in region.items()})
+    assert checks[A100].status is status
 
 
 def test_a_new_subscription_has_none_and_is_told_what_to_ask_for(ask: Ask) -> None:
     checks = ask(with_limits(EDS=4, A100=0, H100=0, T4=0))
     assert checks[A100].status is FIX
     assert checks[A100].fix == (
-        "ask for quota of standardNCADSA100v4Family: 24 spot cores for training, 24 dedicated cores for an endpoint"
+        "ask for quota of standardNCADSA100v4Family: 24 spot cores for training, "
+        "24 dedicated cores for an endpoint, 72 dedicated cores for an update with the previous model kept"
     )
     for name in (H100, T4, "Standard_NC48ads_A100_v4"):
         assert checks[name].status is SKIPPED
@@ -94,7 +108,7 @@ def test_cores_in_use_are_not_free(ask: Ask) -> None:
 
 
 def test_an_endpoint_takes_a_fifth_more_and_some_sizes_are_exempt(ask: Ask) -> None:
-    checks = ask(with_limits(EDS=4, A100=24, H100=40, T4=4))
+    checks = ask(with_limits(EDS=4, A100=72, H100=120, T4=4))
     assert (checks[H100].status, checks[T4].status) == (OK, SKIPPED)
     assert "an endpoint takes 8 dedicated" in checks[T4].detail
     assert [endpoint_cores(find_sku(name), 4) for name in (T4, A100, H100, "Standard_ND96isr_H100_v5")] == [8, 4, 4, 4]

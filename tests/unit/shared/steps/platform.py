@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from shared.domain.jobs import DeploymentSpec, EndpointView, JobSpec, JobStatus, JobView, ModelSpec
+from shared.domain.jobs import (
+    CoreQuota,
+    DeploymentSpec,
+    EndpointView,
+    JobSpec,
+    JobStatus,
+    JobView,
+    MachineSize,
+    ModelSpec,
+)
 
 
 class Platform:
     """Jobs, models and one endpoint; `view` is what it answers about the endpoint, `ready` whether it can be made."""
 
     note = ""
+    taken: tuple[str, ...] = ()  # names of endpoints in other workspaces
+    sizes: tuple[MachineSize, ...] = ()
+    quotas: tuple[CoreQuota, ...] = ()
 
     def __init__(self, view: EndpointView | None = None, *, ready: bool = True) -> None:
         self.view, self.ready = view, ready
@@ -31,6 +43,15 @@ class Platform:
 
     def begin_endpoint(self, name: str, tags: dict[str, str]) -> bool:
         return self.ready
+
+    def is_name_taken(self, endpoint: str) -> bool:
+        return endpoint in self.taken
+
+    def machine_sizes(self) -> list[MachineSize]:
+        return list(self.sizes)
+
+    def core_quotas(self) -> list[CoreQuota]:
+        return list(self.quotas)
 
     def register_model(self, spec: ModelSpec) -> None:
         self.models.append(spec)

@@ -11,9 +11,9 @@ import pytest
 from shared.domain import paths
 from shared.domain.catalog import CATALOG, BaseModelEntry
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import PermanentFailure, Transient
+from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.events import DeploymentStarted, EvaluationPassed, EvaluationStarted
-from shared.domain.jobs import EndpointView
+from shared.domain.jobs import CoreQuota, EndpointView, MachineSize
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import Decision, Run, Status
@@ -83,6 +83,24 @@ def test_an_endpoint_that_is_being_created_is_waited_for_under_the_claim(prepare
     with pytest.raises(Transient, match="endpoint_provisioning"):
         deployed(prepared, services, platform)
     assert (platform.deployments, owner(services)) == ([], prepared.id)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["new", "begun before a crash"])
+def test_missing_cores_are_waited_for_without_the_claim_so_that_production_can_be_rolled_back(
+    prepared: Run, services: Services, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    name = prepared.resolved.serving_instance_type
+    monkeypatch.setattr(Platform, "sizes", (MachineSize(name=name, family="F", cores=8),))
+    monkeypatch.setattr(Platform, "quotas", (CoreQuota(family="f", spot=False, used=17, limit=24),))
+    traffic = {"production": 100, "previous": 0, **({paths.deployment_name(prepared.id): 0} if own else {})}
+    platform = Platform(serving(**traffic))
+    if own:  # its cores are among those in use
+        assert deployed(prepared, services, platform).status is Status.DEPLOYING
+        return
+    with pytest.raises(PermanentFailure, match="cores_missing") as refused:
+        deployed(prepared, services, platform)
+    assert refused.value.failure_class is FailureClass.QUOTA
+    assert (platform.models, platform.deployments, owner(services)) == ([], [], None)
 
 
 def test_another_runs_rollout_is_waited_for(prepared: Run, services: Services) -> None:

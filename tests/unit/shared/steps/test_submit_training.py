@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +31,7 @@ RETRY = TrainingRetryDue(failure_class=FailureClass.PLATFORM, problem=Problem(co
 
 def submitted(run: Run, services: Services, platform: Platform, data: EventData = PASSED, attempt: int = 1) -> Outcome:
     event = event_of(run, data, run.created_at).model_copy(update={"attempt": attempt})
-    return submit_training(event, run, replace(services, launcher=platform))  # type: ignore[arg-type]
+    return submit_training(event, run, replace(services, launcher=platform, models=platform))  # type: ignore[arg-type]
 
 
 def trained(run: Run, attempt: int) -> JobRef:
@@ -129,6 +130,18 @@ def test_what_the_month_cannot_pay_is_refused_before_a_job_is_submitted(prepared
         submitted(prepared.evolve(cost=cost), limited, platform)
     assert (refused.value.failure_class, refused.value.problem.code) == (FailureClass.BUDGET, "monthly_budget")
     assert platform.jobs == []
+
+
+@pytest.mark.parametrize(("before", "refused"), [((), True), ((1,), False)], ids=["first", "again"])
+def test_a_model_that_has_no_place_to_go_is_refused_before_anything_is_paid_for(
+    prepared: Run, services: Services, monkeypatch: pytest.MonkeyPatch, before: tuple[int, ...], refused: bool
+) -> None:
+    """Not where it was paid for already: the checkpoints of an earlier attempt are worth more than a free name."""
+    monkeypatch.setattr(Platform, "taken", ("shop",))
+    run, platform = prepared.evolve(jobs=tuple(trained(prepared, attempt) for attempt in before)), Platform()
+    with pytest.raises(PermanentFailure, match="endpoint_name_taken") if refused else nullcontext():
+        submitted(run, services, platform)
+    assert len(platform.jobs) == (not refused)
 
 
 def test_the_loser_of_a_race_cancels_its_job_unless_the_winner_submitted_the_same(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -67,3 +70,34 @@ def test_the_same_deployment_again_is_fine_also_from_another_version_and_one_of_
     with pytest.raises(PermanentFailure) as refused:
         local.client.begin_deployment(deployment(name, "blue", "candidate:1"))
     assert (refused.value.problem.code, refused.value.problem.param) == ("deployment_name_taken", "model")
+
+
+@pytest.mark.parametrize(
+    ("known", "taken"),
+    [
+        (lambda host: host == "shop.local.inference.ml.azure.com", True),
+        (lambda host: True, False),  # a domain that answers any name tells nothing
+        (lambda host: False, False),
+    ],
+    ids=["known", "any", "unknown"],
+)
+def test_a_name_is_taken_if_dns_knows_it_and_no_name_that_nobody_has(
+    local: Local, monkeypatch: pytest.MonkeyPatch, known: Any, taken: bool
+) -> None:
+    asked = []
+
+    def look_up(host: str, port: int) -> list[Any]:
+        asked.append(host)
+        if not known(host):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [()]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert local.client.is_name_taken("shop") is False
+    assert asked == [], "the emulator has one workspace, and a laptop need not have DNS"
+    session = local.client.session
+    session.ml.workspaces.get(session.workspace.name)
+    monkeypatch.setattr(session, "workspace", replace(session.workspace, emulator=None))
+    assert local.client.is_name_taken("shop") is taken
+    assert asked[0] == "shop.local.inference.ml.azure.com"
+    assert {host.partition(".")[2] for host in asked} == {"local.inference.ml.azure.com"}

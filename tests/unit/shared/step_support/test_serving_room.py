@@ -1,0 +1,90 @@
+"""Whether a model has a place to go: name and cores x what the platform lists."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import FailureClass, PermanentFailure, Transient
+from shared.domain.jobs import CoreQuota, EndpointView, MachineSize
+from shared.domain.run import Run
+from shared.ports import Services
+from shared.step_support.serving_room import require_room
+from tests.unit.shared.steps.conftest import prepared as prepared
+from tests.unit.shared.steps.platform import Platform
+
+NAME = "Standard_NC24ads_A100_v4"
+SIZE = MachineSize(name=NAME.lower(), family="standardNCADSA100v4Family", cores=24)
+SERVING = EndpointView(name="shop", scoring_uri="http://x/", traffic={"a": 100}, deployments=("a", "b"))
+
+
+def quota(used: int, limit: int | None, family: str | None = SIZE.family.lower(), *, spot: bool = False) -> CoreQuota:
+    return CoreQuota(family=family, spot=spot, used=used, limit=limit)
+
+
+@pytest.fixture
+def run(prepared: Run) -> Run:
+    return prepared.evolve(recipe=prepared.resolved.model_copy(update={"serving_instance_type": NAME}))
+
+
+def looked_at(run: Run, services: Services, platform: Platform, view: EndpointView | None) -> None:
+    require_room(run, replace(services, launcher=platform, models=platform), view)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("quotas", "missing"),
+    [
+        ((quota(48, 72),), None),
+        ((quota(48, 71),), 1),
+        ((quota(48, 48),), 24),
+        ((quota(50, 48),), 24),
+        ((quota(48, None),), None),
+        ((quota(48, 100), quota(90, 100, None)), 14),
+        ((quota(0, 0, spot=True), quota(48, 72)), None),
+        ((quota(0, 0, "another"),), None),  # of the own one nothing is listed, or under another spelling
+        ((), None),
+    ],
+)
+def test_cores_that_are_missing_beside_the_other_deployments_are_counted(
+    run: Run, services: Services, quotas: tuple[CoreQuota, ...], missing: int | None
+) -> None:
+    platform = Platform()
+    platform.sizes, platform.quotas = (SIZE,), quotas
+    if missing is None:
+        looked_at(run, services, platform, SERVING)
+        return
+    with pytest.raises(PermanentFailure) as refused:
+        looked_at(run, services, platform, SERVING)
+    assert (refused.value.failure_class, refused.value.problem.code) == (FailureClass.QUOTA, "cores_missing")
+    assert refused.value.problem.message == (
+        f"24 dedicated cores of {SIZE.family} are needed beside 2 deployments at shop, {missing} are missing"
+    )
+
+
+@pytest.mark.parametrize("error", [Transient("a", "b"), PermanentFailure(FailureClass.PLATFORM, "denied", "no role")])
+def test_what_may_not_be_read_stops_no_run(run: Run, services: Services, error: Exception) -> None:
+    class Closed(Platform):
+        def core_quotas(self) -> Any:
+            raise error
+
+    platform = Closed()
+    looked_at(run, services, platform, SERVING)
+    platform.sizes = (SIZE,)
+    looked_at(run, services, platform, SERVING)
+
+
+@pytest.mark.parametrize(("view", "taken"), [(None, True), (SERVING, False)])
+def test_a_name_that_somebody_else_has_in_the_region_is_said_and_an_own_endpoint_is_none(
+    run: Run, services: Services, view: EndpointView | None, taken: bool
+) -> None:
+    platform = Platform()
+    platform.taken = ("shop",)
+    with pytest.raises(PermanentFailure) if taken else nullcontext() as refused:
+        looked_at(run, services, platform, view)
+    if refused is not None:
+        problem = refused.value.problem
+        assert (problem.code, problem.param) == ("endpoint_name_taken", "deployment.endpoint")
+        assert refused.value.failure_class is FailureClass.RECIPE
