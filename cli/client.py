@@ -1,7 +1,10 @@
 """The HTTP API as Python methods, and where to find it."""
 
 import json
+import math
 import os
+import time
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +25,7 @@ from shared.tls import tls_context
 # The stack a user starts, then the demos'.
 STACK_FILES = tuple(Path(f".droptune/{name}stack.json") for name in ("", "demo/", "demo-emulators/"))
 ANSWER_WITHIN_S = 30.0
+RENEWED_BEFORE_S = 300.0
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -59,7 +63,7 @@ class Api:
         self._http = httpx.Client(
             base_url=self.url,
             transport=self.transport,
-            headers=_authorization(self.url),
+            auth=BearerToken() if urlsplit(self.url).scheme == "https" else None,
             verify=tls_context(),
             timeout=ANSWER_WITHIN_S,
             trust_env=not loopback,  # a company's proxy cannot reach this machine's loopback
@@ -173,10 +177,37 @@ def _read(model: type[Model], answer: httpx.Response) -> Model:
         raise RequestRefused(httpx.codes.OK, problem) from error
 
 
-def _authorization(url: str) -> dict[str, str]:
-    """DROPTUNE_TOKEN, a bearer token of Entra, as a header; sent over https only."""
-    token = os.environ.get("DROPTUNE_TOKEN")
-    return {"Authorization": f"Bearer {token}"} if token and urlsplit(url).scheme == "https" else {}
+class BearerToken(httpx.Auth):
+    """DROPTUNE_TOKEN as it is, or one for the API that DROPTUNE_AUDIENCE names, of who is signed in (`az login`).
+
+    The latter is renewed before it expires, and once where the API refuses it: a run outlives a token's hour.
+    """
+
+    def __init__(self) -> None:
+        self._token, self._audience = os.environ.get("DROPTUNE_TOKEN"), os.environ.get("DROPTUNE_AUDIENCE")
+        self._expires = math.inf if self._token else 0.0
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        repeatable = isinstance(request.stream, httpx.ByteStream)  # a file that was read is not sent again
+        for expires in (self._expires, 0):
+            if self._audience and time.time() > expires - RENEWED_BEFORE_S:
+                self._renew()
+            if self._token:
+                request.headers["Authorization"] = f"Bearer {self._token}"
+            answer = yield request
+            if answer.status_code != 401 or not self._audience or not repeatable:
+                return
+
+    def _renew(self) -> None:
+        from azure.core.exceptions import ClientAuthenticationError
+        from azure.identity import DefaultAzureCredential
+
+        try:
+            found = DefaultAzureCredential().get_token(f"{self._audience}/.default")
+        except ClientAuthenticationError as error:
+            message = f"no token for {self._audience}, sign in with `az login`: {error.message}"
+            raise RequestRefused(401, Problem(code="no_token", message=message, param="DROPTUNE_AUDIENCE")) from error
+        self._token, self._expires = found.token, found.expires_on
 
 
 def _problem(answer: httpx.Response) -> Problem:
