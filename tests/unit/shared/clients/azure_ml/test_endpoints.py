@@ -84,20 +84,20 @@ def test_the_same_deployment_again_is_fine_also_from_another_version_and_one_of_
 def test_a_name_is_taken_if_dns_knows_it_and_no_name_that_nobody_has(
     local: Local, monkeypatch: pytest.MonkeyPatch, known: Any, taken: bool
 ) -> None:
-    asked = []
+    looked_up = []
 
     def look_up(host: str, port: int) -> list[Any]:
-        asked.append(host)
+        looked_up.append(host)
         if not known(host):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [()]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     assert local.client.is_name_taken("shop") is False
-    assert asked == [], "the emulator has one workspace, and a laptop need not have DNS"
+    assert looked_up == [], "the emulator has one workspace, and a laptop need not have DNS"
     session = local.client.session
     session.ml.workspaces.get(session.workspace.name)
     monkeypatch.setattr(session, "workspace", replace(session.workspace, emulator=None))
     assert local.client.is_name_taken("shop") is taken
-    assert asked[0] == "shop.local.inference.ml.azure.com"
-    assert {host.partition(".")[2] for host in asked} == {"local.inference.ml.azure.com"}
+    assert looked_up[0] == "shop.local.inference.ml.azure.com"
+    assert {host.partition(".")[2] for host in looked_up} == {"local.inference.ml.azure.com"}
