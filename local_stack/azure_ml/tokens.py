@@ -20,7 +20,8 @@ from shared.clients.azure_ml.connection import local_token
 ARM_AUDIENCE = "https://management.azure.com"
 SCORING_AUDIENCE = "https://ml.azure.com"
 JOB_TOKEN_LIFETIME_S = 30 * 24 * 3600
-# Stands for a client id: Azure ML gives a run a token of its own, whatever identity the job has.
+# Stands for a client id: Azure ML gives a run a token of its own, whatever identity the job has (azureml-pipeline-steps
+# on PyPI, DatabricksStep: AZUREML_RUN_TOKEN).
 RUN_TOKEN = "a run"  # noqa: S105  # no token
 SECRET_FILE = "secret"  # noqa: S105  # its name
 
