@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.graders import Grader, judges_named
-from shared.domain.jobs import DEPLOYMENT_HEADER
+from shared.domain.jobs import DEPLOYMENT_HEADER, REQUEST_TIMEOUT_S
 from shared.domain.judges import JudgeEndpoint, Judges, JudgeUse
 from shared.domain.urls import is_loopback
 from shared.grading import Ask, ChatMessage, GradingErrorCode, GradingFailed, JudgeReply
@@ -26,7 +26,7 @@ from training_job.job.files import read_whole_json, write_json
 from training_job.job.identity import scoring_token
 
 CONTAINER_STATUS_HEADER = "ms-azureml-model-error-statuscode"
-TIMEOUT_S = 120.0  # as long as our own deployments may take for a request
+TIMEOUT_S = float(REQUEST_TIMEOUT_S)  # a judge that is busy may take as long as an endpoint lets it
 TRIES = 5
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 # A judge that is silent this often in a row is down: waiting out every row would burn the job's hours.

@@ -36,6 +36,7 @@ class Models:
         self.fails: dict[str, Transient] = {}
         self.requests: list[tuple[str | None, str]] = []
         self.prompts: list[Prompt] = []
+        self.limits: set[int] = set()
 
     def get_endpoint(self, name: str) -> EndpointView:
         return EndpointView(name=name, scoring_uri="http://x/", traffic={OLD: 90, NEW: 10}, deployments=(NEW, OLD))
@@ -49,6 +50,7 @@ class Models:
         question = prompt.messages[-1]["content"]
         self.requests.append((deployment, question))
         self.prompts.append(prompt)
+        self.limits.add(max_tokens)
         if deployment == NEW and question in self.fails:
             raise self.fails[question]
         return ChatAnswer(text=f"tuned {question}", deployment=deployment, latency_s=0.5)
@@ -121,6 +123,19 @@ def test_a_sound_deployment_is_asked_five_questions_and_so_is_the_old_one(
     assert draft is not None
     assert probed(draft).problem is None
     assert models.requests == [(name, f"q{n}") for name in (NEW, OLD) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("tokens", [7, 4096])
+def test_an_answer_may_be_as_long_as_one_of_the_evaluation_from_the_candidate_and_the_old_one(
+    run: Run, ports: Services, models: Models, tokens: int
+) -> None:
+    """And may take as long as that many tokens do: the client's time follows them (test_chat.py)."""
+    requested = run.resolved.requested
+    evaluation = requested.evaluation.model_copy(update={"max_new_tokens": tokens})
+    recipe = run.resolved.model_copy(update={"requested": requested.model_copy(update={"evaluation": evaluation})})
+    probe_deployment(run.evolve(recipe=recipe), ports)
+    assert {deployment for deployment, _ in models.requests} == {NEW, OLD}
+    assert models.limits == {tokens}
 
 
 def test_a_failed_request_is_counted_and_the_others_are_asked_all_the_same(
