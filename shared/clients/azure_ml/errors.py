@@ -86,7 +86,10 @@ def translated(what: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    """The service's own sentence, without the SDK's framing and its echo of the content."""
+    """The service's own sentence, without the SDK's framing and its echo of the content, and the causes it names: an
+    endpoint's refusal is "The request is invalid." with the quota in its details (MicrosoftLearning/mslearn-azure-ml
+    issue 30)."""
     detail = getattr(error, "error", None)
     text = str(getattr(detail, "message", None) or getattr(error, "message", None) or error)
-    return text.strip().split("\n", 1)[0][:1000] or type(error).__name__
+    causes = (f"{cause.code}: {cause.message}" for cause in getattr(detail, "details", None) or ())
+    return "; ".join([text.strip().split("\n", 1)[0], *causes])[:1000] or type(error).__name__

@@ -22,10 +22,10 @@ from shared.domain.errors import FailureClass, PermanentFailure, Transient
 class Answer:
     """As much of a response as the exception reads."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, details: tuple[dict[str, Any], ...] = ()) -> None:
         self.status_code, self.reason, self.content_type = status, "", "application/json"
         self.headers: dict[str, str] = {}
-        self._text = json.dumps({"error": {"code": code, "message": message}})
+        self._text = json.dumps({"error": {"code": code, "message": message, "details": details}})
 
     def text(self, encoding: str | None = None) -> str:
         return self._text
@@ -36,6 +36,24 @@ class Answer:
 
 def answered(status: int, code: str = "UserError", message: str = "no", kind: Any = HttpResponseError) -> Any:
     return kind(response=Answer(status, code, message))
+
+
+def test_an_endpoint_that_lacks_quota_is_refused_in_the_details_and_waits_for_it() -> None:
+    """The answer of github.com/MicrosoftLearning/mslearn-azure-ml/issues/30 and of others like it."""
+    cause = (
+        'InferencingClient HttpRequest error, error detail: {"errors":{"VmSize":["Not enough quota available for '
+        "Standard_F4s_v2 in SubscriptionId a7842ee4-aaba-4d38-8bba-c1804e31a761. Current usage/limit: 0/6. Additional "
+        'needed: 8 Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-outofquota"]},'
+        '"type":"https://tools.ietf.org/html/rfc7231#section-6.5.1","title":"One or more validation errors occurred.",'
+        '"status":400,"traceId":"00-a95a95afd7040aa9217f2d51d95c71c1-894d1cf3aba15e15-01"}'
+    )
+    details = ({"code": "InferencingClientCreateDeploymentFailed", "message": cause, "details": []},)
+    answer: Any = Answer(400, "BadRequest", "The request is invalid.", details)
+    found = translate(HttpResponseError(response=answer))
+    assert isinstance(found, PermanentFailure)
+    assert (found.failure_class, found.problem.code) == (FailureClass.QUOTA, "azure_ml_quota")
+    assert found.problem.message.startswith("The request is invalid.; InferencingClientCreateDeploymentFailed: ")
+    assert "Current usage/limit: 0/6. Additional needed: 8" in found.problem.message
 
 
 @pytest.mark.parametrize(
