@@ -54,7 +54,8 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
     endpoint, model, spec = run.resolved.endpoint, model_spec(run), deployment_spec(run, services.config)
     view = services.models.get_endpoint(endpoint)
     if view is None or spec.name not in view.deployments:  # else its cores are in use already
-        require_room(run, services, view)  # before the claim: production can be rolled back while cores are waited for
+        # Before the claim: production can be rolled back while cores are waited for.
+        require_room(run, services, view, trained=True)
     owner = claims.take(services.store, claims.endpoint_claim(endpoint), run.id, services.clock.now())
     if owner != run.id:
         raise Transient("endpoint_busy", f"run {owner} is rolling out on {endpoint}", endpoint)

@@ -99,7 +99,7 @@ def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run,
     assert run.cost is not None
     spec = training_job(run, services.config, seconds_spent(*_time_kept(run, services)))
     if not any(job.kind is JobKind.TRAINING for job in run.jobs):
-        require_room(run, services, services.models.get_endpoint(recipe.endpoint))
+        require_room(run, services, services.models.get_endpoint(recipe.endpoint), trained=False)
     budget.reserve(services.store, run, services.config.project_monthly_usd)
     write_model(services.blobs, paths.recipe(run.id), recipe)
     tell_job(judges_of(recipe.requested, rewards=True), spec.name, run, services)

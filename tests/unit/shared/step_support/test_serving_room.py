@@ -10,6 +10,7 @@ import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.jobs import CoreQuota, EndpointView, MachineSize
+from shared.domain.recipe import Tier
 from shared.domain.run import Run
 from shared.ports import Services
 from shared.step_support.serving_room import require_room
@@ -30,8 +31,11 @@ def run(prepared: Run) -> Run:
     return prepared.evolve(recipe=prepared.resolved.model_copy(update={"serving_instance_type": NAME}))
 
 
-def looked_at(run: Run, services: Services, platform: Platform, view: EndpointView | None) -> None:
-    require_room(run, replace(services, launcher=platform, models=platform), view)  # type: ignore[arg-type]
+def looked_at(
+    run: Run, services: Services, platform: Platform, view: EndpointView | None, *, trained: bool = True
+) -> None:
+    ports = replace(services, launcher=platform, models=platform)  # type: ignore[arg-type]
+    require_room(run, ports, view, trained=trained)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +66,41 @@ def test_cores_that_are_missing_beside_the_other_deployments_are_counted(
     assert refused.value.problem.message == (
         f"24 dedicated cores of {SIZE.family} are needed beside 2 deployments at shop, {missing} are missing"
     )
+
+
+@pytest.mark.parametrize(
+    ("tier", "nodes", "quotas", "missing"),
+    [
+        ("dedicated", 1, (quota(24, 24),), None),  # in use: its job waits in the queue
+        ("dedicated", 2, (quota(0, 47),), 1),
+        ("dedicated", 1, (quota(0, 0), quota(0, 100, spot=True)), 24),
+        ("spot", 1, (quota(0, 0), quota(0, 24, None, spot=True)), None),
+        ("spot", 2, (quota(0, 48), quota(0, 24, None, spot=True)), 24),
+        ("spot", 1, (quota(0, 48),), None),  # not listed
+    ],
+)
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_quota_that_training_can_never_fit_into_is_said_before_its_job_waits_for_ever(
+    run: Run,
+    services: Services,
+    tier: str,
+    nodes: int,
+    quotas: tuple[CoreQuota, ...],
+    missing: int | None,
+    trained: bool,
+) -> None:
+    requested = run.resolved.requested
+    budget = requested.budget.model_copy(update={"tier": Tier(tier), "nodes": nodes})
+    changes = {"requested": requested.model_copy(update={"budget": budget}), "training_instance_type": NAME}
+    run = run.evolve(recipe=run.resolved.model_copy(update={**changes, "serving_instance_type": "another"}))
+    platform = Platform()
+    platform.sizes, platform.quotas = (SIZE,), quotas
+    if missing is None or trained:
+        looked_at(run, services, platform, None, trained=trained)
+        return
+    with pytest.raises(PermanentFailure, match=f"for training, {missing} are missing") as refused:
+        looked_at(run, services, platform, None, trained=False)
+    assert (refused.value.failure_class, refused.value.problem.param) == (FailureClass.QUOTA, "budget.instance_type")
 
 
 @pytest.mark.parametrize("error", [Transient("a", "b"), PermanentFailure(FailureClass.PLATFORM, "denied", "no role")])
