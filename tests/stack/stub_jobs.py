@@ -21,10 +21,8 @@ import yaml
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import EvaluationResult, Gain, GradedRow, Score
 from shared.domain.results import CURVE_FILE
-from shared.grading import Engine
 from tests.stack import stub_server
-from training_job import evaluate, import_base, train, validate
-from training_job.evaluation.judges import read_judges
+from training_job import evaluate, train, validate
 from training_job.job.arguments import parse_arguments
 from training_job.job.files import write_json, write_lines
 from training_job.job.runtime import RunningMetrics, read_recipe, run_job
@@ -49,7 +47,7 @@ def main() -> int:
         "training_job.train": train_stub,
         "training_job.evaluate": evaluate_stub,
         "training_job.validate": validate_when_released,
-        "training_job.import_base": import_base.main,
+        "training_job.import_base": _import_base,
     }
     return work[program](options)
 
@@ -78,9 +76,8 @@ def evaluate_stub(options: list[str]) -> int:
 
     def work(metrics: RunningMetrics) -> None:
         _wait_if_held(read_recipe(task.recipe).requested.use_case, task.job_name, task.recipe.parent)
-        graders = read_recipe(task.recipe).requested.evaluation.graders
-        with Engine(graders, read_judges(task.judges, graders, None)) as engine:
-            engine.grade(["an answer"], [{}])
+        if task.judges is not None:
+            _ask_judges(task)
         rows = (task.data / "eval.jsonl").read_bytes().splitlines()
         answers = {"base": BASE_ANSWER, "candidate": (task.candidate / stub_server.ANSWER).read_text()}
         good = "worse" not in read_recipe(task.recipe).requested.use_case.split()
@@ -102,6 +99,21 @@ def validate_when_released(options: list[str]) -> int:
         validate.validate_files(task)
 
     return run_job(task.job_name, task.output, work)
+
+
+def _ask_judges(task: evaluate.EvaluateArguments) -> None:
+    from shared.grading import Engine
+    from training_job.evaluation.judges import read_judges
+
+    graders = read_recipe(task.recipe).requested.evaluation.graders
+    with Engine(graders, read_judges(task.judges, graders, None)) as engine:
+        engine.grade(["an answer"], [{}])
+
+
+def _import_base(options: list[str]) -> int:
+    from training_job import import_base
+
+    return import_base.main(options)
 
 
 def _wait_if_held(use_case: str, job_name: str, run_folder: Path) -> None:
