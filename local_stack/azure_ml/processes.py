@@ -6,7 +6,6 @@ lie the process id of the group's leader and, once the command has ended, its ex
 
 import logging
 import os
-import re
 import signal
 import subprocess
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from local_stack.azure_ml.image import TMP
 from local_stack.paths import REPOSITORY
 from local_stack.processes import MARK
 
@@ -67,12 +67,12 @@ def launch(claim: Path, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str
 def container(folder: Path, image: Mapping[str, str]) -> dict[str, str]:
     """Variables of a command in a container: the image's, and nothing of this process but the stack's mark.
 
-    The container's /tmp is in `folder`, as is HOME, the home of somebody else: nobody may look into it or write.
+    The image's /tmp is in `folder`, as is HOME, the home of somebody else: nobody may look into it or write.
     """
     home, scratch = folder / "home", folder / "tmp"
     home.mkdir(0o400, parents=True, exist_ok=True)
     scratch.mkdir(exist_ok=True)
-    own = {name: re.sub("^/tmp", str(scratch), value) for name, value in image.items()}
+    own = {name: value.replace(TMP, str(scratch)) for name, value in image.items()}
     return {"PATH": _PATH, **own, "HOME": str(home), **{k: v for k, v in os.environ.items() if k == MARK}}
 
 

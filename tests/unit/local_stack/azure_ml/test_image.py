@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local_stack.azure_ml.config import ENVIRONMENTS, Environment
-from local_stack.azure_ml.image import SERVING, TRAINING, variables_of
+from local_stack.azure_ml.image import SERVING, TMP, TRAINING, variables_of
 from shared.domain.jobs import JobStatus, JobView
 from tests.paths import ROOT
 from tests.unit.local_stack.azure_ml.support import Local, job
@@ -83,8 +83,8 @@ def test_a_job_finds_our_code_because_the_training_image_says_where_it_is(
 
 def test_without_the_image_s_word_a_job_has_no_path_to_our_code(tmp_path: Path) -> None:
     silent = tmp_path / "Dockerfile"
-    silent.write_text("WORKDIR /app\nENV A=1 B=/app/b \\\n  PATH=/opt/venv/bin:$PATH\n")
-    assert variables_of(silent) == {"A": "1", "B": f"{ROOT}/b"}
+    silent.write_text("WORKDIR /app\nENV A=1 B=/app/b C=/tmp/c \\\n  PATH=/opt/venv/bin:$PATH\n")
+    assert variables_of(silent) == {"A": "1", "B": f"{ROOT}/b", "C": f"{TMP}/c"}
 
 
 def test_the_images_of_the_emulator_are_those_of_the_dockerfiles() -> None:

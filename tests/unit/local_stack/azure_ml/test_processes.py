@@ -14,6 +14,7 @@ import pytest
 
 from local_stack.azure_ml import processes
 from local_stack.azure_ml.config import ENVIRONMENTS
+from local_stack.azure_ml.image import TMP
 from local_stack.azure_ml.processes import LAUNCH_WITHIN_S, starting
 from local_stack.processes import MARK
 from shared.domain.jobs import JobStatus
@@ -108,6 +109,11 @@ def test_where_a_machine_cannot_map_users_the_emulator_says_so_once_and_runs_its
     [record] = [one for one in caplog.records if one.name == processes.__name__]
     assert record.getMessage().startswith("commands run as this user")
     assert record.getMessage().endswith("they cannot: it may not")
+
+
+def test_only_an_image_s_folder_for_scratch_files_is_the_container_s(tmp_path: Path) -> None:
+    found = processes.container(tmp_path, {"CACHE": f"{TMP}/cache", "PYTHONPATH": "/tmp/a-checkout"})
+    assert (found["CACHE"], found["PYTHONPATH"]) == (f"{tmp_path}/tmp/cache", "/tmp/a-checkout")
 
 
 def test_the_home_that_nobody_can_use_is_deleted_with_its_folder(tmp_path: Path) -> None:
