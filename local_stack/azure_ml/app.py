@@ -62,7 +62,7 @@ class AzureMlEmulator:
         self.models = Models(config, self.store, mounts)
         self.endpoints = EndpointsResource(config, self.store, self.models)
         self.mlflow = Mlflow(self.store)
-        self.serving = ServingRunner(config, self.store, self.endpoints, self.models)
+        self.serving = ServingRunner(config, self.store, self.endpoints, self.models, self.faults)
         self.proxy = Proxy(config, self.endpoints)
         self.requests: deque[Document] = deque(maxlen=10_000)
         self.calls: set[tuple[str, str, str]] = set()

@@ -1,5 +1,7 @@
 """Faults a test may inject: they strike the next time the emulator comes by."""
 
+import time
+
 from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import user_error
 
@@ -12,7 +14,9 @@ _PRESETS: dict[str, Document] = {
     | {"code": "AllocationFailed", "message": "The region has no capacity for the requested instance type."},
     "job_failure": _FAILURE | {"code": "UserError", "message": "A fault was injected."},
     "drop_events": {"kind": "drop_events"},
+    "disorder_events": {"kind": "disorder_events", "late_s": 2.0},
     "vanish": {"kind": "vanish"},
+    **{kind: {"kind": kind, "seconds": 3600.0} for kind in ("slow_job", "slow_endpoint", "slow_deployment")},
     "refuse": {"kind": "refuse", "status": 503, "code": "ServiceUnavailable", "message": "A fault was injected."},
 }
 
@@ -27,13 +31,22 @@ class Faults:
         """Inject a fault, to strike `count` times.
 
         `kind`: job_failure, quota, capacity (the next jobs fail with `code` and `message`), refuse (the next
-        writes are answered `status`, `code`, `message`), drop_events, vanish (a running job leaves no trace).
+        writes are answered `status`, `code`, `message`), drop_events, disorder_events (each comes twice, up to twice
+        `late_s` late, every second one after its successor), vanish (a running job leaves no trace), slow_job,
+        slow_endpoint, slow_deployment (the next waits `seconds` for its machines).
         """
         preset = _PRESETS.get(str(body.get("kind")))
         if preset is None:
             raise user_error(f"fault kind must be one of {sorted(_PRESETS)}")
         fault: Document = {"count": 1, **preset, **{k: v for k, v in body.items() if k != "kind"}}
         self._store.put("fault", str(fault["kind"]), fault)
+
+    def delays(self, kind: str, notes: Document) -> bool:
+        """Whether something still waits for its machines; until when is in `notes`, which the caller stores."""
+        if "due" not in notes:
+            fault = self.take(kind)
+            notes["due"] = time.time() + (fault["seconds"] if fault else 0.0)
+        return time.time() < float(notes["due"])
 
     def take(self, kind: str) -> Document | None:
         """The injected fault, one time fewer; None if there is none."""

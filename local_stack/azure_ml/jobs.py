@@ -236,6 +236,9 @@ class JobRunner:
         steps[job["status"]](job)
 
     def _take_slot(self, job: Document) -> None:
+        if self._faults.delays("slow_job", job):
+            self._store.put("job", job["name"], job)
+            return
         busy = [
             other
             for other in self._open()

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from local_stack.azure_ml import processes
 from local_stack.azure_ml.config import EmulatorConfig, Environment
 from local_stack.azure_ml.endpoints import EndpointsResource
+from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.models import Models
 from local_stack.azure_ml.refusals import refusal
 from local_stack.azure_ml.store import Document, WorkspaceStore
@@ -24,8 +25,8 @@ from shared.tls import tls_context
 
 DEPLOYMENT_HEADER = "azureml-model-deployment"
 _CONTAINER_STATUS = "ms-azureml-model-error-statuscode"
-# Azure docs: defaults of a readiness probe, in seconds and tries.
-_PROBE_DEFAULTS = {"initialDelay": "PT10S", "period": "PT10S", "failureThreshold": 30}
+# Azure docs, "CLI (v2) managed online deployment YAML schema", ProbeSettings: defaults of both probes.
+_PROBE_DEFAULTS = {"initialDelay": "PT10S", "period": "PT10S", "timeout": "PT2S", "failureThreshold": 30}
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length", "authorization"}
 
 
@@ -33,10 +34,16 @@ class ServingRunner:
     """Ends the operations on endpoints and keeps the deployments' servers running."""
 
     def __init__(
-        self, config: EmulatorConfig, store: WorkspaceStore, endpoints: EndpointsResource, models: Models
+        self,
+        config: EmulatorConfig,
+        store: WorkspaceStore,
+        endpoints: EndpointsResource,
+        models: Models,
+        faults: Faults,
     ) -> None:
-        self._config, self._store = config, store
+        self._config, self._store, self._faults = config, store, faults
         self._endpoints, self._models = endpoints, models
+        self._liveness: dict[Path, tuple[float, int]] = {}  # by attempt: when the probe is due, and how often it failed
         self._http = httpx.Client(verify=tls_context(), timeout=1.0, trust_env=False)
 
     def tick(self) -> None:
@@ -46,11 +53,12 @@ class ServingRunner:
             # Outside the transaction: the model may be large, the probe of a busy server may take a second.
             if "port" not in deployment["emulator"]:
                 self._models.fetch(deployment["properties"]["model"], self._place(deployment))
-            ready = deployment["properties"]["provisioningState"] == "Creating" and self._ready(deployment)
+            ready = deployment["properties"]["provisioningState"] == "Creating" and self._answers(deployment, 1.0)
+            dead = self._dead(deployment)
             with self._store.transaction():
                 current = self._store.get("deployment", _key(deployment))
                 if current is not None:
-                    self._step(current, ready)
+                    self._step(current, ready, dead)
 
     def stop(self) -> None:
         """End every server; they start again with the emulator."""
@@ -64,7 +72,9 @@ class ServingRunner:
             if endpoint is None:
                 return
             state = endpoint["properties"]["provisioningState"]
-            if state in ("Creating", "Updating"):
+            if state == "Creating" and self._faults.delays("slow_endpoint", endpoint["emulator"]):
+                self._store.put("endpoint", name, endpoint)
+            elif state in ("Creating", "Updating"):
                 endpoint["properties"]["provisioningState"] = "Succeeded"
                 endpoint["properties"]["traffic"] = endpoint["emulator"]["requested_traffic"]
                 self._store.put("endpoint", name, endpoint)
@@ -73,21 +83,25 @@ class ServingRunner:
                 self._store.delete("endpoint", name)
                 self._end(endpoint, "Succeeded")
 
-    def _step(self, deployment: Document, ready: bool) -> None:
+    def _step(self, deployment: Document, ready: bool, dead: bool) -> None:
         state = deployment["properties"]["provisioningState"]
         if state == "Creating":
-            self._create(deployment, ready)
-        elif state == "Succeeded" and not self._running(deployment):
+            self._create(deployment, ready, dead)
+        elif state == "Succeeded" and (dead or not self._running(deployment)):
             self._restart(deployment)
         elif state == "Deleting":
             self._delete(deployment)
 
-    def _create(self, deployment: Document, ready: bool) -> None:
+    def _create(self, deployment: Document, ready: bool, dead: bool) -> None:
         notes = deployment["emulator"]
         if ready:
             self._set_state(deployment, "Succeeded")
+        elif "port" not in notes and self._faults.delays("slow_deployment", notes):
+            self._store.put("deployment", _key(deployment), deployment)
         elif "port" not in notes:
             self._launch(deployment)
+        elif dead:  # it would be restarted, again and again, until the service gives up (Azure/PyRIT#52)
+            self._fail(deployment, "the liveness probe failed too often")
         elif processes.exit_code(self._claim(deployment)) is not None:
             self._fail(deployment, "the container exited before it was ready")
         elif time.time() - notes["launched"] > _readiness_limit_s(deployment):
@@ -149,13 +163,25 @@ class ServingRunner:
         just_launched = processes.seconds_since(deployment["emulator"].get("launched", 0.0)) < 1.0
         return just_launched or processes.is_running(self._claim(deployment))
 
-    def _ready(self, deployment: Document) -> bool:
+    def _dead(self, deployment: Document) -> bool:
+        """Whether the liveness probe has failed as often in a row as it may, also once the server was ready."""
+        claim, probe, now = self._claim(deployment), _probe(deployment, "liveness"), time.time()
+        first = deployment["emulator"].get("launched", now) + seconds(str(probe["initialDelay"]))
+        due, failed = self._liveness.get(claim, (first, 0))
+        if now < due:
+            return False
+        failed = 0 if self._answers(deployment, seconds(str(probe["timeout"]))) else failed + 1
+        self._liveness[claim] = (now + seconds(str(probe["period"])), failed)
+        return failed >= int(probe["failureThreshold"])
+
+    def _answers(self, deployment: Document, within_s: float) -> bool:
         environment = self._config.environment_of(deployment["properties"]["environmentId"])
         port = deployment["emulator"].get("port")
         if environment is None or port is None or not processes.is_running(self._claim(deployment)):
             return False
         try:
-            return self._http.get(f"http://127.0.0.1:{port}{environment.readiness}").status_code == 200
+            url = f"http://127.0.0.1:{port}{environment.readiness}"
+            return self._http.get(url, timeout=within_s).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -274,6 +300,10 @@ def _key(deployment: Document) -> str:
     return f"{deployment['emulator']['endpoint']}/{deployment['name']}"
 
 
+def _probe(deployment: Document, kind: str) -> Document:
+    return {**_PROBE_DEFAULTS, **(deployment["properties"].get(f"{kind}Probe") or {})}
+
+
 def _readiness_limit_s(deployment: Document) -> float:
-    probe = {**_PROBE_DEFAULTS, **(deployment["properties"].get("readinessProbe") or {})}
+    probe = _probe(deployment, "readiness")
     return seconds(str(probe["initialDelay"])) + seconds(str(probe["period"])) * int(probe["failureThreshold"])

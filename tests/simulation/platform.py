@@ -121,6 +121,7 @@ class Platform:
         self.models: dict[str, ModelSpec] = {}
         self.endpoints: dict[str, Endpoint] = {}
         self.created: list[str] = []
+        self.machines_after_s: float | None = None  # of jobs, endpoints and deployments; None: by the seed
         self.broken: list[str] = []
         self._answers: dict[tuple[str, bytes], str] = {}
         self._refusals = 0
@@ -161,7 +162,7 @@ class Platform:
         if spec.name not in self.jobs:
             rng = self._rng(spec.name)
             self._refuse_by_chance(f"submit {spec.name}")
-            starts = self.clock.now() + timedelta(seconds=rng.choice((1, 10, 90)))
+            starts = self.clock.now() + timedelta(seconds=self.machines_after_s or rng.choice((1, 10, 90)))
             ends = starts + timedelta(seconds=rng.choice((5, 60, 900)))
             self.jobs[spec.name] = Job(spec, starts, ends, self._outcome(rng))
         elif _work(self.jobs[spec.name].spec) != _work(spec):
@@ -202,7 +203,7 @@ class Platform:
     def begin_endpoint(self, name: str, tags: dict[str, str]) -> bool:
         self.advance()
         if name not in self.endpoints:
-            self.endpoints[name] = Endpoint(self.clock.now() + timedelta(seconds=40))
+            self.endpoints[name] = Endpoint(self.clock.now() + timedelta(seconds=self.machines_after_s or 40))
         return self.clock.now() >= self.endpoints[name].ready_at
 
     def get_endpoint(self, name: str) -> EndpointView | None:
@@ -240,7 +241,7 @@ class Platform:
             outcome = "fails"
         elif chance < fault_rates.deployment_fails + fault_rates.deployment_answers_badly:
             outcome = "answers as base"
-        ready = self.clock.now() + timedelta(seconds=rng.choice((5, 120)))
+        ready = self.clock.now() + timedelta(seconds=self.machines_after_s or rng.choice((5, 120)))
         silent = (
             ready + timedelta(seconds=rng.choice((30, 300)))
             if rng.random() < fault_rates.deployment_is_silent

@@ -1,7 +1,7 @@
 """The smallest server a deployment can run: `echo_server.py MODEL_FOLDER PORT`; answers with its name.
 
 Environment variables: EXIT_AT_START crashes it, NEVER_READY keeps its probe failing, ANSWER_STATUS is what
-it answers to chats, ANSWER_AFTER_S how late, ANSWER with what words.
+it answers to chats, ANSWER_AFTER_S how late, ANSWER with what words. After the chat "fall silent" its probes fail.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ MODEL = Path(sys.argv[1]).name
 
 
 class Handler(BaseHTTPRequestHandler):
+    silent = False
+
     def do_GET(self) -> None:
-        self._answer(503 if os.environ.get("NEVER_READY") else 200, {"status": "ok", "path": self.path})
+        self._answer(503 if self.silent or os.environ.get("NEVER_READY") else 200, {"status": "ok", "path": self.path})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        Handler.silent |= body["messages"][-1]["content"] == "fall silent"
         time.sleep(float(os.environ.get("ANSWER_AFTER_S", "0")))
         content = os.environ.get("ANSWER") or f"{MODEL}: {body['messages'][-1]['content']}"
         self._answer(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import httpx
+import pytest
 
 from tests.unit.local_stack.azure_ml.support import ARM_WORKSPACE, Local, eventually, job
 
@@ -57,3 +59,20 @@ def test_an_event_that_is_not_accepted_is_sent_again(local: Local) -> None:
     local.finish("persists")
     mine = eventually(lambda: [e for e in local.events if e["data"].get("runId") == "persists"])
     assert (mine[0]["data"]["runStatus"], local.refusals) == ("NotStarted", [])
+
+
+@pytest.mark.ci
+def test_events_can_come_twice_late_and_in_disorder(local: Local) -> None:
+    eventually(lambda: local.emulator.store.next_event() is None)
+    fault = {"kind": "disorder_events", "count": 7, "late_s": 1.0}
+    httpx.post(f"{local.url}/_emulator/faults", json=fault, headers=local.token)
+    local.client.submit(job("disorder", "sleep 0.3"))
+    local.finish("disorder")
+    mine = eventually(
+        lambda: (found := [e for e in local.events if e["data"].get("runId") == "disorder"]) and found[13:] and found
+    )
+    assert mine
+    assert set(Counter(event["id"] for event in mine).values()) == {2}
+    order = ["NotStarted", "Queued", "Preparing", "Running", "Finalizing", None, "Completed"]
+    first = list(dict.fromkeys(event["data"].get("runStatus") for event in mine))
+    assert sorted(first, key=order.index) == order != first

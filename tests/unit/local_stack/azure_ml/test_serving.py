@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import httpx
 import pytest
 
 from shared.domain.errors import Transient
-from shared.domain.jobs import DeploymentState
+from shared.domain.jobs import DeploymentState, DeploymentView
+from shared.domain.prompts import Prompt
 from tests.unit.local_stack.azure_ml.deployed import HELLO, created, endpoint_with, set_traffic
 from tests.unit.local_stack.azure_ml.support import ARM_WORKSPACE, Local, eventually
 
@@ -67,6 +69,56 @@ def test_a_deployment_that_never_gets_ready_fails(local: Local) -> None:
     )
     assert failed
     assert failed.error_code == "ResourceNotReady"
+
+
+def body_of(probes: dict[str, Any], **variables: str) -> dict[str, Any]:
+    properties = {
+        "endpointComputeType": "Managed",
+        "environmentId": f"{ARM_WORKSPACE}/environments/echo/versions/1",
+        "model": f"{ARM_WORKSPACE}/models/champion/versions/1",
+        "instanceType": "Standard_DS3_v2",
+        "environmentVariables": variables,
+    }
+    return {"location": "local", "properties": properties | probes, "sku": {"name": "Default", "capacity": 1}}
+
+
+def state_of(local: Local, name: str) -> DeploymentView | None:
+    view = local.client.get_deployment(name, "blue")
+    return None if view is None or view.state is DeploymentState.CREATING else view
+
+
+@pytest.mark.ci
+def test_a_server_that_stops_answering_its_liveness_probe_is_started_again(local: Local) -> None:
+    name = endpoint_with(local, "silent")
+    probe = {"initialDelay": "PT0S", "period": "PT1S", "timeout": "PT2S", "failureThreshold": 2}
+    local.arm("PUT", f"onlineEndpoints/{name}/deployments/blue", body_of({"livenessProbe": probe}))
+    assert eventually(lambda: state_of(local, name)).state is DeploymentState.SUCCEEDED  # type: ignore[union-attr]
+    local.client.chat(name, Prompt([{"role": "user", "content": "fall silent"}]), deployment="blue")
+    attempts = lambda: local.emulator.store.all("deployment", f"{name}/")[0]["emulator"]["attempt"]  # noqa: E731
+    assert eventually(lambda: attempts() > 1)
+    assert eventually(lambda: answers(local, name))
+    assert attempts() == 2
+
+
+def answers(local: Local, name: str) -> bool:
+    url = f"{local.url}/endpoints/{name}/health"
+    token = local.client.session.token("https://ml.azure.com/.default")
+    headers = {"Authorization": f"Bearer {token}", "azureml-model-deployment": "blue"}
+    return httpx.get(url, headers=headers).status_code == 200
+
+
+@pytest.mark.ci
+def test_a_server_that_is_not_alive_while_it_is_created_fails_whatever_patience_its_readiness_has(local: Local) -> None:
+    name = endpoint_with(local, "stillborn")
+    probes = {
+        "livenessProbe": {"initialDelay": "PT0S", "period": "PT1S", "failureThreshold": 2},
+        "readinessProbe": {"initialDelay": "PT1H", "period": "PT1H", "failureThreshold": 30},
+    }
+    local.arm("PUT", f"onlineEndpoints/{name}/deployments/blue", body_of(probes, NEVER_READY="1"))
+    failed = eventually(lambda: state_of(local, name))
+    assert failed is not None
+    assert (failed.state, failed.error_code) == (DeploymentState.FAILED, "ResourceNotReady")
+    assert "the liveness probe failed too often" in str(failed.error_message)
 
 
 def test_too_many_requests_at_once_are_answered_429(local: Local) -> None:

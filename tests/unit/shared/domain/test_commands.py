@@ -55,6 +55,63 @@ def test_events_of_azure_are_read_too() -> None:
     assert job_of({"type": "Microsoft.MachineLearningServices.ModelRegistered", "data": {"ModelName": "m"}}) == ""
 
 
+# Azure docs, "Azure Blob Storage as an Event Grid source" and "Azure Data Lake Storage Gen2 as an Event Grid source":
+# each `api` of a BlobCreated. In the data lake a file is created empty and announced again when it is closed.
+APIS = ("PutBlob", "PutBlockList", "CopyBlob", "CreateFile", "FlushWithClose", "SftpCreate", "SftpCommit")
+WITHOUT = ("clientRequestId", "contentType", "contentLength", "blobType", "url", "sequencer", "storageDiagnostics")
+PATH = "/blobServices/default/containers/datasets/blobs/shop/march/train.jsonl"
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("missing", [(), WITHOUT, ("data",)], ids=["whole", "short", "without-data"])
+def test_every_documented_shape_of_a_blob_s_event_is_read(api: str, missing: tuple[str, ...]) -> None:
+    data = {
+        "api": api,
+        "clientRequestId": "6d79dbfb-0e37-4fc4-981f-442c9ca65760",
+        "requestId": "831e1650-001e-001b-66ab-eeb76e000000",
+        "eTag": "0x8D4BCC2E4835CD0",
+        "contentType": "text/plain",
+        "contentLength": 0 if api == "CreateFile" else 524_288,
+        "contentOffset": 0,
+        "blobType": "BlockBlob",
+        "accessTier": "Default",
+        "url": "https://a.dfs.core.windows.net/datasets/shop/march/train.jsonl",
+        "sequencer": "00000000000004420000000000028963",
+        "identity": "$superuser",
+        "storageDiagnostics": {"batchId": "b68529f3-68cd-4744-baa4-3c0498ec19f0"},
+    }
+    event = {
+        "specversion": "1.0",
+        "id": "831e1650-001e-001b-66ab-eeb76e069631",
+        "source": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/a",
+        "type": "Microsoft.Storage.BlobCreated",
+        "subject": PATH,
+        "time": "2017-06-26T18:41:00.9584103Z",
+        "data": {name: value for name, value in data.items() if name not in missing},
+    }
+    kept = {name: value for name, value in event.items() if name not in missing}
+    assert parse_request(kept) == BlobCreated(id=str(event["id"]), path="datasets/shop/march/train.jsonl")
+
+
+# Azure docs, "Azure Machine Learning as an Event Grid source". runType may be null (the same page's sample), an unknown
+# field stands for what a later version of the service adds.
+@pytest.mark.parametrize("type", ["RunStatusChanged", "RunCompleted"])
+@pytest.mark.parametrize("more", [{}, {"runStatus": "failed"}, {"runType": None, "CreatedBy": {"userName": "x"}}])
+def test_every_documented_shape_of_a_job_s_event_is_read(type: str, more: dict[str, Any]) -> None:
+    data = {
+        "experimentId": "0fa9dfaa-cba3-4fa7-b590-23e48548f5c1",
+        "experimentName": "automl-local-regression",
+        "runId": "run-0123456789ab-training-1",
+        "runType": "azureml.scriptrun",
+        "runTags": {},
+        "runProperties": {"snapshotId": "1"},
+    }
+    subject = f"experiments/{data['experimentId']}/runs/{data['runId']}"
+    event = {"type": f"Microsoft.MachineLearningServices.{type}", "subject": subject, "data": data | more}
+    assert job_of(event) == "run-0123456789ab-training-1"
+    assert job_of({**event, "data": {"runId": data["runId"]}}) == "run-0123456789ab-training-1"
+
+
 def test_what_an_event_of_azure_says_of_requesters_is_not_believed() -> None:
     event = orjson.loads(blob_created("datasets/shop/train.jsonl", "e1").body)
     request = parse_request({**event, "requested_by": "ada", "idempotency_key": "k"})
