@@ -9,6 +9,7 @@ PIP := $(RUN) -m pip -qq --disable-pip-version-check --no-input install --root-u
 UV := $(RUN) -m uv pip install --quiet --python $(RUN)
 LOCK := $(RUN) -m uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --constraint constraints.txt
 CHECKOV := .venv-checkov
+AZURE_CLI := .venv-azure-cli
 # Three workers on two cores: the tests of the whole stack wait more than they compute. tests/conftest.py puts them first.
 PYTEST := $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 RECIPE ?= manufacturing
@@ -74,11 +75,12 @@ test-ci: emulators ## what CI runs after `make test`: every case of the tables, 
 test-all: emulators ## every test, every seed and every rare combination
 	@ALL_EXAMPLES=1 $(PYTEST)
 
-check: setup $(CHECKOV)/.stamp ## lint, format, types, import contracts, infrastructure and Dockerfiles, as CI runs them
+check: setup $(CHECKOV)/.stamp $(AZURE_CLI)/.stamp ## lint, format, types, import contracts, infrastructure and Dockerfiles, as CI runs them
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(VENV)/bin/lint-imports
+	@$(AZURE_CLI)/bin/python -m tests.azure_cli.command_lines
 	@$(RUN) -m infra.gate --checkov $(CHECKOV)/bin/checkov
 	@$(VENV)/bin/hadolint training_job/Dockerfile infra/environments/serving/Dockerfile
 
@@ -86,6 +88,12 @@ check: setup $(CHECKOV)/.stamp ## lint, format, types, import contracts, infrast
 $(CHECKOV)/.stamp: infra/gate/requirements.txt $(STAMP)
 	@$(RUN) -m uv venv --quiet --allow-existing --python $(RUN) $(CHECKOV)
 	@$(RUN) -m uv pip install --quiet --python $(CHECKOV)/bin/python -r $<
+	@touch $@
+
+# The Azure CLI, for the same reason: it parses what hooks and documentation have of it, and tests run the hooks with it.
+$(AZURE_CLI)/.stamp: tests/azure_cli/requirements.txt $(STAMP)
+	@$(RUN) -m uv venv --quiet --allow-existing --python $(RUN) $(AZURE_CLI)
+	@$(RUN) -m uv pip install --quiet --python $(AZURE_CLI)/bin/python -r $<
 	@touch $@
 
 docs: setup ## write the generated pages of docs/reference anew

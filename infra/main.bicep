@@ -440,3 +440,5 @@ output AZURE_CONTAINER_REGISTRY_ENDPOINT string = registry.outputs.loginServer
 output DROPTUNE_URL string = 'https://${app.outputs.host}'
 output DROPTUNE_WORKSPACE string = workspace.outputs.name
 output DROPTUNE_DATA_ACCOUNT string = dataStorage.outputs.name
+output DROPTUNE_LOGS_ACCOUNT string = scratchStorage.outputs.name
+output DROPTUNE_JOB_CLIENT_ID string = identities.outputs.jobClientId
