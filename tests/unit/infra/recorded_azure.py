@@ -278,7 +278,7 @@ def _me(azure: Azure, _: Request) -> Answer:
     return 200, {"id": ME, "userPrincipalName": "me@example.org"}
 
 
-# Container Registry: its token flow (Azure/acr, docs/AAD-OAuth.md), a tag, and a build.
+# Container Registry: its token flow (repository Azure/acr, page AAD-OAuth), a tag, and a build.
 _HOST = f"{REGISTRY}.azurecr.io"
 _REGISTRY_ID = (
     f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-test/providers/Microsoft.ContainerRegistry/registries/{REGISTRY}"
