@@ -8,8 +8,6 @@ recipe. Writes OUTPUT/model/{adapter,merged,manifest.json}, metrics.jsonl, check
 result.json. The same command continues where a killed one stood. Exit codes: training_job/job/exit_codes.py.
 """
 
-from __future__ import annotations
-
 import hashlib
 import sys
 from dataclasses import dataclass, replace
@@ -105,9 +103,9 @@ class Prepared:
     """What training needs, read and checked."""
 
     setup: Setup
-    method: TuningMethod
-    data: EncodedData
-    bundle: Bundle
+    method: "TuningMethod"
+    data: "EncodedData"
+    bundle: "Bundle"
     data_manifest: dict[str, Any]
     identity: checkpoints.Identity
 
@@ -171,7 +169,7 @@ def require_start(recipe: ResolvedRecipe, adapter: Path | None) -> None:
         raise PermanentFailure(FailureClass.CODE, "wrong_start", message, "method.continue_from")
 
 
-def require_same_reading(data_manifest: dict[str, Any], bundle: Bundle) -> None:
+def require_same_reading(data_manifest: dict[str, Any], bundle: "Bundle") -> None:
     """Refuse a base model that reads rows otherwise than the one they were validated for."""
     validated_for = data_manifest.get("tokenizer_sha256")
     if validated_for not in (None, bundle.sha256):

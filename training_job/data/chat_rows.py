@@ -3,8 +3,6 @@
 How a row is rendered and which tokens loss falls on is `shared.rendering`'s, which the validator uses as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +42,7 @@ class EncodedFile(Generic[Item]):
     truncated: list[int] = field(default_factory=list)
 
 
-def bundle_of(tokenizer: PreTrainedTokenizerBase) -> Bundle:
+def bundle_of(tokenizer: "PreTrainedTokenizerBase") -> Bundle:
     """What the validator reads from files, of the tokenizer that is trained and saved with; see `load_tokenizer`."""
     return Bundle.of(tokenizer.backend_tokenizer.to_str(), str(tokenizer.chat_template), tokenizer.special_tokens_map)
 

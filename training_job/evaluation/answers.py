@@ -1,7 +1,5 @@
 """Greedy answers of a model to held-out prompts, in batches, kept by content so that none is generated twice."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Callable
@@ -100,7 +98,7 @@ class TextGenerator:
         return hashes(self._folder)
 
     @cached_property
-    def _model(self) -> PreTrainedModel:
+    def _model(self) -> "PreTrainedModel":
         model = load_model(self._folder, self._dtype, spread=True)
         model.eval()
         return model

@@ -1,7 +1,5 @@
 """What a trainer is built from."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +21,7 @@ class Setup:
     base_model: Path
     output: Path
     recipe: ResolvedRecipe
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: "PreTrainedTokenizerBase"
     steps: int
     micro_batch_size: int
     continue_from: Path | None = None
@@ -39,7 +37,7 @@ class Setup:
         return self.hyperparameters.quantization == "nf4"
 
     @property
-    def dtype(self) -> torch.dtype:
+    def dtype(self) -> "torch.dtype":
         import torch
 
         dtype: torch.dtype = getattr(torch, self.hyperparameters.compute_dtype)

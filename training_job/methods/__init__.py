@@ -4,8 +4,6 @@ A method is a module with `read` and `build`; everything else a run needs is sha
 `training_job.train`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -29,9 +27,9 @@ class EncodedData:
     `probe`: some held-out rows with answers, on which the merged model is compared with its adapter.
     """
 
-    train: EncodedFile[Any]
-    held_out: EncodedFile[Any]
-    probe: Sequence[Encoded] = ()
+    train: "EncodedFile[Any]"
+    held_out: "EncodedFile[Any]"
+    probe: "Sequence[Encoded]" = ()
 
     @property
     def dropped_rows(self) -> int:
@@ -50,14 +48,14 @@ class TuningMethod(Protocol):
     def diagnose(self, points: Sequence[dict[str, Any]], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
         """What the curve says, in plain words; see `training_job.job.diagnosis`."""
 
-    def read(self, train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedData:
+    def read(self, train_file: Path, held_out_file: Path, bundle: "Bundle", policy: "LengthPolicy") -> EncodedData:
         """Read both files; PermanentFailure of class data lists the rows that are wrong."""
 
-    def build(self, setup: Setup, data: EncodedData) -> Trainer:
+    def build(self, setup: "Setup", data: EncodedData) -> "Trainer":
         """A trainer that is ready for `train`, its adapters in float32."""
 
 
-def method_of(recipe: ResolvedRecipe) -> TuningMethod:
+def method_of(recipe: "ResolvedRecipe") -> TuningMethod:
     """The module of the recipe's method; imports torch."""
     names = {"supervised": "supervised", "dpo": "preference", "reinforcement": "reinforcement"}
     return cast(TuningMethod, import_module(f"training_job.methods.{names[recipe.requested.method.type]}"))

@@ -1,7 +1,5 @@
 """Greedy answers to prompts, and what of a base's settings is kept. Import only where torch may be loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +36,8 @@ def _ids(configured: int | list[int] | None) -> list[int]:
 
 @torch.inference_mode()
 def generate(
-    model: PreTrainedModel | PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
     prompts: list[list[int]],
     max_new_tokens: int,
 ) -> list[list[int]]:
@@ -59,7 +57,7 @@ def generate(
     return [_until_end(row[width:].tolist(), ends) for row in output]
 
 
-def end_ids(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+def end_ids(model: "PreTrainedModel | PeftModel", tokenizer: "PreTrainedTokenizerBase") -> set[int]:
     """Tokens that an answer ends with, unless it is as long as it may be."""
     return {end for end in [*_ids(model.generation_config.eos_token_id), tokenizer.eos_token_id] if end is not None}
 

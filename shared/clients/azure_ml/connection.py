@@ -1,7 +1,5 @@
 """How Azure ML is reached: the same `MLClient` in Azure and against the emulator on this machine."""
 
-from __future__ import annotations
-
 import logging
 import re
 import secrets
@@ -99,7 +97,7 @@ def local_token(secret: str, audience: str, expires: int, client_id: str = "") -
     return jwt.encode({"aud": audience, "tid": "local", "exp": expires, "appid": client_id}, secret)
 
 
-def default_credential(workspace: Workspace, client_id: str | None, emulator_secret: str | None) -> TokenCredential:
+def default_credential(workspace: Workspace, client_id: str | None, emulator_secret: str | None) -> "TokenCredential":
     """The identity of this process; for the emulator one made from its secret."""
     if workspace.emulator is not None:
         return LocalCredential(emulator_secret or secrets.token_urlsafe())  # the emulator says which it takes
@@ -118,7 +116,7 @@ def load_sdk() -> None:
         import azure.ai.ml.entities  # noqa: F401
 
 
-def make_ml_client(url: str, credential: TokenCredential) -> MLClient:
+def make_ml_client(url: str, credential: "TokenCredential") -> "MLClient":
     """The SDK's client for a workspace URL. The only code that knows of the emulator.
 
     SDK source: keyword arguments of MLClient reach every generated client, so `transport` and the retry

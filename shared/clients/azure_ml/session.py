@@ -1,7 +1,5 @@
 """One connection to a workspace, shared by what implements the ports: the SDK's client, plain HTTP and tokens."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -52,7 +50,7 @@ class Session:
         self.http.close()
 
     @property
-    def ml(self) -> MLClient:
+    def ml(self) -> "MLClient":
         with self._lock:
             if self._client is None:
                 self._client = make_ml_client(self._url, self._identity())
