@@ -14,11 +14,18 @@ from cli.options import AsJson, Url, print_json
 from cli.tables import make_table
 from shared.domain.endpoint import EndpointRecord, PreviousDeployment
 
+Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
 EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="its name, as `droptune endpoints` lists it")]
 
 
-def endpoints(as_json: AsJson = False, url: Url = None) -> None:
-    """List the endpoints and whose model is in production at each."""
+endpoints_app = typer.Typer(invoke_without_command=True)
+
+
+@endpoints_app.callback()
+def endpoints(context: typer.Context, as_json: AsJson = False, url: Url = None) -> None:
+    """List the endpoints and whose model is in production at each; or delete one."""
+    if context.invoked_subcommand is not None:
+        return
     with Api(find_url(url)) as api:
         found = api.endpoints()
     if as_json:
@@ -28,6 +35,18 @@ def endpoints(as_json: AsJson = False, url: Url = None) -> None:
     elif not found.unreadable:
         print("nothing is in production yet")
     report_unreadable(found.unreadable)
+
+
+@endpoints_app.command("delete")
+def delete(
+    endpoint: EndpointArgument, comment: Comment = "", yes: Yes = False, as_json: AsJson = False, url: Url = None
+) -> None:
+    """Delete ENDPOINT with its deployments. Runs and registered models stay; a new drop creates the endpoint again."""
+    if not yes:
+        typer.confirm(f"{endpoint} answers no more, and nothing brings it back. Delete it?", abort=True)
+    with Api(find_url(url)) as api:
+        run = api.delete_endpoint(endpoint, comment)
+    print_one(as_json, {"run": run}, f"deletion of {endpoint} requested; the history of {run} says when it is done")
 
 
 def rollback(endpoint: EndpointArgument, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:

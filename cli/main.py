@@ -12,7 +12,7 @@ from cli.dead_letters import dlq
 from cli.decisions import approve, deny, retry
 from cli.display import make_console, report_unreadable, show, show_json, utf8_output
 from cli.doctor import doctor
-from cli.endpoints import endpoints, rollback
+from cli.endpoints import endpoints_app, rollback
 from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit, InputError
 from cli.follow import follow, next_run
 from cli.grade import grade_file
@@ -111,13 +111,14 @@ def cancel(run: RunId, url: Url = None) -> None:
     print(f"run {run} is being cancelled; follow it with: droptune watch {run}")
 
 
-for command in (approve, deny, retry, endpoints, rollback, doctor, review, rate):
+for command in (approve, deny, retry, rollback, doctor, review, rate):
     app.command()(command)
 app.command("validate")(validate_file)
 app.command("grade")(grade_file)
 app.command("map")(map_records)
 app.add_typer(base_models, name="base-models")
 app.add_typer(dlq, name="dlq")
+app.add_typer(endpoints_app, name="endpoints")
 
 
 def _watch(api: Api, run_id: str, as_json: bool) -> None:

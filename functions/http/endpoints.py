@@ -1,16 +1,18 @@
-"""`/api/endpoints`: what is in production, and the way back."""
+"""`/api/endpoints`: what is in production and the way back, and the end."""
 
 from fastapi import APIRouter
 
 from functions.http.auth import Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError, existing
-from shared.api.models import CommentRequest, EndpointList, RollbackAccepted
+from shared.api.models import CommentRequest, EndpointList, RollbackAccepted, RunReference
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import PermanentFailure, UnreadableDocument
-from shared.domain.events import RollbackRequested
+from shared.domain.events import EndpointOrdered, RollbackRequested
 from shared.domain.run import Run
 from shared.ports import Services
+from shared.records import claims
+from shared.records.claims import endpoint_claim, turn_claim
 from shared.records.endpoints import all_records, read
 from shared.runner import Runner
 from shared.step_support.outcome import Draft
@@ -55,6 +57,23 @@ def roll_back(
     # Back and forth and back again are three requests; a double click is one.
     runner.publish(run, Draft(data, key=f"{leave}.{int(now.timestamp())}"))
     return RollbackAccepted(endpoint=name, from_=leave, to=to)
+
+
+@router.delete("/{name}", status_code=202)
+def delete(name: str, caller: Operator, runner: CurrentRunner, request: CommentRequest | None = None) -> RunReference:
+    """Delete an endpoint with its deployments: its URL answers no more. Runs and registered models stay.
+
+    The run in production says in its history when it is done. 409 `endpoint_busy` while a candidate is evaluated for
+    the endpoint, or anything is under way there.
+    """
+    record = _find_record(name, runner.services)
+    run = _readable_run(runner, record.champion, record.champion)
+    for claim in (endpoint_claim(name), turn_claim(name)):
+        if (held := claims.read(runner.services.store, claim)) is not None:
+            raise ApiError(409, "endpoint_busy", f"{held.owner} holds {name}: wait for it, or cancel the run", name)
+    order = EndpointOrdered(endpoint=name, to="deleted", by=caller.name, comment=request.comment if request else "")
+    runner.publish(run, Draft(order, key=str(int(runner.services.clock.now().timestamp()))))
+    return RunReference(id=run.id)
 
 
 def _readable_run(runner: Runner, champion: str, previous: str) -> Run:

@@ -108,8 +108,8 @@ resource datastores 'Microsoft.MachineLearningServices/workspaces/datastores@202
   }
 }]
 
-// AzureML Data Scientist may delete endpoints and list their keys. This role covers what shared/clients/azure_ml/client.py
-// does, no endpoint's deletion, no keys, no compute. The five lines about environments and metadata are what Microsoft
+// AzureML Data Scientist may list the keys of endpoints. This role covers what shared/clients/azure_ml/client.py
+// does, no keys, no compute. The five lines about environments and metadata are what Microsoft
 // lists for a job of version 2 beside `*/read` and `jobs/*` (Azure ML docs, "Manage access to Azure Machine Learning
 // workspaces", common scenarios). None of them ends in /read. Which of them the service checks for an image-only
 // environment without code is not documented. The workspace holds no registry password that readSecrets could reveal.
@@ -117,7 +117,7 @@ resource orchestrator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(resourceGroup().id, 'droptune-orchestrator')
   properties: {
     roleName: 'Droptune orchestrator (${name})'
-    description: 'Submits and cancels jobs, registers models, deploys them and shifts traffic.'
+    description: 'Submits and cancels jobs, registers models, deploys them, shifts traffic and deletes endpoints.'
     type: 'CustomRole'
     assignableScopes: [resourceGroup().id]
     permissions: [
@@ -135,6 +135,7 @@ resource orchestrator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
           'Microsoft.MachineLearningServices/workspaces/models/write'
           'Microsoft.MachineLearningServices/workspaces/models/versions/write'
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/write'
+          'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/delete'
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action'
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/write'
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/delete'

@@ -43,6 +43,7 @@ class EndpointsResource:
         """Starts the deletion, deployments included; returns the operation's id."""
         with self._store.transaction():
             endpoint = self.get(name)
+            _refuse_if_busy("endpoint", name, endpoint)
             for deployment in self.deployments(name):
                 deployment["properties"]["provisioningState"] = "Deleting"
                 self._store.put("deployment", f"{name}/{deployment['name']}", deployment)

@@ -3,7 +3,7 @@
 Envelope: CloudEvents 1.0 structured JSON with the extensions `runid`, `attempt`, `revision` and `schemaversion`.
 """
 
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import Field
 
@@ -284,15 +284,35 @@ class ModelRolledBack(EventData, type="model.rolled_back"):
     by: Person | None = Field(default=None, description="the person who asked; None if the probes decided")
 
 
-class RollbackRequested(EventData, type="rollback.requested"):
-    """A person wants the previous deployment of an endpoint back; the run is the one in production."""
+class EndpointOrder(EventData):
+    """A person wants something of an endpoint; the run is the one in production."""
 
     about_any_revision = True
     endpoint: str
-    deployment: str = Field(description="the one to leave; a repeat finds it left")
-    to: str = Field(default="", description="the one to get the traffic")
     by: Person
     comment: Comment = ""
+
+
+class RollbackRequested(EndpointOrder, type="rollback.requested"):
+    """A person wants the previous deployment of an endpoint back; the run is the one in production."""
+
+    deployment: str = Field(description="the one to leave; a repeat finds it left")
+    to: str = Field(default="", description="the one to get the traffic")
+
+
+class EndpointOrdered(EndpointOrder, type="endpoint.ordered"):
+    """A person wants an endpoint deleted."""
+
+    to: Literal["deleted"]
+
+
+class EndpointChanged(EventData, type="endpoint.changed"):
+    """The endpoint was deleted with its deployments. Runs and registered models stay."""
+
+    endpoint: str
+    state: Literal["deleted"]
+    by: Person
+    reason: Comment
 
 
 class DeploymentRetired(EventData, type="deployment.retired"):

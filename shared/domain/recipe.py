@@ -328,6 +328,7 @@ class Deployment(Frozen):
         "default: the project's name. Letters, digits, single dashes; nobody else's in the region"
     )
     instance_type: str = _auto("machine of the endpoint; auto: the cheapest that holds the model")
+    instances: Annotated[int, Field(ge=1, le=100)] = Field(default=1, description="machines of the deployment")
     approval: Literal["required", "automatic"] = Field(
         default="automatic", description="required: a person decides after the gate has passed"
     )
@@ -379,6 +380,7 @@ DEFAULT_NOTIFY_EVENTS = (
     "model.declined",
     "model.promoted",
     "model.rolled_back",
+    "endpoint.changed",
     "quota.missing",
     "run.failed",
 )

@@ -70,6 +70,9 @@ class ModelHost(Protocol):
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
         """Absence is fine."""
 
+    def begin_delete_endpoint(self, name: str) -> None:
+        """With its deployments. Absence is fine. Raises Transient while it changes, or is being deleted."""
+
     def chat(
         self,
         endpoint: str,

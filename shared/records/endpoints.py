@@ -95,10 +95,15 @@ def withdraw(store: RunStore, endpoint: str, run_id: str) -> None:
     if record is None or record.champion != run_id:
         return
     if record.previous is None:
-        store.batch(endpoint_claim(endpoint), [Write("delete", RECORD)])
+        remove(store, endpoint)
         return
     before = record.previous.model_dump(exclude={"keep_until"})
     write(store, record.model_copy(update={**before, "previous": None}), replacing=record)
+
+
+def remove(store: RunStore, endpoint: str) -> None:
+    """Nothing is in production there any more."""
+    store.batch(endpoint_claim(endpoint), [Write("delete", RECORD)])
 
 
 def all_records(store: RunStore, unreadable: list[UnreadableDocument] | None = None) -> Iterator[EndpointRecord]:

@@ -10,9 +10,9 @@ from shared.domain.run import Run
 from shared.ports import Services
 
 
-def endpoint_cores(sku: Sku, cores: int) -> int:
-    """Of one instance. Azure docs, "Virtual machine quota allocation for deployment": ceil(1.2 x instances) x cores."""
-    return (math.ceil(1.2) if sku.endpoint_reserve else 1) * cores
+def endpoint_cores(sku: Sku, cores: int, instances: int = 1) -> int:
+    """Azure docs, "Virtual machine quota allocation for deployment": ceil(1.2 x instances) x cores."""
+    return (math.ceil(1.2 * instances) if sku.endpoint_reserve else instances) * cores
 
 
 def free_cores(size: MachineSize, quotas: list[CoreQuota], *, spot: bool, unlisted: float) -> float:
@@ -44,7 +44,8 @@ def require_room(run: Run, services: Services, view: EndpointView | None, *, tra
         free = free_cores(size, whole, spot=budget.tier is Tier.SPOT, unlisted=math.inf)
         _require(size, budget.nodes * size.cores, free, f"{budget.tier} cores", "for training", "budget.instance_type")
     if size := sizes.get(resolved.serving_instance_type.lower()):
-        needed = endpoint_cores(find_sku(resolved.serving_instance_type), size.cores)
+        instances = resolved.requested.deployment.instances
+        needed = endpoint_cores(find_sku(resolved.serving_instance_type), size.cores, instances)
         beside = f"beside {len(view.deployments) if view else 0} deployments at {endpoint}"
         free = free_cores(size, quotas, spot=False, unlisted=math.inf)
         _require(size, needed, free, "dedicated cores", beside, "deployment.instance_type")

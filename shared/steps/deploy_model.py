@@ -45,6 +45,7 @@ def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
         weights_bytes=base.parameters * 2,
         environment=config.serving_environment,
         instance_type=run.resolved.serving_instance_type,
+        instance_count=run.resolved.requested.deployment.instances,
         environment_variables={name: value for name, value in variables.items() if value is not None},
         tags=job_tags(run),
     )
@@ -58,7 +59,7 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
         require_room(run, services, view, trained=True)
     owner = claims.take(services.store, claims.endpoint_claim(endpoint), run.id, services.clock.now())
     if owner != run.id:
-        raise Transient("endpoint_busy", f"run {owner} is rolling out on {endpoint}", endpoint)
+        raise Transient("endpoint_busy", f"{owner} holds {endpoint}", endpoint)
     record = endpoints.read(services.store, endpoint)
     champion = record.champion if record else None
     if champion != run.champion:

@@ -1,10 +1,16 @@
-"""A person asked for it: the previous deployment of an endpoint gets the traffic again."""
+"""A person asked for it: the previous deployment of an endpoint gets the traffic again, or an endpoint is deleted."""
 
 from datetime import timedelta
 
 from shared.domain.endpoint import EndpointRecord, PreviousDeployment
 from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transient
-from shared.domain.events import Event, ModelRolledBack, RollbackRequested
+from shared.domain.events import (
+    EndpointChanged,
+    EndpointOrdered,
+    Event,
+    ModelRolledBack,
+    RollbackRequested,
+)
 from shared.domain.recipe import Deployment
 from shared.domain.run import Rollback, Run, Status
 from shared.ports import Services
@@ -15,31 +21,47 @@ from shared.step_support.outcome import Draft, Outcome
 ALLOWANCE = timedelta(hours=2)
 
 
-def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> Outcome:
-    """The record is changed once the traffic is seen.
+def roll_back(event: Event[RollbackRequested | EndpointOrdered], run: Run, services: Services) -> Outcome:
+    """The record is changed once what was asked for is seen.
 
     Raises PermanentFailure `rollback_void`, `deployment_vanished`, `rollback_unfinished`.
     """
     claim, now = claims.endpoint_claim(event.data.endpoint), services.clock.now()
     try:
         # The claim is the request's, not the run's: a deployed run holds no claim any more.
-        record = _swapped(event, run, claims.take(services.store, claim, event.id, now), services)
+        if (owner := claims.take(services.store, claim, event.id, now)) != event.id:
+            raise Transient("endpoint_busy", f"{owner} holds {event.data.endpoint}", event.data.endpoint)
+        outcome = _carried_out(event, run, services)
     except Transient as error:
         held = claims.read(services.store, claim)
         if held is None or held.owner != event.id or abs(now - held.created_at) <= ALLOWANCE:
             raise
         claims.release(services.store, claim, event.id)
         # It may still move: the record says what was seen.
-        message = f"{ALLOWANCE} passed, and it is not seen: {error.problem.message}; ask for the rollback again"
+        message = f"{ALLOWANCE} passed, and it is not seen: {error.problem.message}; ask for it again"
         raise PermanentFailure(FailureClass.PLATFORM, "rollback_unfinished", message, event.data.endpoint) from error
     except Exception:
         claims.release(services.store, claim, event.id)
         raise
     claims.release(services.store, claim, event.id)
-    assert record.previous is not None
+    return outcome
+
+
+def _carried_out(event: Event[RollbackRequested | EndpointOrdered], run: Run, services: Services) -> Outcome:
     by, comment, endpoint = event.data.by, event.data.comment, event.data.endpoint
-    message = f"{by} gave the traffic back to {record.deployment}" + (f": {comment}" if comment else "")
-    reason = Problem(code="requested", message=message)
+    why = f": {comment}" if comment else ""
+    if isinstance(event.data, EndpointOrdered):
+        found, to = endpoints.read(services.store, endpoint), event.data.to
+        if found is not None and found.champion != run.id:
+            message = f"{endpoint} has {found.champion} in production by now: ask again"
+            raise PermanentFailure(FailureClass.PLATFORM, "rollback_void", message, endpoint)
+        if found is not None:  # else it was deleted, by an earlier delivery
+            _delete(found, run, services)
+        changed = EndpointChanged(endpoint=endpoint, state=to, by=by, reason=comment)
+        return Outcome(Status.DEPLOYED, events=(Draft(changed, key=event.key),), note=f"{by}: {endpoint} is {to}{why}")
+    record = _swapped(event.data, run, services)
+    assert record.previous is not None
+    reason = Problem(code="requested", message=f"{by} gave the traffic back to {record.deployment}{why}")
     fact = ModelRolledBack(endpoint=endpoint, traffic={record.deployment: 100}, reason=reason, by=by)
     rollback = Rollback(reason=reason, by=by, at=event.time)
     return Outcome(
@@ -51,10 +73,8 @@ def roll_back(event: Event[RollbackRequested], run: Run, services: Services) -> 
     )
 
 
-def _swapped(event: Event[RollbackRequested], run: Run, owner: str, services: Services) -> EndpointRecord:
-    leave, to, endpoint = event.data.deployment, event.data.to, event.data.endpoint
-    if owner != event.id:
-        raise Transient("endpoint_busy", f"run {owner} is rolling out on {endpoint}", endpoint)
+def _swapped(order: RollbackRequested, run: Run, services: Services) -> EndpointRecord:
+    leave, to, endpoint = order.deployment, order.to, order.endpoint
     record = endpoints.read(services.store, endpoint)
     if record is not None and (previous := record.previous) is not None:
         if (record.deployment, previous.deployment) == (to, leave):
@@ -82,3 +102,14 @@ def _swap(record: EndpointRecord, previous: PreviousDeployment, run: Run, servic
     swapped = record.model_copy(update={**back, "promoted_at": now, "previous": record.as_previous(now + keep)})
     endpoints.write(services.store, swapped, replacing=record)
     return swapped
+
+
+def _delete(record: EndpointRecord, run: Run, services: Services) -> None:
+    """The record goes once the endpoint is gone: until then nothing else is deployed there."""
+    services.models.begin_delete_endpoint(record.endpoint)
+    if services.models.get_endpoint(record.endpoint) is not None:
+        raise Transient("endpoint_deleting", f"{record.endpoint} is being deleted", record.endpoint)
+    # The same data may be dropped again: nothing that was made of it is in production.
+    dataset = claims.dataset_claim(run.project, run.dataset.sha256, run.fingerprint)
+    claims.release(services.store, dataset, run.id)
+    endpoints.remove(services.store, record.endpoint)

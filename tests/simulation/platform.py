@@ -95,6 +95,7 @@ class Endpoint:
     requested: dict[str, int] | None = None
     applies_at: datetime | None = None
     deployments: dict[str, Deployment] = field(default_factory=dict)
+    gone_at: datetime | None = None
 
 
 def _work(spec: JobSpec) -> object:
@@ -134,7 +135,10 @@ class Platform:
                 self._end(job, JobStatus.CANCELLED)
             elif job.final is None and now >= job.ends_at:
                 self._finish(job)
-        for name, endpoint in self.endpoints.items():
+        for name, endpoint in list(self.endpoints.items()):
+            if endpoint.gone_at is not None and now >= endpoint.gone_at:
+                del self.endpoints[name]
+                continue
             if endpoint.requested is not None and endpoint.applies_at is not None and now >= endpoint.applies_at:
                 endpoint.traffic, endpoint.requested = endpoint.requested, None
             for key, deployment in list(endpoint.deployments.items()):
@@ -150,7 +154,7 @@ class Platform:
         """When the next thing happens here; None if nothing is under way."""
         jobs = [job.stops_at or job.ends_at for job in self.jobs.values() if job.final is None]
         changes = [endpoint.applies_at for endpoint in self.endpoints.values() if endpoint.requested is not None]
-        ready = [endpoint.ready_at for endpoint in self.endpoints.values()]
+        ready = [endpoint.gone_at or endpoint.ready_at for endpoint in self.endpoints.values()]
         ready += [d.gone_at or d.ready_at for e in self.endpoints.values() for d in e.deployments.values()]
         now = self.clock.now()
         return min((due for due in (*jobs, *changes, *ready) if due is not None and due > now), default=None)
@@ -285,6 +289,14 @@ class Platform:
         deployment.gone_at = self.clock.now() + timedelta(seconds=self._rng(f"delete {name}").choice((0, 20)))
         self.advance()
 
+    def begin_delete_endpoint(self, name: str) -> None:
+        self.advance()
+        found = self.endpoints.get(name)
+        if found is not None and found.requested is not None:
+            raise Transient("azure_ml_busy", f"a change of {name} is in progress")
+        if found is not None and found.gone_at is None:
+            found.gone_at = self.clock.now() + timedelta(seconds=self._rng(f"delete {name}").choice((0, 20)))
+
     def chat(
         self,
         endpoint: str,
@@ -311,6 +323,8 @@ class Platform:
         self.advance()
         if name not in self.endpoints:
             raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", f"endpoint {name} does not exist")
+        if self.endpoints[name].gone_at is not None:
+            raise Transient("azure_ml_busy", f"{name} is being deleted: in progress")
         if self.clock.now() < self.endpoints[name].ready_at:
             raise Transient("azure_ml_busy", f"the creation of {name} is in progress")
         return self.endpoints[name]

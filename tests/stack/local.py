@@ -160,6 +160,9 @@ class LocalStack:
         self.drop(project, "eval.jsonl", b"".join(held_out))
         self.drop(project, "train.jsonl", b"".join(train))
 
+    def delete_endpoint(self, name: str) -> None:
+        assert self._http.delete(f"{self.url}/api/endpoints/{name}").status_code == 202
+
     def post(self, path: str, **body: Any) -> dict[str, Any]:
         answer = self._http.post(f"{self.url}{path}", json=body or None)
         assert answer.status_code == 202, answer.text

@@ -163,6 +163,8 @@ def live(local: EmulatedStack) -> None:
     accepted = local.post("/api/endpoints/alpha/rollback")
     until(lambda: local.get("/api/endpoints/alpha")["deployment"] == accepted["to"], "it is rolled back", 60)
     until(lambda: first not in local.deployments("beta"), "the previous one is deleted", within_s=300)
+    local.delete_endpoint("beta")
+    until(lambda: "beta" not in [one["endpoint"] for one in local.get("/api/endpoints")["data"]], "it is deleted", 60)
 
     for read in ("events", "metrics", "report", "preview", "evaluation", "evaluation/rows"):
         local.get(f"/api/runs/{local.runs('alpha')[0]['id']}/{read}")

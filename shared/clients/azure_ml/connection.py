@@ -172,7 +172,7 @@ def _disable_sdk_extras() -> None:
     To know whether to warn it asks for the source of each caller, 12 ms for each job that is read or sent."""
     logging.getLogger("azure.ai.ml._schema.core.fields").setLevel(logging.ERROR)
     from azure.ai.ml._utils import _experimental
-    from azure.ai.ml.operations import _job_operations, _online_deployment_operations
+    from azure.ai.ml.operations import _job_operations, _online_deployment_operations, _online_endpoint_operations
     from azure.mgmt.core.polling.arm_polling import ARMPolling
 
     class StartOnly(ARMPolling):
@@ -181,10 +181,11 @@ def _disable_sdk_extras() -> None:
 
     jobs: Any = _job_operations
     deployments: Any = _online_deployment_operations
+    endpoints: Any = _online_endpoint_operations
     experimental: Any = _experimental
     experimental._should_skip_warning = lambda: True
     jobs.get_git_properties = dict
-    deployments.AzureMLPolling = StartOnly
+    deployments.AzureMLPolling = endpoints.AzureMLPolling = StartOnly
 
 
 def _limit_sdk_logging() -> None:

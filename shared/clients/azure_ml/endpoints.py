@@ -137,6 +137,9 @@ class AzureMlEndpoints:
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
         self.session.if_found(lambda: self.session.ml.online_deployments.begin_delete(name, endpoint))
 
+    def begin_delete_endpoint(self, name: str) -> None:
+        self.session.if_found(lambda: self.session.ml.online_endpoints.begin_delete(name))
+
     def _get_endpoint(self, name: str) -> Any | None:
         return self.session.if_found(lambda: self.session.ml.online_endpoints.get(name))
 

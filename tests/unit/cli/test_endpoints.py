@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -60,3 +61,20 @@ def test_a_rollback_says_from_where_to_where(fake: FakeDroptune, droptune: Cli, 
     assert droptune("rollback", "shop", "--json", "-m", "wrong torque") == 0
     assert fake.commands[1:] == [("rollback shop", {"comment": "wrong torque"})]
     assert json.loads(capsys.readouterr().out) == {"endpoint": "shop", "from": "d-new", "to": "d-old"}
+
+
+def test_a_deletion_is_requested_with_its_reason(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
+    assert droptune("endpoints", "delete", "shop", "--yes", "-m", "it is over") == 0
+    said = f"deletion of shop requested; the history of {RUN_ID} says when it is done\n"
+    assert capsys.readouterr().out == said
+    assert fake.commands == [("delete shop", {"comment": "it is over"})]
+    assert droptune("endpoints", "delete", "shop", "--yes", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"run": RUN_ID}
+
+
+def test_a_deletion_that_is_not_confirmed_is_not_requested(
+    fake: FakeDroptune, droptune: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert droptune("endpoints", "delete", "shop") == 1
+    assert fake.commands == []

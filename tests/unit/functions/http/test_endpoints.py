@@ -6,9 +6,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from functions.http.auth import APPROVER, READER
-from shared.domain.events import RollbackRequested
+from shared.domain.events import EndpointOrdered, RollbackRequested
 from shared.ports import Services, Write
-from shared.records import endpoints, runs
+from shared.records import claims, endpoints, runs
 from shared.records.endpoints import RECORD
 from shared.runner import Runner
 from tests.unit.functions.http.support import SettableClock, asking_as, in_production
@@ -114,4 +114,31 @@ def test_a_rollback_is_an_operators_order(client: TestClient, services: Services
         answer = client.post("/api/endpoints/shop/rollback")
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "role_needed")
     unknown = client.post("/api/endpoints/nothing/rollback")
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "endpoint_not_found")
+
+
+def test_a_deletion_is_ordered_of_the_run_in_production(client: TestClient, services: Services) -> None:
+    record = in_production(services)
+    with asking_as(client, "ada", READER, "operator"):
+        answer = client.request("DELETE", "/api/endpoints/shop", json={"comment": "not needed"})
+    assert (answer.status_code, answer.json()) == (202, {"id": record.champion})
+    (event,) = events_at(services, "roll_back")
+    assert event.data == EndpointOrdered(endpoint="shop", to="deleted", by="ada", comment="not needed")
+
+
+@pytest.mark.parametrize("claim", ["endpoint:shop", "turn:shop"])
+def test_an_endpoint_that_a_candidate_holds_is_not_deleted(client: TestClient, services: Services, claim: str) -> None:
+    in_production(services)
+    claims.take(services.store, claim, "run-other", services.clock.now())
+    answer = client.delete("/api/endpoints/shop")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "endpoint_busy")
+    assert "run-other" in answer.json()["error"]["message"]
+    assert events_at(services, "roll_back") == []
+
+
+def test_a_deletion_is_an_operators_order(client: TestClient) -> None:
+    with asking_as(client, "ada", READER, APPROVER):
+        answer = client.delete("/api/endpoints/shop")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "role_needed")
+    unknown = client.delete("/api/endpoints/nothing")
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "endpoint_not_found")

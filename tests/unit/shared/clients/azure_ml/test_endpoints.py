@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.errors import PermanentFailure
+from shared.domain.errors import PermanentFailure, Transient
 from tests.unit.local_stack.azure_ml.deployed import CANDIDATE, CHAMPION, HELLO, endpoint_with, set_traffic
 from tests.unit.local_stack.azure_ml.support import Local, deployment, eventually
 
@@ -101,3 +101,13 @@ def test_a_name_is_taken_if_dns_knows_it_and_no_name_that_nobody_has(
     assert local.client.is_name_taken("shop") is taken
     assert looked_up[0] == "shop.local.inference.ml.azure.com"
     assert {host.partition(".")[2] for host in looked_up} == {"local.inference.ml.azure.com"}
+
+
+def test_an_endpoint_is_deleted_with_its_deployments_and_not_while_it_changes(local: Local) -> None:
+    endpoint_with(local, "leaves", "blue")
+    local.client.begin_delete_endpoint("leaves")
+    with pytest.raises(Transient):
+        local.client.begin_delete_endpoint("leaves")
+    eventually(lambda: local.client.get_endpoint("leaves") is None)
+    local.client.begin_delete_endpoint("leaves")
+    eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("LROPoller")])
