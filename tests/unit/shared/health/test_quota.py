@@ -112,6 +112,8 @@ def test_an_endpoint_takes_a_fifth_more_and_some_sizes_are_exempt(ask: Ask) -> N
     assert (checks[H100].status, checks[T4].status) == (OK, SKIPPED)
     assert "an endpoint takes 8 dedicated" in checks[T4].detail
     assert [endpoint_cores(find_sku(name), 4) for name in (T4, A100, H100, "Standard_ND96isr_H100_v5")] == [8, 4, 4, 4]
+    assert [endpoint_cores(find_sku(T4), 4, instances) for instances in (2, 5, 6)] == [12, 24, 32]
+    assert endpoint_cores(find_sku(A100), 24, 3) == 72
 
 
 def test_a_size_the_region_does_not_offer_is_a_fault_of_the_defaults_only(ask: Ask) -> None:

@@ -127,3 +127,15 @@ def test_a_name_that_somebody_else_has_in_the_region_is_said_and_an_own_endpoint
         problem = refused.value.problem
         assert (problem.code, problem.param) == ("endpoint_name_taken", "deployment.endpoint")
         assert refused.value.failure_class is FailureClass.RECIPE
+
+
+def test_cores_are_counted_for_all_machines_of_a_deployment(run: Run, services: Services) -> None:
+    two = run.resolved.requested.deployment.model_copy(update={"instances": 2})
+    requested = run.resolved.requested.model_copy(update={"deployment": two})
+    run = run.evolve(recipe=run.resolved.model_copy(update={"requested": requested}))
+    platform = Platform()
+    platform.sizes, platform.quotas = (SIZE,), (quota(48, 95),)
+    with pytest.raises(PermanentFailure, match="48 dedicated cores .* 1 are missing"):
+        looked_at(run, services, platform, SERVING)
+    platform.quotas = (quota(48, 96),)
+    looked_at(run, services, platform, SERVING)

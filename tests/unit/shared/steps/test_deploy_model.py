@@ -43,6 +43,14 @@ def owner(services: Services) -> str | None:
     return held.owner if held else None
 
 
+def test_a_deployment_has_the_machines_of_the_recipe(prepared: Run, services: Services) -> None:
+    three = prepared.resolved.requested.deployment.model_copy(update={"instances": 3})
+    requested = prepared.resolved.requested.model_copy(update={"deployment": three})
+    run = prepared.evolve(recipe=prepared.resolved.model_copy(update={"requested": requested}))
+    counts = [deployment_spec(one, services.config).instance_count for one in (prepared, run)]
+    assert counts == [1, 3]
+
+
 @pytest.mark.parametrize(
     ("view", "previous"),
     [
