@@ -312,7 +312,7 @@ class EndpointChanged(EventData, type="endpoint.changed"):
     endpoint: str
     state: Literal["deleted"]
     by: Person
-    reason: Comment
+    comment: Comment
 
 
 class DeploymentRetired(EventData, type="deployment.retired"):

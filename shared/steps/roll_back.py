@@ -57,7 +57,7 @@ def _carried_out(event: Event[RollbackRequested | EndpointOrdered], run: Run, se
             raise PermanentFailure(FailureClass.PLATFORM, "rollback_void", message, endpoint)
         if found is not None:  # else it was deleted, by an earlier delivery
             _delete(found, run, services)
-        changed = EndpointChanged(endpoint=endpoint, state=to, by=by, reason=comment)
+        changed = EndpointChanged(endpoint=endpoint, state=to, by=by, comment=comment)
         return Outcome(Status.DEPLOYED, events=(Draft(changed, key=event.key),), note=f"{by}: {endpoint} is {to}{why}")
     record = _swapped(event.data, run, services)
     assert record.previous is not None

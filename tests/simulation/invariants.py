@@ -133,10 +133,10 @@ def _claims(world: World, runs: list[Run]) -> list[str]:
     held = {claim["name"] for claim in world.documents(claims.CLAIM)}
     for run in runs:
         name = claims.dataset_claim(run.project, run.dataset.sha256, run.fingerprint)
-        is_judged = run.status in (Status.DECLINED, Status.REJECTED)
+        is_over = run.status in (Status.DECLINED, Status.REJECTED)
         if run.status is Status.DEPLOYED and run.recipe is not None:  # else its endpoint was deleted
-            is_judged = endpoints.read(world.store, run.recipe.endpoint) is not None
-        if is_judged and name not in held:
+            is_over = endpoints.read(world.store, run.recipe.endpoint) is not None
+        if is_over and name not in held:
             found.append(f"{run.id} is {run.status} and its dataset may come again")
         if run.status is Status.DUPLICATE and run.duplicate_of not in by_run:
             found.append(f"{run.id} is a duplicate of {run.duplicate_of}, which does not exist")

@@ -65,8 +65,8 @@ def test_a_rollback_says_from_where_to_where(fake: FakeDroptune, droptune: Cli, 
 
 def test_a_deletion_is_requested_with_its_reason(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
     assert droptune("endpoints", "delete", "shop", "--yes", "-m", "it is over") == 0
-    said = f"deletion of shop requested; the history of {RUN_ID} says when it is done\n"
-    assert capsys.readouterr().out == said
+    expected = f"deletion of shop requested; the history of {RUN_ID} says when it is done\n"
+    assert capsys.readouterr().out == expected
     assert fake.commands == [("delete shop", {"comment": "it is over"})]
     assert droptune("endpoints", "delete", "shop", "--yes", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"run": RUN_ID}

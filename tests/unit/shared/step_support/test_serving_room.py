@@ -135,7 +135,7 @@ def test_cores_are_counted_for_all_machines_of_a_deployment(run: Run, services: 
     run = run.evolve(recipe=run.resolved.model_copy(update={"requested": requested}))
     platform = Platform()
     platform.sizes, platform.quotas = (SIZE,), (quota(48, 95),)
-    with pytest.raises(PermanentFailure, match="48 dedicated cores .* 1 are missing"):
+    with pytest.raises(PermanentFailure, match=r"48 dedicated cores .* 1 are missing"):
         looked_at(run, services, platform, SERVING)
     platform.quotas = (quota(48, 96),)
     looked_at(run, services, platform, SERVING)
