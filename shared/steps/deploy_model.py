@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from shared.domain import catalog as catalog
 from shared.domain import paths
-from shared.domain.errors import Transient
+from shared.domain.errors import PermanentFailure, Transient
 from shared.domain.events import DeploymentRetryDue, DeploymentStarted, EvaluationPassed, Event
 from shared.domain.jobs import DeploymentSpec, ModelSpec
 from shared.domain.planning.methods import served_tokens
@@ -55,7 +55,6 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
     endpoint, model, spec = run.resolved.endpoint, model_spec(run), deployment_spec(run, services.config)
     view = services.models.get_endpoint(endpoint)
     if view is None or spec.name not in view.deployments:  # else its cores are in use already
-        # Before the claim: production can be rolled back while cores are waited for.
         require_room(run, services, view, trained=True)
     owner = claims.take(services.store, claims.endpoint_claim(endpoint), run.id, services.clock.now())
     if owner != run.id:
@@ -73,7 +72,11 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
     view = services.models.get_endpoint(endpoint)
     if view is None and not services.models.begin_endpoint(endpoint, {"project": run.project}):
         raise Transient("endpoint_provisioning", f"{endpoint} is being created", endpoint)
-    services.models.begin_deployment(spec)
+    try:
+        services.models.begin_deployment(spec)
+    except PermanentFailure:  # nothing was begun, and quota may be waited for: production can be rolled back meanwhile
+        claims.release(services.store, claims.endpoint_claim(endpoint), run.id)
+        raise
     previous = {} if view is None else {k: v for k, v in view.traffic.items() if k != spec.name}
     return Outcome(
         status=Status.DEPLOYING,

@@ -13,7 +13,7 @@ from shared.domain.catalog import CATALOG, BaseModelEntry
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.events import DeploymentStarted, EvaluationPassed, EvaluationStarted
-from shared.domain.jobs import CoreQuota, EndpointView, MachineSize
+from shared.domain.jobs import CoreQuota, DeploymentSpec, EndpointView, MachineSize
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import Decision, Run, Status
@@ -109,6 +109,20 @@ def test_missing_cores_are_waited_for_without_the_claim_so_that_production_can_b
         deployed(prepared, services, platform)
     assert refused.value.failure_class is FailureClass.QUOTA
     assert (platform.models, platform.deployments, owner(services)) == ([], [], None)
+
+
+def test_a_deployment_that_azure_refuses_leaves_the_endpoint_to_a_rollback_until_the_next_try(
+    prepared: Run, services: Services
+) -> None:
+    class Refusing(Platform):
+        def begin_deployment(self, spec: DeploymentSpec) -> None:
+            raise PermanentFailure(FailureClass.QUOTA, "azure_ml_quota", "Current usage/limit: 0/6")
+
+    with pytest.raises(PermanentFailure, match="azure_ml_quota"):
+        deployed(prepared, services, Refusing(serving(old=100)))
+    assert owner(services) is None
+    assert deployed(prepared, services, Platform(serving(old=100))).status is Status.DEPLOYING
+    assert owner(services) == prepared.id
 
 
 def test_another_runs_rollout_is_waited_for(prepared: Run, services: Services) -> None:
