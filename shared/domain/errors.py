@@ -53,7 +53,7 @@ RETRY_RULES = {
     FailureClass.CODE: RetryRule(1, 0),
     # Somebody has to notice and ask for it; "within a few minutes or up to two business days" (Azure Batch docs, "Batch
     # service quotas and limits"). In minutes: 7 days, every 12 hours at last.
-    FailureClass.QUOTA: RetryRule(20, 15, longest_wait=720, lasts=10_080),
+    FailureClass.QUOTA: RetryRule(6, 15, longest_wait=720, lasts=10_080),
     FailureClass.CAPACITY: RetryRule(6, 2),
     FailureClass.PLATFORM: RetryRule(3, 1),
 }
