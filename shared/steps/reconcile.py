@@ -29,6 +29,7 @@ Note = Callable[[str, str, str | None], None]  # `Runner.note_timer`
 _EPOCH = datetime.fromtimestamp(0, UTC)
 AFTER_PAUSE = timedelta(minutes=10)
 SCAN_PAGE = 2_000
+SCAN_EVERY = timedelta(minutes=10)
 OWNERLESS_CLAIM_AGE = timedelta(minutes=15)
 TURN_ALLOWANCE = timedelta(minutes=15)  # to begin an evaluation: longer than what fails by a bug is delivered again
 # Longer than an update of the app lasts: after it a run that only a later version can read keeps nobody waiting.
@@ -57,11 +58,14 @@ def inspect_silent_jobs(services: Services, last: datetime | None) -> LoopResult
 def start_missed_runs(services: Services, page_size: int = SCAN_PAGE) -> LoopResult[bool]:
     """Ask for a run of each blob in the next page of the drop zone that should have one by now and has none.
 
-    A tick costs a page, however many blobs there are. When the last scan began bounds how far back this one looks,
-    with a lag so that clocks may differ. See docs/decisions/0026-the-drop-zone-is-listed-page-by-page.md.
+    A tick costs a page, however many blobs there are, and nothing in the minutes between two scans. When the last scan
+    began bounds how far back this one looks, with a lag so that clocks may differ. See
+    docs/decisions/0026-the-drop-zone-is-listed-page-by-page.md.
     """
     now = services.clock.now()
     scan = ticks.scan(services.store, now)
+    if scan.cursor is None and scan.since and scan.began_at <= now < scan.began_at + SCAN_EVERY:
+        return LoopResult()  # events bring new blobs; this finds the one that got lost
     since = []
     if scan.since is not None:  # a clock that was ahead dated the scan; blobs are dated by other clocks
         since.append(now - SET_BACK_LAG if scan.since > now else scan.since - WATERMARK_LAG)

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice, takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from shared.grading.errors import GradingFailed
-from shared.grading.schema import Schema
 from shared.validation.names import EMPTY
 from shared.validation.strict import loaded_text, lost_in
 from shared.validation.unread import Unread
+
+if TYPE_CHECKING:
+    from shared.grading.schema import Schema
 
 Message = dict[str, Any]
 Call = dict[str, Any]
@@ -327,8 +329,10 @@ def _check_arguments(parameters: Any, call: Call, codes: set[str], place: str) -
 
 
 @lru_cache(maxsize=_SCHEMAS_KEPT)
-def _schema(parameters: bytes) -> Schema | None:
+def _schema(parameters: bytes) -> "Schema | None":
     """None if it cannot be read. Rows share their tools, and a schema takes a millisecond to read."""
+    from shared.grading.schema import Schema  # jsonschema: 3 MB that most datasets do without
+
     try:
         document = orjson.loads(parameters)
         return None if _is_bare(document) else Schema(_nullable(document))

@@ -18,7 +18,7 @@ from shared.ports import Services
 from shared.runner import Runner
 from shared.step_support.dataset_files import held_out_file, recipe_file
 from shared.steps.receive_dataset import receive_dataset, settles_at
-from shared.steps.reconcile import start_missed_runs
+from shared.steps.reconcile import SCAN_EVERY, start_missed_runs
 from tests.clock import JUMPS, ManualClock
 from tests.unit.shared.support import ROW, drop, events_at, take
 
@@ -142,12 +142,13 @@ def test_a_blob_whose_event_was_lost_is_found_later_and_only_once_it_has_a_run(
     info = services.blobs.write("datasets/shop/train.jsonl", [ROW])
     clock.advance((info.modified_at - clock.now()).total_seconds())
     assert start_missed_runs(services).count == 0  # Event Grid has time to deliver
-    clock.advance(150)
+    clock.advance(SCAN_EVERY.total_seconds())
     assert start_missed_runs(services).count == 1
     [sent] = take(services, STORAGE_EVENTS)
     reception = receive_dataset(parse_request(orjson.loads(sent.message.body)), services)
     assert reception is not None
     runner.create(reception, "e", "t")
+    clock.advance(SCAN_EVERY.total_seconds())
     assert start_missed_runs(services).count == 0
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 import pytest
@@ -23,7 +24,14 @@ from shared.runner import Runner
 from shared.step_support.loops import LoopResult
 from shared.step_support.outcome import Draft
 from shared.steps.inspect_job import IN_FLIGHT
-from shared.steps.reconcile import inspect_silent_jobs, next_evaluation, overdue, release_claims, start_missed_runs
+from shared.steps.reconcile import (
+    SCAN_EVERY,
+    inspect_silent_jobs,
+    next_evaluation,
+    overdue,
+    release_claims,
+    start_missed_runs,
+)
 from tests.clock import ManualClock
 from tests.unit.shared.steps.platform import Platform
 from tests.unit.shared.support import VERDICT, drop, take
@@ -71,6 +79,45 @@ def test_a_silent_job_is_looked_at_once_in_each_period(
     assert inspect_silent_jobs(services, last).count == (period is not None)
     expected = [] if period is None else [InspectJob(job="job-1", poll=f"{training.revision}.{period}").model_dump()]
     assert commands_at(services, "job-events") == expected
+
+
+def test_a_tick_between_two_scans_asks_for_the_state_of_the_scan_and_lists_nothing(
+    services: Services, clock: ManualClock
+) -> None:
+    """10,000 datasets: five pages in five ticks, and then nothing until ten minutes have passed."""
+    zone = Zone()
+    old = clock.now() - timedelta(days=1)
+    zone.blobs = {f"datasets/shop/{number:05}/notes.md": old for number in range(10_000)}
+    lists, reads = Counted(zone), Counted(services.store)
+    ports = replace(services, blobs=lists, store=reads)  # type: ignore[arg-type]
+    pages = []
+    for _ in range(30):
+        before = lists.calls["list_page"]
+        reads.calls.clear()
+        start_missed_runs(ports)
+        pages.append(lists.calls["list_page"] - before)
+        if not pages[-1]:
+            assert reads.calls == {"get": 1}
+        clock.advance(60)
+    assert pages == [*[1] * 6, *[0] * 9, *[1] * 6, *[0] * 9]
+    zone.blobs["datasets/shop/new/train.jsonl"] = clock.now() - timedelta(minutes=3)
+    for _ in range(6):
+        found = missed(ports, 2000)
+    assert found == ["datasets/shop/new/train.jsonl"]
+
+
+class Counted:
+    """A port whose calls are counted by their names."""
+
+    def __init__(self, port: object) -> None:
+        self._port, self.calls = port, Counter[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            self.calls[name] += 1
+            return getattr(self._port, name)(*arguments, **named)
+
+        return call
 
 
 @pytest.mark.few_cases(3)
@@ -123,7 +170,7 @@ def test_a_blob_whose_event_was_lost_gets_its_run(
     now = clock.now()
     blob = BlobInfo(path, "etag-1", 1, now - timedelta(minutes=age_min))
     if last_min is not None:
-        ticks.record_scan(services.store, ticks.DropZoneScan(now, since=now - timedelta(minutes=last_min)))
+        ticks.record_scan(services.store, ticks.DropZoneScan(now - SCAN_EVERY, since=now - timedelta(minutes=last_min)))
     ports = replace(services, blobs=DropZone(blob))  # type: ignore[arg-type]
     assert start_missed_runs(ports).count == missed
     expected = [StartRun(path=path, etag="etag-1").model_dump()] if missed else []
@@ -231,6 +278,7 @@ def test_a_blob_with_a_run_is_not_missed(services: Services, runner: Runner, clo
     assert run is not None
     blob = BlobInfo(run.dataset.path, run.dataset.etag, 1, clock.now() - timedelta(minutes=3))
     assert start_missed_runs(replace(services, blobs=DropZone(blob))).count == 0  # type: ignore[arg-type]
+    clock.advance(SCAN_EVERY.total_seconds())
     other = replace(blob, etag="another version")
     assert start_missed_runs(replace(services, blobs=DropZone(other))).count == 1  # type: ignore[arg-type]
 
