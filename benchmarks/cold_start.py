@@ -32,7 +32,7 @@ from shared.ports import BlobStore, EventBus, Message, ReceivedMessage
 from shared.services import build_blob_store, build_event_bus
 
 PYTHON = "3.13"  # as infra/modules/app.bicep
-STARTS = 5
+STARTS = 3
 First = Callable[[AzureWorker], object]
 SAMPLE = REPOSITORY / "recipes" / "manufacturing"
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"

@@ -89,7 +89,7 @@ def test_a_tick_between_two_scans_asks_for_the_state_of_the_scan_and_lists_nothi
     old = clock.now() - timedelta(days=1)
     zone.blobs = {f"datasets/shop/{number:05}/notes.md": old for number in range(10_000)}
     lists, reads = Counted(zone), Counted(services.store)
-    ports = replace(services, blobs=lists, store=reads)  # type: ignore[arg-type]
+    ports = replace(services, blobs=lists, store=reads)
     pages = []
     for _ in range(30):
         before = lists.calls["list_page"]
