@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from types import ModuleType
 
 import pytest
@@ -29,9 +31,22 @@ def created(cli: Cli) -> list[list[str]]:
 def test_the_first_time_both_images_are_built_and_both_environments_registered(cli: Cli) -> None:
     done = cli.run("postprovision.sh", **PROVISIONED)
     assert (done.returncode, "ERROR" in done.stderr) == (0, False)
-    builds = {build["imageNames"][0]: build["dockerFilePath"] for build in cli.azure.build_requests}
-    assert builds == {TRAINING: "training_job/Dockerfile", SERVING: "Dockerfile"}
-    assert all(build["timeout"] == 7200 for build in cli.azure.build_requests)
+    builds = cli.azure.build_requests
+    assert [build["imageNames"] for build in builds] == [[TRAINING], [SERVING]]
+    # What the CLI packs has the Dockerfile under a name of its own, and what the file copies.
+    for build, upload, dockerfile, copied in zip(
+        builds,
+        cli.azure.sent("PUT", r"/source/tar\.gz$"),
+        ("training_job/Dockerfile", "infra/environments/serving/Dockerfile"),
+        ("training_job/requirements.txt", "Dockerfile"),
+        strict=True,
+    ):
+        with tarfile.open(fileobj=io.BytesIO(upload.body)) as packed:
+            file = packed.extractfile(build["dockerFilePath"])
+            assert file is not None
+            assert file.read() == (ROOT / dockerfile).read_bytes()
+            assert copied in packed.getnames()
+    assert all(build["timeout"] == 7200 for build in builds)
     registered = created(cli)
     assert [call[call.index("--image") + 1] for call in registered] == [
         f"crabc.azurecr.io/{environment}" for environment in (TRAINING, SERVING)
