@@ -18,7 +18,7 @@ RECIPE ?= manufacturing
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock docs emulators setup-names demo demo-emulators up down test test-fast test-ci test-all check fuzz-api bench bench-gpu clean
+.PHONY: help setup lock docs emulators setup-names demo demo-emulators smoke smoke-emulators up down test test-fast test-ci test-all check fuzz-api bench bench-gpu clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,11 +56,17 @@ demo: setup ## drop a dataset, watch it become an answering endpoint (RECIPE=man
 demo-emulators: setup ## the same through the Azure SDKs, on emulators of Cosmos DB, Service Bus and Blob Storage
 	@$(RUN) -m local_stack.demo --recipe $(RECIPE) --emulators
 
+smoke: setup ## try it in a subscription and remove everything again (LOCATION=, MAX_USD=40); asks before it costs
+	@$(RUN) -m tests.smoke --location $(or $(LOCATION),$(error name a region: make smoke LOCATION=eastus)) --max-usd $(or $(MAX_USD),40)
+
+smoke-emulators: setup ## the same steps and checks on the emulators
+	@$(RUN) -m tests.smoke --emulators --yes
+
 up: setup ## start the local stack and leave it running
 	@$(RUN) -m local_stack.stack up --root .droptune
 
 down: ## stop the local stack and the demos'
-	@if [ -x $(RUN) ]; then for root in .droptune .droptune/demo .droptune/demo-emulators; do \
+	@if [ -x $(RUN) ]; then for root in .droptune .droptune/demo .droptune/demo-emulators .droptune/smoke-*/stack; do \
 		$(RUN) -m local_stack.stack down --root $$root || exit 1; done; fi
 
 test-fast: setup ## the unit tests without processes, servers and torch: less than a minute

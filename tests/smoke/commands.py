@@ -1,0 +1,72 @@
+"""Runs the command lines of `smoke.toml` and checks what they print."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections import defaultdict
+from typing import Any
+
+from shared.domain.beside import read_beside
+
+TABLE: dict[str, Any] = read_beside(__file__, "smoke.toml")
+RETRY_EVERY_S = 10.0
+
+
+class Failed(Exception):
+    """What was checked does not hold; the message says what."""
+
+
+class Commands:
+    """`platform` is azure or emulators; `values` fill in the command lines, and grow by what these print."""
+
+    def __init__(self, platform: str, values: dict[str, str]) -> None:
+        self.platform, self.values = platform, {**TABLE["values"], **TABLE[platform], **values}
+
+    def perform(self, command: dict[str, Any]) -> dict[str, Any]:
+        """What happened, for the report: a status, and what was seen, or the problem and its remedy."""
+        if command.get("on", self.platform) != self.platform:
+            return {"status": "not applicable"}
+        status = command.get("otherwise", "failed")
+        until = time.monotonic() + 60 * command.get("retry", 0) * (self.platform == "azure")
+        while True:
+            try:
+                return {"status": "passed", **self._once(command)}
+            except KeyError as missing:
+                return {"status": command.get("unknown", status), "problem": f"{missing} is not known"}
+            except subprocess.CalledProcessError as error:
+                output, code = (error.stderr or error.stdout or "see above").strip()[-500:], error.returncode
+                problem = f"code {code}: {output}"
+            except (Failed, OSError) as error:
+                problem, code = str(error), 0
+            if time.monotonic() >= until or code not in command.get("retry_codes", (code,)):
+                remedy = command.get("remedy", "").format_map(defaultdict(lambda: "?", self.values))
+                return {"status": status, "problem": problem, "remedy": remedy}
+            time.sleep(RETRY_EVERY_S)
+
+    def _once(self, command: dict[str, Any]) -> dict[str, Any]:
+        rows = [line.split() for line in self._output(command["each"]).splitlines()] if "each" in command else [[]]
+        printed = "\n".join(self._output(command["run"], *row, shown="shown" in command) for row in rows)
+        pattern = command.get("pattern", "").format_map({name: re.escape(value) for name, value in self.values.items()})
+        if "none" in command:
+            if left := [line.strip()[:200] for line in printed.splitlines() if re.search(pattern, line)]:
+                raise Failed(f"left: {'; '.join(left)}")
+            return {}
+        if (match := re.search(pattern, printed)) is None:
+            raise Failed(f"it printed {printed[:300]!r}")
+        found: dict[str, Any] = match.groupdict()
+        if "twice_the_cores" in command and int(found["limit"]) - int(found["used"]) < 2 * int(self.values["cores"]):
+            raise Failed(f"{int(found['limit']) - int(found['used'])} cores are free")
+        self.values.update(found)
+        return {} if "secret" in command else found or {"seen": printed[-300:]}
+
+    def _output(self, command: list[str], *row: str, shown: bool = False) -> str:
+        arguments = [part.format(*row, **self.values) for part in command]
+        known = {name: self.values[value] for name, value in TABLE["variables"].items() if value in self.values}
+        pipe, env = None if shown else subprocess.PIPE, {**os.environ, **known}
+        done = subprocess.run(
+            arguments, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=env, check=True
+        )
+        return (done.stdout or "").strip()
