@@ -13,7 +13,7 @@ from typing import Any
 
 import azure.cli.core
 from azure.cli.core import get_default_cli
-from knack.events import EVENT_INVOKER_POST_PARSE_ARGS  # type: ignore[import-not-found]
+from knack.events import EVENT_INVOKER_POST_PARSE_ARGS
 
 
 def stop(*_: Any, **__: Any) -> None:
