@@ -127,6 +127,11 @@ class Api:
         path = f"/api/endpoints/{quote(name, safe='')}"
         return _read(models.RunReference, self._ask("DELETE", path, json={"comment": comment})).id
 
+    def restore_endpoint(self, name: str, comment: str = "") -> str:
+        """The id of the run in production."""
+        path = f"/api/endpoints/{quote(name, safe='')}/restore"
+        return _read(models.RunReference, self._ask("POST", path, json={"comment": comment})).id
+
     def base_models(self) -> list[models.BaseModelSummary]:
         return list(_read(models.BaseModelList, self._ask("GET", "/api/base-models")).data)
 

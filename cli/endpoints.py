@@ -23,7 +23,7 @@ endpoints_app = typer.Typer(invoke_without_command=True)
 
 @endpoints_app.callback()
 def endpoints(context: typer.Context, as_json: AsJson = False, url: Url = None) -> None:
-    """List the endpoints and whose model is in production at each; or delete one."""
+    """List the endpoints and whose model is in production at each; or restore or delete one."""
     if context.invoked_subcommand is not None:
         return
     with Api(find_url(url)) as api:
@@ -35,6 +35,14 @@ def endpoints(context: typer.Context, as_json: AsJson = False, url: Url = None) 
     elif not found.unreadable:
         print("nothing is in production yet")
     report_unreadable(found.unreadable)
+
+
+@endpoints_app.command("restore")
+def restore(endpoint: EndpointArgument, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:
+    """Deploy the model of ENDPOINT again after its deployment was deleted because nobody used it."""
+    with Api(find_url(url)) as api:
+        run = api.restore_endpoint(endpoint, comment)
+    print_one(as_json, {"run": run}, f"restore of {endpoint} requested; the history of {run} says when it is done")
 
 
 @endpoints_app.command("delete")
@@ -58,11 +66,12 @@ def rollback(endpoint: EndpointArgument, comment: Comment = "", as_json: AsJson 
 
 
 def endpoints_table(found: Iterable[EndpointRecord], now: datetime | None = None) -> Table:
-    table = make_table("endpoint", "run", "deployment", "since", "previous", whole=("run",))
+    table = make_table("endpoint", "run", "deployment", "since", "previous", "state", whole=("run",))
     for one in found:
         since = f"{one.promoted_at.astimezone():%Y-%m-%d %H:%M:%S}"
         previous = _previous_cell(one.previous, now or datetime.now(UTC))
-        table.add_row(one.endpoint, one.champion, one.deployment, since, previous)
+        state = f"stopped {one.stopped.at:%Y-%m-%d %H:%M} UTC: {one.stopped.reason}" if one.stopped else "serves"
+        table.add_row(one.endpoint, one.champion, one.deployment, since, previous, state)
     return table
 
 

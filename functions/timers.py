@@ -25,6 +25,7 @@ from shared.step_support.outcome import Draft
 from shared.steps import reconcile as reconcile_step
 from shared.steps.probe_deployments import probe_deployment
 from shared.steps.retire_deployments import retire_deployments as retire_step
+from shared.steps.retire_deployments import stop_idle
 from shared.steps.retrain import retrain as retrain_step
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,9 @@ def retire_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRe
 def _retire(stage: Stage, runner: Runner, record: EndpointRecord) -> None:
     champion = runner.load(record.champion)
     if champion is not None:
-        retire_step(record, runner.services, lambda draft: runner.publish(champion, draft, by=stage))
+        publish = partial(_publish, stage, runner, champion)
+        retire_step(record, runner.services, publish)
+        stop_idle(record, champion, runner.services, publish)
 
 
 def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:

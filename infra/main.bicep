@@ -31,6 +31,9 @@ param budgetStart string
 @description('What one project may spend on jobs a month, USD by the catalog.')
 param projectMonthlyUsd string = '500'
 
+@description('Hours without a request after which an endpoint gives its machine back, unless a recipe says sooner; 0: never.')
+param endpointIdleHours string = '0'
+
 @description('Days in which a run that deployed nothing is kept after its end; 0: for ever.')
 param runRetentionDays string = '0'
 
@@ -316,6 +319,7 @@ module app 'modules/app.bicep' = {
     apiAudience: apiAudience
     defaultBaseModel: defaultBaseModel
     projectMonthlyUsd: projectMonthlyUsd
+    endpointIdleHours: endpointIdleHours
     runRetentionDays: runRetentionDays
     notifyWebhookUrl: notifyWebhookUrl
     notifyEvents: notifyEvents

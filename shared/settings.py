@@ -62,6 +62,12 @@ class Settings(BaseModel):
         description="training estimates of a project that may be reserved in a month; unset: no limit. Runs that "
         "failed or were cancelled are not counted",
     )
+    endpoint_idle_hours: float = Field(
+        default=0,
+        ge=0,
+        le=720,
+        description="the most that `deployment.idle_hours` may be, and its default; 0: none",
+    )
     run_retention_days: int = Field(
         default=0,
         ge=0,

@@ -1,8 +1,10 @@
 """`/api/endpoints`: what is in production and the way back, and the end."""
 
+from typing import Literal
+
 from fastapi import APIRouter
 
-from functions.http.auth import Operator, Reader
+from functions.http.auth import Caller, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError, existing
 from shared.api.models import CommentRequest, EndpointList, RollbackAccepted, RunReference
@@ -59,20 +61,30 @@ def roll_back(
     return RollbackAccepted(endpoint=name, from_=leave, to=to)
 
 
+@router.post("/{name}/restore", status_code=202)
+def restore(name: str, caller: Operator, runner: CurrentRunner, request: CommentRequest | None = None) -> RunReference:
+    """Deploy the model of a stopped endpoint again. The run in production says in its history when it is done."""
+    return _ordered(name, "restored", caller, runner, request)
+
+
 @router.delete("/{name}", status_code=202)
 def delete(name: str, caller: Operator, runner: CurrentRunner, request: CommentRequest | None = None) -> RunReference:
-    """Delete an endpoint with its deployments: its URL answers no more. Runs and registered models stay.
+    """Delete an endpoint with its deployments: its URL answers no more. Runs and registered models stay."""
+    return _ordered(name, "deleted", caller, runner, request)
 
-    The run in production says in its history when it is done. 409 `endpoint_busy` while a candidate is evaluated for
-    the endpoint, or anything is under way there.
-    """
+
+def _ordered(
+    name: str, to: Literal["restored", "deleted"], caller: Caller, runner: Runner, request: CommentRequest | None
+) -> RunReference:
+    """Raises ApiError 409 `endpoint_busy` while a candidate is evaluated for it, or anything is under way there."""
     record = _find_record(name, runner.services)
     run = _readable_run(runner, record.champion, record.champion)
     for claim in (endpoint_claim(name), turn_claim(name)):
         if (held := claims.read(runner.services.store, claim)) is not None:
             raise ApiError(409, "endpoint_busy", f"{held.owner} holds {name}: wait for it, or cancel the run", name)
-    order = EndpointOrdered(endpoint=name, to="deleted", by=caller.name, comment=request.comment if request else "")
-    runner.publish(run, Draft(order, key=str(int(runner.services.clock.now().timestamp()))))
+    if to == "deleted" or record.stopped is not None:
+        order = EndpointOrdered(endpoint=name, to=to, by=caller.name, comment=request.comment if request else "")
+        runner.publish(run, Draft(order, key=str(int(runner.services.clock.now().timestamp()))))
     return RunReference(id=run.id)
 
 

@@ -23,6 +23,7 @@ SUBMITTING = {
 COSMOS_DATA_CONTRIBUTOR = "00000000-0000-0000-0000-000000000002"
 _ROLE = re.compile(r"subscriptionResourceId\('Microsoft\.Authorization/roleDefinitions', (\w+)\)")
 _PRINCIPAL = re.compile(r"([a-z]+)(?:PrincipalId|\.properties\.principalId)")
+_METRICS_READ = "Microsoft.Insights/metrics/read"
 _QUOTA_READ = re.compile(r"Microsoft\.MachineLearningServices/locations/(usages|vmSizes|mfeOperationsStatus)/read")
 _SECRET = re.compile(r"secret|password|connectionString|accountKey|sasToken", re.IGNORECASE)
 
@@ -66,7 +67,7 @@ def own_roles_are_narrow(infra: Infra) -> Violations:
                 narrow = str(action).startswith(
                     "Microsoft.MachineLearningServices/workspaces/"
                 ) and not action.endswith(("workspaces/*", "*/write", "*/delete", "*/action", "listKeys/action"))
-                if not narrow and action not in SUBMITTING and not _QUOTA_READ.fullmatch(str(action)):
+                if not narrow and action not in SUBMITTING | {_METRICS_READ} and not _QUOTA_READ.fullmatch(str(action)):
                     yield at(role), f"{role.symbol}: {action} is too wide"
 
 

@@ -21,6 +21,7 @@ param workspaceUrl string
 param apiAudience string
 param defaultBaseModel string
 param projectMonthlyUsd string
+param endpointIdleHours string
 param runRetentionDays string
 param notifyWebhookUrl string
 param notifyEvents string
@@ -130,6 +131,7 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     RETRY_WAIT_S: '60'
     DEBOUNCE_S: '10'
     PROJECT_MONTHLY_USD: projectMonthlyUsd
+    ENDPOINT_IDLE_HOURS: endpointIdleHours
     RUN_RETENTION_DAYS: runRetentionDays
     RECONCILE_SCHEDULE: '0 * * * * *'
     PROBE_SCHEDULE: '0 * * * * *'

@@ -27,6 +27,7 @@ from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.jobs import JobRunner, JobsResource
 from local_stack.azure_ml.mlflow import Mlflow
 from local_stack.azure_ml.models import Models
+from local_stack.azure_ml.monitor import Monitor
 from local_stack.azure_ml.mounts import make_mounts
 from local_stack.azure_ml.serving import Proxy, ServingRunner
 from local_stack.azure_ml.store import Document, WorkspaceStore
@@ -40,6 +41,7 @@ _WORKSPACE = (
     r"Microsoft\.MachineLearningServices/workspaces/[^/]+)"
 )
 LOCAL = rf"/providers/Microsoft\.MachineLearningServices/locations/{LOCATION}"
+METRICS = r"/providers/Microsoft\.Insights/metrics"
 _ALL_METHODS = ["GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 # The SDK waits five to thirty seconds between two requests for the state of an operation unless an answer sets it.
 _POLL_SOON = {"x-ms-retry-after-ms": "100"}
@@ -63,7 +65,8 @@ class AzureMlEmulator:
         self.endpoints = EndpointsResource(config, self.store, self.models)
         self.mlflow = Mlflow(self.store)
         self.serving = ServingRunner(config, self.store, self.endpoints, self.models, self.faults)
-        self.proxy = Proxy(config, self.endpoints)
+        self.monitor = Monitor(self.store, self.endpoints)
+        self.proxy = Proxy(config, self.endpoints, self.monitor)
         self.requests: deque[Document] = deque(maxlen=10_000)
         self.calls: set[tuple[str, str, str]] = set()
         self._runner = JobRunner(config, self.store, self.faults, mounts)
@@ -135,6 +138,7 @@ class AzureMlEmulator:
             route("PUT", deployment, lambda p, body: _started(*endpoints.put_deployment(body=body, **p))),
             route("GET", deployment, lambda p, _: _ok(shown(endpoints.get_deployment(p["endpoint"], p["name"])))),
             route("DELETE", deployment, lambda p, _: _accepted(endpoints.delete_deployment(p["endpoint"], p["name"]))),
+            route("GET", deployment + METRICS, lambda p, query: _ok(self.monitor.metrics(query=query, **p))),
             route("GET", r".*/locations/[^/]+/mfeOperationsStatus/{id}", self._operation),
             route("GET", "/history/v1.0WS/runs/{name}/details", self._run_details),
         ]
@@ -247,6 +251,8 @@ def build_app(config: EmulatorConfig, emit: events.Emit, on_ready: Callable[[], 
         version = request.query_params.get("api-version")
         entry = {"method": request.method, "path": request.url.path, "api_version": version, "body": body}
         emulator.requests.append({**entry, "at": time.time()})
+        if request.method == "GET":
+            body = dict(request.query_params)
         return await run_in_threadpool(emulator.arm, request.method, request.url.path, version, body)
 
     async def mlflow(request: Request) -> Response:

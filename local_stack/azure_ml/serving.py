@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -17,6 +18,7 @@ from local_stack.azure_ml.config import EmulatorConfig, Environment
 from local_stack.azure_ml.endpoints import EndpointsResource
 from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.models import Models
+from local_stack.azure_ml.monitor import Monitor
 from local_stack.azure_ml.refusals import refusal
 from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import ArmError, seconds
@@ -201,8 +203,8 @@ class ServingRunner:
 class Proxy:
     """Scoring requests: authorized, split by traffic or pinned by a header, passed on."""
 
-    def __init__(self, config: EmulatorConfig, endpoints: EndpointsResource) -> None:
-        self._config, self._endpoints = config, endpoints
+    def __init__(self, config: EmulatorConfig, endpoints: EndpointsResource, monitor: Monitor) -> None:
+        self._config, self._endpoints, self._monitor = config, endpoints, monitor
         # Without a limit of its own: a request brings one.
         self._http = httpx.AsyncClient(verify=tls_context(), timeout=None, trust_env=False)  # noqa: S113
         self._busy: Counter[str] = Counter()
@@ -213,6 +215,7 @@ class Proxy:
 
     async def score(self, request: Request) -> Response:
         deployment = self._choose(request.path_params["endpoint"], request.headers.get(DEPLOYMENT_HEADER))
+        await run_in_threadpool(self._monitor.count, request.path_params["endpoint"], deployment["name"])
         properties, key = deployment["properties"], _key(deployment)
         settings = properties.get("requestSettings") or {}
         allowed = settings.get("maxConcurrentRequestsPerInstance") or 1

@@ -2,7 +2,17 @@
 
 from datetime import datetime
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+
+class Stopped(BaseModel):
+    """The deployment was deleted and costs nothing; `droptune endpoints restore` deploys the model again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    deployment: str = Field(description="an earlier version of the app may have promoted another one since")
+    at: AwareDatetime
+    reason: str
 
 
 class PreviousDeployment(BaseModel):
@@ -30,6 +40,8 @@ class EndpointRecord(BaseModel):
     scoring_uri: str
     promoted_at: AwareDatetime
     previous: PreviousDeployment | None = None
+    stopped: Stopped | None = None
+    restored_at: AwareDatetime | None = None
 
     def as_previous(self, keep_until: datetime) -> PreviousDeployment:
         return PreviousDeployment.model_validate({**dict(self), "keep_until": keep_until}, extra="ignore")

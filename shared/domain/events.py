@@ -301,16 +301,16 @@ class RollbackRequested(EndpointOrder, type="rollback.requested"):
 
 
 class EndpointOrdered(EndpointOrder, type="endpoint.ordered"):
-    """A person wants an endpoint deleted."""
+    """A person wants the model of a stopped endpoint deployed again, or an endpoint deleted."""
 
-    to: Literal["deleted"]
+    to: Literal["restored", "deleted"]
 
 
 class EndpointChanged(EventData, type="endpoint.changed"):
-    """The endpoint was deleted with its deployments. Runs and registered models stay."""
+    """The deployment of an idle endpoint was deleted, its model is deployed again, or the endpoint was deleted."""
 
     endpoint: str
-    state: Literal["deleted"]
+    state: Literal["stopped", "restored", "deleted"]
     by: Person
     comment: Comment
 

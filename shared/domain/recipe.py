@@ -342,6 +342,10 @@ class Deployment(Frozen):
     keep_previous_hours: Annotated[float, Field(ge=0, le=720)] = Field(
         default=24.0, description="how long the previous deployment stays warm for a rollback"
     )
+    idle_hours: Annotated[float, Field(gt=0, le=720)] | None = _optional(
+        "hours without a request after which the deployment is deleted, for `droptune endpoints restore` to bring "
+        "back; null: the setting ENDPOINT_IDLE_HOURS, which is also the most it may be"
+    )
 
     @model_validator(mode="after")
     def _rollout_rises_to_100(self) -> "Deployment":

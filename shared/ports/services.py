@@ -31,6 +31,7 @@ class Config:
     retry_wait_s: float
     debounce_s: float
     project_monthly_usd: float | None
+    endpoint_idle_hours: float
     run_retention_days: int
     channels: tuple[Channel, ...]
 

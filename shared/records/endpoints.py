@@ -122,4 +122,5 @@ def record_of(stored: Stored) -> EndpointRecord:
     record = EndpointRecord.model_validate(content, extra="ignore")
     if stored.partition != endpoint_claim(record.endpoint):
         raise ValueError("it is of another endpoint")
-    return record
+    is_of_another = record.stopped is not None and record.stopped.deployment != record.deployment
+    return record.model_copy(update={"stopped": None}) if is_of_another else record

@@ -44,7 +44,7 @@ def advance_rollout(event: Event[DeploymentProbed], run: Run, services: Services
         return None
     if run.status is Status.ROLLING_BACK:
         return _finish_rollback(event, run, run.rollout, services)
-    problem = _fault(event)
+    problem = fault(event.data)
     if problem is None:
         return _advance(event, run, run.rollout, services)
     if problem.code in (NOT_ANSWERING, REQUESTS_FAIL, TOO_SLOW):
@@ -90,40 +90,40 @@ def begin_rollback(event: Event[EventData], run: Run, reason: Problem, by: str |
     )
 
 
-def _fault(event: Event[DeploymentProbed]) -> Problem | None:
+def fault(seen: DeploymentProbed) -> Problem | None:
     """What is wrong, the cause before its consequences: another template changes the answers too."""
-    problem = event.data.problem
-    if problem is not None and (not event.data.answers_failed or problem.code == "container_refused"):
+    problem = seen.problem
+    if problem is not None and (not seen.answers_failed or problem.code == "container_refused"):
         return problem
-    answered = event.data.answers_requested - event.data.answers_failed
-    if event.data.problem is not None and answered == 0:
-        return Problem(code=NOT_ANSWERING, message=_failures(event, event.data.problem))
-    if event.data.prompts_unlike_evaluated:
+    answered = seen.answers_requested - seen.answers_failed
+    if seen.problem is not None and answered == 0:
+        return Problem(code=NOT_ANSWERING, message=_failures(seen, seen.problem))
+    if seen.prompts_unlike_evaluated:
         return Problem(
             code="template_differs",
-            message=f"{event.data.prompts_unlike_evaluated} of {answered} prompts are rendered to another length",
+            message=f"{seen.prompts_unlike_evaluated} of {answered} prompts are rendered to another length",
         )
-    if answered == 0 or event.data.answers_unlike_base == 0:
+    if answered == 0 or seen.answers_unlike_base == 0:
         return Problem(
             code="adapter_has_no_effect",
-            message=f"{event.data.answers_unlike_base} of {answered} answers differ from the base model's",
+            message=f"{seen.answers_unlike_base} of {answered} answers differ from the base model's",
         )
-    if event.data.answers_as_evaluated < MIN_AS_EVALUATED * answered:
+    if seen.answers_as_evaluated < MIN_AS_EVALUATED * answered:
         return Problem(
             code="answers_changed",
-            message=f"{event.data.answers_as_evaluated} of {answered} answers are those of the evaluation",
+            message=f"{seen.answers_as_evaluated} of {answered} answers are those of the evaluation",
         )
-    if event.data.problem is not None:
-        return Problem(code=REQUESTS_FAIL, message=_failures(event, event.data.problem))
-    return _slowness(event)
+    if seen.problem is not None:
+        return Problem(code=REQUESTS_FAIL, message=_failures(seen, seen.problem))
+    return _slowness(seen)
 
 
-def _failures(event: Event[DeploymentProbed], first: Problem) -> str:
-    return f"{event.data.answers_failed} of {event.data.answers_requested} requests failed: {first.message}"
+def _failures(seen: DeploymentProbed, first: Problem) -> str:
+    return f"{seen.answers_failed} of {seen.answers_requested} requests failed: {first.message}"
 
 
-def _slowness(event: Event[DeploymentProbed]) -> Problem | None:
-    new, old = event.data.latency_s, event.data.previous_latency_s
+def _slowness(seen: DeploymentProbed) -> Problem | None:
+    new, old = seen.latency_s, seen.previous_latency_s
     if new is None or old is None or new <= MAX_SLOWDOWN * old or new - old <= NOTICEABLE_S:
         return None
     return Problem(code=TOO_SLOW, message=f"answers take {new:.2f} s, those of the old deployment {old:.2f} s")
@@ -170,6 +170,8 @@ def _promote(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, serv
         previous = before.previous  # written by an earlier delivery of this very event
     else:
         keep = timedelta(hours=run.resolved.requested.deployment.keep_previous_hours)
+        if before and before.stopped:
+            keep = timedelta(0)
         previous = before.as_previous(run.updated_at + keep) if before else None
     names = {"endpoint": rollout.endpoint, "deployment": rollout.deployment, "model": rollout.model}
     record = EndpointRecord(

@@ -1,12 +1,14 @@
-"""Delete deployments that are not needed any more: the previous one after its time, any other at once."""
+"""Delete deployments that are not needed any more: the previous one after its time, an idle one, any other at once."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
-from shared.domain.endpoint import EndpointRecord
+from shared.domain.endpoint import EndpointRecord, Stopped
 from shared.domain.errors import Transient
-from shared.domain.events import DeploymentRetired
-from shared.ports import Services
-from shared.records import claims, endpoints
+from shared.domain.events import DeploymentRetired, EndpointChanged
+from shared.domain.run import Run, Status
+from shared.ports import RunStore, Services
+from shared.records import claims, endpoints, runs
 from shared.step_support.loops import for_each
 from shared.step_support.outcome import Draft
 
@@ -23,7 +25,7 @@ def retire_deployments(record: EndpointRecord, services: Services, publish: Call
     # In this order: a rollout that begins after the endpoint was read is not among what was seen.
     if view is None or claims.read(services.store, claims.endpoint_claim(record.endpoint)) is not None:
         return
-    kept = {record.deployment, *view.traffic}
+    kept = {*view.traffic} if record.stopped else {record.deployment, *view.traffic}
     reason = "left over"
     if record.previous is not None and now < record.previous.keep_until:
         kept.add(record.previous.deployment)
@@ -38,3 +40,52 @@ def retire_deployments(record: EndpointRecord, services: Services, publish: Call
     retired = for_each(f"deployments of {record.endpoint}", (n for n in view.deployments if n not in kept), retire)
     if retired.failed:
         raise Transient("not_retired", "; ".join(retired.failed.values()), record.endpoint)
+
+
+def stop_idle(record: EndpointRecord, champion: Run, services: Services, publish: Callable[[Draft], object]) -> None:
+    """Take the traffic of an idle deployment away, and in a later tick, once that is seen, delete it.
+
+    The endpoint is held under a name of its own meanwhile, so that a tick that died is continued. Left alone: a
+    deployment younger than its idle hours, or whose requests are not known; an endpoint with a previous deployment, a
+    rollout, a candidate or an awaited decision. Raises StoreConflict if the record was replaced.
+    """
+    store, now, endpoint, models = services.store, services.clock.now(), record.endpoint, services.models
+    own = champion.recipe.requested.deployment.idle_hours if champion.recipe else None  # lost in a repair
+    limits = [timedelta(hours=hours) for hours in (own, services.config.endpoint_idle_hours) if hours]
+    record = endpoints.as_of(store, record, now)
+    claim, owner, everything = claims.endpoint_claim(endpoint), f"idle-{endpoint}", {record.deployment: 100}
+    serves_since = max(record.promoted_at, record.restored_at or record.promoted_at)
+    if not limits or record.previous or record.stopped or now - serves_since < min(limits):
+        return
+    held, view = claims.read(store, claim), models.get_endpoint(endpoint)
+    if (held and held.owner != owner) or view is None or view.traffic not in ({}, everything):
+        return
+    is_there = record.deployment in view.deployments  # not if it was deleted by hand, or by a tick that died
+    asked = models.was_asked(endpoint, record.deployment, now - min(limits), now) if is_there else False
+    if asked is not False or (is_there and _has_candidate(endpoint, store)):
+        if held and not view.traffic:  # a request came in the last minute
+            models.begin_traffic(endpoint, everything)
+        elif held:
+            claims.release(store, claim, owner)
+        return
+    if claims.take(store, claim, owner, now) != owner:
+        return
+    if endpoints.read(store, endpoint) != record:  # a rollout was faster
+        claims.release(store, claim, owner)
+    elif view.traffic and is_there:
+        models.begin_traffic(endpoint, {})
+    else:
+        models.begin_delete_deployment(endpoint, record.deployment)
+        reason = f"no request for {min(limits)}" if is_there or held else "its deployment is gone"
+        changed = EndpointChanged(endpoint=endpoint, state="stopped", by="idle", comment=reason)
+        publish(Draft(changed, key=record.deployment))
+        stopped = Stopped(deployment=record.deployment, at=now, reason=reason)
+        endpoints.write(store, record.model_copy(update={"stopped": stopped}), replacing=record)
+        claims.release(store, claim, owner)
+
+
+def _has_candidate(endpoint: str, store: RunStore) -> bool:
+    waiting = (Status.TRAINED, Status.AWAITING_APPROVAL, Status.APPROVED)
+    found = (run.recipe for status in waiting for run in runs.with_status(store, status))
+    turn = claims.read(store, claims.turn_claim(endpoint))
+    return turn is not None or any(recipe is not None and recipe.endpoint == endpoint for recipe in found)

@@ -1,10 +1,12 @@
-"""A person asked for it: the previous deployment of an endpoint gets the traffic again, or an endpoint is deleted."""
+"""A person asked for it: the previous deployment of an endpoint gets the traffic again, the model of a stopped
+endpoint is deployed again, or an endpoint is deleted."""
 
 from datetime import timedelta
 
 from shared.domain.endpoint import EndpointRecord, PreviousDeployment
 from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.events import (
+    DeploymentProbed,
     EndpointChanged,
     EndpointOrdered,
     Event,
@@ -12,10 +14,13 @@ from shared.domain.events import (
     RollbackRequested,
 )
 from shared.domain.recipe import Deployment
-from shared.domain.run import Rollback, Run, Status
+from shared.domain.run import Rollback, RolloutRef, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints
 from shared.step_support.outcome import Draft, Outcome
+from shared.steps.advance_rollout import NOT_ANSWERING, fault
+from shared.steps.deploy_model import deployment_spec, model_spec
+from shared.steps.probe_deployments import probe_deployment
 
 # As a rollout has. An order that holds an endpoint for longer keeps others from it.
 ALLOWANCE = timedelta(hours=2)
@@ -24,7 +29,7 @@ ALLOWANCE = timedelta(hours=2)
 def roll_back(event: Event[RollbackRequested | EndpointOrdered], run: Run, services: Services) -> Outcome:
     """The record is changed once what was asked for is seen.
 
-    Raises PermanentFailure `rollback_void`, `deployment_vanished`, `rollback_unfinished`.
+    Raises PermanentFailure `rollback_void`, `deployment_vanished`, `restore_failed`, `rollback_unfinished`.
     """
     claim, now = claims.endpoint_claim(event.data.endpoint), services.clock.now()
     try:
@@ -56,7 +61,7 @@ def _carried_out(event: Event[RollbackRequested | EndpointOrdered], run: Run, se
             message = f"{endpoint} has {found.champion} in production by now: ask again"
             raise PermanentFailure(FailureClass.PLATFORM, "rollback_void", message, endpoint)
         if found is not None:  # else it was deleted, by an earlier delivery
-            _delete(found, run, services)
+            (_restore if to == "restored" else _delete)(found, run, services)
         changed = EndpointChanged(endpoint=endpoint, state=to, by=by, comment=comment)
         return Outcome(Status.DEPLOYED, events=(Draft(changed, key=event.key),), note=f"{by}: {endpoint} is {to}{why}")
     record = _swapped(event.data, run, services)
@@ -102,6 +107,32 @@ def _swap(record: EndpointRecord, previous: PreviousDeployment, run: Run, servic
     swapped = record.model_copy(update={**back, "promoted_at": now, "previous": record.as_previous(now + keep)})
     endpoints.write(services.store, swapped, replacing=record)
     return swapped
+
+
+def _restore(record: EndpointRecord, run: Run, services: Services) -> None:
+    """Deploy its model again. What is left of a restore that fails, `retire_deployments` deletes."""
+    models, endpoint = services.models, record.endpoint
+    if record.stopped is None:
+        return  # by an earlier delivery, or another order
+    models.register_model(model_spec(run))
+    if not models.begin_endpoint(endpoint, {"project": run.project}):
+        raise Transient("endpoint_provisioning", f"{endpoint} is being created", endpoint)
+    models.begin_deployment(deployment_spec(run, services.config))
+    names = {"endpoint": endpoint, "deployment": record.deployment, "model": record.model}
+    as_rollout = run.evolve(rollout=RolloutRef(**names, previous={}, traffic={}, step=0))
+    draft = probe_deployment(as_rollout, services)
+    if draft is None:
+        raise Transient("deployment_creating", f"{record.deployment} is being created", endpoint)
+    assert isinstance(draft.data, DeploymentProbed)
+    if (problem := fault(draft.data)) is not None and problem.code == NOT_ANSWERING:
+        raise Transient(problem.code, problem.message, endpoint)
+    if problem is not None:
+        raise PermanentFailure(FailureClass.PLATFORM, "restore_failed", f"{problem.code}: {problem.message}", endpoint)
+    if draft.data.traffic != {record.deployment: 100}:
+        models.begin_traffic(endpoint, {record.deployment: 100})
+        raise Transient("traffic_shifting", f"{endpoint} is to answer with {record.deployment}", endpoint)
+    update = {"stopped": None, "restored_at": services.clock.now(), "scoring_uri": draft.data.scoring_uri}
+    endpoints.write(services.store, record.model_copy(update=update), replacing=record)
 
 
 def _delete(record: EndpointRecord, run: Run, services: Services) -> None:

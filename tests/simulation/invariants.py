@@ -112,6 +112,10 @@ def _deployments(world: World, runs: list[Run]) -> list[str]:
             continue
         if by_run[record.champion].status is not Status.DEPLOYED:
             found.append(f"the record of {name} names {record.champion}, which is {by_run[record.champion].status}")
+        if record.stopped is not None:
+            if endpoint.traffic or endpoint.deployments:
+                found.append(f"{name} is stopped and has {endpoint.traffic} and {sorted(endpoint.deployments)}")
+            continue
         if endpoint.traffic != {record.deployment: 100}:
             found.append(f"the traffic of {name} is {endpoint.traffic}, the record says {record.deployment}")
         kept = {record.deployment} | ({record.previous.deployment} if record.previous else set())

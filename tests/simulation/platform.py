@@ -126,6 +126,8 @@ class Platform:
         self.broken: list[str] = []
         self._answers: dict[tuple[str, bytes], str] = {}
         self._refusals = 0
+        self.metrics_fail = False
+        self.requests: dict[tuple[str, str], list[datetime]] = {}
 
     def advance(self) -> None:
         """Do what is due by now."""
@@ -296,6 +298,23 @@ class Platform:
             raise Transient("azure_ml_busy", f"a change of {name} is in progress")
         if found is not None and found.gone_at is None:
             found.gone_at = self.clock.now() + timedelta(seconds=self._rng(f"delete {name}").choice((0, 20)))
+
+    def was_asked(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> bool | None:
+        """What clients sent: `ask`. A minute is known once it is over."""
+        if self.metrics_fail:
+            return None
+        known = until.replace(second=0, microsecond=0)
+        asked = self.requests.get((endpoint, deployment), [])
+        return any(since.replace(second=0, microsecond=0) <= at < known for at in asked)
+
+    def ask(self, endpoint: str) -> str:
+        """A client's request. The deployment that answers it."""
+        self.advance()
+        found = self.endpoints[endpoint]
+        name = max(found.traffic, key=lambda name: found.traffic[name])
+        assert found.deployments[name].gone_at is None, "requests are sent to a deployment that is deleted"
+        self.requests.setdefault((endpoint, name), []).append(self.clock.now())
+        return name
 
     def chat(
         self,

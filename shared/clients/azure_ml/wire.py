@@ -156,6 +156,18 @@ def core_quota(usage: Any) -> CoreQuota | None:
     )
 
 
+def asked_by(answer: Mapping[str, Any]) -> bool | None:
+    """Whether the metrics have a request; None if the machines were not seen at nine of ten points. The newest five are
+    not there yet: metrics come some minutes after what they measure."""
+    points = {
+        metric["name"]["value"]: [p.get("average") for series in metric["timeseries"] for p in series["data"]]
+        for metric in answer.get("value", ())
+    }
+    capacity = points.get("DeploymentCapacity", [])
+    seen = len(capacity) - capacity.count(None)
+    return any(points.get("RequestsPerMinute", ())) or (None if seen < max(1, 0.9 * (len(capacity) - 5)) else False)
+
+
 def _fields(entity: Any) -> dict[str, Any]:
     """By the service's names: what azure-ai-ml 1.35.2 offers under its own (`current_value`, `v_cp_us`) stays None."""
     fields: dict[str, Any] = vars(entity)

@@ -190,6 +190,10 @@ def make_app(fake: FakeDroptune) -> FastAPI:
         body = await request.json()
         return fake.record_command(f"rollback {name}", body, {"endpoint": name, "from": "d-new", "to": "d-old"})
 
+    @app.post("/api/endpoints/{name}/restore")
+    async def restore(name: str, request: Request) -> Response:
+        return fake.record_command(f"restore {name}", await request.json(), {"id": RUN_ID})
+
     @app.delete("/api/endpoints/{name}")
     async def delete(name: str, request: Request) -> Response:
         return fake.record_command(f"delete {name}", await request.json(), {"id": RUN_ID})

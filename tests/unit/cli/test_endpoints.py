@@ -78,3 +78,16 @@ def test_a_deletion_that_is_not_confirmed_is_not_requested(
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     assert droptune("endpoints", "delete", "shop") == 1
     assert fake.commands == []
+
+
+def test_a_stopped_endpoint_is_shown_with_when_and_why_and_its_restore_is_requested(
+    fake: FakeDroptune, droptune: Cli, capsys: Capture
+) -> None:
+    stopped = {"deployment": "d-new", "at": START.isoformat(), "reason": "no request for 8:00:00"}
+    fake.endpoints = [endpoint() | {"stopped": stopped}, endpoint("bank")]
+    assert droptune("endpoints") == 0
+    _, shop, bank = capsys.readouterr().out.splitlines()
+    assert shop.rstrip().endswith(f"stopped {START:%Y-%m-%d %H:%M} UTC: no request for 8:00:00")
+    assert bank.rstrip().endswith("serves")
+    assert droptune("endpoints", "restore", "shop", "-m", "a new season") == 0
+    assert fake.commands == [("restore shop", {"comment": "a new season"})]

@@ -33,6 +33,7 @@ KNOWN = {
     "hostStorageName": "sthostabc",
     "defaultBaseModel": "microsoft/Phi-4",
     "projectMonthlyUsd": "500",
+    "endpointIdleHours": "0",
     "runRetentionDays": "90",
     "notifyWebhookUrl": "",
     "notifyEvents": "",

@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from functions.http.auth import APPROVER, READER
+from shared.domain.endpoint import Stopped
 from shared.domain.events import EndpointOrdered, RollbackRequested
 from shared.ports import Services, Write
 from shared.records import claims, endpoints, runs
@@ -124,6 +125,19 @@ def test_a_deletion_is_ordered_of_the_run_in_production(client: TestClient, serv
     assert (answer.status_code, answer.json()) == (202, {"id": record.champion})
     (event,) = events_at(services, "roll_back")
     assert event.data == EndpointOrdered(endpoint="shop", to="deleted", by="ada", comment="not needed")
+
+
+def test_a_restore_is_ordered_of_a_stopped_endpoint_only(client: TestClient, services: Services) -> None:
+    record = in_production(services)
+    assert client.post("/api/endpoints/shop/restore").json() == {"id": record.champion}
+    assert events_at(services, "roll_back") == []
+    stopped = Stopped(deployment=record.deployment, at=record.promoted_at, reason="no request for 8:00:00")
+    endpoints.write(services.store, record.model_copy(update={"stopped": stopped}), replacing=record)
+    assert client.post("/api/endpoints/shop/restore").status_code == 202
+    (event,) = events_at(services, "roll_back")
+    assert isinstance(event.data, EndpointOrdered)
+    assert (event.run_id, event.data.to) == (record.champion, "restored")
+    assert client.get("/api/endpoints/shop").json()["stopped"]["reason"] == "no request for 8:00:00"
 
 
 @pytest.mark.parametrize("claim", ["endpoint:shop", "turn:shop"])

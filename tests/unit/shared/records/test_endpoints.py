@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.endpoint import EndpointRecord
+from shared.domain.endpoint import EndpointRecord, Stopped
 from shared.domain.errors import StoreConflict
-from shared.ports import Services
+from shared.ports import Services, Write
 from shared.records import endpoints
 
 
@@ -60,3 +60,18 @@ def test_a_withdrawn_promotion_leaves_the_record_as_it_was(services: Services, r
 def test_a_withdrawn_first_promotion_leaves_no_record(services: Services, record: EndpointRecord) -> None:
     endpoints.withdraw(services.store, "shop", "run-1")
     assert endpoints.read(services.store, "shop") is None
+
+
+def test_that_a_deployment_was_stopped_says_nothing_of_one_that_an_earlier_version_promoted_since(
+    services: Services, record: EndpointRecord
+) -> None:
+    stopped = Stopped(deployment=record.deployment, at=record.promoted_at, reason="no request for 8:00:00")
+    endpoints.write(services.store, record.model_copy(update={"stopped": stopped}), replacing=record)
+    stored = services.store.get(f"endpoint:{record.endpoint}", endpoints.RECORD)
+    assert stored is not None
+    by_an_earlier_one = stored.document["record"] | {"deployment": "d-newer", "champion": "run-newer"}
+    document = {**stored.document, "record": by_an_earlier_one}
+    services.store.batch(stored.partition, [Write("replace", endpoints.RECORD, document, stored.etag)])
+    found = endpoints.read(services.store, record.endpoint)
+    assert found is not None
+    assert (found.deployment, found.stopped) == ("d-newer", None)

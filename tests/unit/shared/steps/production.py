@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from shared.domain.jobs import EndpointView
 
 NEW, OLD = "d-new", "d-old"
@@ -14,6 +16,7 @@ class Endpoint:
         self.traffic = {NEW: 100}
         self.requested = self.traffic
         self.deployments = [NEW, OLD]
+        self.asked: bool | None = False
 
     def settle(self) -> None:
         self.traffic = self.requested
@@ -25,6 +28,9 @@ class Endpoint:
 
     def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
         self.requested = traffic
+
+    def was_asked(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> bool | None:
+        return self.asked
 
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
         assert name not in self.traffic, "Azure refuses that"

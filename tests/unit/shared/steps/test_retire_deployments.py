@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from shared.domain.endpoint import EndpointRecord
+from shared.domain.run import Run, Status
 from shared.ports import Services
-from shared.records import claims, endpoints
+from shared.records import claims, endpoints, runs
 from shared.step_support.outcome import Draft
-from shared.steps.retire_deployments import retire_deployments
+from shared.steps.retire_deployments import retire_deployments, stop_idle
 from tests.clock import ManualClock
 from tests.unit.shared.steps.production import NEW, OLD, Endpoint
 
@@ -52,3 +56,96 @@ def test_a_previous_deployment_is_kept_no_longer_although_the_clock_that_dated_i
         assert retired(left, ports) == []
     clock.advance(2 * 3600)
     assert [retired(left, ports) for left in endpoints.all_records(ports.store)] == [[OLD]]
+
+
+def stops(record: EndpointRecord, champion: Run, ports: Services) -> list[str]:
+    """The states that one tick publishes."""
+    published: list[Draft] = []
+    stop_idle(record, champion, ports, published.append)
+    return [draft.data.model_dump()["state"] for draft in published]
+
+
+def with_hours(run: Run, hours: float | None) -> Run:
+    deployment = run.resolved.requested.deployment.model_copy(update={"idle_hours": hours})
+    requested = run.resolved.requested.model_copy(update={"deployment": deployment})
+    return run.evolve(recipe=run.resolved.model_copy(update={"requested": requested}))
+
+
+@pytest.fixture
+def alone(ports: Services, endpoint: Endpoint, record: EndpointRecord) -> EndpointRecord:
+    """An endpoint whose previous deployment is gone."""
+    endpoint.deployments.remove(OLD)
+    alone = record.model_copy(update={"previous": None})
+    endpoints.write(ports.store, alone, replacing=record)
+    return alone
+
+
+@pytest.mark.parametrize(
+    ("own", "of_platform", "after"), [(4, 0, 4), (None, 6, 6), (4, 6, 4), (8, 6, 6), (None, 0, None)]
+)
+def test_the_shorter_of_the_recipes_and_the_platforms_hours_counts(
+    ports: Services,
+    endpoint: Endpoint,
+    clock: ManualClock,
+    champion: Run,
+    alone: EndpointRecord,
+    own: float | None,
+    of_platform: float,
+    after: float | None,
+) -> None:
+    ports = replace(ports, config=replace(ports.config, endpoint_idle_hours=of_platform))
+    run = with_hours(champion, own)
+    clock.advance((after or 720) * 3600 - 1)
+    stops(alone, run, ports)
+    assert endpoint.requested == {NEW: 100}, "it is younger"
+    clock.advance(1)
+    assert stops(alone, run, ports) == []
+    assert endpoint.requested == ({} if after else {NEW: 100})
+    endpoint.settle()
+    assert stops(alone, run, ports) == (["stopped"] if after else [])
+    left = endpoints.read(ports.store, "shop")
+    assert left is not None
+    assert (left.stopped is not None, endpoint.deployments) == (bool(after), [] if after else [NEW])
+    assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
+
+
+@pytest.mark.parametrize("why", ["asked", "unknown", "previous", "rollout", "turn", "split", "awaited"])
+def test_an_endpoint_that_is_used_or_about_to_change_is_left_alone(
+    ports: Services, endpoint: Endpoint, clock: ManualClock, champion: Run, alone: EndpointRecord, why: str
+) -> None:
+    clock.advance(5 * 3600)
+    champion = with_hours(champion, 4)
+    if why in ("asked", "unknown"):
+        endpoint.asked = True if why == "asked" else None
+    elif why == "previous":
+        before = alone.as_previous(clock.now() + timedelta(hours=1))
+        kept = alone.model_copy(update={"previous": before})
+        endpoints.write(ports.store, kept, replacing=alone)
+        alone = kept
+    elif why == "split":
+        endpoint.traffic = endpoint.requested = {NEW: 90, "d-candidate": 10}
+    elif why == "awaited":
+        waiting = champion.evolve(id="run-waiting", status=Status.AWAITING_APPROVAL, deadline_at=clock.now())
+        ports.store.batch(waiting.id, [runs.creation(waiting)])
+    else:
+        claim = claims.endpoint_claim("shop") if why == "rollout" else claims.turn_claim("shop")
+        claims.take(ports.store, claim, "run-other", clock.now())
+    before_tick = endpoint.requested
+    assert stops(alone, champion, ports) == []
+    assert (endpoint.requested, endpoint.deployments) == (before_tick, [NEW])
+    held = claims.read(ports.store, claims.endpoint_claim("shop"))
+    assert (held and held.owner) == ("run-other" if why == "rollout" else None)
+
+
+def test_a_deployment_that_somebody_deleted_is_recorded_as_stopped(
+    ports: Services, endpoint: Endpoint, clock: ManualClock, champion: Run, alone: EndpointRecord
+) -> None:
+    clock.advance(5 * 3600)
+    endpoint.deployments.clear()
+    endpoint.traffic = {}
+    endpoint.begin_delete_deployment = lambda endpoint, name: None  # type: ignore[method-assign]
+    assert stops(alone, with_hours(champion, 4), ports) == ["stopped"]
+    left = endpoints.read(ports.store, "shop")
+    assert left is not None
+    assert left.stopped is not None
+    assert left.stopped.reason == "its deployment is gone"
