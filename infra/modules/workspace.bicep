@@ -139,7 +139,7 @@ resource orchestrator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action'
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/write'
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/delete'
-          // How many requests a deployment had: see was_asked in shared/clients/azure_ml/endpoints.py.
+          // How many requests a deployment had: see had_requests in shared/clients/azure_ml/endpoints.py.
           'Microsoft.Insights/metrics/read'
         ]
       }

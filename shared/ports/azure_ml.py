@@ -74,7 +74,7 @@ class ModelHost(Protocol):
     def begin_delete_endpoint(self, name: str) -> None:
         """With its deployments. Absence is fine. Raises Transient while it changes, or is being deleted."""
 
-    def was_asked(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> bool | None:
+    def had_requests(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> bool | None:
         """Whether requests came in, some minutes or more ago; None if the platform does not know."""
 
     def chat(

@@ -61,8 +61,8 @@ def stop_idle(record: EndpointRecord, champion: Run, services: Services, publish
     if (held and held.owner != owner) or view is None or view.traffic not in ({}, everything):
         return
     is_there = record.deployment in view.deployments  # not if it was deleted by hand, or by a tick that died
-    asked = models.was_asked(endpoint, record.deployment, now - min(limits), now) if is_there else False
-    if asked is not False or (is_there and _has_candidate(endpoint, store)):
+    requests = models.had_requests(endpoint, record.deployment, now - min(limits), now) if is_there else False
+    if requests is not False or (is_there and _has_candidate(endpoint, store)):
         if held and not view.traffic:  # a request came in the last minute
             models.begin_traffic(endpoint, everything)
         elif held:

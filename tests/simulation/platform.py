@@ -299,13 +299,13 @@ class Platform:
         if found is not None and found.gone_at is None:
             found.gone_at = self.clock.now() + timedelta(seconds=self._rng(f"delete {name}").choice((0, 20)))
 
-    def was_asked(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> bool | None:
+    def had_requests(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> bool | None:
         """What clients sent: `ask`. A minute is known once it is over."""
         if self.metrics_fail:
             return None
         known = until.replace(second=0, microsecond=0)
-        asked = self.requests.get((endpoint, deployment), [])
-        return any(since.replace(second=0, microsecond=0) <= at < known for at in asked)
+        used = self.requests.get((endpoint, deployment), [])
+        return any(since.replace(second=0, microsecond=0) <= at < known for at in used)
 
     def ask(self, endpoint: str) -> str:
         """A client's request. The deployment that answers it."""

@@ -159,7 +159,7 @@ def test_an_endpoint_is_left_alone_while_a_person_is_asked_about_a_candidate(mak
     assert record_of(world).stopped is not None
 
 
-def test_a_restore_that_is_asked_for_twice_is_done_once(make_world: MakeWorld) -> None:
+def test_a_restore_that_is_requested_twice_is_done_once(make_world: MakeWorld) -> None:
     world = make_world(1)
     driver = in_production(world)
     idle(driver)

@@ -9,7 +9,7 @@ from typing import Any
 from shared.clients.azure_ml.connection import ARM_HOST, load_sdk
 from shared.clients.azure_ml.errors import translated
 from shared.clients.azure_ml.session import Session
-from shared.clients.azure_ml.wire import asked_by, lowered, managed_deployment, name_version, short_uri
+from shared.clients.azure_ml.wire import requests_in, lowered, managed_deployment, name_version, short_uri
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
 
@@ -141,7 +141,7 @@ class AzureMlEndpoints:
     def begin_delete_endpoint(self, name: str) -> None:
         self.session.if_found(lambda: self.session.ml.online_endpoints.begin_delete(name))
 
-    def was_asked(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> bool | None:
+    def had_requests(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> bool | None:
         """See ModelHost. Azure docs, supported metrics of onlineEndpoints/deployments: of a minute without requests
         there may be no `RequestsPerMinute`. `DeploymentCapacity` shows whether Azure Monitor measures at all.
         """
@@ -151,7 +151,7 @@ class AzureMlEndpoints:
         arguments = {"api-version": "2024-02-01", "aggregation": "Average", "interval": grain, "timespan": span}
         arguments["metricnames"] = "RequestsPerMinute,DeploymentCapacity"
         url = f"https://{ARM_HOST}{resource}/providers/Microsoft.Insights/metrics"
-        return asked_by(self.session.get_json(url, arguments) or {})
+        return requests_in(self.session.get_json(url, arguments) or {})
 
     def _get_endpoint(self, name: str) -> Any | None:
         return self.session.if_found(lambda: self.session.ml.online_endpoints.get(name))

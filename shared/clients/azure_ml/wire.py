@@ -156,7 +156,7 @@ def core_quota(usage: Any) -> CoreQuota | None:
     )
 
 
-def asked_by(answer: Mapping[str, Any]) -> bool | None:
+def requests_in(answer: Mapping[str, Any]) -> bool | None:
     """Whether the metrics have a request; None if the machines were not seen at nine of ten points. The newest five are
     not there yet: metrics come some minutes after what they measure."""
     points = {

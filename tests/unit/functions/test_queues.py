@@ -68,7 +68,7 @@ def test_the_history_of_a_dropped_blob_names_the_event_of_azure(services: Servic
     assert the_run(services).requested_by is None
 
 
-def test_the_history_of_a_run_that_was_asked_for_names_the_command(services: Services) -> None:
+def test_the_history_of_a_run_that_had_requests_for_names_the_command(services: Services) -> None:
     command = StartRun(path=PATH, etag=services.blobs.write(PATH, [ROW]).etag, key="k", requested_by="ada")
     for _ in range(2):
         deliver(services, "receive_dataset", message_of(command))

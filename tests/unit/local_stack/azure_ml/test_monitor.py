@@ -14,8 +14,8 @@ from tests.unit.local_stack.azure_ml.support import ARM_WORKSPACE, Local, eventu
 MINUTE = timedelta(minutes=1)
 
 
-def was_asked(local: Local, since: datetime, until: datetime) -> bool | None:
-    return local.client.was_asked("busy", "blue", since, until)
+def had_requests(local: Local, since: datetime, until: datetime) -> bool | None:
+    return local.client.had_requests("busy", "blue", since, until)
 
 
 def age(local: Local, minutes: int) -> None:
@@ -33,17 +33,17 @@ def test_requests_are_known_once_their_minute_is_over_and_what_is_not_measured_i
     endpoint_with(local, "busy", "blue")
     set_traffic(local, "busy", {"blue": 100})
     now = datetime.now(UTC)
-    assert was_asked(local, now - MINUTE, now) is None, "it is too young to have been measured"
+    assert had_requests(local, now - MINUTE, now) is None, "it is too young to have been measured"
     local.client.chat("busy", HELLO)
     age(local, 30)
     now = datetime.now(UTC)
-    assert was_asked(local, now - 60 * MINUTE, now) is True
-    assert was_asked(local, now - 20 * MINUTE, now) is False
-    assert was_asked(local, now - 300 * MINUTE, now - 40 * MINUTE) is None, "most of it was before its time"
+    assert had_requests(local, now - 60 * MINUTE, now) is True
+    assert had_requests(local, now - 20 * MINUTE, now) is False
+    assert had_requests(local, now - 300 * MINUTE, now - 40 * MINUTE) is None, "most of it was before its time"
     age(local, 60 * 24 * 2)
-    assert was_asked(local, now - timedelta(days=3), now) is True, "by the hour"
-    assert was_asked(local, now - timedelta(days=1.5), now) is False
-    assert local.client.was_asked("busy", "green", now - 20 * MINUTE, now) is None
+    assert had_requests(local, now - timedelta(days=3), now) is True, "by the hour"
+    assert had_requests(local, now - timedelta(days=1.5), now) is False
+    assert local.client.had_requests("busy", "green", now - 20 * MINUTE, now) is None
 
 
 def test_metrics_that_azure_does_not_have_are_refused(local: Local) -> None:

@@ -16,7 +16,7 @@ class Endpoint:
         self.traffic = {NEW: 100}
         self.requested = self.traffic
         self.deployments = [NEW, OLD]
-        self.asked: bool | None = False
+        self.used: bool | None = False
 
     def settle(self) -> None:
         self.traffic = self.requested
@@ -29,8 +29,8 @@ class Endpoint:
     def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
         self.requested = traffic
 
-    def was_asked(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> bool | None:
-        return self.asked
+    def had_requests(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> bool | None:
+        return self.used
 
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
         assert name not in self.traffic, "Azure refuses that"

@@ -109,14 +109,14 @@ def test_the_shorter_of_the_recipes_and_the_platforms_hours_counts(
     assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
 
 
-@pytest.mark.parametrize("why", ["asked", "unknown", "previous", "rollout", "turn", "split", "awaited"])
+@pytest.mark.parametrize("why", ["used", "unknown", "previous", "rollout", "turn", "split", "awaited"])
 def test_an_endpoint_that_is_used_or_about_to_change_is_left_alone(
     ports: Services, endpoint: Endpoint, clock: ManualClock, champion: Run, alone: EndpointRecord, why: str
 ) -> None:
     clock.advance(5 * 3600)
     champion = with_hours(champion, 4)
-    if why in ("asked", "unknown"):
-        endpoint.asked = True if why == "asked" else None
+    if why in ("used", "unknown"):
+        endpoint.used = True if why == "used" else None
     elif why == "previous":
         before = alone.as_previous(clock.now() + timedelta(hours=1))
         kept = alone.model_copy(update={"previous": before})
