@@ -9,7 +9,7 @@ from typing import Any
 from shared.clients.azure_ml.connection import ARM_HOST, load_sdk
 from shared.clients.azure_ml.errors import translated
 from shared.clients.azure_ml.session import Session
-from shared.clients.azure_ml.wire import requests_in, lowered, managed_deployment, name_version, short_uri
+from shared.clients.azure_ml.wire import lowered, managed_deployment, name_version, requests_in, short_uri
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
 
