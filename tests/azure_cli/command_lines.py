@@ -1,5 +1,6 @@
-"""`python -m tests.azure_cli.command_lines`: every `az` command line of the hooks and the documentation, parsed by the
-real Azure CLI. Runs in `.venv-azure-cli`. One line per command line that it refuses; exit code 1 if there is one.
+"""`python -m tests.azure_cli.command_lines`: every `az` command line of the hooks, the documentation and the smoke
+test, parsed by the real Azure CLI. Runs in `.venv-azure-cli`. One line per command line that it refuses; exit code 1 if
+there is one.
 
 What a shell would put in for a variable is `x`. Queries are compiled, since the CLI does that when it parses. Not
 parsed: `az ml`, whose extension is on no package index; test_environments_hook.py has what stands in for it.
@@ -13,6 +14,7 @@ import logging
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +58,18 @@ def of_page(text: str, where: str) -> Iterator[CommandLine]:
         yield from (CommandLine(where, one.words) for one in of_script(found[1], where))
 
 
+def of_smoke_test(table: dict[str, Any]) -> Iterator[CommandLine]:
+    """Those of tests/smoke/smoke.toml; what is filled in is `x`."""
+    for commands in (*(step.get("command", []) for step in table["step"]), table["known"], table["failed"]):
+        for line in (command[key] for command in commands for key in ("run", "each") if key in command):
+            if line[0] == "az":
+                yield CommandLine("smoke.toml", tuple(re.sub(r"\{\w+\}", "x", word) for word in line[1:]))
+
+
 def of_repository(root: Path = ROOT) -> list[CommandLine]:
     scripts = [one for path in sorted(root.glob("infra/hooks/*.sh")) for one in of_script(path.read_text(), path.name)]
     pages = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+    scripts += of_smoke_test(tomllib.loads((root / "tests" / "smoke" / "smoke.toml").read_text()))
     return scripts + [one for page in pages for one in of_page(page.read_text(), str(page.relative_to(root)))]
 
 

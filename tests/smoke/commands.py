@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 from collections import defaultdict
+from contextlib import suppress
 from typing import Any
 
 from shared.domain.beside import read_beside
@@ -64,7 +65,10 @@ class Commands:
 
     def _output(self, command: list[str], *row: str, shown: bool = False) -> str:
         arguments = [part.format(*row, **self.values) for part in command]
-        known = {name: self.values[value] for name, value in TABLE["variables"].items() if value in self.values}
+        known = {}
+        for name, text in TABLE["variables"].items():
+            with suppress(KeyError):
+                known[name] = text.format(**self.values)
         pipe, env = None if shown else subprocess.PIPE, {**os.environ, **known}
         done = subprocess.run(
             arguments, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=env, check=True

@@ -65,9 +65,9 @@ def test_what_a_command_prints_is_known_to_the_next_one() -> None:
 
 
 def test_the_product_gets_address_and_tokens_and_nothing_before_they_are_known() -> None:
-    commands = Commands("emulators", {"url": "https://app", "api_token": "t"})
-    command = shell('echo "$DROPTUNE_URL $DROPTUNE_TOKEN"; printenv SCORING_TOKEN || echo none')
-    assert commands.perform(command)["seen"] == "https://app t\nnone"
+    commands = Commands("emulators", {"url": "https://app", "audience": "a"})
+    command = shell('echo "$DROPTUNE_URL $DROPTUNE_AUDIENCE"; printenv SCORING_TOKEN || echo none')
+    assert commands.perform(command)["seen"] == "https://app api://a\nnone"
 
 
 @pytest.mark.parametrize(("platform", "codes", "status"), [
