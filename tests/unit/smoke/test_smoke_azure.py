@@ -1,6 +1,7 @@
 """The smoke test in Azure, its real command lines, with programs in the place of the Azure CLI and azd.
 
-That the Azure CLI takes these lines: `make check`, tests/azure_cli. That the steps do what they should: tests/stack/test_smoke.py.
+That the Azure CLI takes these lines: `make check`, tests/azure_cli. That the steps do what they should:
+tests/stack/test_smoke.py.
 """
 
 from __future__ import annotations
