@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from infra.gate import access, bicep, checkov, names, operations, product, properties, shape, types  # noqa: F401  # rules register
+from infra.gate import access, bicep, checkov, names, operations, product, properties, published, shape, types  # noqa: F401  # rules register
 from infra.gate.finding import RULES, check_all
 
 INFRA = Path(__file__).parents[1]
@@ -27,7 +27,11 @@ def main(arguments: list[str], folder: Path = INFRA) -> int:
         reported = "checkov reports nothing new" if options.checkov else "checkov was not run"
         print(f"infra: {len(infra.files)} files, {count} resource declarations, {len(RULES)} rules kept; {reported}")
         print(f"permissions: {operations.summary(infra)}")
-        print(f"published types: {count} declarations and {len(bodies)} bodies of the Azure ML client fit")
+        nearest = sum(1 for one in infra.resources if published.compared_with(f"{one.type}@{one.version}"))
+        print(
+            f"published types: {count} declarations and {len(bodies)} bodies of the Azure ML client fit; "
+            f"{nearest} declarations are compared with the nearest version that a package has"
+        )
     return 1 if found else 0
 
 

@@ -1,6 +1,6 @@
 """Microsoft's published definitions of resource types, and what a body has against them.
 
-`published.json` is JSON Schema, written by `infra.gate.excerpt`, which says from what.
+`published.json` is JSON Schema, written by `tests/published_types.py` from the models of Microsoft's Python packages.
 """
 
 import json
@@ -28,6 +28,12 @@ def _read(file: Path) -> dict[str, Any]:
 def is_known(resource: str) -> bool:
     """Whether the file has a TYPE@VERSION."""
     return resource in _read(FILE)["resources"]
+
+
+def compared_with(resource: str) -> str | None:
+    """The version whose definition stands for a TYPE@VERSION that no package has."""
+    version: str | None = _read(FILE)["compared_with"].get(resource)
+    return version
 
 
 def problems(resource: str, body: Any, *, answer: bool = False, file: Path = FILE) -> Iterator[str]:

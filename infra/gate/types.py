@@ -1,4 +1,4 @@
-"""Resource bodies, and those of the Azure ML client, against Microsoft's published type definitions."""
+"""Resource bodies, and those of the Azure ML client, against what the models of Microsoft's packages define."""
 
 import json
 from collections.abc import Iterable, Iterator
