@@ -156,7 +156,10 @@ def test_what_does_not_fit_is_a_finding(tmp_path: Path, excerpt: Path, propertie
     assert violations(tmp_path, excerpt, properties) == [message]
 
 
-def test_what_holds_a_required_property_is_required(excerpt: Path) -> None:
+def test_a_name_and_what_holds_a_required_property_are_required(excerpt: Path) -> None:
+    assert list(published.problems(THING, {"properties": {"tier": "Hot"}}, file=excerpt)) == [
+        "'name' is a required property"
+    ]
     assert list(published.problems(THING, {"name": "a"}, file=excerpt)) == ["'properties' is a required property"]
 
 
