@@ -43,3 +43,9 @@ class _OnFirstUse:
 def on_first_use(build: Callable[[], Result]) -> Result:
     """Stands for what `build` gives, and builds it when one of its methods or fields is first used."""
     return cast(Result, _OnFirstUse(build))
+
+
+def build_now(stand_in: object) -> None:
+    """Build what `stand_in` stands for, if it is of `on_first_use`. Raises what the building raises."""
+    if isinstance(stand_in, _OnFirstUse):
+        stand_in._built()

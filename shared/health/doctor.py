@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from itertools import islice
 
 from shared.clients.service_time import azure_ml_time
@@ -10,6 +11,7 @@ from shared.domain.errors import DroptuneError, InvalidInput, PermanentFailure, 
 from shared.health.base_models import base_model_checks
 from shared.health.checks import Check, CheckStatus
 from shared.health.quota import quota_checks
+from shared.lazy import build_now
 from shared.pipeline import TOPOLOGY
 from shared.ports import Services
 from shared.records import ticks
@@ -40,6 +42,8 @@ def examine(build: Callable[[], Services] = services) -> list[Check]:
     """Every check, in the order a person would repair in. Never raises for what is wrong."""
     try:
         settings, built = load_settings(), build()
+        for field in fields(built):
+            build_now(getattr(built, field.name))
     except Exception as error:  # also what an embedded service says of a folder it cannot open
         return [Check.to_fix("settings", _message_of(error), CORRECT_SETTING)]
     return [Check.ok("settings", "every setting can be read"), *_run_check(settings, built)]

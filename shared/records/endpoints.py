@@ -6,13 +6,15 @@ from datetime import datetime
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import InvalidInput, StoreConflict, UnreadableDocument
 from shared.domain.jobs import EndpointView
+from shared.domain.run import Status
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored, Write
-from shared.records.claims import endpoint_claim
+from shared.records.claims import endpoint_claim, turn_claim
+from shared.records.claims import read as read_claim
 from shared.records.document import head, put, salvaged_as
 from shared.records.outbox import CLOCKS_DIFFER
 from shared.records.query import pages, read_one, readable
-from shared.records.runs import RUN
+from shared.records.runs import RUN, with_status
 
 RECORD = "endpoint"
 
@@ -124,3 +126,11 @@ def record_of(stored: Stored) -> EndpointRecord:
         raise ValueError("it is of another endpoint")
     is_of_another = record.stopped is not None and record.stopped.deployment != record.deployment
     return record.model_copy(update={"stopped": None}) if is_of_another else record
+
+
+def has_candidate(store: RunStore, endpoint: str) -> bool:
+    """Whether a trained model waits for its evaluation there, for a decision or for its deployment."""
+    waiting = (Status.TRAINED, Status.AWAITING_APPROVAL, Status.APPROVED)
+    found = (run.recipe for status in waiting for run in with_status(store, status))
+    turn = read_claim(store, turn_claim(endpoint))
+    return turn is not None or any(recipe is not None and recipe.endpoint == endpoint for recipe in found)

@@ -52,7 +52,8 @@ def retry_after(
         return None
     retry = _retry_of(failure, run)
     rule = RETRY_RULES[failure.failure_class]
-    waited = max(timedelta(0), event.time - in_this_status(run)[-1].at) / timedelta(seconds=wait_s)
+    entered = min((line.at for line in in_this_status(run)), default=event.time)  # no line of a salvaged run is known
+    waited = max(timedelta(0), event.time - entered) / timedelta(seconds=wait_s)
     if retry is None or (waited >= rule.lasts if rule.lasts else run.attempt >= rule.attempts):
         return None
     wait = max(rule.first_wait, waited) if rule.lasts else rule.first_wait * 2 ** (run.attempt - 1)

@@ -6,9 +6,9 @@ from datetime import timedelta
 from shared.domain.endpoint import EndpointRecord, Stopped
 from shared.domain.errors import Transient
 from shared.domain.events import DeploymentRetired, EndpointChanged
-from shared.domain.run import Run, Status
-from shared.ports import RunStore, Services
-from shared.records import claims, endpoints, runs
+from shared.domain.run import Run
+from shared.ports import Services
+from shared.records import claims, endpoints
 from shared.step_support.loops import for_each
 from shared.step_support.outcome import Draft
 
@@ -62,7 +62,7 @@ def stop_idle(record: EndpointRecord, champion: Run, services: Services, publish
         return
     is_there = record.deployment in view.deployments  # not if it was deleted by hand, or by a tick that died
     requests = models.had_requests(endpoint, record.deployment, now - min(limits), now) if is_there else False
-    if requests is not False or (is_there and _has_candidate(endpoint, store)):
+    if requests is not False or (is_there and endpoints.has_candidate(store, endpoint)):
         if held and not view.traffic:  # a request came in the last minute
             models.begin_traffic(endpoint, everything)
         elif held:
@@ -82,10 +82,3 @@ def stop_idle(record: EndpointRecord, champion: Run, services: Services, publish
         stopped = Stopped(deployment=record.deployment, at=now, reason=reason)
         endpoints.write(store, record.model_copy(update={"stopped": stopped}), replacing=record)
         claims.release(store, claim, owner)
-
-
-def _has_candidate(endpoint: str, store: RunStore) -> bool:
-    waiting = (Status.TRAINED, Status.AWAITING_APPROVAL, Status.APPROVED)
-    found = (run.recipe for status in waiting for run in runs.with_status(store, status))
-    turn = claims.read(store, claims.turn_claim(endpoint))
-    return turn is not None or any(recipe is not None and recipe.endpoint == endpoint for recipe in found)

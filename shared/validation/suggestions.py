@@ -58,7 +58,9 @@ class Names:
         found = _same(key, here) or _of_tools(key, here)
         if not found and not in_list and (known := self._known(key, section)).text:
             return known
-        found = found or _whole_words(key, here) or _misspelled(key, here)
+        near = _nearest(key, here, 1) if len(key) >= 6 else []
+        found = found or list(dict.fromkeys([*near, *_whole_words(key, here)]))
+        found = found or _misspelled(key, here)
         found = found or self._accepting(key, section, here) or _words(key, here)
         if found or in_list:
             return self._did_you_mean(section, [(*section, name) for name in found])

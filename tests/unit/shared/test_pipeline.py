@@ -42,6 +42,7 @@ def test_every_event_a_stage_publishes_wakes_somebody_besides_notify_or_ends_the
         "approval.requested",
         "model.declined",
         "deployment.retired",
+        "endpoint.changed",
         "evaluation.started",
         "evaluation.failed",
         "deployment.started",

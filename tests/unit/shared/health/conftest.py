@@ -6,6 +6,7 @@ import http.server
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from local_stack.azure_ml.config import EmulatorConfig
 from shared import services as composition
 from shared import settings
+from shared.domain.errors import InvalidInput
 from tests.azure_ml_emulator import running
 
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
@@ -45,7 +47,8 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         built = composition.services()
         built.store.close()
         built.bus.close()
-        built.launcher.close()  # type: ignore[attr-defined]
+        with suppress(InvalidInput):  # of a wrong setting nothing was built
+            built.launcher.close()  # type: ignore[attr-defined]
         built.notifier.close()  # type: ignore[attr-defined]
     forget()
 

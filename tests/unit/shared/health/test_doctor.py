@@ -99,7 +99,7 @@ def test_a_wrong_setting_is_the_only_thing_said(
 )
 @pytest.mark.usefixtures("azure_ml")
 def test_a_broken_store_or_bus_is_named(app: Path, name: str, file: str, table: str, setting: str) -> None:
-    services()
+    found()
     with sqlite3.connect(app / file) as database:
         database.execute(f"DROP TABLE {table}")
     database.close()

@@ -237,7 +237,7 @@ ORDER_OF_EVIDENCE = {
     "method.hyperparameters.batch_size_per_device": "did you mean batch_size?",
     "budget.deadline": "did you mean deadline_hours?",
     "budget.type": "did you mean instance_type?",
-    "deployment.instanse": "did you mean instance_type?",
+    "deployment.instanse": "did you mean instances?",
     "data.alowed_personal_data": "did you mean personal_data_allowed?",
     "retrain.days": "did you mean every_days?",
     "deployment.approve": "did you mean approval?",
