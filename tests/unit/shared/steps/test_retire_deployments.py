@@ -149,3 +149,13 @@ def test_a_deployment_that_somebody_deleted_is_recorded_as_stopped(
     assert left is not None
     assert left.stopped is not None
     assert left.stopped.reason == "its deployment is gone"
+
+
+def test_what_another_holds_is_not_given_its_traffic_back(
+    ports: Services, endpoint: Endpoint, clock: ManualClock, champion: Run, alone: EndpointRecord
+) -> None:
+    clock.advance(5 * 3600)
+    endpoint.used, endpoint.traffic, endpoint.requested = True, {}, {}
+    claims.take(ports.store, claims.endpoint_claim("shop"), "run-other", clock.now())
+    assert stops(alone, with_hours(champion, 4), ports) == []
+    assert endpoint.requested == {}
