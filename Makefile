@@ -87,11 +87,11 @@ check: setup $(CHECKOV)/.stamp $(AZURE_CLI)/.stamp ## lint, format, types, impor
 	@$(RUN) -m mypy
 	@$(VENV)/bin/lint-imports
 	@$(AZURE_CLI)/bin/python -m tests.azure_cli.command_lines
-	@$(RUN) -m infra.gate --checkov $(CHECKOV)/bin/checkov
+	@$(RUN) -m tests.gate --checkov $(CHECKOV)/bin/checkov
 	@$(VENV)/bin/hadolint training_job/Dockerfile infra/environments/serving/Dockerfile
 
 # Apart from .venv: checkov pins versions that ours does not go with.
-$(CHECKOV)/.stamp: infra/gate/requirements.txt $(STAMP)
+$(CHECKOV)/.stamp: tests/gate/requirements.txt $(STAMP)
 	@$(RUN) -m uv venv --quiet --allow-existing --python $(RUN) $(CHECKOV)
 	@$(RUN) -m uv pip install --quiet --python $(CHECKOV)/bin/python -r $<
 	@touch $@

@@ -11,7 +11,7 @@ from dataclasses import replace
 import uvicorn
 from starlette.responses import Response
 
-from infra.gate import published
+from local_stack.azure_ml import published
 from local_stack.azure_ml.app import AzureMlEmulator, build_app, listen
 from local_stack.azure_ml.config import EmulatorConfig
 from local_stack.azure_ml.events import Emit

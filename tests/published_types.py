@@ -1,5 +1,5 @@
-"""`python -m tests.published_types FOLDER` writes `infra/gate/published.json`: the definitions of what infra/ declares
-and of what the Azure ML client calls, from the models of Microsoft's packages, as JSON Schema.
+"""`python -m tests.published_types FOLDER` writes `local_stack/azure_ml/published.json`: the definitions of what infra/
+declares and of what the Azure ML client calls, from the models of Microsoft's packages, as JSON Schema.
 
 FOLDER has the packages of `SOURCES`: `pip download --no-deps --dest FOLDER NAME==VERSION ...`. Their models are
 generated from Microsoft's OpenAPI definitions, in one of two forms: `_attribute_map` (msrest) and `rest_field`.
@@ -22,8 +22,8 @@ from types import ModuleType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from zipfile import ZipFile
 
-from infra.gate import bicep
-from infra.gate.published import FILE, Schema
+from local_stack.azure_ml.published import FILE, Schema
+from tests.gate import bicep
 from tests.paths import ROOT
 
 

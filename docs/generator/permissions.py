@@ -7,9 +7,9 @@ from collections import defaultdict
 from typing import Any
 
 from docs.generator import markdown
-from infra.gate import bicep
-from infra.gate.__main__ import INFRA
-from infra.gate.operations import DATA, FILE, rights_of, surplus
+from tests.gate import bicep
+from tests.gate.__main__ import INFRA
+from tests.gate.operations import DATA, FILE, rights_of, surplus
 
 IDENTITIES = ("control", "job", "importer", "serve", "events", "workspace", "deployer")
 NAMES = {"workspace": "the workspace's own", "deployer": "who deploys"}

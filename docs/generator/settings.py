@@ -7,8 +7,8 @@ from typing import Any
 
 from docs.generator import markdown
 from docs.generator.schema import keys_of
-from infra.gate import bicep
 from shared.settings import Settings
+from tests.gate import bicep
 
 INFRA = Path(__file__).resolve().parents[2] / "infra"
 

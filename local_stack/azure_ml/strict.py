@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from infra.gate import published
+from local_stack.azure_ml import published
 
 Document = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """What the whole life of models asks of Azure, on emulators of all its services: `infra/operations.json`.
 
-`python -m infra.gate` holds it to the roles in `infra/`. The jobs train nothing (`stub_jobs`). `UPDATE_GOLDEN=1` writes
+`python -m tests.gate` holds it to the roles in `infra/`. The jobs train nothing (`stub_jobs`). `UPDATE_GOLDEN=1` writes
 the file anew.
 """
 

@@ -13,6 +13,7 @@ PACKAGES = ("cli", "functions", "shared", "training_job", "local_stack")
 UNIT = Path("tests/unit")
 # A module that a suite of several modules tests, and the suite, which names it.
 IN_A_SUITE = {
+    "local_stack/azure_ml/published.py": "tests/unit/infra/test_types.py",
     "local_stack/demo/cleanup.py": "tests/stack/test_demo_failures.py",
     "local_stack/service_bus/__main__.py": "tests/unit/local_stack/service_bus/test_server.py",
     "local_stack/service_bus/amqp.py": "tests/contract/test_event_bus.py",

@@ -41,7 +41,8 @@ def known() -> frozenset[str]:
 
 def _text_of(*, tests: bool) -> str:
     listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split()
-    names = [name for name in listed if name.endswith(SOURCES) and name.startswith("tests/") == tests]
+    of_tests = {name for name in listed if name.startswith("tests/") and not name.startswith("tests/gate/")}
+    names = [name for name in listed if name.endswith(SOURCES) and (name in of_tests) == tests]
     files = [ROOT / name for name in names if not name.startswith(("docs/", OTHER_TOOLS))]
     return "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
 

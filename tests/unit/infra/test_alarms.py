@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from functions.stages import stage_functions
-from infra.gate import bicep
 from shared.ports import Services
 from shared.runner import Runner
 from tests.clock import ManualClock
+from tests.gate import bicep
 from tests.paths import ROOT
 from tests.unit.shared.support import drop
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.gate import checkov
+from tests.gate import checkov
 from tests.paths import ROOT
 
 PROGRAM = ROOT / ".venv-checkov" / "bin" / "checkov"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infra.gate.operations import Operation, Right
+from tests.gate.operations import Operation, Right
 
 READS = Right("job", "reader", "Microsoft.Storage/*/blobs/read", "data")
 

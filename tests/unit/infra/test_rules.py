@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.gate import __main__ as gate
-from infra.gate import bicep
-from infra.gate.finding import RULES, check_all
+from tests.gate import __main__ as gate
+from tests.gate import bicep
+from tests.gate.finding import RULES, check_all
 from tests.paths import ROOT
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from functions.http.auth import EntraAuth, make_authenticator
-from infra.gate import bicep
 from shared.clients.azure_ml.connection import parse_url
 from shared.settings import load_settings
+from tests.gate import bicep
 from tests.paths import ROOT
 
 INFRA = ROOT / "infra"

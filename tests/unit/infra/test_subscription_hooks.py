@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.gate import bicep
+from tests.gate import bicep
 from tests.paths import ROOT
 from tests.unit.infra.recorded_azure import CLIENT, HOOKS, OTHER_SUBSCRIPTION, SUBSCRIPTION, TENANT, Cli
 

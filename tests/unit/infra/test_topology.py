@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from infra.gate import bicep, product
-from infra.gate.topology import FILE, rendered
 from local_stack import emulators
 from shared.clients import cosmos
 from shared.pipeline import TOPOLOGY
+from tests.gate import bicep, product
+from tests.gate.topology import FILE, rendered
 from tests.paths import ROOT
 
 INFRA = ROOT / "infra"

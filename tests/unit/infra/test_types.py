@@ -9,9 +9,10 @@ from zipfile import ZipFile
 
 import pytest
 
-from infra.gate import bicep, published
-from infra.gate.__main__ import REQUESTS
-from infra.gate.types import requests
+from local_stack.azure_ml import published
+from tests.gate import bicep
+from tests.gate.__main__ import REQUESTS
+from tests.gate.types import requests
 from tests.published_types import Source, write
 
 THING = "Microsoft.Test/things@2024-01-01"

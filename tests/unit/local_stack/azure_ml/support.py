@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from infra.gate.published import resource_of
 from local_stack.azure_ml.app import AzureMlEmulator
+from local_stack.azure_ml.published import resource_of
 from local_stack.azure_ml.tokens import load_secret
 from shared.clients.azure_ml.client import AzureMLClient
 from shared.domain.jobs import DeploymentSpec, JobSpec, JobStatus, JobView

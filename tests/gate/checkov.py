@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from infra.gate.finding import Finding
+from tests.gate.finding import Finding
 
 ACCEPTED = Path(__file__).with_name("checkov.yaml")
 VERSION = "3.3.30"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from infra.gate.bicep import Infra, Resource
+from tests.gate.bicep import Infra, Resource
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from infra.gate.bicep import Expr, Infra
-from infra.gate.finding import RULES, Violations, at
 from shared.domain.beside import read_beside
+from tests.gate.bicep import Expr, Infra
+from tests.gate.finding import RULES, Violations, at
 
 GIVEN = Expr("GIVEN")  # stands for any value: the property must only be there
 _SPECIAL: dict[str, Callable[[Any], Any]] = {"bicep": Expr, "given": lambda given: GIVEN if given else None}

@@ -1,12 +1,12 @@
 """`infra/topology.json`: the Service Bus entities of `shared/pipeline.toml`, in the form messaging.bicep reads."""
 
 import json
-from pathlib import Path
 
 from shared.domain.topology import TOPIC
 from shared.pipeline import TOPOLOGY
+from tests.paths import ROOT
 
-FILE = Path(__file__).parents[1] / "topology.json"
+FILE = ROOT / "infra" / "topology.json"
 
 
 def rendered() -> str:

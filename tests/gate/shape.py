@@ -1,7 +1,7 @@
 """How the whole is put together: money, alarms, tags, logs, and which parts a shape may leave out."""
 
-from infra.gate.bicep import Expr, Infra, source
-from infra.gate.finding import Violations, at, rule
+from tests.gate.bicep import Expr, Infra, source
+from tests.gate.finding import Violations, at, rule
 
 # Left out of the dev shape. Nothing else may be conditional: checkov and this gate check what is there.
 ONLY_IN_PROD = frozenset({"network", "messagingFirewall", "workspaceOutbound", "privateEndpoints"})

@@ -1,18 +1,20 @@
-"""`python -m infra.gate [--checkov PROGRAM]`: one line per finding, exit code 1 if there is one."""
+"""`python -m tests.gate [--checkov PROGRAM]`: one line per finding, exit code 1 if there is one."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from infra.gate import access, bicep, checkov, names, operations, product, properties, published, shape, types  # noqa: F401  # rules register
-from infra.gate.finding import RULES, check_all
+from local_stack.azure_ml import published
+from tests.gate import access, bicep, checkov, names, operations, product, properties, shape, types  # noqa: F401  # rules register
+from tests.gate.finding import RULES, check_all
+from tests.paths import ROOT
 
-INFRA = Path(__file__).parents[1]
-REQUESTS = INFRA.parent / "tests" / "golden" / "azure_ml"
+INFRA = ROOT / "infra"
+REQUESTS = ROOT / "tests" / "golden" / "azure_ml"
 
 
 def main(arguments: list[str], folder: Path = INFRA) -> int:
-    parser = argparse.ArgumentParser(prog="python -m infra.gate", description="Checks infra/.")
+    parser = argparse.ArgumentParser(prog="python -m tests.gate", description="Checks infra/.")
     parser.add_argument("--checkov", type=Path, metavar="PROGRAM", help="run checkov too")
     options = parser.parse_args(arguments)
     infra = bicep.read(folder)

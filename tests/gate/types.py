@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from infra.gate import published
-from infra.gate.bicep import Infra
-from infra.gate.finding import Finding, Violations, at, rule
+from local_stack.azure_ml import published
+from tests.gate.bicep import Infra
+from tests.gate.finding import Finding, Violations, at, rule
 
 RULE = "types-are-published"
 # Bicep's own, and what follows from the declaration.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from tree_sitter import Node
 
-from infra.gate.bicep import BicepFile, Infra, broken, line, text, walk
-from infra.gate.finding import Violations, rule
+from tests.gate.bicep import BicepFile, Infra, broken, line, text, walk
+from tests.gate.finding import Violations, rule
 
 FUNCTIONS = frozenset(
     {

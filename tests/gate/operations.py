@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from infra.gate.access import COSMOS_DATA_CONTRIBUTOR, DEFINITION, ROLES, assignments, holder_of, roles_of
-from infra.gate.bicep import BicepFile, Infra, Resource, source
-from infra.gate.finding import Violations, rule
 from shared.domain.beside import read_beside
+from tests.gate.access import COSMOS_DATA_CONTRIBUTOR, DEFINITION, ROLES, assignments, holder_of, roles_of
+from tests.gate.bicep import BicepFile, Infra, Resource, source
+from tests.gate.finding import Violations, rule
 
 FILE = "operations.json"
 DATA: dict[str, Any] = read_beside(__file__)

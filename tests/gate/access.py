@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from infra.gate.bicep import BicepFile, Expr, Infra, Resource, line, source, text
-from infra.gate.finding import Violations, at, rule
 from shared.domain.beside import read_beside
+from tests.gate.bicep import BicepFile, Expr, Infra, Resource, line, source, text
+from tests.gate.finding import Violations, at, rule
 
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 DEFINITION = "Microsoft.Authorization/roleDefinitions"

@@ -2,11 +2,11 @@
 
 import yaml
 
-from infra.gate.bicep import Expr, Infra, Resource, source
-from infra.gate.finding import Violations, at, rule
-from infra.gate.topology import rendered
 from shared.domain import paths
 from shared.settings import Settings
+from tests.gate.bicep import Expr, Infra, Resource, source
+from tests.gate.finding import Violations, at, rule
+from tests.gate.topology import rendered
 
 EVENT_SUBSCRIPTION = "Microsoft.EventGrid/systemTopics/eventSubscriptions"
 DATASTORES = "Microsoft.MachineLearningServices/workspaces/datastores"
