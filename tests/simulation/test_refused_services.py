@@ -90,11 +90,11 @@ def test_a_blob_that_is_being_brought_back_has_one_message_that_waits_for_it(
 ) -> None:
     world = make_world(1)
     driver = prepared(world)
-    waiting = refuse(world, monkeypatch, "train-80-0.jsonl", Transient("blob_busy", "BlobBeingRehydrated"), times=70)
+    waiting = refuse(world, monkeypatch, "train-80-0.jsonl", Transient("blob_busy", "BlobBeingRehydrated"), times=30)
     rounds(driver, 60, 10)
     assert world.waiting() == {"storage-events": 1}
-    rounds(driver, 40)
-    assert len(waiting) == 70
+    rounds(driver, 60)
+    assert len(waiting) == 30
     assert the_run(world).status is not Status.FAILED
     assert world.dead_letters() == {}
 
