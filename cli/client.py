@@ -118,6 +118,9 @@ class Api:
     def endpoints(self) -> models.EndpointList:
         return _read(models.EndpointList, self._ask("GET", "/api/endpoints"))
 
+    def endpoint(self, name: str) -> models.EndpointDetail:
+        return _read(models.EndpointDetail, self._ask("GET", f"/api/endpoints/{quote(name, safe='')}"))
+
     def roll_back(self, endpoint: str, comment: str = "") -> models.RollbackAccepted:
         path = f"/api/endpoints/{quote(endpoint, safe='')}/rollback"
         return _read(models.RollbackAccepted, self._ask("POST", path, json={"comment": comment}))

@@ -23,7 +23,7 @@ endpoints_app = typer.Typer(invoke_without_command=True)
 
 @endpoints_app.callback()
 def endpoints(context: typer.Context, as_json: AsJson = False, url: Url = None) -> None:
-    """List the endpoints and whose model is in production at each; or restore or delete one."""
+    """List the endpoints and whose model is in production at each; or show, restore or delete one."""
     if context.invoked_subcommand is not None:
         return
     with Api(find_url(url)) as api:
@@ -35,6 +35,27 @@ def endpoints(context: typer.Context, as_json: AsJson = False, url: Url = None) 
     elif not found.unreadable:
         print("nothing is in production yet")
     report_unreadable(found.unreadable)
+
+
+@endpoints_app.command("show")
+def show(endpoint: EndpointArgument, as_json: AsJson = False, url: Url = None) -> None:
+    """Show the deployments of ENDPOINT and what they cost by list prices: an hour, and this month."""
+    with Api(find_url(url)) as api:
+        found = api.endpoint(endpoint)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    table = make_table("deployment", "run", "machines", "USD per hour", "since", "until", whole=("run",))
+    for one in (*found.costs.running, *reversed(found.costs.ended)):
+        since, until = (f"{at.astimezone():%Y-%m-%d %H:%M}" if at else "" for at in (one.since, one.until))
+        machines = f"{one.instances} x {one.instance_type}"
+        table.add_row(one.deployment, one.run, machines, _usd(one.usd_per_hour), since, until)
+    make_console().print(table)
+    print(f"USD per hour now: {_usd(found.usd_per_hour)}; this month: {_usd(found.usd_this_month)}; {found.price_note}")
+
+
+def _usd(amount: float | None) -> str:
+    return "unknown price" if amount is None else f"{amount:.2f}"
 
 
 @endpoints_app.command("restore")

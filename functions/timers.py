@@ -17,15 +17,15 @@ from shared.domain.endpoint import EndpointRecord
 from shared.domain.run import Run, Status
 from shared.pipeline import Stage
 from shared.ports import Services
-from shared.records import runs, ticks
+from shared.records import runs, serving_costs, ticks
 from shared.records.endpoints import all_records
 from shared.runner import Runner
 from shared.step_support.loops import LoopResult, for_each, where
 from shared.step_support.outcome import Draft
 from shared.steps import reconcile as reconcile_step
 from shared.steps.probe_deployments import probe_deployment
+from shared.steps.retire_deployments import count_costs, stop_idle
 from shared.steps.retire_deployments import retire_deployments as retire_step
-from shared.steps.retire_deployments import stop_idle
 from shared.steps.retrain import retrain as retrain_step
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,12 @@ def _probe(stage: Stage, runner: Runner, run: Run) -> None:
 
 def retire_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
     runner = dispatcher.runner
-    records = all_records(runner.services.store)
-    _keep(stage, for_each(stage.name, records, partial(_retire, stage, runner), id_of=_endpoint), runner)
+    records, store = list(all_records(runner.services.store)), runner.services.store
+    done = for_each(stage.name, records, partial(_retire, stage, runner), id_of=_endpoint)
+    names = {record.endpoint: _endpoint(record) for record in records}
+    found, count = names.keys() | serving_costs.with_running(store), partial(count_costs, services=runner.services)
+    counted = for_each("serving costs", sorted(found), count, id_of=lambda name: names.get(name, name))
+    _keep(stage, LoopResult(failed={**done.failed, **counted.failed}), runner)
 
 
 def _retire(stage: Stage, runner: Runner, record: EndpointRecord) -> None:

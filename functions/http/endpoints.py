@@ -7,13 +7,13 @@ from fastapi import APIRouter
 from functions.http.auth import Caller, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError, existing
-from shared.api.models import CommentRequest, EndpointList, RollbackAccepted, RunReference
+from shared.api.models import CommentRequest, EndpointDetail, EndpointList, RollbackAccepted, RunReference
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import PermanentFailure, UnreadableDocument
 from shared.domain.events import EndpointOrdered, RollbackRequested
 from shared.domain.run import Run
 from shared.ports import Services
-from shared.records import claims
+from shared.records import claims, serving_costs
 from shared.records.claims import endpoint_claim, turn_claim
 from shared.records.endpoints import all_records, read
 from shared.runner import Runner
@@ -31,9 +31,11 @@ def list_endpoints(_: Reader, services: CurrentServices) -> EndpointList:
 
 
 @router.get("/{name}")
-def get_endpoint(name: str, _: Reader, services: CurrentServices) -> EndpointRecord:
-    """The deployment in production, and the previous one while it is kept warm."""
-    return _find_record(name, services)
+def get_endpoint(name: str, _: Reader, services: CurrentServices) -> EndpointDetail:
+    """The deployment in production, the previous one while it is kept warm, and what all deployments cost."""
+    record, costs, now = _find_record(name, services), serving_costs.read(services.store, name), services.clock.now()
+    usd = {"usd_per_hour": costs.usd_per_hour(), "usd_this_month": costs.usd_of_month(now)}
+    return EndpointDetail.model_validate({**dict(record), "costs": costs, **usd})
 
 
 def _find_record(name: str, services: Services) -> EndpointRecord:

@@ -12,6 +12,7 @@ from shared.domain.evaluation import EvaluationResult, GradedRow, SampleAnswer, 
 from shared.domain.jobs import JobStatus
 from shared.domain.model import MAX_COMMENT, Measured, UtcTime
 from shared.domain.run import Run
+from shared.domain.serving_cost import PRICE_NOTE, ServingCosts
 from shared.domain.tokens import PreviewRow
 from shared.health.checks import Check
 
@@ -206,6 +207,15 @@ class EndpointList(ApiModel):
 
     data: tuple[EndpointRecord, ...]
     unreadable: tuple[UnreadableDocument, ...] = ()
+
+
+class EndpointDetail(EndpointRecord):
+    """With what its deployments cost by list prices; null: the price of one is not known."""
+
+    costs: ServingCosts
+    usd_per_hour: float | None = Field(description="of what is deployed now")
+    usd_this_month: float | None = Field(description="so far, in UTC")
+    price_note: str = PRICE_NOTE
 
 
 class RollbackAccepted(ApiModel):

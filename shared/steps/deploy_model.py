@@ -9,8 +9,9 @@ from shared.domain.events import DeploymentRetryDue, DeploymentStarted, Evaluati
 from shared.domain.jobs import DeploymentSpec, ModelSpec
 from shared.domain.planning.methods import served_tokens
 from shared.domain.run import RolloutRef, Run, Status
+from shared.domain.serving_cost import served
 from shared.ports import Config, Services
-from shared.records import claims, endpoints
+from shared.records import claims, endpoints, serving_costs
 from shared.step_support.outcome import Draft, Outcome
 from shared.step_support.serving_room import require_room
 from shared.steps.submit_evaluation import evaluate_in_turn
@@ -73,7 +74,7 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
     if view is None and not services.models.begin_endpoint(endpoint, {"project": run.project}):
         raise Transient("endpoint_provisioning", f"{endpoint} is being created", endpoint)
     try:
-        services.models.begin_deployment(spec)
+        begin_deployment(spec, run, services)
     except PermanentFailure:  # nothing was begun, and quota may be waited for: production can be rolled back meanwhile
         claims.release(services.store, claims.endpoint_claim(endpoint), run.id)
         raise
@@ -88,6 +89,17 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
         events=(Draft(DeploymentStarted(endpoint=endpoint, deployment=spec.name, model=spec.model)),),
         undo=lambda now: _delete_unless_owned(spec, now, services),
     )
+
+
+def begin_deployment(spec: DeploymentSpec, run: Run, services: Services) -> None:
+    """Begin it. It counts as running from before that, so that a crash never hides what it costs."""
+    entry = served(run, services.clock.now())
+    serving_costs.change(services.store, spec.endpoint, lambda costs: costs.begun(entry))
+    try:
+        services.models.begin_deployment(spec)
+    except PermanentFailure:
+        serving_costs.change(services.store, spec.endpoint, lambda costs: costs.without(entry))
+        raise
 
 
 def _delete_unless_owned(spec: DeploymentSpec, run: Run, services: Services) -> None:

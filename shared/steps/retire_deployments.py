@@ -7,8 +7,9 @@ from shared.domain.endpoint import EndpointRecord, Stopped
 from shared.domain.errors import Transient
 from shared.domain.events import DeploymentRetired, EndpointChanged
 from shared.domain.run import Run
+from shared.domain.serving_cost import ServedDeployment, ServingCosts, served
 from shared.ports import Services
-from shared.records import claims, endpoints
+from shared.records import claims, endpoints, runs, serving_costs
 from shared.step_support.loops import for_each
 from shared.step_support.outcome import Draft
 
@@ -82,3 +83,31 @@ def stop_idle(record: EndpointRecord, champion: Run, services: Services, publish
         stopped = Stopped(deployment=record.deployment, at=now, reason=reason)
         endpoints.write(store, record.model_copy(update={"stopped": stopped}), replacing=record)
         claims.release(store, claim, owner)
+
+
+def count_costs(endpoint: str, services: Services) -> None:
+    """Close the entry of each deployment that is gone, and open one, from now on, for a deployment that has none.
+
+    Raises StoreConflict and LaterVersion.
+    """
+
+    def seen(costs: ServingCosts) -> ServingCosts | None:
+        # In this order: who is about to create a deployment took the claim, then wrote its entry, which is a conflict.
+        held, view = (
+            claims.read(services.store, claims.endpoint_claim(endpoint)),
+            services.models.get_endpoint(endpoint),
+        )
+        there, now = set(view.deployments) if view else set(), services.clock.now()
+        is_ordered = held is not None and not held.owner.startswith("run-")  # orders hold it under their own names
+        may_come = {one.deployment for one in costs.running if held and (is_ordered or held.owner == one.run)}
+
+        def missing(name: str) -> ServedDeployment | None:
+            run = runs.load(services.store, f"run-{name.removeprefix('d-')}")
+            return served(run, now) if run and run.recipe else None
+
+        strange = sorted(there - {one.deployment for one in costs.running})
+        found = for_each(f"deployments of {endpoint} without costs", strange, missing)
+        after = costs.left(there | may_come, now).begun(*filter(None, found.results.values()))
+        return after if after != costs else None
+
+    serving_costs.change(services.store, endpoint, seen)

@@ -19,7 +19,7 @@ from shared.ports import Services
 from shared.records import claims, endpoints
 from shared.step_support.outcome import Draft, Outcome
 from shared.steps.advance_rollout import NOT_ANSWERING, fault
-from shared.steps.deploy_model import deployment_spec, model_spec
+from shared.steps.deploy_model import begin_deployment, deployment_spec, model_spec
 from shared.steps.probe_deployments import probe_deployment
 
 # As a rollout has. An order that holds an endpoint for longer keeps others from it.
@@ -117,7 +117,7 @@ def _restore(record: EndpointRecord, run: Run, services: Services) -> None:
     models.register_model(model_spec(run))
     if not models.begin_endpoint(endpoint, {"project": run.project}):
         raise Transient("endpoint_provisioning", f"{endpoint} is being created", endpoint)
-    models.begin_deployment(deployment_spec(run, services.config))
+    begin_deployment(deployment_spec(run, services.config), run, services)
     names = {"endpoint": endpoint, "deployment": record.deployment, "model": record.model}
     as_rollout = run.evolve(rollout=RolloutRef(**names, previous={}, traffic={}, step=0))
     draft = probe_deployment(as_rollout, services)

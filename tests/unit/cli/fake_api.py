@@ -185,6 +185,10 @@ def make_app(fake: FakeDroptune) -> FastAPI:
     def endpoints() -> dict[str, Any]:
         return {"data": fake.endpoints, "unreadable": fake.unreadable}
 
+    @app.get("/api/endpoints/{name}")
+    def endpoint(name: str) -> dict[str, Any]:
+        return next(one for one in fake.endpoints if one["endpoint"] == name)
+
     @app.post("/api/endpoints/{name}/rollback")
     async def rollback(name: str, request: Request) -> Response:
         body = await request.json()

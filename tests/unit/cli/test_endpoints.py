@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain.serving_cost import PRICE_NOTE, ServedDeployment, ServingCosts
 from tests.unit.cli.fake_api import RUN_ID, START, FakeDroptune
 
 Cli = Callable[..., int]
@@ -91,3 +92,25 @@ def test_a_stopped_endpoint_is_shown_with_when_and_why_and_its_restore_is_reques
     assert bank.rstrip().endswith("serves")
     assert droptune("endpoints", "restore", "shop", "-m", "a new season") == 0
     assert fake.commands == [("restore shop", {"comment": "a new season"})]
+
+
+def test_an_endpoint_is_shown_with_what_it_costs_and_that_this_is_not_the_bill(
+    fake: FakeDroptune, droptune: Cli, capsys: Capture
+) -> None:
+    new, old = (
+        ServedDeployment(
+            deployment=name, run=RUN_ID, instance_type="Standard_X", instances=2, usd_per_hour=usd, since=START
+        )
+        for name, usd in (("d-new", 7.34), ("d-old", None))
+    )
+    costs = ServingCosts(endpoint="shop", running=(new,), ended=(old.model_copy(update={"until": START}),))
+    found = {"costs": costs.model_dump(mode="json"), "usd_per_hour": 7.34, "usd_this_month": None, "later": 1}
+    fake.endpoints = [endpoint() | found]
+    assert droptune("endpoints", "show", "shop") == 0
+    _, first, second, total = capsys.readouterr().out.splitlines()
+    local = f"{START.astimezone():%Y-%m-%d %H:%M}".split()
+    assert first.split() == ["d-new", RUN_ID, "2", "x", "Standard_X", "7.34", *local]
+    assert second.split() == ["d-old", RUN_ID, "2", "x", "Standard_X", "unknown", "price", *local, *local]
+    assert total == f"USD per hour now: 7.34; this month: unknown price; {PRICE_NOTE}"
+    assert droptune("endpoints", "show", "shop", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["costs"] == found["costs"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from fastapi.testclient import TestClient
 
 from functions.http.auth import APPROVER, READER
 from shared.domain.endpoint import Stopped
 from shared.domain.events import EndpointOrdered, RollbackRequested
+from shared.domain.serving_cost import PRICE_NOTE, ServedDeployment
 from shared.ports import Services, Write
-from shared.records import claims, endpoints, runs
+from shared.records import claims, endpoints, runs, serving_costs
 from shared.records.endpoints import RECORD
 from shared.runner import Runner
 from tests.unit.functions.http.support import SettableClock, asking_as, in_production
@@ -44,9 +47,31 @@ def test_an_endpoint_whose_record_cannot_be_read_is_named_beside_the_others(
 def test_an_endpoint_is_shown_with_its_previous_deployment(client: TestClient, services: Services) -> None:
     record = in_production(services)
     answer = client.get("/api/endpoints/shop")
-    assert (answer.status_code, answer.json()) == (200, record.model_dump(mode="json"))
+    nothing = {"endpoint": "shop", "running": [], "ended": [], "ended_usd": {}}
+    costs = {"costs": nothing, "usd_per_hour": 0, "usd_this_month": 0, "price_note": PRICE_NOTE}
+    assert (answer.status_code, answer.json()) == (200, record.model_dump(mode="json") | costs)
     missing = client.get("/api/endpoints/nothing")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "endpoint_not_found")
+
+
+@pytest.mark.parametrize("price", [2.0, None])
+def test_an_endpoint_is_shown_with_what_its_deployments_cost(
+    client: TestClient, services: Services, clock: SettableClock, price: float | None
+) -> None:
+    in_production(services)
+    since = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    first, second = (
+        ServedDeployment(
+            deployment=f"d-{n}", run=f"run-{n}", instance_type="x", instances=1, usd_per_hour=usd, since=since
+        )
+        for n, usd in ((1, 1.0), (2, price))
+    )
+    serving_costs.change(services.store, "shop", lambda costs: costs.begun(first, second))
+    clock.moment = since + timedelta(minutes=30)
+    answer = client.get("/api/endpoints/shop").json()
+    assert [one["deployment"] for one in answer["costs"]["running"]] == ["d-1", "d-2"]
+    found = (answer["usd_per_hour"], answer["usd_this_month"], answer["price_note"])
+    assert found == (3.0 if price else None, 1.5 if price else None, PRICE_NOTE)
 
 
 def test_a_rollback_orders_the_previous_deployment_back(client: TestClient, services: Services) -> None:

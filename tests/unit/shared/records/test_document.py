@@ -15,9 +15,10 @@ import pytest
 from shared.domain.cost import CostEstimate
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.run import Run, Status
+from shared.domain.serving_cost import ServedDeployment
 from shared.domain.upgrades import SCHEMA_VERSION
 from shared.ports import Message, Services, Write
-from shared.records import budget, claims, endpoints, outbox, runs, ticks
+from shared.records import budget, claims, endpoints, outbox, runs, serving_costs, ticks
 from shared.records.document import head
 from shared.records.outbox import Outgoing
 from shared.runner import Runner
@@ -68,6 +69,16 @@ def put_entry(services: Services, run: Run) -> None:
     services.store.batch(run.id, [outbox.creation(entry(services, run), run, services.clock.now())])
 
 
+def serve(run_id: str) -> Callable[[Services, Run], None]:
+    def begin(services: Services, run: Run) -> None:
+        deployed = ServedDeployment(
+            deployment=run_id, run=run_id, instance_type="x", instances=1, usd_per_hour=1, since=services.clock.now()
+        )
+        serving_costs.change(services.store, "shop", lambda costs: costs.begun(deployed))
+
+    return begin
+
+
 KINDS = (
     Kind("run", lambda services, run: None, move, "run"),
     Kind("run", lambda services, run: None, lambda s, run: Runner(s).note_timer(run.id, "reconcile", "fails"), "run"),
@@ -85,6 +96,7 @@ KINDS = (
     ),
     Kind("outbox", put_entry, lambda s, run: outbox.mark_sent(s.store, run.id, [entry(s, run)]), "body"),
     Kind("budget", lambda s, run: budget.reserve(s.store, run, 100), lambda s, run: budget.settle(s.store, run)),
+    Kind("serving_costs", serve("run-000000000001"), serve("run-000000000002"), "costs"),
     Kind(
         "reconcile-tick",
         lambda s, run: ticks.record(s.store, s.clock.now(), ()),
@@ -165,4 +177,4 @@ def test_documents_are_replaced_in_one_way_only_and_each_kind_that_is_replaced_i
                 if node.func.id == "put":
                     putting.add(file.stem)
     assert replacing == {"document"}
-    assert putting == {"runs", "endpoints", "claims", "outbox", "budget", "ticks"}
+    assert putting == {"runs", "endpoints", "claims", "outbox", "budget", "ticks", "serving_costs"}

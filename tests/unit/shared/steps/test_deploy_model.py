@@ -18,7 +18,7 @@ from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import Decision, Run, Status
 from shared.ports import Services
-from shared.records import claims, endpoints
+from shared.records import claims, endpoints, serving_costs
 from shared.rendering.facts import length_policy
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.deploy_model import deploy_model, deployment_spec, model_spec
@@ -121,8 +121,29 @@ def test_a_deployment_that_azure_refuses_leaves_the_endpoint_to_a_rollback_until
     with pytest.raises(PermanentFailure, match="azure_ml_quota"):
         deployed(prepared, services, Refusing(serving(old=100)))
     assert owner(services) is None
+    assert serving_costs.read(services.store, "shop").running == (), "it was not created"
     assert deployed(prepared, services, Platform(serving(old=100))).status is Status.DEPLOYING
     assert owner(services) == prepared.id
+
+
+def test_a_deployment_costs_from_before_it_is_requested(prepared: Run, services: Services) -> None:
+    class Dying(Platform):
+        def begin_deployment(self, spec: DeploymentSpec) -> None:
+            super().begin_deployment(spec)
+            raise Transient("unanswered", "it was done, and the answer was lost")
+
+    with pytest.raises(Transient, match="unanswered"):
+        deployed(prepared, services, platform := Dying(serving(old=100)))
+    (entry,) = serving_costs.read(services.store, "shop").running
+    (spec,) = platform.deployments
+    assert (entry.deployment, entry.run, entry.instance_type, entry.instances) == (
+        spec.name,
+        prepared.id,
+        spec.instance_type,
+        spec.instance_count,
+    )
+    assert deployed(prepared, services, Platform(serving(old=100))).status is Status.DEPLOYING
+    assert serving_costs.read(services.store, "shop").running == (entry,)
 
 
 def test_another_runs_rollout_is_waited_for(prepared: Run, services: Services) -> None:

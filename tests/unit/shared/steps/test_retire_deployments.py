@@ -9,10 +9,11 @@ import pytest
 
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.run import Run, Status
+from shared.domain.serving_cost import ServedDeployment
 from shared.ports import Services
-from shared.records import claims, endpoints, runs
+from shared.records import claims, endpoints, runs, serving_costs
 from shared.step_support.outcome import Draft
-from shared.steps.retire_deployments import retire_deployments, stop_idle
+from shared.steps.retire_deployments import count_costs, retire_deployments, stop_idle
 from tests.clock import ManualClock
 from tests.unit.shared.steps.production import NEW, OLD, Endpoint
 
@@ -159,3 +160,51 @@ def test_what_another_holds_is_not_given_its_traffic_back(
     claims.take(ports.store, claims.endpoint_claim("shop"), "run-other", clock.now())
     assert stops(alone, with_hours(champion, 4), ports) == []
     assert endpoint.requested == {}
+
+
+def counted(ports: Services) -> tuple[list[str], list[str]]:
+    count_costs("shop", ports)
+    found = serving_costs.read(ports.store, "shop")
+    return [one.deployment for one in found.running], [one.deployment for one in found.ended]
+
+
+def begun(ports: Services, run_id: str) -> str:
+    name = run_id.replace("run-", "d-")
+    entry = ServedDeployment(
+        deployment=name, run=run_id, instance_type="x", instances=1, usd_per_hour=1, since=ports.clock.now()
+    )
+    serving_costs.change(ports.store, "shop", lambda costs: costs.begun(entry))
+    return name
+
+
+def test_a_deployment_that_is_gone_costs_nothing_from_then_on(ports: Services, endpoint: Endpoint) -> None:
+    first, second = begun(ports, "run-1"), begun(ports, "run-2")
+    endpoint.deployments = [first, second]
+    assert counted(ports) == ([first, second], [])
+    endpoint.deployments = [second]
+    assert counted(ports) == ([second], [first])
+    endpoint.get_endpoint = lambda name: None  # type: ignore[method-assign, assignment, return-value]
+    assert counted(ports) == ([], [first, second])
+
+
+@pytest.mark.parametrize("owner", ["run-1", "an-order", "run-other", None])
+def test_a_deployment_that_is_about_to_be_created_is_not_taken_for_gone(
+    ports: Services, endpoint: Endpoint, owner: str | None
+) -> None:
+    name = begun(ports, "run-1")
+    if owner:
+        claims.take(ports.store, claims.endpoint_claim("shop"), owner, ports.clock.now())
+    assert counted(ports) == (([name], []) if owner in ("run-1", "an-order") else ([], [name]))
+
+
+def test_a_deployment_from_before_there_were_entries_is_counted_from_when_it_is_seen(
+    ports: Services, endpoint: Endpoint, champion: Run
+) -> None:
+    read = runs.read(ports.store, champion.id)
+    assert read is not None
+    ports.store.batch(champion.id, [runs.replacement(champion, read)])
+    name = champion.id.replace("run-", "d-")
+    endpoint.deployments = [name, "d-of-nobody"]
+    assert counted(ports) == ([name], [])
+    (entry,) = serving_costs.read(ports.store, "shop").running
+    assert (entry.run, entry.since, entry.usd_per_hour) == (champion.id, ports.clock.now(), 0.0)
