@@ -185,6 +185,7 @@ class SqliteEventBus:
                 if not self._due(connection, name, now):
                     continue
             with self._database.write() as connection:
+                now = self._now()  # anew: a lock that another process took meanwhile is not of the future
                 for sequence, lock_token, delivery_count in self._due(connection, name, now):
                     if lock_token is None:
                         _deliver_schedule(connection, sequence, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -51,6 +51,27 @@ while True:
     assert 2000 - len(completed) - remaining in (0, 1)
     assert not {one.message.id for one in receive(bus)} & set(completed)
     bus.close()
+
+
+def test_a_lock_that_another_process_takes_while_this_one_looks_is_kept(tmp_path: Path) -> None:
+    """It ends later than a lock that begins when this one looked at its clock, as one of the future does."""
+    clock, taken = ManualClock(), list[ReceivedMessage]()
+    other = SqliteEventBus(tmp_path / "bus.db", TOPOLOGY, clock)
+    other.send("orders", [Message("first", "passed", b"")])
+
+    class InterruptedClock(ManualClock):
+        def now(self) -> datetime:
+            before = clock.now()
+            if not taken:
+                clock.advance(1)
+                taken.extend(other.receive("orders", max_messages=1, wait_s=0))
+            return before
+
+    bus = SqliteEventBus(tmp_path / "bus.db", TOPOLOGY, InterruptedClock())
+    assert receive(bus) == []
+    other.complete(taken[0])
+    bus.close()
+    other.close()
 
 
 def test_locks_and_schedules_survive_the_process_that_made_them(tmp_path: Path) -> None:
