@@ -93,10 +93,8 @@ def count_costs(endpoint: str, services: Services) -> None:
 
     def seen(costs: ServingCosts) -> ServingCosts | None:
         # In this order: who is about to create a deployment took the claim, then wrote its entry, which is a conflict.
-        held, view = (
-            claims.read(services.store, claims.endpoint_claim(endpoint)),
-            services.models.get_endpoint(endpoint),
-        )
+        held = claims.read(services.store, claims.endpoint_claim(endpoint))
+        view = services.models.get_endpoint(endpoint)
         there, now = set(view.deployments) if view else set(), services.clock.now()
         is_ordered = held is not None and not held.owner.startswith("run-")  # orders hold it under their own names
         may_come = {one.deployment for one in costs.running if held and (is_ordered or held.owner == one.run)}
