@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup lock docs emulators setup-names demo demo-emulators smoke smoke-emulators up down test test-fast test-ci test-all check fuzz-api bench bench-gpu clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## install everything into .venv; does nothing if it is up to date
 
@@ -59,7 +59,7 @@ demo-emulators: setup ## the same through the Azure SDKs, on emulators of Cosmos
 smoke: setup ## try it in a subscription and remove everything again (LOCATION=, MAX_USD=40); asks before it costs
 	@$(RUN) -m tests.smoke --location $(or $(LOCATION),$(error name a region: make smoke LOCATION=eastus)) --max-usd $(or $(MAX_USD),40)
 
-smoke-emulators: setup ## the same steps and checks on the emulators
+smoke-emulators: setup ## the same steps and checks on the emulators, two minutes
 	@$(RUN) -m tests.smoke --emulators --yes
 
 up: setup ## start the local stack and leave it running

@@ -1,8 +1,10 @@
 """The HTTP API as Python methods, and where to find it."""
 
 import json
+import logging
 import math
 import os
+import re
 import time
 from collections.abc import Generator
 from contextlib import suppress
@@ -171,7 +173,8 @@ class Api:
         try:
             answer = self._http.request(method, path, **request)
         except httpx.TransportError as error:
-            raise Unreachable(self.url) from error
+            remedy = () if is_loopback(self.url) else ("see that the URL is right and the app runs",)
+            raise Unreachable(self.url, *remedy) from error
         if answer.is_error:
             raise RequestRefused(answer.status_code, _problem(answer))
         return answer
@@ -215,10 +218,13 @@ class BearerToken(httpx.Auth):
         from azure.core.exceptions import ClientAuthenticationError
         from azure.identity import DefaultAzureCredential
 
+        logging.getLogger("azure.identity").setLevel(logging.ERROR)  # else it prints what is raised, too
         try:
             found = DefaultAzureCredential().get_token(f"{self._audience}/.default")
         except ClientAuthenticationError as error:
-            message = f"no token for {self._audience}, sign in with `az login`: {error.message}"
+            # Of twenty lines those that say more than that a way to sign in is not there.
+            why = re.findall(r"AzureCliCredential: .*|.*AADSTS.*", error.message) or [error.message]
+            message = f"no token for {self._audience}, sign in with `az login`: {'; '.join(map(str.strip, why))}"
             raise RequestRefused(401, Problem(code="no_token", message=message, param="DROPTUNE_AUDIENCE")) from error
         self._token, self._expires = found.token, found.expires_on
 

@@ -39,7 +39,7 @@ def get_endpoint(name: str, _: Reader, services: CurrentServices) -> EndpointDet
 
 
 def _find_record(name: str, services: Services) -> EndpointRecord:
-    message = f"no model was ever in production at {name}"
+    message = f"no model is in production at {name}"
     return existing(read(services.store, name), "endpoint_not_found", message, "name")
 
 

@@ -70,6 +70,10 @@ def costs(price: float) -> dict[str, list[float]]:
     return {**parts, "all": [round(sum(part[end] for part in parts.values()), 2) for end in (0, 1)]}
 
 
+def names_of_failed(step: dict[str, Any]) -> list[str]:
+    return [name for name, done in step["evidence"].items() if done["status"] == "failed"]
+
+
 class Smoke:
     """One smoke test. `body` is its report, written to `file` before and after every step."""
 
@@ -128,7 +132,10 @@ class Smoke:
             one["status"] = "not applicable" if states == {"not applicable"} else "passed"
         except BaseException as error:
             one |= {"status": "failed", "problem": str(error) or repr(error), "remedy": STEPS[name]["remedy"]}
-            print(masked(f"failed: {one['problem']}; {one['remedy']}"), flush=True)
+            said = bool(names_of_failed(one))  # each beside its command
+            print(
+                masked(f"failed: {one['remedy'] if said else '; '.join((one['problem'], one['remedy']))}"), flush=True
+            )
             raise
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -142,8 +149,10 @@ class Smoke:
         self.body["names"] |= {key: self.commands.values[key] for key in ("token",) if key in self.commands.values}
         for command in STEPS[name].get("command", ()):
             done = evidence[command["name"]] = self.commands.perform(command)
-            shown = (f"    {done['status']}: {command['name']}", *list(done.values())[1:])
-            print(masked("; ".join(filter(None, shown))), flush=True)
+            found = (
+                v if k in ("problem", "remedy") else f"{k} {v}" for k, v in done.items() if k not in ("status", "seen")
+            )
+            print(masked("; ".join(filter(None, (f"    {done['status']}: {command['name']}", *found)))), flush=True)
             if done["status"] == "failed" and name not in (WORK[0], REMOVAL):
                 evidence |= {command["name"]: self.commands.perform(command) for command in TABLE["failed"]}
                 break
@@ -176,7 +185,8 @@ class Smoke:
         if len(self.body["steps"]) <= WORK.index("provision"):
             shutil.rmtree(self.folder)
         elif self.options.keep:
-            print(f"kept, at up to {self.body['cost']['usd_per_hour'] + OTHER:.2f} USD an hour")
+            per_hour = self.body["cost"]["usd_per_hour"] + OTHER
+            print(masked(f"kept, in Azure at up to {per_hour:.2f} USD an hour; this removes it: {self.body['remove']}"))
         else:
             return self.remove() or code
         return code
@@ -225,7 +235,8 @@ def main(argv: list[str] | None = None) -> int:
         code = smoke.work()
     table = make_table("step", "status", "seconds", "problem", right=("seconds",))
     for one in smoke.body["steps"]:
-        table.add_row(one["name"], one["status"], f"{one.get('seconds', 0):.0f}", masked(one.get("problem", "")))
+        problem = ", ".join(names_of_failed(one)) or one.get("problem", "")
+        table.add_row(one["name"], one["status"], f"{one.get('seconds', 0):.0f}", masked(problem))
     make_console().print(table)
     return code
 

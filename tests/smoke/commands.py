@@ -40,6 +40,8 @@ class Commands:
             except subprocess.CalledProcessError as error:
                 output, code = (error.stderr or error.stdout or "see above").strip()[-500:], error.returncode
                 problem = f"code {code}: {output}"
+            except FileNotFoundError as error:
+                problem, code = f"there is no program {error.filename}", 0
             except (Failed, OSError) as error:
                 problem, code = str(error), 0
             if time.monotonic() >= until or code not in command.get("retry_codes", (code,)):

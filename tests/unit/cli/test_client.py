@@ -142,6 +142,28 @@ def test_who_is_not_signed_in_learns_how(monkeypatch: pytest.MonkeyPatch, capsys
     assert "sign in with `az login`" in refused.value.problem.message
 
 
+def test_of_all_ways_to_sign_in_the_error_has_what_the_azure_cli_says_and_nothing_twice(tmp_path: Path) -> None:
+    (az := tmp_path / "az").write_text("#!/bin/sh\necho 'ERROR: AADSTS50105: not assigned to a role' >&2; exit 1\n")
+    az.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "DROPTUNE_AUDIENCE": "api://droptune", "HOME": str(tmp_path)}
+    # Without the question for a managed identity, which goes to the network.
+    environ |= {"AZURE_TOKEN_CREDENTIALS": "dev", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "cli", "runs", "--url", "https://droptune.example.org"]
+    done = subprocess.run(command, env=environ, text=True, capture_output=True, check=False)
+    expected = "AzureCliCredential: ERROR: AADSTS50105: not assigned to a role (DROPTUNE_AUDIENCE)\n"
+    assert done.stderr == f"no_token: no token for api://droptune, sign in with `az login`: {expected}"
+    assert done.returncode == 1
+
+
+def test_an_app_elsewhere_is_not_started_by_make_up() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    with Api("https://app.example.org", httpx.MockTransport(refuse)) as api, pytest.raises(Unreachable) as raised:
+        api.health()
+    assert str(raised.value).endswith("https://app.example.org; see that the URL is right and the app runs")
+
+
 def test_no_command_imports_azure_identity_before_it_is_needed() -> None:
     code = "import sys, cli.main; sys.exit('azure.identity' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -93,8 +93,8 @@ def test_without_programs_every_one_of_them_is_named_with_its_remedy(subscriptio
     assert (code, [step["name"] for step in report["steps"]]) == (1, ["prerequisites"])
     evidence = report["steps"][0]["evidence"]
     assert evidence["emulators"] == {"status": "not applicable"}
-    assert evidence["Azure CLI"]["problem"] == "[Errno 2] No such file or directory: 'az'"
-    assert evidence["Azure Developer CLI"]["problem"] == "[Errno 2] No such file or directory: 'azd'"
+    assert evidence["Azure CLI"]["problem"] == "there is no program az"
+    assert evidence["Azure Developer CLI"]["problem"] == "there is no program azd"
     assert evidence["quota for a job and an endpoint"]["problem"] == "'subscription' is not known"
     assert {done["status"] for name, done in evidence.items() if name not in ("emulators", "list price")} == {"failed"}
     assert "az login, then az account set --subscription NAME" in output

@@ -32,7 +32,7 @@ def failed(problem: str, remedy: str = "") -> dict[str, str]:
         (shell("echo '{missing}'", otherwise="not done"), {"status": "not done", "problem": "'missing' is not known"}),
         (shell("exit 1", otherwise="not done"), {"status": "not done", "problem": "code 1: see above", "remedy": ""}),
         ({"name": "gone", "run": ["no-such-program"]},
-         failed("[Errno 2] No such file or directory: 'no-such-program'")),
+         failed("there is no program no-such-program")),
         (shell("echo e.1", pattern="^{env}$"), {"status": "passed", "seen": "e.1"}),
         # What is filled into a pattern is no pattern.
         (shell("echo ex1", pattern="^{env}$"), failed("it printed 'ex1'")),

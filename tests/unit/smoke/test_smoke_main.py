@@ -162,7 +162,7 @@ def test_kept_for_inspection_nothing_is_removed_and_the_cost_of_an_hour_is_named
     code, output = smoke.run("--emulators", "--yes", "--keep", "--report", str(smoke.file))
     assert code == 1
     assert smoke.machine.exists()
-    assert "kept, at up to 4.67 USD an hour" in output
+    assert re.search("kept, in Azure at up to 4.67 USD an hour; this removes it: .* --resume-removal", output)
     shutil.rmtree(ROOT / ".droptune" / smoke.report()["environment"])
 
 
@@ -187,6 +187,8 @@ def test_all_prerequisites_that_are_missing_are_in_one_report_and_nothing_is_mad
     assert found["problem"] == "the first: code 1: see above; the third: code 2: see above"
     assert "failed: the first; code 1: see above; install it" in output
     assert "failed: the third; code 2: see above; ask for it" in output
+    assert output.count("code 2") == 1
+    assert re.search(r"prerequisites +failed +0 +the first, the third", output)
 
 
 @pytest.mark.parametrize(
