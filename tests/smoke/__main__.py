@@ -132,9 +132,9 @@ class Smoke:
             one["status"] = "not applicable" if states == {"not applicable"} else "passed"
         except BaseException as error:
             one |= {"status": "failed", "problem": str(error) or repr(error), "remedy": STEPS[name]["remedy"]}
-            said = bool(names_of_failed(one))  # each beside its command
+            shown = bool(names_of_failed(one))  # each beside its command
             print(
-                masked(f"failed: {one['remedy'] if said else '; '.join((one['problem'], one['remedy']))}"), flush=True
+                masked(f"failed: {one['remedy'] if shown else '; '.join((one['problem'], one['remedy']))}"), flush=True
             )
             raise
         finally:
