@@ -193,7 +193,8 @@ class _Reader:
 
     def _timer(self, binding: dict[str, Any]) -> TimerTrigger:
         schedule = self._resolve(binding, "schedule")
-        if not self.problems and not _is_ncrontab(schedule):
+        is_ncrontab = len(schedule.split()) == 6 and croniter.is_valid(schedule, second_at_beginning=True)
+        if not self.problems and not is_ncrontab:
             self._refuse(f"schedule {schedule!r} is not NCRONTAB with six fields")
         return TimerTrigger(schedule, bool(binding.get("runOnStartup")))
 
@@ -212,7 +213,3 @@ class _Reader:
 
     def _refuse(self, text: str) -> None:
         self.problems.append(f"function {self.name}: {text}")
-
-
-def _is_ncrontab(schedule: str) -> bool:
-    return len(schedule.split()) == 6 and bool(croniter.is_valid(schedule, second_at_beginning=True))

@@ -52,16 +52,12 @@ def _holds_rows(file: BlobInfo, services: Services) -> bool:
 
 
 def _files(folder: str, role: Role, services: Services) -> Iterator[BlobInfo]:
-    """Files of a role in the folder itself."""
+    """Files of a role in the folder itself. The API's own folders have roles too for those who ask for them."""
     for initial in _INITIALS[role]:
         for file in services.blobs.list(f"{folder}/{initial}"):
-            if "/" not in file.path.removeprefix(f"{folder}/") and role_of(_in_a_project(file.path)) is role:
+            name = file.path.removeprefix(f"{folder}/")
+            if "/" not in name and role_of(f"datasets/project/{name}") is role:
                 yield file
-
-
-def _in_a_project(path: str) -> str:
-    """The API's own folders have roles too for those who ask for them."""
-    return f"datasets/project/{file_name(path)}"
 
 
 def _folders(dataset: str) -> list[str]:

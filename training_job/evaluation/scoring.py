@@ -177,11 +177,6 @@ class Bootstrap:
         return evaluation.Gain(over=over, mean=float((candidate - baseline).mean()), low=low, high=high)
 
 
-def baseline_of(models: Iterable[str]) -> Literal["base", "champion"]:
-    """The model the candidate would replace."""
-    return "champion" if "champion" in models else "base"
-
-
 def grader_scores(models: dict[str, GradedAnswers], bootstrap: Bootstrap) -> tuple[evaluation.GraderScore, ...]:
     """Every grader's own scores, and those inside multi graders, in the order in which they first appear."""
     names = dict.fromkeys(name for answers in models.values() for grade in answers.grades for name in grade.parts)
@@ -230,7 +225,7 @@ def slice_scores(
     """Mean scores by value of each field; rows without the field are in no slice of it."""
     cuts = _cuts(names, items)
     shared = 1 - (1 - confidence) / max(1, len(cuts))
-    over = baseline_of(models)
+    over: Literal["base", "champion"] = "champion" if "champion" in models else "base"  # what it would replace
     slices = []
     for name, value, inside in cuts:
         scores = {model: answers.scores[inside] for model, answers in models.items()}

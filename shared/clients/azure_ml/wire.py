@@ -149,7 +149,8 @@ def core_quota(usage: Any) -> CoreQuota | None:
     if kind is None or "/workspaces/" in (usage.id or "").lower():
         return None
     return CoreQuota(
-        family=_family(fields["name"]["value"]) if kind["family"] else None,
+        # `standarddfamily`, of `standardDFamily` as sizes have it or of `Standard D Family Cluster Dedicated vCPUs`.
+        family=_QUOTA_SUFFIX.sub("", fields["name"]["value"].lower()).replace(" ", "") if kind["family"] else None,
         spot=kind["kind"] == "lowPriority",
         used=fields["currentValue"],
         limit=None if fields["limit"] < 0 else fields["limit"],
@@ -172,11 +173,6 @@ def _fields(entity: Any) -> dict[str, Any]:
     """By the service's names: what azure-ai-ml 1.35.2 offers under its own (`current_value`, `v_cp_us`) stays None."""
     fields: dict[str, Any] = vars(entity)
     return fields
-
-
-def _family(name: str) -> str:
-    """`standarddfamily`, of `standardDFamily` as sizes have it or of `Standard D Family Cluster Dedicated vCPUs`."""
-    return _QUOTA_SUFFIX.sub("", name.lower()).replace(" ", "")
 
 
 def _expected_uris(uris: Mapping[str, str]) -> dict[str, str]:

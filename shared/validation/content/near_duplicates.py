@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from rensa import RMinHash
 
-from shared.validation.content.slots import key_of, zeros
+from shared.validation.content.slots import Table, key_of, zeros
 
 BANDS, ROWS_IN_BAND = 8, 5
 # Of rows with this Jaccard similarity of their word pairs, 96 % share a band; the signature then estimates it to
@@ -98,7 +98,7 @@ class Index:
         size = 1 << bits
         self._mask = size - 1
         self._count = 0
-        self._bands = [memoryview(zeros(8 * size)).cast("Q") for _ in range(BANDS)]
+        self._bands = [Table(bits) for _ in range(BANDS)]
         self._low = zeros(_PERMUTATIONS * size)
         self._keys, self._tags = (memoryview(zeros(8 * size)).cast("Q") for _ in range(2))
         self._numbers, self._leaders = (memoryview(zeros(8 * size)).cast("q") for _ in range(2))

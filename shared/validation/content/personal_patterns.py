@@ -134,10 +134,6 @@ _MAX_CHECKED = 100
 _LEADING_ZERO_REGIONS = ("GB", "DE", "FR", "AU", "NL", "BE", "CH", "AT", "IE", "SE", "IT", "NZ", "ZA", "JP", "IN")
 
 
-def _has_country_code(digits: str) -> bool:
-    return any(int(digits[:length]) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE for length in (1, 2, 3))
-
-
 def _is_phone(value: str, *regions: str | None) -> bool:
     for region in regions:
         try:
@@ -153,7 +149,8 @@ def _clear_phones(text: str) -> Iterator[Span]:
     checked = 0
     for found in _matches("international", text):
         if found[0].startswith("+"):
-            accepted = _has_country_code(_digits(found[0]))
+            digits = _digits(found[0])
+            accepted = any(int(digits[:length]) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE for length in (1, 2, 3))
         else:
             checked += 1
             accepted = not _names_something_else(text, found.start()) and (

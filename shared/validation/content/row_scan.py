@@ -90,7 +90,7 @@ class RowScan:
             found.append((DAMAGED, f"{UNFILLED}:{place}"))
         changed = texts
         kinds, detectors = hits & _SECRET_KINDS, personal_data.likely(hits)
-        if redactor is None and self._may_redact(bool(kinds), bool(detectors)):
+        if redactor is None and "redact" in (kinds and self._policy.secrets, detectors and self._policy.personal_data):
             return None
         if kinds:
             changed = self._find_secrets(changed, kinds, found)
@@ -106,9 +106,6 @@ class RowScan:
             starts = [start for start, _ in dates_in(whole)] if scope == "undecided" else []
             found.append((ROW_WITH_DATES, scope, _fields(starts, texts, document)))
         return found, document if changed is texts else with_texts_of_row(document, iter(changed))
-
-    def _may_redact(self, secret: bool, personal: bool) -> bool:
-        return (secret and self._policy.secrets == "redact") or (personal and self._policy.personal_data == "redact")
 
     def _find_secrets(self, texts: list[str], kinds: frozenset[str], found: list[Found]) -> list[str]:
         at = secrets.find("\n".join(texts), kinds)

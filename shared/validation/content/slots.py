@@ -17,11 +17,32 @@ def zeros(size: int) -> mmap:
     return mmap(-1, size, access=ACCESS_COPY)
 
 
+class Table:
+    """`2**bits` integers of 64 bits, 0 at first. While few are set they are in a dict: scattered, each takes a page."""
+
+    def __init__(self, bits: int) -> None:
+        self._bits, self._few, self._all = bits, dict[int, int](), memoryview(b"")
+
+    def __getitem__(self, place: int) -> int:
+        return self._all[place] if self._all else self._few.get(place, 0)
+
+    def __setitem__(self, place: int, value: int) -> None:
+        if self._all:
+            self._all[place] = value
+            return
+        self._few[place] = value
+        if len(self._few) * 16 > 1 << self._bits:  # 100 bytes each in the dict, so it is no larger than all
+            self._all = memoryview(zeros(8 << self._bits)).cast("Q")
+            for place, value in self._few.items():
+                self._all[place] = value
+            self._few.clear()
+
+
 class Slots:
     """`2**bits` slots of 16 bytes. Of two keys that share a slot the newer stays: when it fills up, old ones go."""
 
     def __init__(self, bits: int) -> None:
-        self._keys, self._values = (memoryview(zeros(8 << bits)).cast("Q") for _ in range(2))
+        self._keys, self._values = Table(bits), Table(bits)
         self._mask = (1 << bits) - 1
 
     def get(self, key: int) -> int | None:
