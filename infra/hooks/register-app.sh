@@ -80,4 +80,4 @@ for role in reader operator; do
     fi
 done
 echo "roles of others: Entra admin center > Enterprise applications > $name > Users and groups"
-echo "then: az account get-access-token --resource api://$client_id --query accessToken --output tsv"
+echo "then, for the command line: export DROPTUNE_AUDIENCE=api://$client_id"

@@ -27,12 +27,13 @@ MAX_SKEW_S = 60.0
 
 CORRECT_SETTING = "correct the setting in the app's configuration and restart the app"
 
-# Built-in roles that the app's identity needs, by the setting that names the service.
+# What infra/ gives the app's identity, by the setting that names the service. `make check` compares.
 ROLES = {
-    "RUN_STORE_URL": "the SQL role Cosmos DB Built-in Data Contributor on the account",
-    "EVENT_BUS_URL": "Azure Service Bus Data Sender and Azure Service Bus Data Receiver on the namespace",
-    "BLOB_STORE_URL": "Storage Blob Data Contributor on the account",
-    "AZURE_ML_URL": "AzureML Data Scientist on the workspace",
+    "RUN_STORE_URL": "SQL role Cosmos DB Built-in Data Contributor on droptune",
+    "EVENT_BUS_URL": "Azure Service Bus Data Owner on deliveries, job-events, pipeline, storage-events",
+    "BLOB_STORE_URL": "Storage Blob Data Contributor on curated, datasets, quarantine, runs; "
+    "Storage Blob Data Reader on models",
+    "AZURE_ML_URL": "role orchestrator of infra/modules/workspace.bicep on workspace",
 }
 REGISTRY_SUFFIX = ".azurecr.io"
 QUOTA_ROLE = "the app's identity the role of infra/modules/quota-access.bicep on the subscription"

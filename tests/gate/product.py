@@ -1,11 +1,13 @@
-"""The infrastructure and the code say the same: queues, settings, containers, containers' watchers."""
+"""The infrastructure and the code say the same: queues, settings, containers, containers' watchers, the app's roles."""
 
 import yaml
 
 from shared.domain import paths
+from shared.health.doctor import ROLES
 from shared.settings import Settings
 from tests.gate.bicep import Expr, Infra, Resource, source
 from tests.gate.finding import Violations, at, rule
+from tests.gate.operations import rights_of
 from tests.gate.topology import rendered
 
 EVENT_SUBSCRIPTION = "Microsoft.EventGrid/systemTopics/eventSubscriptions"
@@ -25,6 +27,12 @@ HOST_SETTINGS = frozenset(
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     }
 )
+# What the scopes begin with that doctor speaks of, by its settings, and how it names a role that is not Azure's own.
+SCOPES = {"RUN_STORE_URL": "cosmos", "EVENT_BUS_URL": "bus", "BLOB_STORE_URL": "data", "AZURE_ML_URL": "workspace"}
+ROLE_NAMES = {
+    "Cosmos DB Built-in Data Contributor": "SQL role Cosmos DB Built-in Data Contributor",
+    "orchestrator": "role orchestrator of infra/modules/workspace.bicep",
+}
 # Azure itself sets the first; the second is of the emulator.
 NOT_IN_THE_TEMPLATE = frozenset({"WEBSITE_SITE_NAME", "AZURE_ML_SECRET"})
 
@@ -105,6 +113,20 @@ def azd_finds_the_app(infra: Infra) -> Violations:
     }
     for name in sorted(services.keys() - tagged):
         yield "modules/app.bicep", f"no site is tagged as service {name}"
+
+
+@rule("doctor-names-the-roles")
+def doctor_names_the_roles(infra: Infra) -> Violations:
+    """What a person is told to grant, where the app is refused, is what is granted here."""
+    rights = {(right.role, *right.scope.split("/")) for right in rights_of(infra) if right.identity == "control"}
+    for setting, service in SCOPES.items():
+        places: dict[str, list[str]] = {}
+        for role, first, *rest in sorted(rights):
+            if first == service:
+                places.setdefault(ROLE_NAMES.get(role, role), []).append(rest[0] if rest else first)
+        given = "; ".join(f"{role} on {', '.join(names)}" for role, names in places.items())
+        if ROLES[setting] != given:
+            yield "shared/health/doctor.py", f"ROLES[{setting!r}] must be {given!r}"
 
 
 def _subscriptions(infra: Infra, queue: str) -> list[Resource]:

@@ -26,6 +26,7 @@ def test_who_deploys_becomes_reader_and_operator_and_not_approver_and_a_second_r
     first = cli.run("register-app.sh")
     assert (first.returncode, first.stderr) == (0, "")
     assert "made you reader\nmade you operator\n" in first.stdout
+    assert first.stdout.endswith(f"then, for the command line: export DROPTUNE_AUDIENCE=api://{CLIENT}\n")
     assert cli.remembered() == {"API_AUDIENCE": CLIENT}
     held = [{"principalId": ME, "resourceId": PRINCIPAL, "appRoleId": ROLES[role]} for role in ("reader", "operator")]
     assert [{key: one[key] for key in ("principalId", "resourceId", "appRoleId")} for one in cli.azure.assigned] == held

@@ -161,7 +161,7 @@ def test_an_azure_ml_that_denies_access_names_the_missing_role(app: Path, answer
     checks = found()
     for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace"):
         assert checks[name].status is FIX
-        assert "AzureML Data Scientist on the workspace" in checks[name].fix
+        assert "role orchestrator of infra/modules/workspace.bicep on workspace" in checks[name].fix
     assert checks["quota"].status is FIX
     assert "infra/modules/quota-access.bicep" in checks["quota"].fix
 
