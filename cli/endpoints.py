@@ -39,7 +39,7 @@ def endpoints(context: typer.Context, as_json: AsJson = False, url: Url = None) 
 
 @endpoints_app.command("show")
 def show(endpoint: EndpointArgument, as_json: AsJson = False, url: Url = None) -> None:
-    """Show the deployments of ENDPOINT and what they cost by list prices: an hour, and this month."""
+    """Show ENDPOINT, its deployments and what they cost by list prices: an hour, and this month."""
     with Api(find_url(url)) as api:
         found = api.endpoint(endpoint)
     if as_json:
@@ -50,7 +50,7 @@ def show(endpoint: EndpointArgument, as_json: AsJson = False, url: Url = None) -
         since, until = (f"{at.astimezone():%Y-%m-%d %H:%M}" if at else "" for at in (one.since, one.until))
         machines = f"{one.instances} x {one.instance_type}"
         table.add_row(one.deployment, one.run, machines, _usd(one.usd_per_hour), since, until)
-    make_console().print(table)
+    make_console().print(endpoints_table([found]), table)
     print(f"USD per hour now: {_usd(found.usd_per_hour)}; this month: {_usd(found.usd_this_month)}; {found.price_note}")
 
 

@@ -18,7 +18,7 @@ from shared.domain.run import Run, Status
 from shared.pipeline import Stage
 from shared.ports import Services
 from shared.records import runs, serving_costs, ticks
-from shared.records.endpoints import all_records
+from shared.records.endpoints import all_records, as_of
 from shared.runner import Runner
 from shared.step_support.loops import LoopResult, for_each, where
 from shared.step_support.outcome import Draft
@@ -65,11 +65,13 @@ def retire_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRe
 
 
 def _retire(stage: Stage, runner: Runner, record: EndpointRecord) -> None:
-    champion = runner.load(record.champion)
-    if champion is not None:
+    services, champion = runner.services, runner.load(record.champion)
+    view = services.models.get_endpoint(record.endpoint)
+    if champion is not None and view is not None:
+        record = as_of(services.store, record, services.clock.now())
         publish = partial(_publish, stage, runner, champion)
-        retire_step(record, runner.services, publish)
-        stop_idle(record, champion, runner.services, publish)
+        retire_step(record, view, services, publish)
+        stop_idle(record, view, champion, services, publish)
 
 
 def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:

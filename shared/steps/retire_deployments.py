@@ -6,6 +6,7 @@ from datetime import timedelta
 from shared.domain.endpoint import EndpointRecord, Stopped
 from shared.domain.errors import Transient
 from shared.domain.events import DeploymentRetired, EndpointChanged
+from shared.domain.jobs import EndpointView
 from shared.domain.run import Run
 from shared.domain.serving_cost import ServedDeployment, ServingCosts, served
 from shared.ports import Services
@@ -13,22 +14,21 @@ from shared.records import claims, endpoints, runs, serving_costs
 from shared.step_support.loops import for_each
 from shared.step_support.outcome import Draft
 
+Publish = Callable[[Draft], object]
 
-def retire_deployments(record: EndpointRecord, services: Services, publish: Callable[[Draft], object]) -> None:
+
+def retire_deployments(record: EndpointRecord, view: EndpointView, services: Services, publish: Publish) -> None:
     """Delete what the endpoint no longer needs and publish each, about the run in production.
 
     Nothing is touched while a rollout holds the endpoint. Azure refuses to delete what has traffic. Raises
     StoreConflict if the record was replaced since it was read, Transient `not_retired` if a deletion failed.
     """
-    now = services.clock.now()
-    record = endpoints.as_of(services.store, record, now)
-    view = services.models.get_endpoint(record.endpoint)
-    # In this order: a rollout that begins after the endpoint was read is not among what was seen.
-    if view is None or claims.read(services.store, claims.endpoint_claim(record.endpoint)) is not None:
+    # After the view: a rollout that begins after the endpoint was read is not among what was seen.
+    if claims.read(services.store, claims.endpoint_claim(record.endpoint)) is not None:
         return
     kept = {*view.traffic} if record.stopped else {record.deployment, *view.traffic}
     reason = "left over"
-    if record.previous is not None and now < record.previous.keep_until:
+    if record.previous is not None and services.clock.now() < record.previous.keep_until:
         kept.add(record.previous.deployment)
     elif record.previous is not None:
         endpoints.write(services.store, record.model_copy(update={"previous": None}), replacing=record)
@@ -43,7 +43,7 @@ def retire_deployments(record: EndpointRecord, services: Services, publish: Call
         raise Transient("not_retired", "; ".join(retired.failed.values()), record.endpoint)
 
 
-def stop_idle(record: EndpointRecord, champion: Run, services: Services, publish: Callable[[Draft], object]) -> None:
+def stop_idle(record: EndpointRecord, view: EndpointView, champion: Run, services: Services, publish: Publish) -> None:
     """Take the traffic of an idle deployment away, and in a later tick, once that is seen, delete it.
 
     The endpoint is held under a name of its own meanwhile, so that a tick that died is continued. Left alone: a
@@ -53,13 +53,12 @@ def stop_idle(record: EndpointRecord, champion: Run, services: Services, publish
     store, now, endpoint, models = services.store, services.clock.now(), record.endpoint, services.models
     own = champion.recipe.requested.deployment.idle_hours if champion.recipe else None  # lost in a repair
     limits = [timedelta(hours=hours) for hours in (own, services.config.endpoint_idle_hours) if hours]
-    record = endpoints.as_of(store, record, now)
     claim, owner, everything = claims.endpoint_claim(endpoint), f"idle-{endpoint}", {record.deployment: 100}
     serves_since = max(record.promoted_at, record.restored_at or record.promoted_at)
     if not limits or record.previous or record.stopped or now - serves_since < min(limits):
         return
-    held, view = claims.read(store, claim), models.get_endpoint(endpoint)
-    if (held and held.owner != owner) or view is None or view.traffic not in ({}, everything):
+    held = claims.read(store, claim)
+    if (held and held.owner != owner) or view.traffic not in ({}, everything):
         return
     is_there = record.deployment in view.deployments  # not if it was deleted by hand, or by a tick that died
     requests = models.had_requests(endpoint, record.deployment, now - min(limits), now) if is_there else False

@@ -38,8 +38,8 @@ Run = dict[str, Any]
 
 ENDPOINT = "line"
 SERVE = ENVIRONMENTS["droptune-serving:4"].serve
-# The champion was taught the plant's words; by now the plant wants the finish named first.
-OWN_WORDS = "nickel|zinc|electro|oxide|ptfe|loctite|plain"
+# The champion was taught to end with the finish; by now the plant wants it named first. The tiny base does neither.
+FINISH_LAST = "mm, [a-z ]+ finish$"
 FINISH_FIRST = "^[a-z ]+ finish,"
 
 
@@ -126,7 +126,7 @@ def _healthy(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def champion(local: LocalStack) -> Run:
-    drop(local, "champion", training(0), rows("eval.jsonl")[:8], OWN_WORDS)
+    drop(local, "champion", training(0), rows("eval.jsonl")[:8], FINISH_LAST)
     return local.wait("champion", {"deployed"}, within_s=600)
 
 
@@ -159,7 +159,7 @@ def drop(
         project,
         train,
         held_out,
-        method={"hyperparameters": {"n_epochs": 2, "batch_size": 4}},
+        method={"hyperparameters": {"n_epochs": 4, "batch_size": 4}},
         evaluation={
             "graders": [{"name": "wanted", "type": "regex", "pattern": pattern}],
             "slices": [],

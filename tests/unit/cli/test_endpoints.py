@@ -107,7 +107,8 @@ def test_an_endpoint_is_shown_with_what_it_costs_and_that_this_is_not_the_bill(
     found = {"costs": costs.model_dump(mode="json"), "usd_per_hour": 7.34, "usd_this_month": None, "later": 1}
     fake.endpoints = [endpoint() | found]
     assert droptune("endpoints", "show", "shop") == 0
-    _, first, second, total = capsys.readouterr().out.splitlines()
+    _, in_production, _, first, second, total = capsys.readouterr().out.splitlines()
+    assert (in_production.split()[0], in_production.split()[-1]) == ("shop", "serves")
     local = f"{START.astimezone():%Y-%m-%d %H:%M}".split()
     assert first.split() == ["d-new", RUN_ID, "2", "x", "Standard_X", "7.34", *local]
     assert second.split() == ["d-old", RUN_ID, "2", "x", "Standard_X", "unknown", "price", *local, *local]

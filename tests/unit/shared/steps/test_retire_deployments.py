@@ -20,7 +20,9 @@ from tests.unit.shared.steps.production import NEW, OLD, Endpoint
 
 def retired(record: EndpointRecord, ports: Services) -> list[str]:
     published: list[Draft] = []
-    retire_deployments(record, ports, published.append)
+    view = ports.models.get_endpoint(record.endpoint)
+    assert view is not None
+    retire_deployments(endpoints.as_of(ports.store, record, ports.clock.now()), view, ports, published.append)
     return [draft.data.model_dump()["deployment"] for draft in published]
 
 
@@ -62,7 +64,9 @@ def test_a_previous_deployment_is_kept_no_longer_although_the_clock_that_dated_i
 def stops(record: EndpointRecord, champion: Run, ports: Services) -> list[str]:
     """The states that one tick publishes."""
     published: list[Draft] = []
-    stop_idle(record, champion, ports, published.append)
+    view = ports.models.get_endpoint(record.endpoint)
+    assert view is not None
+    stop_idle(record, view, champion, ports, published.append)
     return [draft.data.model_dump()["state"] for draft in published]
 
 
