@@ -61,7 +61,7 @@ def refusal(root: Path, scoring_uri: str) -> tuple[int, str]:
 
 
 def test_an_idle_deployment_ends_comes_back_by_one_command_and_ends_for_good_by_another(local: LocalStack) -> None:
-    once = {"approval": "automatic", "rollout": [100], "instance_type": MACHINE}
+    once: dict[str, Any] = {"approval": "automatic", "rollout": [100], "instance_type": MACHINE}
     drop(local, ENDPOINT, **once, idle_hours=IDLE_S / 3600)
     run = local.wait(ENDPOINT, {"deployed"}, within_s=300)
     deployment, uri = run["rollout"]["deployment"], run["rollout"]["scoring_uri"]
@@ -85,7 +85,7 @@ def test_an_idle_deployment_ends_comes_back_by_one_command_and_ends_for_good_by_
     assert shown(local)["usd_this_month"] == ended["usd_this_month"]
 
     assert done(local, "restore", ENDPOINT).startswith(f"restore of {ENDPOINT} requested")
-    restored = until(lambda: (now := shown(local))["stopped"] is None and now, "it is restored")
+    restored = until(lambda: None if (now := shown(local))["stopped"] else now, "it is restored")
     assert ask(local.root, restored["scoring_uri"], "Expand OR-BR-M12-060-PT.") == taught
     assert restored["scoring_uri"] == uri
     assert [one["deployment"] for one in restored["costs"]["running"]] == [deployment]
