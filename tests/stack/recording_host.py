@@ -47,6 +47,8 @@ def of_azure_ml(method: str, path: str) -> Iterator[Operation]:
     """
     if path.startswith("/endpoints/"):
         yield f"{ML}/workspaces/onlineEndpoints/score/action", "workspace"
+    elif "/providers/Microsoft.Insights/metrics" in path:
+        yield f"Microsoft.Insights/metrics/{_VERBS[method]}", "workspace"
     elif path.startswith(("/history/", "/mlflow/")):
         yield f"{ML}/workspaces/experiments/runs/{_VERBS.get(method, 'write')}", "workspace"
     elif match := _ARM.fullmatch(path):

@@ -138,12 +138,14 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
 def live(local: EmulatedStack) -> None:
     """Every kind of thing that happens to a run, an endpoint and a base model."""
     automatic = {"approval": "automatic", "rollout": [50, 100]}
-    at_once = {"approval": "automatic", "rollout": [100], "keep_previous_hours": 0}
+    at_once: dict[str, Any] = {"approval": "automatic", "rollout": [100], "keep_previous_hours": 0}
     train, held_out = rows("train.jsonl"), rows("eval.jsonl")[:16]
     local.drop_project("alpha", train[:64], held_out, **QUICK, deployment=automatic)
     ask_and_repair(local, train[0])
     ended(local, seen(local, "alpha", "received"), "deployed")
 
+    # Azure Monitor knows a minute once it is over: there is always one within this time.
+    drop(local, "idle", **at_once, idle_hours=65 / 3600)
     drop(local, "gamma", "hold training-1")
     drop(local, "broken", "broken")
     local.drop_project("large", train, rows("eval.jsonl"), **QUICK, deployment={"approval": "required"})
@@ -165,6 +167,9 @@ def live(local: EmulatedStack) -> None:
     until(lambda: first not in local.deployments("beta"), "the previous one is deleted", within_s=300)
     local.delete_endpoint("beta")
     until(lambda: "beta" not in [one["endpoint"] for one in local.get("/api/endpoints")["data"]], "it is deleted", 60)
+
+    local.wait("idle", {"deployed"}, within_s=300)
+    until(lambda: local.get("/api/endpoints/idle")["stopped"], "nobody asks it", within_s=400)
 
     for read in ("events", "metrics", "report", "preview", "evaluation", "evaluation/rows"):
         local.get(f"/api/runs/{local.runs('alpha')[0]['id']}/{read}")
