@@ -5,11 +5,13 @@ import time
 from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import user_error
 
-# Azure docs: what a job or a deployment says when the subscription or the region has no machine for it.
+# Azure docs: what a job or a deployment says when the subscription or the region has no machine for it. Of a deployment
+# its operation may say so after the request was accepted ("Troubleshoot online endpoints", common deployment errors).
 _FAILURE: Document = {"kind": "job_failure"}
+_NO_QUOTA = {"code": "OutOfQuota", "message": "Not enough quota available for the requested instance type."}
 _PRESETS: dict[str, Document] = {
-    "quota": _FAILURE
-    | {"code": "OutOfQuota", "message": "Not enough quota available for the requested instance type."},
+    "quota": _FAILURE | _NO_QUOTA,
+    "deployment_quota": {"kind": "deployment_quota", **_NO_QUOTA},
     "capacity": _FAILURE
     | {"code": "AllocationFailed", "message": "The region has no capacity for the requested instance type."},
     "job_failure": _FAILURE | {"code": "UserError", "message": "A fault was injected."},
@@ -30,10 +32,10 @@ class Faults:
     def inject(self, body: Document) -> None:
         """Inject a fault, to strike `count` times.
 
-        `kind`: job_failure, quota, capacity (the next jobs fail with `code` and `message`), refuse (the next
-        writes are answered `status`, `code`, `message`), drop_events, disorder_events (each comes twice, up to twice
-        `late_s` late, every second one after its successor), vanish (a running job leaves no trace), slow_job,
-        slow_endpoint, slow_deployment (the next waits `seconds` for its machines).
+        `kind`: job_failure, quota, capacity (the next jobs fail with `code` and `message`; deployment_quota: the next
+        deployment), refuse (the next writes are answered `status`, `code`, `message`), drop_events, disorder_events
+        (each comes twice, up to twice `late_s` late, every second one after its successor), vanish (a running job
+        leaves no trace), slow_job, slow_endpoint, slow_deployment (the next waits `seconds` for its machines).
         """
         preset = _PRESETS.get(str(body.get("kind")))
         if preset is None:

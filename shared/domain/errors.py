@@ -60,6 +60,7 @@ RETRY_RULES = {
 
 
 MAX_CODE_CHARACTERS, MAX_MESSAGE_CHARACTERS = 200, 4000
+NO_QUOTA = "azure_ml_quota"  # of a deployment, whether it was refused at once or failed after it was accepted
 
 
 def shortened(text: str, characters: int = MAX_MESSAGE_CHARACTERS) -> str:

@@ -61,14 +61,11 @@ def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
     yield attempt("event bus", "EVENT_BUS_URL", lambda: _peek_all(services))
     blobs = attempt("blobs", "BLOB_STORE_URL", lambda: _list_blobs(services))
     yield blobs
-    requests: tuple[tuple[str, Callable[[], object], str], ...] = (
-        ("jobs", lambda: launcher.get_job(NO_JOB), "jobs"),
-        ("endpoints", lambda: models.get_endpoint(NO_ENDPOINT), "endpoints"),
-        # The only call that fails if the workspace itself is missing: for the others that is one 404 more.
-        ("workspace", lambda: launcher.metric_history(NO_JOB, "train_loss"), "the workspace exists and its metrics"),
-    )
-    for what, request, answer in requests:
-        yield attempt(f"Azure ML {what}", "AZURE_ML_URL", request, f"{answer} can be asked for")
+    ml, answer = "AZURE_ML_URL", "the workspace exists and its metrics can be asked for"
+    yield attempt("Azure ML jobs", ml, lambda: launcher.get_job(NO_JOB), "jobs can be asked for")
+    yield attempt("Azure ML endpoints", ml, lambda: models.get_endpoint(NO_ENDPOINT), "endpoints can be asked for")
+    # The only call that fails if the workspace itself is missing: for the others that is one 404 more.
+    yield attempt("Azure ML workspace", ml, lambda: launcher.metric_history(NO_JOB, "train_loss"), answer)
     try:
         yield from base_model_checks(services.blobs, settings.default_base_model)
     except Exception as error:  # as in `attempt`; that nothing can be listed is said already

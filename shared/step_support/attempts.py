@@ -17,7 +17,7 @@ from shared.domain.events import (
     ValidationRetryDue,
 )
 from shared.domain.jobs import JobKind
-from shared.domain.run import Run, Transition
+from shared.domain.run import Run, Status, Transition
 
 # Of a job: what the platform stops by itself (a spot machine, a time limit) fails, or names an error.
 BY_A_PERSON = "job_cancelled"
@@ -50,7 +50,8 @@ def retry_after(
     failure = event.data
     if isinstance(failure, RunOverdue) or failure.problem.code == BY_A_PERSON:
         return None
-    retry = _retry_of(failure, run)
+    of_job = (RETRY_OF_JOB[job.kind] for job in run.jobs if job.name == getattr(failure, "job", None))
+    retry = RETRY_OF_STAGE.get(failure.stage) if isinstance(failure, StageRefused) else next(of_job, None)
     rule = RETRY_RULES[failure.failure_class]
     entered = min((line.at for line in in_this_status(run)), default=event.time)  # no line of a salvaged run is known
     waited = max(timedelta(0), event.time - entered) / timedelta(seconds=wait_s)
@@ -61,11 +62,5 @@ def retry_after(
 
 
 def in_this_status(run: Run) -> list[Transition]:
-    """The lines of history since the run entered the status it has, the newest first."""
-    return list(takewhile(lambda line: line.status is run.status, reversed(run.history)))
-
-
-def _retry_of(failure: JobFailed | StageRefused, run: Run) -> type[RetryDue] | None:
-    if isinstance(failure, StageRefused):
-        return RETRY_OF_STAGE.get(failure.stage)
-    return next((RETRY_OF_JOB[job.kind] for job in run.jobs if job.name == failure.job), None)
+    """The lines of history since the run entered its status, the newest first, and of deployments without quota."""
+    return list(takewhile(lambda line: line.status in (run.status, Status.DEPLOYING), reversed(run.history)))

@@ -4,7 +4,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import PermanentFailure, Problem, Transient
+from shared.domain.errors import NO_QUOTA, FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.events import (
     DeploymentProbed,
     Event,
@@ -12,6 +12,7 @@ from shared.domain.events import (
     ModelPromoted,
     ModelRolledBack,
     RollbackStarted,
+    StageRefused,
     TrafficShifted,
 )
 from shared.domain.jobs import DeploymentState
@@ -49,7 +50,15 @@ def advance_rollout(event: Event[DeploymentProbed], run: Run, services: Services
         return _advance(event, run, run.rollout, services)
     if problem.code in (NOT_ANSWERING, REQUESTS_FAIL, TOO_SLOW):
         return _wait_or_roll_back(event, run, run.rollout, problem)
+    if problem.code == NO_QUOTA and not run.rollout.step:
+        return _wait_for_quota(problem)
     return begin_rollback(event, run, problem)
+
+
+def _wait_for_quota(problem: Problem) -> Outcome:
+    """Azure accepted the deployment and found no cores for it: it is begun anew, as one that was refused at once."""
+    refused = StageRefused(stage="deploy_model", failure_class=FailureClass.QUOTA, problem=problem)
+    return Outcome(Status.APPROVED, {"rollout": None}, (Draft(refused),), note=f"{problem.code}: {problem.message}")
 
 
 def _wait_or_roll_back(
@@ -66,14 +75,11 @@ def _wait_or_roll_back(
         marks = {"unreachable_since": event.time if silent else None, "failing_since": None if silent else event.time}
         changes = RunChanges(rollout=rollout.model_copy(update=marks))
         return Outcome(status=Status.DEPLOYING, changes=changes, note=f"{problem.code}: {problem.message}")
-    if silent and event.time - since < _unreachable_allowance(event, rollout):
+    has_fallback = rollout.previous and event.data.traffic.get(rollout.deployment)
+    allowance = UNREACHABLE_WITH_TRAFFIC_ALLOWANCE if has_fallback else UNREACHABLE_ALLOWANCE
+    if silent and event.time - since < allowance:
         return None
     return begin_rollback(event, run, problem)
-
-
-def _unreachable_allowance(event: Event[DeploymentProbed], rollout: RolloutRef) -> timedelta:
-    has_fallback = rollout.previous and event.data.traffic.get(rollout.deployment)
-    return UNREACHABLE_WITH_TRAFFIC_ALLOWANCE if has_fallback else UNREACHABLE_ALLOWANCE
 
 
 def begin_rollback(event: Event[EventData], run: Run, reason: Problem, by: str | None = None) -> Outcome:

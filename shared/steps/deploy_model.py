@@ -73,11 +73,7 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
     view = services.models.get_endpoint(endpoint)
     if view is None and not services.models.begin_endpoint(endpoint, {"project": run.project}):
         raise Transient("endpoint_provisioning", f"{endpoint} is being created", endpoint)
-    try:
-        begin_deployment(spec, run, services)
-    except PermanentFailure:  # nothing was begun, and quota may be waited for: production can be rolled back meanwhile
-        claims.release(services.store, claims.endpoint_claim(endpoint), run.id)
-        raise
+    begin_deployment(spec, run, services)
     previous = {} if view is None else {k: v for k, v in view.traffic.items() if k != spec.name}
     return Outcome(
         status=Status.DEPLOYING,

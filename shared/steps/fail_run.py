@@ -32,6 +32,9 @@ def fail_run(event: Event[JobFailed | StageRefused | RunOverdue], run: Run, serv
     retry = retry_after(event, run, services.config.retry_wait_s)
     stop_jobs(run, services, ends=retry is None)
     if retry is not None:
+        if run.status is Status.APPROVED and run.recipe:  # production can be rolled back meanwhile
+            services.models.begin_delete_deployment(run.recipe.endpoint, paths.deployment_name(run.id))
+            claims.release(services.store, claims.endpoint_claim(run.recipe.endpoint), run.id)
         retry_due, delay = retry
         no_quota, lines = failure_class is FailureClass.QUOTA, in_this_status(run)
         facts = [Draft(retry_due(failure_class=failure_class, problem=problem), delay=delay)]

@@ -80,7 +80,7 @@ def _ask(run: Run, rollout: RolloutRef, endpoint: EndpointView, services: Servic
         answers_failed=len(failures),
         answers_as_evaluated=sum(a.text.strip() == q.candidate.strip() for q, a in pairs),
         answers_unlike_base=sum(a.text.strip() != q.base.strip() for q, a in pairs),
-        prompts_unlike_evaluated=sum(_other_prompt(q, a) for q, a in pairs),
+        prompts_unlike_evaluated=sum(len({q.prompt_tokens, a.prompt_tokens} - {None}) == 2 for q, a in pairs),
         latency_s=_median_latency(outcomes),
         previous_latency_s=_previous_latency(rollout, chat) if pairs else None,
         scoring_uri=endpoint.scoring_uri,
@@ -109,11 +109,6 @@ def _answers(
             if error.problem.code == "endpoint_unreachable":
                 return outcomes + [error.problem] * (len(expected) - len(outcomes))
     return outcomes
-
-
-def _other_prompt(question: Expected, answer: ChatAnswer) -> bool:
-    known = question.prompt_tokens is not None and answer.prompt_tokens is not None
-    return known and question.prompt_tokens != answer.prompt_tokens
 
 
 def _median_latency(outcomes: list[ChatAnswer | Problem]) -> float | None:

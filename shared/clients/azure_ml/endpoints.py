@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.clients.azure_ml.connection import ARM_HOST, load_sdk
-from shared.clients.azure_ml.errors import translated
+from shared.clients.azure_ml.errors import failure_class, translated
 from shared.clients.azure_ml.session import Session
 from shared.clients.azure_ml.wire import lowered, managed_deployment, name_version, requests_in, short_uri
-from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.errors import NO_QUOTA, FailureClass, PermanentFailure
 from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
 
 
@@ -118,10 +118,11 @@ class AzureMlEndpoints:
             return DeploymentView(name=name, state=DeploymentState.CREATING)
         operation = (deployment.properties or {}).get("AzureAsyncOperationUri")
         error = ((self.session.get_json(operation, {}) or {}).get("error") or {}) if operation else {}
+        known = failure_class(error.get("code"), error.get("message"))
         return DeploymentView(
             name=name,
             state=DeploymentState.FAILED,
-            error_code=error.get("code"),
+            error_code=NO_QUOTA if known is FailureClass.QUOTA else error.get("code"),
             error_message=error.get("message") or f"deployment {name} is {state}; see its logs",
         )
 

@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 
-from shared.domain.errors import Problem
-from shared.domain.events import CancelRequested, DeploymentProbed, Event, ModelRolledBack, RollbackStarted
+from shared.domain.errors import NO_QUOTA, FailureClass, Problem
+from shared.domain.events import (
+    CancelRequested,
+    DeploymentProbed,
+    Event,
+    ModelRolledBack,
+    RollbackStarted,
+    StageRefused,
+)
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import RolloutRef, Run, Status
@@ -110,6 +117,24 @@ def test_a_good_rollout_goes_by_its_steps_and_ends_promoted(run: Run, ports: Ser
     record = endpoints.read(ports.store, "shop")
     assert record is not None
     assert (record.champion, record.deployment) == (run.id, NEW)
+
+
+def test_a_deployment_that_was_accepted_and_then_failed_for_quota_waits_as_one_that_was_refused(
+    run: Run, ports: Services, platform: Traffic
+) -> None:
+    problem = Problem(code=NO_QUOTA, message="Not enough quota available")
+    seen = {"state": "failed", "problem": problem, "answers_requested": 0, "answers_as_evaluated": 0}
+    outcome = advance_rollout(probe(run, **seen), run, ports)
+    assert facts(outcome) == ["stage.refused"]
+    assert outcome is not None
+    assert outcome.events[0].data == StageRefused(
+        stage="deploy_model", failure_class=FailureClass.QUOTA, problem=problem
+    )
+    assert (after(run, outcome).status, after(run, outcome).rollout) == (Status.APPROVED, None)
+    assert platform.requests == [], "nothing is undone before this is written"
+    assert run.rollout is not None
+    later = run.evolve(rollout=run.rollout.model_copy(update={"step": 1}))
+    assert after(later, advance_rollout(probe(later, **seen), later, ports)).status is Status.ROLLING_BACK
 
 
 def test_what_the_container_refuses_is_not_waited_for(run: Run, ports: Services) -> None:

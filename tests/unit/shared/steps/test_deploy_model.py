@@ -11,8 +11,8 @@ import pytest
 from shared.domain import paths
 from shared.domain.catalog import CATALOG, BaseModelEntry
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import FailureClass, PermanentFailure, Transient
-from shared.domain.events import DeploymentStarted, EvaluationPassed, EvaluationStarted
+from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transient
+from shared.domain.events import DeploymentStarted, EvaluationPassed, EvaluationStarted, StageRefused
 from shared.domain.jobs import CoreQuota, DeploymentSpec, EndpointView, MachineSize
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
@@ -22,6 +22,7 @@ from shared.records import claims, endpoints, serving_costs
 from shared.rendering.facts import length_policy
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.deploy_model import deploy_model, deployment_spec, model_spec
+from shared.steps.fail_run import fail_run
 from tests.unit.shared.steps.platform import Platform
 from tests.unit.shared.support import RESULT, VERDICT
 
@@ -120,8 +121,18 @@ def test_a_deployment_that_azure_refuses_leaves_the_endpoint_to_a_rollback_until
 
     with pytest.raises(PermanentFailure, match="azure_ml_quota"):
         deployed(prepared, services, Refusing(serving(old=100)))
-    assert owner(services) is None
     assert serving_costs.read(services.store, "shop").running == (), "it was not created"
+    refused = StageRefused(
+        stage="deploy_model",
+        failure_class=FailureClass.QUOTA,
+        problem=Problem(code="azure_ml_quota", message="Current usage/limit: 0/6"),
+    )
+    line = prepared.history[-1].model_copy(update={"status": Status.APPROVED})
+    approved = prepared.evolve(status=Status.APPROVED, history=(line,))
+    platform = Platform()
+    ports = replace(services, models=platform, launcher=platform)  # type: ignore[arg-type]
+    assert fail_run(event_of(approved, refused, approved.created_at), approved, ports).status is Status.APPROVED
+    assert (owner(services), platform.deleted) == (None, [paths.deployment_name(prepared.id)])
     assert deployed(prepared, services, Platform(serving(old=100))).status is Status.DEPLOYING
     assert owner(services) == prepared.id
 
