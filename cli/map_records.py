@@ -37,7 +37,9 @@ def map_records(
     if mapping is None:
         _start(source)
     elif output is None:
-        _preview(source, read_mapping(mapping), preview)
+        for row in _rows(source, read_mapping(mapping))[:preview]:
+            print(json.dumps(row, indent=2, ensure_ascii=False))
+        print(f"nothing written; add --output train.jsonl to write all of {source.name}", file=sys.stderr)
     else:
         _write(source, read_mapping(mapping), output)
 
@@ -86,12 +88,6 @@ def _is_aligned(head: bytes) -> bool:
     """Lines of one length without a delimiter."""
     lines = head.splitlines()[:-1]
     return len(lines) > 1 and len({len(line) for line in lines}) == 1 and not any(mark in head for mark in b",;\t|{")
-
-
-def _preview(source: Path, mapping: Mapping, rows: int) -> None:
-    for row in _rows(source, mapping)[:rows]:
-        print(json.dumps(row, indent=2, ensure_ascii=False))
-    print(f"nothing written; add --output train.jsonl to write all of {source.name}", file=sys.stderr)
 
 
 def _write(source: Path, mapping: Mapping, output: Path) -> None:

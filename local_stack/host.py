@@ -27,8 +27,12 @@ logger = logging.getLogger("local_stack.host")
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    _configure_logging()
-    stop = _stop_on_signals()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for library in ("azure", "httpx", "uvicorn"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     try:
         settings = load_settings()
         app, host_json = load_app(options.app)
@@ -66,19 +70,6 @@ def main(arguments: list[str] | None = None) -> int:
         os._exit(0)  # a worker thread cannot be ended, and a normal exit would wait for it
     bus.close()  # gives back what Service Bus pushed to us since the last look
     return 0
-
-
-def _configure_logging() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for library in ("azure", "httpx", "uvicorn"):
-        logging.getLogger(library).setLevel(logging.WARNING)
-
-
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -263,6 +263,8 @@ class Runner:
         self.services.store.batch(run.id, writes)
         if outcome.status is not None:
             log.info("%s -> %s by %s", run.status, moved.status, event.id, extra=moved.log_context())
+        if outcome.after is not None:
+            outcome.after()
         self._publish(run.id, outgoing)
         if moved.terminal and not run.terminal:
             release(self.services.store, moved, self.services.clock.now(), self.services.config.run_retention_days)

@@ -43,6 +43,7 @@ class Outcome:
 
     `undo` reverses the step's effect after another writer moved the run on first. It gets the run as that
     writer left it: what that run owns is not undone, for the winner may have done the same effect.
+    `after` is an effect for when the run is written, which a crash between the two leaves undone.
     `messages` go to queues, beside the events that go to the topic. Nothing can be edited afterwards.
     Raises ValidationError if `changes` names no field of a run that a step may set, or has a wrong value.
     """
@@ -53,6 +54,7 @@ class Outcome:
     messages: tuple[tuple[str, Message], ...] = ()
     note: str = ""
     undo: Callable[[Run], None] | None = None
+    after: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         checked = MappingProxyType(_CHANGES.validate_python(dict(self.changes), strict=True))

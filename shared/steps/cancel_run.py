@@ -16,6 +16,7 @@ def cancel_run(event: Event[CancelRequested | JobStopped], run: Run, services: S
     if isinstance(event.data, JobStopped):
         if run.status is not Status.CANCELLING:
             return None
+        stop_jobs(run, services)  # what a crash left unrecorded
         return _cancelled(run.cancel_requested_by or "unknown")
     match run.status:
         case Status.CANCELLING | Status.ROLLING_BACK:
@@ -24,9 +25,9 @@ def cancel_run(event: Event[CancelRequested | JobStopped], run: Run, services: S
             reason = Problem(code="cancelled", message=f"cancelled by {event.data.by}")
             return begin_rollback(event, run, reason, event.data.by).with_changes(cancel_requested_by=event.data.by)
         case status if status in WITH_JOB:
-            stop_jobs(run, services)
-            changes = RunChanges(cancel_requested_by=event.data.by)
-            return Outcome(status=Status.CANCELLING, changes=changes, note=f"cancelled by {event.data.by}")
+            changes, note = RunChanges(cancel_requested_by=event.data.by), f"cancelled by {event.data.by}"
+            # Stopped first, its job would look like one that somebody stopped at the platform if this host died now.
+            return Outcome(Status.CANCELLING, changes, note=note, after=lambda: stop_jobs(run, services))
         case _:
             stop_jobs(run, services)
             return _cancelled(event.data.by)

@@ -65,6 +65,7 @@ NEXT_JOB = {
     Status.TRAINED: (JobKind.EVALUATION,),
     Status.EVALUATING: (JobKind.EVALUATION,),
     Status.APPROVED: (JobKind.EVALUATION,),
+    Status.CANCELLING: tuple(JobKind),
 }
 
 

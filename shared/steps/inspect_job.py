@@ -10,6 +10,7 @@ from shared.ports import Services
 from shared.records.blob_documents import read_model
 from shared.step_support.attempts import BY_A_PERSON
 from shared.step_support.outcome import Draft
+from shared.steps.fail_run import stop_jobs
 
 IN_FLIGHT = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING, Status.CANCELLING})
 
@@ -26,7 +27,11 @@ def inspect_job(job_name: str, run: Run, services: Services) -> Draft | None:
         return None  # its failure is known; the next attempt waits to be submitted
     view = services.launcher.get_job(job_name)
     if run.status is Status.CANCELLING:
-        return Draft(JobStopped(job=job_name)) if view is None or view.status.final else None
+        if view is None or view.status.final:
+            return Draft(JobStopped(job=job_name))
+        if view.status is not JobStatus.CANCELLING:  # who was to stop it may have died
+            stop_jobs(run, services)
+        return None
     if view is None:
         return _failed(job_name, FailureClass.PLATFORM, "job_vanished", "the platform has no such job")
     if not view.status.final:

@@ -89,6 +89,20 @@ def test_what_crashed_between_submitting_and_writing_is_stopped_when_the_run_is_
     assert problems(world) == []
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_run_whose_cancel_crashed_around_the_stop_of_its_job_ends_cancelled_not_failed(
+    make_world: MakeWorld, when: str
+) -> None:
+    world = make_world(1)
+    driver = started(world)
+    until(driver, lambda: any(run.status is Status.TRAINING for run in world.runs()))
+    driver.cancel(the_run(world))
+    crash(driver, CrashAt("launcher.begin_cancel", when))
+    driver.settle()  # the job is looked at before the request comes again
+    assert the_run(world).status is Status.CANCELLED
+    assert problems(world) == []
+
+
 def test_a_deployment_that_crashed_before_it_was_written_goes_when_the_run_is_cancelled(make_world: MakeWorld) -> None:
     world = make_world(1)
     driver = started(world)

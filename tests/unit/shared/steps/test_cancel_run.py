@@ -81,6 +81,9 @@ def test_a_run_with_a_job_waits_until_the_job_has_stopped(
     assert outcome is not None
     assert (outcome.status, dict(outcome.changes)) == (Status.CANCELLING, {"cancel_requested_by": "ada"})
     assert facts_of(outcome) == []
+    assert platform.cancelled == []  # before it is written that this was asked for
+    assert outcome.after is not None
+    outcome.after()
     assert platform.cancelled == [f"{prepared.id}-{job}" for job in jobs]
 
 
@@ -110,10 +113,11 @@ def test_a_run_that_is_on_its_way_is_left_alone(prepared: Run, services: Service
 def test_a_job_that_stopped_ends_the_run_that_waited_for_it(
     prepared: Run, services: Services, requested_by: str | None, by: str
 ) -> None:
-    run = prepared.evolve(status=Status.CANCELLING, cancel_requested_by=requested_by)
-    outcome = cancelled(run, services, Platform(), JobStopped(job="j"))
+    platform, run = Platform(), prepared.evolve(status=Status.CANCELLING, cancel_requested_by=requested_by)
+    outcome = cancelled(run, services, platform, JobStopped(job="j"))
     assert outcome is not None
     assert (outcome.status, facts_of(outcome)) == (Status.CANCELLED, [RunCancelled(by=by)])
+    assert platform.cancelled == [f"{run.id}-{kind}-1" for kind in JobKind]  # a crash may have left any unrecorded
 
 
 @pytest.mark.parametrize("status", sorted(NON_TERMINAL - {Status.CANCELLING}))

@@ -48,10 +48,14 @@ class Platform:
 
     def __init__(self, view: JobView | None) -> None:
         self.view = view
+        self.cancelled: list[str] = []
 
     def get_job(self, name: str) -> JobView | None:
         assert name == NAME
         return self.view
+
+    def begin_cancel(self, name: str) -> None:
+        self.cancelled.append(name)
 
 
 def completed(job: str = NAME) -> JobResult:
@@ -224,8 +228,14 @@ def test_a_job_of_a_run_that_is_being_cancelled_has_stopped_however_it_ended(
 
 
 @pytest.mark.parametrize("status", UNFINISHED)
-def test_a_job_that_is_being_stopped_has_not_stopped(run: Run, services: Services, status: JobStatus) -> None:
-    assert seen(with_job(run, status=Status.CANCELLING), services, view(status), None) is None
+def test_a_job_of_a_cancelled_run_is_stopped_again_until_the_platform_stops_it(
+    run: Run, services: Services, status: JobStatus
+) -> None:
+    platform = Platform(view(status))
+    ports = replace(services, launcher=platform)  # type: ignore[arg-type]
+    assert inspect_job(NAME, with_job(run, status=Status.CANCELLING), ports) is None
+    next_jobs = [f"{run.id}-{name}" for name in ("validation-1", "training-2", "evaluation-1")]  # maybe unrecorded
+    assert platform.cancelled == ([] if status is JobStatus.CANCELLING else [NAME, *next_jobs])
 
 
 @pytest.mark.few_cases(3)
