@@ -59,6 +59,9 @@ param notifyPrivateHosts string = ''
 @description('Name of the secret with the signing key in the key vault, not the key; empty: webhooks are not signed.')
 param webhookSecretName string = ''
 
+@description('Name of the secret with the named channels in the key vault, not the channels; empty: there are none.')
+param channelsSecretName string = ''
+
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName }
 var privateOnly = shape == 'prod'
@@ -326,6 +329,7 @@ module app 'modules/app.bicep' = {
     notifyPrivateHosts: notifyPrivateHosts
     vaultName: vaultName
     webhookSecretName: webhookSecretName
+    channelsSecretName: channelsSecretName
   }
   dependsOn: [
     hostAccess

@@ -87,9 +87,10 @@ def build_services(settings: Settings) -> Services:
         )
 
     def notifier() -> "WebhookNotifier":
-        from shared.clients.webhook import WebhookNotifier
+        from shared.clients.webhook import WebhookNotifier, channels_of, keys_of
 
-        return WebhookNotifier(secret=settings.webhook_secret, private_hosts=_split(settings.notify_private_hosts))
+        keys, channels = keys_of(settings.webhook_secret or ""), channels_of(settings.notify_channels)
+        return WebhookNotifier(keys=keys, channels=channels, private_hosts=_split(settings.notify_private_hosts))
 
     both = on_first_use(azure_ml)
     return Services(

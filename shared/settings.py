@@ -86,8 +86,17 @@ class Settings(BaseModel):
         default="",
         description="comma-separated hosts that webhooks, also of recipes, may reach by http or in a private network",
     )
+    notify_channels: str = Field(
+        default="",
+        repr=False,
+        description="channels that a recipe or NOTIFY_WEBHOOK_URL names as `channel:NAME`: `NAME URL KEY`, one a line "
+        "or with ` ; ` between them. A second KEY signs too, while keys change; without KEY nothing is signed",
+    )
     webhook_secret: str | None = Field(
-        default=None, repr=False, description="`whsec_...`; signs webhooks. Without it they are not signed"
+        default=None,
+        repr=False,
+        description="`whsec_...`, or two with a blank between them; signs what goes to other URLs. Without it that is "
+        "not signed",
     )
     website_site_name: str | None = Field(default=None, description="set by Azure in a function app")
 

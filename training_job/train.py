@@ -74,7 +74,7 @@ def train(task: TrainArguments, metrics: RunningMetrics) -> None:
     task = replace(task, base_model=model_folder(task.base_model))
     recipe = read_recipe(task.recipe)
     require_start(recipe, task.continue_from)
-    print(f"{task.job_name}: recipe {recipe.model_dump_json()}", flush=True)
+    print(f"{task.job_name}: {recipe.hyperparameters.model_dump_json()}", flush=True)  # no more of it: it holds secrets
     check_machine(recipe)
     metrics.continue_time(task.output)
     prepared = prepare(task, recipe, metrics)

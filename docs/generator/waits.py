@@ -12,7 +12,7 @@ from shared.domain.errors import RETRY_RULES, FailureClass
 from shared.domain.planning import methods
 from shared.domain.run import NON_TERMINAL, Status
 from shared.pipeline import DEADLINES, QUEUE_ALLOWANCE
-from shared.records import outbox, ticks
+from shared.records import channels, outbox, ticks
 from shared.settings import Settings
 from shared.step_support.attempts import RETRY_OF_JOB, RETRY_OF_STAGE
 from shared.steps import (
@@ -40,7 +40,7 @@ def page() -> str:
         retry_wait_s=_base(),
         webhook_waits=deliver_notification.WAITS_S,
         webhook_busy_wait=deliver_notification.BUSY_WAIT_S,
-        webhook_answers=sorted(webhook.GONE),
+        refused_ttl_s=channels.REFUSED_TTL_S,
         runner=runner,
         webhook=webhook,
         outbox=outbox,

@@ -22,6 +22,11 @@ def find_run(services: Services, run_id: str) -> Run:
     return existing(runs.load(services.store, run_id), "run_not_found", f"no run {run_id}", "run_id")
 
 
+def shown(run: Run) -> Run:
+    """As readers may see it."""
+    return run.model_copy(update={"recipe": run.recipe.masked()}) if run.recipe else run
+
+
 def metrics_of(run: Run, launcher: JobLauncher) -> Metrics:
     """The curves of the newest training job; none before there is one."""
     job = _training_job(run)

@@ -11,7 +11,7 @@ from functions.http import run_commands
 from functions.http.auth import Approver, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError, existing
-from functions.http.run_queries import find_run, metrics_of
+from functions.http.run_queries import find_run, metrics_of, shown
 from shared.api.models import CloudEvent, CommentRequest, EventList, Metrics, RunPage, RunReference, StartRunRequest
 from shared.domain import paths
 from shared.domain.dataset import Report
@@ -41,7 +41,7 @@ def list_runs(
 ) -> RunPage:
     """Newest first."""
     page = records.page(services.store, project=project, status=status, limit=limit, after=after)
-    return RunPage(data=page.runs, unreadable=page.unreadable, next=page.next)
+    return RunPage(data=tuple(map(shown, page.runs)), unreadable=page.unreadable, next=page.next)
 
 
 @router.post("", status_code=202)
@@ -70,7 +70,7 @@ async def get_run(
         etag = f'"{"-".join([str(run.revision), *(one.timer for one in run.attention)])}"'
         if etag != if_none_match:
             response.headers["ETag"] = etag
-            return run
+            return shown(run)
         if asyncio.get_running_loop().time() >= end:
             return Response(status_code=304, headers={"ETag": etag})
         await asyncio.sleep(POLL_S)

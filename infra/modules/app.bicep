@@ -28,6 +28,7 @@ param notifyEvents string
 param notifyPrivateHosts string
 param vaultName string
 param webhookSecretName string
+param channelsSecretName string
 
 var issuer = '${environment().authentication.loginEndpoint}${subscription().tenantId}/v2.0'
 
@@ -140,6 +141,7 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     NOTIFY_WEBHOOK_URL: notifyWebhookUrl
     NOTIFY_EVENTS: notifyEvents
     NOTIFY_PRIVATE_HOSTS: notifyPrivateHosts
+    NOTIFY_CHANNELS: empty(channelsSecretName) ? '' : '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${channelsSecretName})'
     WEBHOOK_SECRET: empty(webhookSecretName) ? '' : '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${webhookSecretName})'
   }
 }

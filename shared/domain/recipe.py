@@ -3,12 +3,13 @@
 import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from shared.domain.graders import Grader, StringCheck, judges_named
 from shared.domain.model import Frozen
-from shared.domain.urls import check_web_url
+from shared.domain.urls import CHANNEL, CHANNEL_NAME, check_web_url
 
 Auto = Literal["auto"]
 ANSWER_TOKENS_MAX = 4096  # of evaluation.max_new_tokens
@@ -407,10 +408,32 @@ MAX_CHANNELS = 20  # an event is stored with its deliveries in one batch of at m
 class Notify(Frozen):
     """One channel: a webhook and the facts it wants, as shell patterns (`*`, `run.*`)."""
 
-    url: Annotated[
-        str, Field(pattern=r"^https?://", description="a public https address"), AfterValidator(check_web_url)
-    ]
-    events: tuple[str, ...] = Field(default=DEFAULT_NOTIFY_EVENTS, description="facts, or patterns such as `run.*`")
+    url: Annotated[str, Field(pattern=r"^https?://"), AfterValidator(check_web_url)] | None = _optional(
+        "a public https address at port 443; one that is itself a secret belongs into the setting NOTIFY_CHANNELS"
+    )
+    channel: Annotated[str, Field(pattern=CHANNEL_NAME)] | None = _optional(
+        "name in the setting NOTIFY_CHANNELS, which holds the URL and its keys; in place of `url`"
+    )
+    events: tuple[str, ...] = Field(
+        default=DEFAULT_NOTIFY_EVENTS, max_length=50, description="facts, or patterns such as `run.*`"
+    )
+
+    @model_validator(mode="after")
+    def _is_one_receiver(self) -> "Notify":
+        if (self.url is None) == (self.channel is None):
+            raise ValueError("it needs either url or channel")
+        return self
+
+    @property
+    def receiver(self) -> str:
+        return self.url or f"{CHANNEL}{self.channel}"
+
+    def masked(self) -> "Notify":
+        """With the host alone of its URL, whose path or query may be a token of the receiver."""
+        if self.url is None:
+            return self
+        parts = urlsplit(self.url)
+        return self.model_copy(update={"url": f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***"})
 
 
 class Recipe(Frozen):
@@ -498,3 +521,8 @@ class ResolvedRecipe(Frozen):
     serving_instance_type: str
     reasons: dict[str, str] = Field(description="hyperparameter or SKU -> plain words")
     continued_from: str | None = _optional("run whose adapter training starts from")
+
+    def masked(self) -> "ResolvedRecipe":
+        """As it leaves the platform, to jobs and readers: without what may be secret in its channels."""
+        channels = tuple(channel.masked() for channel in self.requested.notify)
+        return self.model_copy(update={"requested": self.requested.model_copy(update={"notify": channels})})

@@ -4,6 +4,8 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
+CHANNEL = "channel:"  # begins what stands for the URL of a channel that the platform keeps; its name follows
+CHANNEL_NAME = r"^[a-z][a-z0-9_-]{0,63}$"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>.+)\]|(?P<name>[^][:]+))(?::\d*)?")
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")

@@ -14,7 +14,7 @@ from shared.health.quota import quota_checks
 from shared.lazy import build_now
 from shared.pipeline import TOPOLOGY
 from shared.ports import Services
-from shared.records import ticks
+from shared.records import channels, ticks
 from shared.records.unreadable import unreadable
 from shared.services import services
 from shared.settings import Settings, load_settings
@@ -53,7 +53,7 @@ def examine(build: Callable[[], Services] = services) -> list[Check]:
 def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
     store, launcher, models = services.store, services.launcher, services.models
     yield attempt("run store", "RUN_STORE_URL", lambda: store.get("doctor", "doctor"), "a point read is answered")
-    for name, check in (("documents", _set_aside), ("timers", _timers)):
+    for name, check in (("documents", _set_aside), ("timers", _timers), ("channels", _channels)):
         try:
             yield check(services)
         except Exception as error:  # as in `attempt`
@@ -99,6 +99,14 @@ def _timers(services: Services) -> Check:
     )
     fix = "look into the log of that time; what is named is tried again at each tick and goes from here after a day"
     return Check.to_fix("timers", shortened(named, 1000), fix)
+
+
+def _channels(services: Services) -> Check:
+    found = list(islice(channels.refused(services.store), NAMED))
+    if not found:
+        return Check.ok("channels", "none refused an event for good within a week")
+    fix = "correct the URL; one that answered 410 gets nothing for 7 days, under another URL at once"
+    return Check.to_fix("channels", shortened("; ".join(found), 1000), fix)
 
 
 def attempt(name: str, setting: str, request: Callable[[], object], answer: str = "") -> Check:

@@ -11,6 +11,7 @@ from shared.domain.errors import InvalidInput, PermanentFailure, Transient
 from shared.domain.topology import DELIVERIES
 from shared.ports import Message, Services
 from shared.ports.notifier import BUSY
+from shared.records import channels
 from shared.steps.notify import Delivery
 
 log = logging.getLogger(__name__)
@@ -24,13 +25,20 @@ def deliver_notification(message: Message, services: Services) -> None:
     """Raises InvalidInput `malformed_delivery`."""
     delivery, body = _read(message)
     try:
-        services.notifier.deliver(delivery.url, message.id, body)
+        services.notifier.deliver(delivery.url, message.id, body, _project(delivery, services))
     except PermanentFailure as error:
+        channels.refuse(services.store, delivery.url, error.problem, services.clock.now())
         log.error("delivery %s given up: %s", message.id, error)
     except Transient as error:
         _schedule_next(message, delivery, error, services)
     else:
         log.info("delivery %s done in attempt %d", message.id, delivery.attempt)
+
+
+def _project(delivery: Delivery, services: Services) -> str | None:
+    """None for the platform's own channels: what they get does not wait for the project's."""
+    own = any(channel.url == delivery.url for channel in services.config.channels)
+    return None if own else str(delivery.event["source"])
 
 
 def _schedule_next(message: Message, delivery: Delivery, error: Transient, services: Services) -> None:

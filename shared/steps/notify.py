@@ -1,6 +1,5 @@
 """Every event: one delivery per channel that wants it. Changes no run."""
 
-import hashlib
 from collections.abc import Iterable
 from fnmatch import fnmatch
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from shared.domain.recipe import Notify
 from shared.domain.run import Run
 from shared.domain.topology import DELIVERIES
 from shared.ports import Channel, Message, Services
+from shared.records import channels as records
 from shared.step_support.dataset_files import recipe_files
 from shared.step_support.outcome import Outcome
 
@@ -29,7 +29,7 @@ def _with_required_attributes(event: dict[str, Any]) -> dict[str, Any]:
 
 
 class Delivery(Frozen):
-    """The body of a message of the queue: one event for one URL."""
+    """The body of a message of the queue: one event for one URL, or `channel:NAME`."""
 
     url: str
     attempt: int = Field(default=1, ge=1)
@@ -38,6 +38,7 @@ class Delivery(Frozen):
 
 def notify(event: Event[EventData], run: Run, services: Services) -> Outcome | None:
     subscribed = [c for c in channels(run, services) if any(fnmatch(event.short_type(), p) for p in c.events)]
+    subscribed = [c for c in subscribed if not records.is_gone(services.store, c.url)]
     if not subscribed:
         return None
     return Outcome(messages=tuple((DELIVERIES, delivery(event, channel.url)) for channel in subscribed))
@@ -45,7 +46,7 @@ def notify(event: Event[EventData], run: Run, services: Services) -> Outcome | N
 
 def channels(run: Run, services: Services) -> tuple[Channel, ...]:
     """The recipe's channels, then the platform's; one per URL."""
-    both = (*(Channel(n.url, n.events) for n in _channels_of_recipe(run, services)), *services.config.channels)
+    both = (*(Channel(n.receiver, n.events) for n in _channels_of_recipe(run, services)), *services.config.channels)
     return tuple({channel.url: channel for channel in reversed(both)}.values())
 
 
@@ -65,5 +66,4 @@ def _channels_of_recipe(run: Run, services: Services) -> Iterable[Notify]:
 
 def delivery(event: Event[EventData], url: str) -> Message:
     body = Delivery(url=url, event=event.to_cloudevent()).model_dump_json().encode()
-    channel = hashlib.sha256(url.encode()).hexdigest()[:8]
-    return Message(id=f"{event.id}@{channel}", subject=event.wire_type, body=body)
+    return Message(id=f"{event.id}@{records.digest(url)}", subject=event.wire_type, body=body)

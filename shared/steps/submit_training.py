@@ -101,7 +101,7 @@ def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run,
     if not any(job.kind is JobKind.TRAINING for job in run.jobs):
         require_room(run, services, services.models.get_endpoint(recipe.endpoint), trained=False)
     budget.reserve(services.store, run, services.config.project_monthly_usd)
-    write_model(services.blobs, paths.recipe(run.id), recipe)
+    write_model(services.blobs, paths.recipe(run.id), recipe.masked())
     tell_job(judges_of(recipe.requested, rewards=True), spec.name, run, services)
     begun = begin(spec, JobKind.TRAINING, TrainingStarted(job=spec.name, estimate=run.cost), run, services)
     return replace(begun.with_changes(recipe=recipe), undo=lambda now: _undo(spec.name, now, services))

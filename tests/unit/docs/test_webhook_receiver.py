@@ -36,7 +36,7 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def send(url: str, secret: str | None) -> None:
-    notifier = WebhookNotifier(secret=secret, private_hosts=["127.0.0.1"])
+    notifier = WebhookNotifier(keys=[secret] if secret else [], private_hosts=["127.0.0.1"])
     notifier.deliver(url, "run-1.run.failed.3@0", b'{"type": "droptune.run.failed.v1", "subject": "run-1"}')
     notifier.close()
 

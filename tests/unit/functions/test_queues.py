@@ -237,10 +237,10 @@ class Posts:
         self.broken, self.fault = broken, fault
         self.posted: list[str] = []
 
-    def deliver(self, url: str, id: str, body: bytes) -> None:
-        if id == self.broken and self.fault is not None:
+    def deliver(self, url: str, message_id: str, body: bytes, project: str | None = None) -> None:
+        if message_id == self.broken and self.fault is not None:
             raise self.fault
-        self.posted.append(id)
+        self.posted.append(message_id)
 
 
 # What is wrong with one delivery: its body, or what posting it raises.

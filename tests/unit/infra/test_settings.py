@@ -73,8 +73,9 @@ def app_settings() -> dict[str, str]:
     known["issuer"] = resolved(app.variables["issuer"], known)
     (settings,) = (r for r in app.resources if r.body.get("name") == "appsettings")
     values = dict(settings.body["properties"])
-    secret = values.pop("WEBHOOK_SECRET")
-    assert secret.text.startswith("empty(webhookSecretName) ? '' : '@Microsoft.KeyVault(VaultName=")
+    for name, of_it in (("WEBHOOK_SECRET", "webhookSecretName"), ("NOTIFY_CHANNELS", "channelsSecretName")):
+        secret = values.pop(name)
+        assert secret.text.startswith(f"empty({of_it}) ? '' : '@Microsoft.KeyVault(VaultName=")
     return {name: resolved(value, known) for name, value in values.items()}
 
 

@@ -11,8 +11,9 @@ from standardwebhooks import Webhook
 
 from shared.clients.webhook import WebhookNotifier
 from shared.domain.errors import InvalidInput, Transient
-from shared.ports import Message, Services
+from shared.ports import Channel, Message, Services
 from shared.ports.notifier import BUSY
+from shared.records import channels
 from shared.steps.deliver_notification import BUSY_WAIT_S, WAITS_S, deliver_notification
 from shared.steps.notify import delivery
 from tests.clock import ManualClock
@@ -25,7 +26,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 def test_a_channel_gets_one_signed_cloudevent(services: Services, receiver: Receiver) -> None:
     queued = delivery(failed("run-000000000000"), receiver.url)
-    signing = WebhookNotifier(secret=SECRET, private_hosts=("127.0.0.1",))
+    signing = WebhookNotifier(keys=[SECRET], private_hosts=("127.0.0.1",))
     deliver_notification(queued, replace(services, notifier=signing))
     signing.close()
     ((headers, body),) = receiver.got
@@ -57,10 +58,26 @@ def test_a_receiver_that_is_down_is_tried_again_later_until_given_up(
     assert len(receiver.got) == len(WAITS_S) + 1
 
 
+@pytest.mark.parametrize(("own", "project"), [(False, "/projects/shop"), (True, None)])
+def test_a_delivery_counts_for_its_project_unless_the_channel_is_the_platforms(
+    services: Services, own: bool, project: str | None
+) -> None:
+    busy, channel = Busy(), Channel("https://a.example/", ("*",))
+    config = replace(services.config, channels=(channel,) if own else ())
+    deliver_notification(
+        delivery(failed("run-000000000000"), channel.url), replace(services, notifier=busy, config=config)
+    )
+    assert busy.projects == [project]
+
+
 class Busy:
     """A notifier whose receivers have enough calls in progress."""
 
-    def deliver(self, url: str, message_id: str, body: bytes) -> None:
+    def __init__(self) -> None:
+        self.projects: list[str | None] = []
+
+    def deliver(self, url: str, message_id: str, body: bytes, project: str | None = None) -> None:
+        self.projects.append(project)
         raise Transient(BUSY, "enough")
 
 
@@ -76,11 +93,12 @@ def test_a_receiver_that_is_busy_costs_no_attempt(services: Services, clock: Man
         queued = again.message
 
 
-def test_a_receiver_that_refuses_for_good_is_asked_once(services: Services, receiver: Receiver) -> None:
+def test_a_receiver_that_refuses_for_good_is_asked_once_and_noted(services: Services, receiver: Receiver) -> None:
     queued = delivery(failed("run-000000000000"), receiver.url)
     receiver.status = 410
     deliver_notification(queued, services)
     assert len(receiver.got) == 1
+    assert channels.is_gone(services.store, receiver.url)
     assert services.bus.depth("deliveries") == 0
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from shared.domain.cost import CostEstimate
-from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.events import TrainingStarted
 from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS, MAX_CHANNELS
 from shared.pipeline import BY_NAME
 from shared.ports import Channel, Message, Services
+from shared.records import channels as records
 from shared.records import runs
 from shared.runner import Handled, Runner
 from shared.step_support.outcome import event_of
@@ -86,6 +87,21 @@ def deliveries_after_validation(services: Services, runner: Runner, fact: str) -
     (event,) = [event for event in events_at(services, "notify") if event.short_type() == fact]
     runner.handle(BY_NAME["notify"], event)
     return [json.loads(received.message.body)["url"] for received in take(services, "deliveries")]
+
+
+def test_a_channel_that_said_410_gets_nothing_and_the_others_do(with_channel: Services, receiver: Receiver) -> None:
+    config = with_channel.config
+    both = replace(with_channel, config=replace(config, channels=(*config.channels, Channel(HOOK, ("*",)))))
+    gone = Problem(code="webhook_gone", message="answered 410")
+    records.refuse(both.store, receiver.url, gone, both.clock.now())
+    assert [json.loads(message.body)["url"] for message in notified(both, failed)] == [HOOK]
+
+
+def test_a_channel_of_the_platforms_goes_by_its_name(services: Services, runner: Runner) -> None:
+    recipe = "optimiser: adam\nnotify: [{channel: ops}]\n"
+    services.blobs.write("datasets/shop/recipe.yaml", [recipe.encode()])
+    drop(services, runner)
+    assert deliveries_after_validation(services, runner, "validation.failed") == ["channel:ops"]
 
 
 def test_a_repeated_event_makes_no_second_delivery(with_channel: Services) -> None:
