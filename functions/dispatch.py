@@ -33,8 +33,12 @@ REPLAYED = "droptune.replayed"  # of a dead letter that a person sent again
 _FACT = re.compile(r"(run-[0-9a-f]{12})[a-z0-9._-]*?\.[0-9]+(?![0-9a-z_-])")
 FAILED_WAITS_S = (1, 5, 15, 60, 180, 300)
 LATER_VERSION_WAITS_S = (1, 5, 15, *[60] * 1440)  # for a host of that version; after a day it is a dead letter
-# While one of these, or a look at an evaluation's job, fails, the run keeps its endpoint's turn: others wait.
-_IN_TURN = {"submit_evaluation", "apply_gate", "deploy_model"}
+# What a run waits for, and nothing else begins again before its deadline; while some of these fail it keeps its
+# endpoint's turn, and others wait. A rollout is looked at again by the next probe, a failure by `reconcile`.
+_NEEDED = {
+    *("validate_dataset", "conclude_validation", "submit_training", "inspect_job", "submit_evaluation"),
+    *("apply_gate", "record_decision", "deploy_model"),
+}
 
 
 class Dispatcher:
@@ -82,9 +86,7 @@ class Dispatcher:
             waits_s = LATER_VERSION_WAITS_S if isinstance(error, LaterVersion) else FAILED_WAITS_S
             fact = _FACT.match(message.message_id or "")  # timers state the same at each tick: one dead letter shows it
             if failed >= len(waits_s):
-                # Elsewhere a replay may heal what a bug left.
-                in_turn = fact and (stage.name in _IN_TURN or "-evaluation-" in fact[0])
-                if fact and in_turn and not isinstance(error, DroptuneError):
+                if fact and stage.name in _NEEDED and not isinstance(error, DroptuneError):
                     self.runner.refuse(fact[1], stage.name, unforeseen(stage.name, error))
                 raise
             mark = outbox.inbox_mark(f"failed-{stage.name}", fact[0]) if fact else ""

@@ -1,6 +1,7 @@
 """The one class that writes JSON answers."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -15,6 +16,10 @@ class JsonResponse(JSONResponse):
     JSON has no such numbers, and UTF-8 no such characters. A diverged training job logs the ones, and a request may
     hold the others as `\\ud800`, which an error then quotes. Starlette's own class raises on both.
     """
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """With rows in it, an answer is nothing that a browser keeps or guesses a type of."""
+        super().init_headers({"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", **(headers or {})})
 
     def render(self, content: Any) -> bytes:
         try:

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from shared.domain.model import Frozen
+from shared.domain.model import Finite
 
 ANSWER = "{{sample.output_text}}"
 REFERENCE = "the right answer"
@@ -34,7 +34,7 @@ def _refuse(value: Any, refused: dict[str, str]) -> Any:
     return value
 
 
-class Spec(Frozen):
+class Spec(Finite):
     """What every grader has."""
 
     name: GraderName = Field(description="unique within the list")
@@ -101,7 +101,7 @@ class JsonSchema(TextSpec):
     """1 if the answer is JSON, nothing around it, that fits the schema (draft 2020-12, local `$ref` only)."""
 
     type: Literal["json_schema"] = "json_schema"
-    json_schema: dict[str, Any] = Field(description="draft 2020-12")
+    json_schema: dict[str, JsonValue] = Field(description="draft 2020-12")
 
 
 class Label(TextSpec):
@@ -202,7 +202,7 @@ class PythonGrader(Spec):
     source: str = Field(min_length=1, max_length=262_143, description="Python with `def grade(sample, item)`")
 
 
-class JudgeMessage(Frozen):
+class JudgeMessage(Finite):
     """One message to the judge; `content` is a template."""
 
     role: Literal["system", "user", "assistant"]

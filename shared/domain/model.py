@@ -20,6 +20,12 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
+class Finite(Frozen):
+    """What a person writes: NaN and infinity, which JSON has not, are refused."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
 def finite(value: Any) -> Any:
     """The value, or None for NaN and infinity."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

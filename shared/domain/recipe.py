@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from shared.domain.graders import Grader, StringCheck, judges_named
-from shared.domain.model import Frozen
+from shared.domain.model import Finite
 from shared.domain.urls import CHANNEL, CHANNEL_NAME, check_web_url
 
 Auto = Literal["auto"]
@@ -43,7 +43,7 @@ def _optional(description: str) -> Any:
     return Field(default=None, description=description)
 
 
-class Hyperparameters(Frozen):
+class Hyperparameters(Finite):
     """LoRA and QLoRA settings every method has; `auto` is resolved from the data and the base model."""
 
     n_epochs: Annotated[int, Field(ge=1, le=25)] | Auto = _auto(
@@ -107,7 +107,7 @@ class ReinforcementHyperparameters(Hyperparameters):
     )
 
 
-class _Method(Frozen):
+class _Method(Finite):
     continue_from: Literal["base", "champion"] = Field(
         default="base", description="champion: continue from the adapter of the model in production at the endpoint"
     )
@@ -183,7 +183,7 @@ Action = Literal["block", "redact", "allow"]
 NameKind = Literal["person", "place", "postal_address"]
 
 
-class Deidentify(Frozen):
+class Deidentify(Finite):
     """Persons, places and postal addresses, which the validation job finds in English text with a model."""
 
     policy: Action = Field(
@@ -206,7 +206,7 @@ def _known_encoding(name: str) -> str:
 Column = Literal["system", "context", "user", "assistant", "chosen", "rejected", "messages", "tools", "text"]
 
 
-class Data(Frozen):
+class Data(Finite):
     """How rows are read."""
 
     format: Literal[
@@ -251,7 +251,7 @@ class Data(Frozen):
     )
 
 
-class Gate(Frozen):
+class Gate(Finite):
     """When a candidate counts as better than the model it would replace."""
 
     min_score: Fraction = Field(default=0.0, description="absolute floor")
@@ -282,7 +282,7 @@ class Gate(Frozen):
     )
 
 
-class Evaluation(Frozen):
+class Evaluation(Finite):
     """How answers are graded."""
 
     graders: tuple[Grader, ...] = Field(
@@ -322,7 +322,7 @@ class Evaluation(Frozen):
         return {grader.name: 1.0 for grader in self.graders if grader.veto} | self.gate.floors
 
 
-class Deployment(Frozen):
+class Deployment(Finite):
     """Where a better model goes, and how fast."""
 
     endpoint: Name | None = _optional(
@@ -355,7 +355,7 @@ class Deployment(Frozen):
         return self
 
 
-class Budget(Frozen):
+class Budget(Finite):
     """Limits of money and time."""
 
     max_usd: Annotated[float, Field(gt=0)] = Field(
@@ -391,7 +391,7 @@ DEFAULT_NOTIFY_EVENTS = (
 )
 
 
-class Retrain(Frozen):
+class Retrain(Finite):
     """When the project's newest data is trained on again without a drop.
 
     It is trained on if the recipe or the held-out set changed, or if its run failed; else that run ends `duplicate`.
@@ -405,7 +405,7 @@ class Retrain(Frozen):
 MAX_CHANNELS = 20  # an event is stored with its deliveries in one batch of at most 100 writes
 
 
-class Notify(Frozen):
+class Notify(Finite):
     """One channel: a webhook and the facts it wants, as shell patterns (`*`, `run.*`)."""
 
     url: Annotated[str, Field(pattern=r"^https?://"), AfterValidator(check_web_url)] | None = _optional(
@@ -436,7 +436,7 @@ class Notify(Frozen):
         return self.model_copy(update={"url": f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***"})
 
 
-class Recipe(Frozen):
+class Recipe(Finite):
     """`recipe.yaml` of a project. Every field but `base_model` has a default.
 
     A file without it gets the setting DEFAULT_BASE_MODEL.
@@ -471,7 +471,7 @@ def _rubric(graders: tuple[Grader, ...]) -> list[str]:
     return sorted(grader.model_copy(update={"name": ""}).model_dump_json() for grader in graders)
 
 
-class ResolvedHyperparameters(Frozen):
+class ResolvedHyperparameters(Finite):
     """Hyperparameters with nothing left to decide. Lengths in tokens."""
 
     n_epochs: int
@@ -510,7 +510,7 @@ class ResolvedReinforcement(ResolvedHyperparameters):
     beta: float
 
 
-class ResolvedRecipe(Frozen):
+class ResolvedRecipe(Finite):
     """What a job gets: the recipe, the resolved values, and why each was chosen."""
 
     requested: Recipe = Field(description="the recipe, where `auto` still stands for what was to be chosen")

@@ -277,7 +277,7 @@ def _python(spec: graders.PythonGrader) -> Compiled:
             answer = None
         value = sandbox.grade({"output_text": sample.output_text, "output_json": answer}, item)
         if not 0 <= value <= 1:
-            raise GradingFailed(GradingErrorCode.PYTHON_RUNTIME, f"grade returned {value:g}, a score is 0 to 1")
+            raise GradingFailed(GradingErrorCode.PYTHON_RUNTIME, "grade returned a number beyond 0 to 1")
         return value
 
     needed, optional = _fields_named(tree, arguments[1])

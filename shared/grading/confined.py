@@ -6,7 +6,7 @@ socket, start a program or a thread, look into or signal another process, or und
 does not start.
 
 Protocol, one JSON document a line: in {"source"}, then {"sample", "item"} for each answer; out {"ready": true},
-then {"score": number} or {"error": text without any of the row's text} for each.
+then {"score": number} or {"error": kind, "line": number} for each. The grader may write what it likes instead.
 """
 
 import ctypes
@@ -66,20 +66,20 @@ def _answer(grade: Any, line: bytes) -> dict[str, Any]:
     try:
         score = grade(request["sample"], request["item"])
         if isinstance(score, bool) or not isinstance(score, (int, float)):
-            return {"error": f"grade returned {type(score).__name__}, not a number"}
+            return {"error": "no number"}
         return {"score": float(score)}
     except BaseException as error:
-        return {"error": _where(error)}
+        return _where(error)
 
 
-def _where(error: BaseException) -> str:
+def _where(error: BaseException) -> dict[str, Any]:
     """The kind of error and the line of the grader; never its message, which may quote the row."""
     line, trace = None, error.__traceback__
     while trace:
         if trace.tb_frame.f_code.co_filename == "<grader>":
             line = trace.tb_lineno
         trace = trace.tb_next
-    return type(error).__name__ + (f" on line {line}" if line else "")
+    return {"error": type(error).__name__, "line": line}
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def main() -> None:
     try:
         exec(compile(json.loads(requests.readline())["source"], "<grader>", "exec"), names)  # noqa: S102
     except BaseException as error:
-        broken = {"error": _where(error)}
+        broken = _where(error)
     for line in requests:
         os.write(replies, json.dumps(broken or _answer(names["grade"], line)).encode() + b"\n")
 

@@ -36,6 +36,12 @@ class Formula:
             self._tree = ast.parse(text.replace("^", "**").strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise ValueError("not a formula") from error
+        try:
+            self._require_working(names)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
+
+    def _require_working(self, names: Collection[str]) -> None:
         used = self._check(self._tree, names)
         unused = set(names) - used
         if unused:

@@ -109,14 +109,22 @@ def labels_named(text: str, labels: Iterable[str]) -> set[str]:
     """Labels that stand in the text as whole words and are not negated; of two that overlap the longer."""
     whole, found = plain(seen(unescaped(text))), set()
     free = [True] * len(whole)
-    spelled = {plain(seen(label)): plain(label) for label in labels}
-    for label in sorted(spelled, key=len, reverse=True):
+    for label, as_given in _spelled(tuple(labels)):
+        if label not in whole:
+            continue
         for match in re.finditer(rf"(?<!\w){re.escape(label)}(?!\w)", whole):
             if free[match.start()] and free[match.end() - 1]:
                 free[match.start() : match.end()] = [False] * len(label)
                 if not _negated(whole, match.start(), match.end()):
-                    found.add(spelled[label])
+                    found.add(as_given)
     return found
+
+
+@lru_cache(maxsize=16)
+def _spelled(labels: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The longest first: as it is looked for, and as it is compared."""
+    spelled = {plain(seen(label)): plain(label) for label in labels}
+    return sorted(spelled.items(), key=lambda pair: len(pair[0]), reverse=True)
 
 
 def _negated(text: str, start: int, end: int) -> bool:

@@ -5,6 +5,7 @@ written, CPU time; by us: 5 s for an answer, an empty environment. Not enforced:
 the process that started it. Linux on x86-64 or ARM64 with seccomp; elsewhere python graders fail with an error.
 """
 
+import builtins
 import json
 import os
 import select
@@ -24,6 +25,7 @@ ANSWERS_PER_PROCESS = 500
 _START_S = 20.0
 _WORKER = Path(__file__).with_name("confined.py")
 _MAX_REPLY_BYTES = 4096
+_ERRORS = {name for name, one in vars(builtins).items() if isinstance(one, type) and issubclass(one, BaseException)}
 
 
 class Sandbox:
@@ -44,11 +46,19 @@ class Sandbox:
         self._send(self._process, {"sample": sample, "item": item}, end)
         reply = self._receive(self._process, end)
         if "error" in reply:
-            raise GradingFailed(GradingErrorCode.PYTHON_RUNTIME, str(reply["error"])[:200])
+            raise self._failed(reply)
         score = reply.get("score")
         if not isinstance(score, float):
             raise self._broken()
         return score
+
+    def _failed(self, reply: dict[str, Any]) -> GradingFailed:
+        """In words of ours: what the grader calls its errors, and its lines, may be text of the row."""
+        kind, line = reply["error"], reply.get("line")
+        name = kind if isinstance(kind, str) and kind in _ERRORS else "an error of its own"
+        text = f"{name} on line {line}" if line in range(1, self._source.count("\n") + 2) else name
+        text = "grade returned no number" if kind == "no number" else text
+        return GradingFailed(GradingErrorCode.PYTHON_RUNTIME, text)
 
     def close(self) -> None:
         if self._process is not None:
@@ -99,7 +109,7 @@ class Sandbox:
                 raise self._broken("the grader's process ended (memory, CPU time or a crash)")
         try:
             document = json.loads(reply)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._broken() from error
         if not isinstance(document, dict):
             raise self._broken()

@@ -23,8 +23,8 @@ from functions.dispatch import (
 )
 from functions.stages import stage_functions
 from shared.domain.commands import StartRun
-from shared.domain.errors import LaterVersion, StoreConflict, Transient
-from shared.domain.events import CancelRequested, DatasetUploaded
+from shared.domain.errors import FailureClass, LaterVersion, StoreConflict, Transient
+from shared.domain.events import CancelRequested, DatasetUploaded, StageRefused
 from shared.domain.run import Status
 from shared.domain.topology import TOPIC
 from shared.embedded.bus import SqliteEventBus
@@ -33,7 +33,7 @@ from shared.ports import Message, ReceivedMessage, Services
 from shared.runner import EARLY, EARLY_WAITS_S, RETRY, RETRY_AT, Handled, Runner
 from tests.clock import ManualClock
 from tests.fresh_process import fresh_process
-from tests.unit.shared.support import drop, take
+from tests.unit.shared.support import drop, events_at, take
 
 
 @pytest.fixture
@@ -174,6 +174,35 @@ def test_a_message_that_fails_waits_longer_each_time_before_the_host_gives_it_up
         except type(fault):
             break
     assert waits == [0, *FAILED_WAITS_S]
+
+
+NEEDED = ["validate_dataset", "conclude_validation", "submit_training", "inspect_job", "submit_evaluation"]
+NEEDED += ["apply_gate", "record_decision", "deploy_model"]
+
+
+@pytest.mark.parametrize("name", [stage.name for stage in STAGES])
+@pytest.mark.parametrize("fault", [ValueError("row 7"), Transient("busy", "later")], ids=["bug", "outage"])
+def test_a_bug_that_lasts_ends_the_run_where_nothing_else_begins_again(
+    later: Services, name: str, fault: Exception
+) -> None:
+    run = drop(later, Runner(later))
+    assert run is not None
+    stage, id = BY_NAME[name], f"{run.id}.anything.happened.1"
+    last = {FAILED: str(len(FAILED_WAITS_S)), FAILED_AT: name}
+    now = later.clock.now()
+    received = ReceivedMessage(Message(id, "s", b"{}", last), "", "", now, 1, 1, now)
+
+    def fails(_: object) -> None:
+        raise fault
+
+    with pytest.raises(type(fault)):
+        Dispatcher(lambda: later).attempt(stage, fails, brought(received))
+    facts = [event.data for event in events_at(later, "fail_run") if isinstance(event.data, StageRefused)]
+    ends = name in NEEDED and isinstance(fault, ValueError)
+    assert [(fact.failure_class, fact.problem.code) for fact in facts] == [
+        (FailureClass.CODE, "unforeseen_error")
+    ] * ends
+    assert "row 7" not in str(facts)
 
 
 def test_of_what_timers_state_at_each_tick_one_message_becomes_a_dead_letter(later: Services) -> None:

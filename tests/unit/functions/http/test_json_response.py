@@ -136,3 +136,9 @@ def test_what_is_stored_with_the_run_stays_readable(client: TestClient, run: Run
     answer = client.get(f"/api/runs/{run.id}{part}", params={"wait_s": 0.1}, headers={"if-none-match": '"0"'})
     assert answer.status_code == 200
     orjson.loads(answer.content)
+
+
+def test_answers_with_json_are_not_kept_and_not_guessed_at(client: TestClient) -> None:
+    for path in ("/api/runs", "/api/runs/run-000000000000", "/v1/files"):
+        headers = client.get(path).headers
+        assert (headers["x-content-type-options"], headers["cache-control"]) == ("nosniff", "no-store")

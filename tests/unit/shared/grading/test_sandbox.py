@@ -29,9 +29,9 @@ def test_an_answer_that_is_not_json_is_none_to_a_python_grader(score: Any) -> No
     ("body", "code", "message"),
     [
         ("return {}[item['secret']]", GradingErrorCode.PYTHON_RUNTIME, "KeyError on line 2"),
-        ("return 'x'", GradingErrorCode.PYTHON_RUNTIME, "grade returned str, not a number"),
-        ("return 1.5", GradingErrorCode.PYTHON_RUNTIME, "grade returned 1.5, a score is 0 to 1"),
-        ("return float('nan')", GradingErrorCode.PYTHON_RUNTIME, "grade returned nan, a score is 0 to 1"),
+        ("return 'x'", GradingErrorCode.PYTHON_RUNTIME, "grade returned no number"),
+        ("return 1.5", GradingErrorCode.PYTHON_RUNTIME, "grade returned a number beyond 0 to 1"),
+        ("return float('nan')", GradingErrorCode.PYTHON_RUNTIME, "grade returned a number beyond 0 to 1"),
         ("raise SystemExit", GradingErrorCode.PYTHON_RUNTIME, "SystemExit on line 2"),
         ("return grade(sample, item)", GradingErrorCode.PYTHON_RUNTIME, "RecursionError on line 2"),
         ("x = [0] * 10**9; return 1", GradingErrorCode.PYTHON_RUNTIME, "MemoryError on line 2"),

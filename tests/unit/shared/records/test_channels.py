@@ -17,8 +17,8 @@ def test_a_channel_is_gone_for_a_week_and_another_is_not(services: Services, clo
     channels.refuse(services.store, "https://hooks.example/token", GONE, clock.now())
     channels.refuse(services.store, "https://other.example:8443/token", FORBIDDEN, clock.now())
     at = f"{clock.now():%Y-%m-%dT%H:%M:%S}"
-    said = {f"hooks.example answered 410 at {at}", f"other.example: only https at port 443 at {at}"}
-    assert set(channels.refused(services.store)) == said
+    listed = {f"hooks.example answered 410 at {at}", f"other.example: only https at port 443 at {at}"}
+    assert set(channels.refused(services.store)) == listed
     gone = [channels.is_gone(services.store, f"https://{one}/token") for one in ("hooks.example", "other.example:8443")]
     assert gone == [True, False]
     channels.refuse(services.store, "https://hooks.example/token", GONE, clock.now())

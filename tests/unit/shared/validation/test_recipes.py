@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 import yaml
 
-from shared.validation.recipes import RecipeLoader, read_channels
+from shared.domain.findings import Findings
+from shared.validation.codes import MAX_RECIPE_BYTES
+from shared.validation.recipes import RecipeLoader, read_channels, read_recipe
+from shared.validation.validator import ALL_CODES
 from tests.web_urls import NO_WEB_URLS
 
 BAD_RECIPES = {
@@ -255,3 +259,137 @@ def test_graders_that_are_those_of_the_method_are_one_finding_and_the_data_is_re
     checked = check(data, None, recipe.encode())
     assert checked.errors == ["recipe_value"]
     assert checked.result.report.format == "reinforcement"
+
+
+def schema_of(text: str) -> str:
+    return f"evaluation: {{graders: [{{name: a, type: json_schema, json_schema: {text}}}]}}"
+
+
+def formula_of(text: str) -> str:
+    parts = "{a: {type: string_check}}"
+    return f"evaluation: {{graders: [{{name: m, type: multi, graders: {parts}, calculate_output: '{text}'}}]}}"
+
+
+def many(form: str, count: int) -> str:
+    return ", ".join(form.format(number) for number in range(count))
+
+
+# A recipe, and how its finding begins; "" where the recipe is a valid one, whatever it may look like.
+BOMBS = {
+    "infinite budget": ("budget: {max_usd: .inf}", "budget.max_usd: Input should be a finite"),
+    "budget beyond a float": ("budget: {max_usd: 1e999999}", "budget.max_usd: Input should be a finite"),
+    "budget of many digits": (f"budget: {{max_usd: {'9' * 400}}}", "budget.max_usd: Input should be"),
+    "budget of more digits": (f"budget: {{max_usd: {'9' * 6000}}}", "it is not valid YAML"),
+    "no hours": ("budget: {deadline_hours: .nan}", "budget.deadline_hours: Input should be a finite"),
+    "no wait": ("deployment: {keep_previous_hours: .nan}", "deployment.keep_previous_hours: Input should be a finite"),
+    "no learning rate": ("method: {hyperparameters: {learning_rate: .nan}}", "method.hyperparameters.learning_rate"),
+    "infinite weight": (
+        "evaluation: {graders: [{name: a, type: string_check, weight: .inf}]}",
+        "evaluation.graders[0].weight: Input should be a finite",
+    ),
+    "no weight": (
+        "evaluation: {graders: [{name: a, type: string_check, weight: .nan}]}",
+        "evaluation.graders[0].weight: Input should be a finite",
+    ),
+    "infinite floor": (
+        "evaluation: {gate: {floors: {exact: .inf}}}",
+        "evaluation.gate.floors.exact: Input should be a finite",
+    ),
+    "infinite level": (
+        "evaluation: {graders: [{name: a, type: reading_level, max_grade: -.inf}]}",
+        "evaluation.graders[0].max_grade: Input should be a finite",
+    ),
+    "infinite threshold": (
+        "evaluation: {graders: [{name: a, type: score_model, endpoint: judge, pass_threshold: .nan, "
+        "input: [{role: user, content: x}]}]}",
+        "evaluation.graders[0].pass_threshold: Input should be a finite",
+    ),
+    "schema with infinity": (
+        schema_of("{const: .inf}"),
+        "evaluation.graders[0].json_schema.const: Input should be a finite",
+    ),
+    "schema without a number": (schema_of("{minimum: .nan}"), "evaluation.graders[0].json_schema.minimum: Input"),
+    "schema with a date": (schema_of("{const: 2020-01-01}"), "evaluation.graders[0].json_schema.const: input was"),
+    "schema with a set": (schema_of("{const: !!set {a, b}}"), "evaluation.graders[0].json_schema.const: input was"),
+    "schema with bytes": (schema_of("{const: !!binary aGFsbG8=}"), "evaluation.graders[0].json_schema.const: input"),
+    "schema with a number as key": (schema_of("{const: {1: 2}}"), "evaluation.graders[0].json_schema.const"),
+    **{
+        f"schema of {levels} levels of {key}": (
+            schema_of(f"{{{key}: " * levels + "{}" + "}" * levels),
+            "evaluation.graders[0].json_schema" if levels < 320 else "it is not valid YAML",
+        )
+        for key in ("not", "if", "items", "additionalProperties", "propertyNames", "contains")
+        for levels in (160, 200, 250, 400, 2000)
+    },
+    "value of 200 levels": (schema_of("{const: " + "[" * 200 + "]" * 200 + "}"), "evaluation.graders[0].json_schema"),
+    "value of 5000 levels": (schema_of("{const: " + "[" * 5000 + "]" * 5000 + "}"), "it is not valid YAML"),
+    "pattern repeated": (schema_of("{if: {pattern: 'a{99999999999}'}}"), ""),
+    "pattern repeated in itself": (schema_of("{pattern: '(a{1,100}){1,100}'}"), "evaluation.graders[0].json_schema"),
+    "pattern nested": (schema_of(f"{{if: {{pattern: '{'(' * 2000}{')' * 2000}'}}}}"), ""),
+    "pattern that looks back": (schema_of("{pattern: '(?<=a)b'}"), "evaluation.graders[0].json_schema"),
+    "schema from the web": (schema_of("{$ref: 'http://169.254.169.254/x'}"), "evaluation.graders[0].json_schema: $ref"),
+    "schema from a file": (schema_of("{$ref: 'file:///etc/passwd'}"), "evaluation.graders[0].json_schema: $ref"),
+    "schema from no URL": (schema_of("{$ref: 'http://[::1'}"), "evaluation.graders[0].json_schema: $ref"),
+    "schema of no pointer": (schema_of("{allOf: [{}], $ref: '#/allOf/x'}"), "evaluation.graders[0].json_schema"),
+    "wide schema": (
+        schema_of(f"{{allOf: [{many('{{if: {{}}}}', 2500)}]}}"),
+        "evaluation.graders[0].json_schema: of its",
+    ),
+    "wide properties": (
+        schema_of(f"{{if: {{properties: {{{many('a{}: {{}}', 5000)}}}}}}}"),
+        "evaluation.graders[0].json",
+    ),
+    "formula of brackets": (formula_of("(" * 400 + "a" + ")" * 400), "evaluation.graders[0].calculate_output: not a"),
+    "formula of signs": (
+        formula_of("-" * 990 + "a"),
+        "evaluation.graders[0].calculate_output: it is nested too deeply",
+    ),
+    "formula of powers": (formula_of("a*9^9^9^9^9"), "evaluation.graders[0].calculate_output: calculate_output fails"),
+    "formula of digits": (
+        formula_of("a*" + "9" * 900),
+        "evaluation.graders[0].calculate_output: calculate_output fails",
+    ),
+    "formula that calls": (formula_of('a + __import__("os")'), "evaluation.graders[0].calculate_output"),
+    "deep source": (
+        f"evaluation: {{graders: [{{name: a, type: python, source: 'def grade(a, b): return {'(' * 3000}'}}]}}",
+        "evaluation.graders[0].source: not Python",
+    ),
+    "long source": (
+        f"evaluation: {{graders: [{{name: a, type: python, source: 'def grade(a, b): return {'-' * 30_000}1'}}]}}",
+        "evaluation.graders[0].source: not Python",
+    ),
+    "many channels": (
+        f"notify: [{many('{{url: https://a.example/{}}}', 1200)}]",
+        "notify: List should have at most 20",
+    ),
+    "many events": (
+        f"notify: [{{channel: a, events: [{many('run.{}', 5000)}]}}]",
+        "notify[0].events: List should have",
+    ),
+    "pattern of events": (
+        f"notify: [{{channel: a, events: ['{'*a' * 2000}']}}]",
+        "notify[0].events: no event is named",
+    ),
+    "many keys": (f"x: {{{many('a{}: 1', 6000)}}}", "x"),
+    "many lists": ("x: " + "[" * 5000 + "]" * 5000, "it is not valid YAML"),
+    "many aliases": ("x: &a [1]\ny: [*a, *a]", "aliases are not allowed"),
+    "a channel's URL without a port": ("notify: [{url: 'https://pub.example:abc/'}]", "notify[0].url"),
+    "a channel's URL that ends early": ("notify: [{url: 'https://[::1'}]", "notify[0].url"),
+}
+
+
+def test_there_are_75_bombs() -> None:
+    assert len(BOMBS) >= 75
+
+
+@pytest.mark.few_cases(6)
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_a_finding_of_its_setting_and_soon(name: str) -> None:
+    text, begins = BOMBS[name]
+    assert len(text) <= MAX_RECIPE_BYTES
+    findings, started = Findings(ALL_CODES), time.monotonic()
+    read = read_recipe(text.encode(), "droptune/tiny-llama", findings)
+    assert time.monotonic() - started < 60
+    found = [detail for code in findings.codes for _, detail, _ in findings.counts(code)]
+    assert (read.recipe is not None) == (not begins)
+    assert any(detail.startswith(begins) for detail in found) if begins else found == []
