@@ -116,5 +116,5 @@ bench-gpu: setup ## training on a CUDA device, beside TRL and Unsloth; exit code
 	@$(RUN) -m benchmarks.gpu --json benchmarks/results/gpu.json
 
 clean: down ## delete what was built and stored here, .venv excepted
-	@rm -rf .droptune .venvs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	@rm -rf .droptune .venvs .python_packages .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -40,7 +40,7 @@ from shared.records import runs
 from shared.step_support.commands import message_of
 from tests.azure_events import blob_created
 from tests.paths import ROOT
-from tests.worker.installed import installed
+from tests.worker.installed import PACKAGES, unpacked
 
 PYTHON = "3.13"
 SAMPLE = ROOT / "recipes" / "manufacturing"
@@ -51,6 +51,7 @@ WAKES = {stage.name: stage for stage in STAGES if stage.wakes}
 class Stand(NamedTuple):
     """A worker that holds the app, and the services it shares with the tests."""
 
+    app: Path
     worker: AzureWorker
     metadata: dict[str, Any]
     bus: SqliteEventBus
@@ -80,7 +81,7 @@ def worker_python() -> Path:
     python = find_python(PYTHON)
     if python is None:
         pytest.skip(f"Python {PYTHON}, which Microsoft's worker needs, is not on this machine")
-    return installed(python)
+    return python
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +95,14 @@ def stand(worker_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "AZURE_ML_URL": "azureml+http://127.0.0.1:1/subscriptions/local/resourceGroups/local/workspaces/local",
         **SCHEDULES,
     }
-    worker = AzureWorker(worker_python, ROOT, settings, folder)
+    app = unpacked(worker_python, folder)
+    # As Microsoft's worker does (its proxy_worker/utils/dependency.py): an interpreter without packages, and the app's.
+    worker = AzureWorker(worker_python, app, {**settings, "PYTHONPATH": str(app / PACKAGES)}, folder)
     bus = SqliteEventBus(folder / "bus.db", TOPOLOGY, SystemClock())
     store = SqliteRunStore(folder / "state.db", SystemClock())
     try:
         assert worker.ask("init")["runtime_version"] == PYTHON
-        yield Stand(worker, worker.ask("metadata"), bus, store, FileBlobStore(folder / "blobs"))
+        yield Stand(app, worker, worker.ask("metadata"), bus, store, FileBlobStore(folder / "blobs"))
     finally:
         worker.close()
         bus.close()
@@ -140,6 +143,13 @@ def test_the_worker_reads_the_same_bindings_as_the_local_host(stand: Stand) -> N
     # The newer library routes one method more (QUERY), which the API answers with 405.
     assert set(here["http"][0].pop("methods")) < set(there["http"][0].pop("methods"))
     assert here == there
+
+
+def test_the_package_has_byte_code_that_the_worker_takes_as_it_is(stand: Stand) -> None:
+    [code] = (stand.app / PACKAGES / "fastapi" / "__pycache__").glob("applications.*.pyc")
+    assert code.name == "applications.cpython-313.pyc"
+    # PEP 552: checked against no source, neither by time nor by hash.
+    assert code.read_bytes()[4:8] == (1).to_bytes(4, "little")
 
 
 def test_azure_runs_the_python_that_was_tested() -> None:
