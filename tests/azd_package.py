@@ -1,4 +1,4 @@
-"""Which files azd packs of a service (azure-dev 1.25, `createDeployableZip` and denormal/go-gitignore, which it uses)."""
+"""Which files azd packs of a service: azure-dev, `createDeployableZip`, and denormal/go-gitignore, which it uses."""
 
 from __future__ import annotations
 

@@ -78,7 +78,8 @@ def delete(name: str, caller: Operator, runner: CurrentRunner, request: CommentR
 def _ordered(
     name: str, to: Literal["restored", "deleted"], caller: Caller, runner: Runner, request: CommentRequest | None
 ) -> RunReference:
-    """Raises ApiError 409 `endpoint_busy` while a candidate is evaluated for it, or anything is under way there."""
+    """Raises ApiError 409: `endpoint_busy` while a candidate is evaluated for it or anything is under way there,
+    `endpoint_serves` if there is nothing to restore."""
     record = _find_record(name, runner.services)
     run = _readable_run(runner, record.champion, record.champion)
     for claim in (endpoint_claim(name), turn_claim(name)):
@@ -87,6 +88,8 @@ def _ordered(
     if to == "deleted" or record.stopped is not None:
         order = EndpointOrdered(endpoint=name, to=to, by=caller.name, comment=request.comment if request else "")
         runner.publish(run, Draft(order, key=str(int(runner.services.clock.now().timestamp()))))
+    else:
+        raise ApiError(409, "endpoint_serves", f"{name} is not stopped: its model answers, nothing is to restore", name)
     return RunReference(id=run.id)
 
 

@@ -56,7 +56,13 @@ class EndpointsResource:
         check_name("deployment", name, ENDPOINT_NAME)
         check_keys("deployment", body)
         with self._store.transaction():
-            self.get(endpoint)
+            state = self.get(endpoint)["properties"]["provisioningState"]
+            if (
+                state != "Succeeded"
+            ):  # the sentence of the service, from github.com/Azure/azure-sdk-for-net/issues/36961
+                raise user_error(
+                    f"Cannot create a deployment in endpoint {endpoint} because it is in {state} provisioning state."
+                )
             known = self._store.get("deployment", f"{endpoint}/{name}")
             if known is not None:
                 _refuse_if_busy("deployment", name, known)

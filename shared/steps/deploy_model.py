@@ -71,8 +71,9 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
         return replace(outcome, note=f"{since}; {outcome.note}" if outcome.note else since)
     services.models.register_model(model)
     view = services.models.get_endpoint(endpoint)
-    if view is None and not services.models.begin_endpoint(endpoint, {"project": run.project}):
-        raise Transient("endpoint_provisioning", f"{endpoint} is being created", endpoint)
+    # Also of one that is there: Azure refuses a deployment while its endpoint changes, or failed to.
+    if not services.models.begin_endpoint(endpoint, {"project": run.project}):
+        raise Transient("endpoint_provisioning", f"{endpoint} is being created or changed", endpoint)
     begin_deployment(spec, run, services)
     previous = {} if view is None else {k: v for k, v in view.traffic.items() if k != spec.name}
     return Outcome(

@@ -56,6 +56,7 @@ class Module:
     path: str
     condition: str | None
     params: dict[str, Any]
+    depends_on: tuple[str, ...]
     line: int
 
 
@@ -167,7 +168,8 @@ def _declare(file: BicepFile, node: Node, decorators: set[str]) -> None:
         case "module_declaration":
             condition, _, body = _body(children[-1])
             symbol, path = text(children[0]), str(literal(children[1]))
-            file.modules.append(Module(symbol, path, condition, body.get("params") or {}, line(node)))
+            depends_on = tuple(one.text for one in body.get("dependsOn") or ())
+            file.modules.append(Module(symbol, path, condition, body.get("params") or {}, depends_on, line(node)))
 
 
 def _body(node: Node) -> tuple[str | None, str | None, dict[str, Any]]:

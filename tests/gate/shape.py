@@ -33,6 +33,22 @@ def nothing_secure_is_conditional(infra: Infra) -> Violations:
                 yield f"{file.name}:{module.line}", f"module {module.symbol} must have the condition {expected}"
 
 
+@rule("events-come-after-their-rights")
+def events_come_after_their_rights(infra: Infra) -> Violations:
+    """Event Grid refuses a subscription whose identity may not deliver; no output of the rights says when they hold."""
+    for module in infra.files["main.bicep"].modules:
+        if module.symbol == "events" and "dataAccess" not in module.depends_on:
+            yield f"main.bicep:{module.line}", "events must depend on dataAccess"
+
+
+@rule("cosmos-is-serverless")
+def cosmos_is_serverless(infra: Infra) -> Violations:
+    """Else it is billed by the hour, and what the documentation says of the cost is wrong."""
+    for resource in infra.of_type("Microsoft.DocumentDB/databaseAccounts"):
+        if {"name": "EnableServerless"} not in (resource.get("properties.capabilities") or []):
+            yield at(resource), f"{resource.symbol} must have the capability EnableServerless"
+
+
 @rule("private-endpoint-for-each")
 def private_endpoint_for_each(infra: Infra) -> Violations:
     """A module that closes its door in prod needs another one."""

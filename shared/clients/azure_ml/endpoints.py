@@ -50,7 +50,7 @@ class AzureMlEndpoints:
             raise PermanentFailure(FailureClass.PLATFORM, "model_version_taken", message, "uri")
 
     def begin_endpoint(self, name: str, tags: dict[str, str]) -> bool:
-        """See ModelHost. PermanentFailure `endpoint_failed` if its creation failed."""
+        """See ModelHost. PermanentFailure `endpoint_failed` if its creation or a change failed."""
         load_sdk()
         from azure.ai.ml.entities import ManagedOnlineEndpoint
 
@@ -69,7 +69,7 @@ class AzureMlEndpoints:
             return False
         state = lowered(endpoint.provisioning_state)
         if state in ("failed", "canceled"):
-            message = f"endpoint {name} is {state}; delete it to try again"
+            message = f"endpoint {name} is {state}: update it in Azure ML, or delete it if it answers nothing"
             raise PermanentFailure(FailureClass.PLATFORM, "endpoint_failed", message)
         return state == "succeeded"
 

@@ -92,6 +92,10 @@ def test_a_stopped_endpoint_is_shown_with_when_and_why_and_its_restore_is_reques
     assert bank.rstrip().endswith("serves")
     assert droptune("endpoints", "restore", "shop", "-m", "a new season") == 0
     assert fake.commands == [("restore shop", {"comment": "a new season"})]
+    capsys.readouterr()
+    fake.refusal = (409, "endpoint_serves")
+    assert droptune("endpoints", "restore", "bank") == 1
+    assert "endpoint_serves" in capsys.readouterr().err
 
 
 def test_an_endpoint_is_shown_with_what_it_costs_and_that_this_is_not_the_bill(

@@ -81,3 +81,17 @@ def test_a_hook_is_a_clean_posix_script(hook: Path) -> None:
         [shellcheck, "--shell=sh", "--external-sources", hook], capture_output=True, text=True, cwd=hook.parent
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("file", ["training_job/Dockerfile", "infra/environments/serving/Dockerfile"])
+def test_the_user_of_an_image_may_read_what_is_copied_whatever_its_modes_here(file: str) -> None:
+    """A build packs the modes of the checkout: under a umask of 077 nobody but root could read it."""
+    lines = (ROOT / file).read_text().splitlines()
+    last = max(number for number, line in enumerate(lines) if line.startswith("COPY"))
+    user = next(number for number, line in enumerate(lines) if line.startswith("USER"))
+    assert lines[user] == "USER 10001"
+    *_, target = lines[last].split()
+    given = [
+        line for line in lines[last:user] if line.startswith(("RUN chmod -R a+rX /app ", f"RUN chmod 755 {target} "))
+    ]
+    assert len(given) == 1

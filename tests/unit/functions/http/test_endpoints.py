@@ -154,7 +154,9 @@ def test_a_deletion_is_ordered_of_the_run_in_production(client: TestClient, serv
 
 def test_a_restore_is_ordered_of_a_stopped_endpoint_only(client: TestClient, services: Services) -> None:
     record = in_production(services)
-    assert client.post("/api/endpoints/shop/restore").json() == {"id": record.champion}
+    refused = client.post("/api/endpoints/shop/restore")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "endpoint_serves")
+    assert refused.json()["error"]["message"] == "shop is not stopped: its model answers, nothing is to restore"
     assert events_at(services, "roll_back") == []
     stopped = Stopped(deployment=record.deployment, at=record.promoted_at, reason="no request for 8:00:00")
     endpoints.write(services.store, record.model_copy(update={"stopped": stopped}), replacing=record)

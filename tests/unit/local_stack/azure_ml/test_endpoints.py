@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from azure.core.exceptions import HttpResponseError
 
 from local_stack.azure_ml.strict import ArmError
-from shared.domain.errors import FailureClass, PermanentFailure
+from shared.clients.azure_ml.errors import translate
+from shared.domain.errors import DroptuneError, FailureClass, PermanentFailure, Transient
 from tests.unit.local_stack.azure_ml.deployed import HELLO, endpoint_with, set_traffic
 from tests.unit.local_stack.azure_ml.support import ARM_WORKSPACE, Local, eventually
 
@@ -46,6 +48,35 @@ def test_a_change_during_a_change_is_worth_a_retry(local: Local) -> None:
         with pytest.raises(ArmError, match="already running") as refused:
             emulator.endpoints.put(ARM_WORKSPACE, "hasty", {})
     assert (refused.value.status, refused.value.code) == (409, "Conflict")
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("Creating", (Transient, "azure_ml_busy")),
+        ("Updating", (Transient, "azure_ml_busy")),
+        ("Failed", (PermanentFailure, "azure_ml_refused")),
+    ],
+)
+def test_no_deployment_is_made_in_an_endpoint_that_changes_or_failed(
+    local: Local, state: str, expected: tuple[type[DroptuneError], str]
+) -> None:
+    name = endpoint_with(local, f"not-ready-{state.lower()}", "blue")
+    emulator = local.emulator
+    with emulator.store.transaction():
+        endpoint = emulator.endpoints.get(name)
+        endpoint["properties"]["provisioningState"] = state
+        emulator.store.put("endpoint", name, endpoint)
+        # In the transaction: nothing may end the change before it is refused.
+        with pytest.raises(ArmError) as refused:
+            emulator.endpoints.put_deployment(ARM_WORKSPACE, name, "green", {})
+    message = f"Cannot create a deployment in endpoint {name} because it is in {state} provisioning state."
+    assert (refused.value.status, refused.value.code, str(refused.value)) == (400, "UserError", message)
+    answer = HttpResponseError(message)
+    answer.status_code = 400
+    found = translate(answer)
+    assert found is not None
+    assert (type(found), found.problem.code) == expected
 
 
 @pytest.mark.parametrize("name", ["1starts-with-a-digit", "ab", "ends-with-a-dash-", "x" * 33, "under_score"])

@@ -87,8 +87,11 @@ def test_an_own_deployment_that_a_crash_left_with_traffic_is_not_what_there_was_
     assert rollout.previous == {"old": 90}
 
 
-def test_an_endpoint_that_is_being_created_is_waited_for_under_the_claim(prepared: Run, services: Services) -> None:
-    platform = Platform(ready=False)
+@pytest.mark.parametrize("view", [None, serving(old=100)], ids=["created", "changed"])
+def test_an_endpoint_that_is_being_created_or_changed_is_waited_for_under_the_claim(
+    prepared: Run, services: Services, view: EndpointView | None
+) -> None:
+    platform = Platform(view, ready=False)
     with pytest.raises(Transient, match="endpoint_provisioning"):
         deployed(prepared, services, platform)
     assert (platform.deployments, owner(services)) == ([], prepared.id)
@@ -135,6 +138,16 @@ def test_a_deployment_that_azure_refuses_leaves_the_endpoint_to_a_rollback_until
     assert (owner(services), platform.deleted) == (None, [paths.deployment_name(prepared.id)])
     assert deployed(prepared, services, Platform(serving(old=100))).status is Status.DEPLOYING
     assert owner(services) == prepared.id
+
+
+def test_nothing_is_deployed_in_an_endpoint_that_failed(prepared: Run, services: Services) -> None:
+    class Failed(Platform):
+        def begin_endpoint(self, name: str, tags: dict[str, str]) -> bool:
+            raise PermanentFailure(FailureClass.PLATFORM, "endpoint_failed", name)
+
+    with pytest.raises(PermanentFailure, match="endpoint_failed"):
+        deployed(prepared, services, platform := Failed(serving(old=100)))
+    assert platform.deployments == []
 
 
 def test_a_deployment_costs_from_before_it_is_requested(prepared: Run, services: Services) -> None:
