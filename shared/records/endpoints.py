@@ -77,16 +77,18 @@ def document_of(record: EndpointRecord) -> Document:
 
 
 def as_of(store: RunStore, record: EndpointRecord, now: datetime) -> EndpointRecord:
-    """The record; one of the future, from before the clock was set back, is written anew as if promoted now.
+    """The record; one of the future, from before the clock was set back, is written anew as if of now.
 
     Raises StoreConflict if it was replaced since it was read.
     """
-    if record.promoted_at - now <= CLOCKS_DIFFER:
+    restored, previous, promoted = record.restored_at, record.previous, min(record.promoted_at, now)
+    if max(record.promoted_at, restored or now) - now <= CLOCKS_DIFFER:
         return record
-    previous = record.previous
     if previous is not None:
-        previous = previous.model_copy(update={"keep_until": now + (previous.keep_until - record.promoted_at)})
-    dated = record.model_copy(update={"promoted_at": now, "previous": previous})
+        keep_until = promoted + (previous.keep_until - record.promoted_at)
+        previous = previous.model_copy(update={"keep_until": keep_until})
+    update = {"promoted_at": promoted, "restored_at": restored and min(restored, now), "previous": previous}
+    dated = record.model_copy(update=update)
     write(store, dated, replacing=record)
     return dated
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+from shared.domain import paths
 from shared.domain.endpoint import EndpointRecord, Stopped
 from shared.domain.errors import Transient
 from shared.domain.events import DeploymentRetired, EndpointChanged
@@ -20,8 +21,9 @@ Publish = Callable[[Draft], object]
 def retire_deployments(record: EndpointRecord, view: EndpointView, services: Services, publish: Publish) -> None:
     """Delete what the endpoint no longer needs and publish each, about the run in production.
 
-    Nothing is touched while a rollout holds the endpoint. Azure refuses to delete what has traffic. Raises
-    StoreConflict if the record was replaced since it was read, Transient `not_retired` if a deletion failed.
+    Nothing is touched while a rollout holds the endpoint, nor what is named after no run: somebody made it. Azure
+    refuses to delete what has traffic. Raises StoreConflict if the record was replaced since it was read, Transient
+    `not_retired` if a deletion failed.
     """
     # After the view: a rollout that begins after the endpoint was read is not among what was seen.
     if claims.read(services.store, claims.endpoint_claim(record.endpoint)) is not None:
@@ -38,7 +40,8 @@ def retire_deployments(record: EndpointRecord, view: EndpointView, services: Ser
         services.models.begin_delete_deployment(record.endpoint, name)
         publish(Draft(DeploymentRetired(endpoint=record.endpoint, deployment=name, reason=reason), key=name))
 
-    retired = for_each(f"deployments of {record.endpoint}", (n for n in view.deployments if n not in kept), retire)
+    surplus = (name for name in view.deployments if name not in kept and name.startswith(paths.deployment_name("")))
+    retired = for_each(f"deployments of {record.endpoint}", surplus, retire)
     if retired.failed:
         raise Transient("not_retired", "; ".join(retired.failed.values()), record.endpoint)
 

@@ -40,6 +40,16 @@ def test_the_previous_deployment_is_retired_after_its_time_and_strays_at_once(
     assert retired(left, ports) == []
 
 
+def test_a_deployment_that_a_person_made_is_left_alone_and_costs_nothing_here(
+    ports: Services, endpoint: Endpoint, record: EndpointRecord
+) -> None:
+    endpoint.deployments += ["blue", "d-stray"]
+    assert retired(record, ports) == ["d-stray"]
+    assert "blue" in endpoint.deployments
+    count_costs("shop", ports)
+    assert "blue" not in {one.deployment for one in serving_costs.read(ports.store, "shop").running}
+
+
 def test_nothing_is_retired_while_a_rollout_holds_the_endpoint(
     ports: Services, endpoint: Endpoint, record: EndpointRecord
 ) -> None:
@@ -83,6 +93,21 @@ def alone(ports: Services, endpoint: Endpoint, record: EndpointRecord) -> Endpoi
     alone = record.model_copy(update={"previous": None})
     endpoints.write(ports.store, alone, replacing=record)
     return alone
+
+
+def test_a_restore_that_was_dated_before_the_clock_was_set_back_counts_as_one_of_now(
+    ports: Services, endpoint: Endpoint, clock: ManualClock, champion: Run, alone: EndpointRecord
+) -> None:
+    now, run = clock.now(), with_hours(champion, 4)
+    ahead = alone.model_copy(update={"restored_at": now + timedelta(days=200)})
+    endpoints.write(ports.store, ahead, replacing=alone)
+    stops(ahead, run, ports)
+    dated = endpoints.read(ports.store, "shop")
+    assert dated is not None
+    assert (dated.promoted_at, dated.restored_at) == (alone.promoted_at, now)
+    clock.advance(4 * 3600)
+    stops(dated, run, ports)
+    assert endpoint.requested == {}
 
 
 @pytest.mark.parametrize(
