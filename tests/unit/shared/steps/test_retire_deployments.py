@@ -101,9 +101,8 @@ def test_a_restore_that_was_dated_before_the_clock_was_set_back_counts_as_one_of
     now, run = clock.now(), with_hours(champion, 4)
     ahead = alone.model_copy(update={"restored_at": now + timedelta(days=200)})
     endpoints.write(ports.store, ahead, replacing=alone)
-    stops(ahead, run, ports)
-    dated = endpoints.read(ports.store, "shop")
-    assert dated is not None
+    dated = endpoints.as_of(ports.store, ahead, now)
+    assert endpoints.read(ports.store, "shop") == dated
     assert (dated.promoted_at, dated.restored_at) == (alone.promoted_at, now)
     clock.advance(4 * 3600)
     stops(dated, run, ports)
