@@ -5,6 +5,12 @@ cd "$(dirname "$0")"
 . ./subscription.sh
 location=${AZURE_LOCATION:?azd has no region yet: azd env set AZURE_LOCATION ...}
 
+# postprovision.sh registers environments with it, after builds of images that take up to two hours.
+if ! az extension show --name ml --output none 2>/dev/null; then
+    echo "the Azure CLI has no extension ml: az extension add -n ml" >&2
+    exit 1
+fi
+
 lower() { tr '[:upper:]' '[:lower:]'; }
 
 # What the template names; Microsoft.App, on which Flex Consumption runs; and the last two, without which the creation of

@@ -1,13 +1,12 @@
 """Try Droptune in a subscription: `python -m tests.smoke --location REGION`, or on this machine: `--emulators`.
 
-Exit code 0: all passed, nothing is left; 1: a step failed, nothing is left; 3: something is left, named in the report;
-128 + N: ended by signal N, nothing is left.
+Exit code 0: all passed, nothing is left, or nothing was made; 1: a step failed or did not finish, nothing is left;
+2: no such option or report; 3: something is left, named in the report; 128 + N: ended by signal N, nothing is left.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import re
@@ -23,16 +22,15 @@ from cli.display import make_console, utf8_output
 from cli.tables import make_table
 from local_stack.demo.report import write_report
 from local_stack.paths import REPOSITORY
-from tests.smoke.commands import TABLE, Commands, Failed
+from tests.smoke.commands import TABLE, Commands, Failed, masked
 
 STEPS: dict[str, dict[str, Any]] = {step["name"]: step for step in TABLE["step"]}
 *WORK, REMOVAL = STEPS
 OTHER: float = TABLE["other_usd_per_hour"]
 SOMETHING_LEFT = 3
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# A report may be sent to somebody: no token, no id of a subscription, a person or an application, no address.
-_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_SECRET = re.compile(r"eyJ[\w-]+(?:\.[\w-]+)+|[\w.+#-]+@[\w-]+(?:\.[\w-]+)+|(?<=sig=)[\w%+/=-]+")
+# What a removal by another process has to know, and may not be able to ask any more.
+KEPT = ("subscription", "token")
 
 
 class LimitReached(Exception):
@@ -52,12 +50,6 @@ def interrupt(number: int, *_: object) -> None:
 
 def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def masked(text: str) -> str:
-    """An id becomes the beginning of its hash, so that two places can still be compared."""
-    text = _SECRET.sub("***", text.replace(f"{REPOSITORY}/", ""))
-    return _ID.sub(lambda id: f"id-{hashlib.sha256(id[0].lower().encode()).hexdigest()[:8]}", text)
 
 
 def costs(price: float) -> dict[str, list[float]]:
@@ -81,14 +73,20 @@ class Smoke:
         if not re.fullmatch("smoke-[0-9a-f]{6}", env := body["environment"]):  # its folder will be deleted
             raise SystemExit(f"{env} is not the name of a smoke test")
         self.file, self.body, self.options, self.folder = file, body, options, REPOSITORY / ".droptune" / env
-        known = {"env": env, "folder": str(self.folder), "python": sys.executable, **body["names"]}
+        names = dict(body["names"])
+        if "subscription" in names:  # its hash, by which the subscription is found again
+            names["hashed_subscription"] = names.pop("subscription")
+        known = {"env": env, "folder": str(self.folder), "python": sys.executable, **names}
         self.commands = Commands(body["platform"], known)
 
     def save(self) -> None:
-        """`result`: the steps that failed, or whether all is done."""
-        last, failed = self.body["steps"][-1], [one["name"] for one in self.body["steps"] if one["status"] == "failed"]
-        done = "passed" if (last["name"], last["status"]) == (REMOVAL, "passed") else "not removed"
-        self.body["result"] = f"failed: {', '.join(failed)}" if failed else done
+        """`result`: the steps that failed, or whether all is done. Of several removals the last one counts."""
+        done = {one["name"]: one["status"] for one in self.body["steps"]}
+        is_removed = (self.body["steps"][-1]["name"], done.get(REMOVAL)) == (REMOVAL, "passed")
+        failed = [name for name in STEPS if done.get(name) == "failed"]
+        if is_removed and not failed:  # a step that did not begin is no pass
+            failed = [name for name in WORK if name not in done][:1]
+        self.body["result"] = f"failed: {', '.join(failed)}" if failed else "passed" if is_removed else "not removed"
         self.body["spent_at_most_usd"] = self.spent_usd()
         write_report(self.file, json.loads(masked(json.dumps(self.body))))
 
@@ -146,8 +144,8 @@ class Smoke:
         """The commands of the first and the last step all, so that one report has every problem."""
         for command in TABLE["known"]:
             self.commands.perform(command)
-        self.body["names"] |= {key: self.commands.values[key] for key in ("token",) if key in self.commands.values}
         for command in STEPS[name].get("command", ()):
+            self.body["names"] |= {key: self.commands.values[key] for key in KEPT if key in self.commands.values}
             done = evidence[command["name"]] = self.commands.perform(command)
             found = (
                 v if k in ("problem", "remedy") else f"{k} {v}" for k, v in done.items() if k not in ("status", "seen")
@@ -182,7 +180,7 @@ class Smoke:
                 self.step(name)
         except (Exception, Interrupted) as error:  # whatever it is, machines may be running
             code = 128 + signal.Signals[str(error)] if isinstance(error, Interrupted) else 1
-        if len(self.body["steps"]) <= WORK.index("provision"):
+        if not self.is_anything_made():
             shutil.rmtree(self.folder)
         elif self.options.keep:
             per_hour = self.body["cost"]["usd_per_hour"] + OTHER
@@ -190,6 +188,21 @@ class Smoke:
         else:
             return self.remove() or code
         return code
+
+    def resume_removal(self) -> int:
+        """The removal of what another process made, which was killed, kept it, or could not remove all of it."""
+        steps = self.body["steps"]
+        if not self.is_anything_made():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            print("nothing was made")
+            return 0
+        for one in steps:
+            if one["status"] == "running":
+                one |= {"status": "failed", "problem": "it did not finish", "seconds": time.time() - one["started"]}
+        return self.remove() or int(self.body["result"] != "passed")
+
+    def is_anything_made(self) -> bool:
+        return any(one["name"] not in WORK[: WORK.index("provision")] for one in self.body["steps"])
 
     def remove(self) -> int:
         """Remove everything and look whether anything is left; a Ctrl-C does not leave half of it."""
@@ -222,10 +235,17 @@ def main(argv: list[str] | None = None) -> int:
     file = (options.resume_removal or options.report or REPOSITORY / ".droptune" / f"{env}.json").resolve()
     os.chdir(REPOSITORY)
     if options.resume_removal:
-        smoke = Smoke(file, json.loads(file.read_text(encoding="utf-8")), options)
-        code = smoke.remove()
+        try:
+            body = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(body, dict) or not {"platform", "environment", "names", "cost", "steps"} <= body.keys():
+                raise ValueError("it is no report of a smoke test")
+        except (OSError, ValueError) as error:
+            print(f"{file}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+            return 2
+        smoke = Smoke(file, body, options)
+        code = smoke.resume_removal()
     else:
-        body: dict[str, Any] = {"platform": "azure" if options.location else "emulators", "environment": env}
+        body = {"platform": "azure" if options.location else "emulators", "environment": env}
         body |= {"begun_at": now(), "cost": {}, "steps": []}
         body["remove"] = f"{sys.executable} -m tests.smoke --resume-removal {file}"
         body["names"] = {"location": options.location} if options.location else {}

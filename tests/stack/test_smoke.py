@@ -55,6 +55,10 @@ class Smoke:
     def folder(self) -> Path:
         return ROOT / ".droptune" / str(self.report()["environment"])
 
+    def watches(self) -> list[str]:
+        lines = subprocess.run(["ps", "-ewwo", "args"], text=True, capture_output=True, check=True).stdout.splitlines()
+        return [line for line in lines if f" -m cli watch --project {self.report()['environment']}" in line]
+
     def reaches(self, step: str) -> None:
         until(lambda: step in self.statuses(), f"the step {step} begins", within_s=600)
 
@@ -124,15 +128,19 @@ def test_a_signal_while_a_model_is_trained(number: signal.Signals, smoke: Smoke)
     process = smoke.start()
     smoke.reaches("tuning")
     until(lambda: list(smoke.folder.rglob("*-training-1/user_logs/std_log.txt")), "the training job runs", within_s=300)
-    os.killpg(process.pid, number)  # as a terminal does
-    output, _ = process.communicate()
     if number == signal.SIGKILL:
-        assert (process.returncode, smoke.report()["result"]) == (-signal.SIGKILL, "not removed")
+        process.kill()  # and its command goes on
+        process.wait()
+        assert smoke.report()["result"] == "not removed"
         assert marked((smoke.folder / "stack").resolve())
+        assert smoke.watches()
         again = smoke.start("--resume-removal", str(smoke.file))
         output, _ = again.communicate()
-        assert again.returncode == 0, output
-        assert smoke.report()["result"] == "passed"
+        assert again.returncode == 1, output
+        assert smoke.report()["result"] == "failed: tuning"
+        assert smoke.watches() == []
     else:
+        os.killpg(process.pid, number)  # as a terminal does
+        output, _ = process.communicate()
         assert process.returncode == 130, output
     assert smoke.statuses()["removal"] == "passed"

@@ -16,7 +16,7 @@ from tests.unit.infra.recorded_azure import SUBSCRIPTION, TENANT, Answers, Azure
 
 AZURE_CLI = ROOT / ".venv-azure-cli" / "bin" / "python"
 # The extension `ml` is on no package index, so a program stands in its place that notes calls. What a file is named
-# after is there.
+# after is there. The CLI itself says that it has no such extension.
 AZ = """#!{python} -SE
 import json, os, pathlib, socket, sys
 if sys.argv[1] == "ml":
@@ -25,6 +25,8 @@ if sys.argv[1] == "ml":
         print(json.dumps(words), file=file)
     version = words[words.index("--version") + 1] if "--version" in words else ""
     sys.exit(words[2] == "show" and not (place / f"{{words[words.index('--name') + 1]}}:{{version}}").exists())
+if sys.argv[1:3] == ["extension", "show"] and not (pathlib.Path(os.environ["PLACE"]) / "no-ml").exists():
+    sys.exit(0)
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({socket!r})
     server.sendall(json.dumps([sys.argv[1:], os.getcwd()]).encode() + b"\\n")

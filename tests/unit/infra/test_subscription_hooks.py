@@ -80,6 +80,14 @@ def test_a_region_that_lacks_something_is_refused_before_anything_is_made(
     assert ready.azure.applications == []
 
 
+def test_a_cli_without_the_extension_that_is_needed_in_the_end_is_refused_before_anything_is_made(ready: Cli) -> None:
+    (ready.place / "no-ml").touch()
+    done = ready.run("preprovision.sh")
+    assert (done.returncode, done.stderr) == (1, "the Azure CLI has no extension ml: az extension add -n ml\n")
+    assert {request.method for request in ready.azure.requests} <= {"GET"}
+    assert (ready.azure.applications, ready.remembered()) == ([], {})
+
+
 def test_a_region_without_zones_will_do_with_the_other_storage(ready: Cli) -> None:
     ready.azure.skus = ("Standard_LRS",)
     assert ready.run("preprovision.sh", STORAGE_SKU="Standard_LRS").returncode == 0

@@ -16,11 +16,14 @@ from typing import Any
 
 import pytest
 
+from tests.gate import bicep
 from tests.paths import ROOT
+from tests.stack.local import until
 
 pytestmark = pytest.mark.ci
 
 SUBSCRIPTION = "11111111-0000-0000-0000-000000000001"
+OTHER_SUBSCRIPTION = "11111111-0000-0000-0000-000000000002"
 TOKEN = "abcdefghijklm"
 # What a subscription that has everything answers.
 AZ = f"""#!/bin/sh
@@ -30,6 +33,9 @@ case "$*" in
     "extension show"*) echo 2.40.0 ;;
     "account show"*) printf '{SUBSCRIPTION}\\tme@example.org\\n' ;;
     "role assignment list"*) printf 'Contributor\\nOwner\\n' ;;
+    *authorizationPolicy*) echo true ;;
+    "storage sku list"*) echo Standard_ZRS ;;
+    "account list"*) printf '{OTHER_SUBSCRIPTION}\\n{SUBSCRIPTION}\\n' ;;
     "functionapp list-flexconsumption-locations"*) printf 'eastus\\nswedencentral\\n' ;;
     "functionapp list-flexconsumption-runtimes"*) printf '3.12\\n3.13\\n' ;;
     *vmSizes*) printf 'StandardNCADSA100v4Family\\t24\\n' ;;
@@ -66,12 +72,18 @@ class Subscription:
         (self.place / "bin" / name).write_text(text)
         (self.place / "bin" / name).chmod(0o755)
 
-    def smoke(self, *options: str) -> tuple[int, dict[str, Any], str]:
+    def start(self, *options: str, output: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.smoke", *options, "--report", str(self.report)]
         path = f"{self.place / 'bin'}:/usr/bin:/bin"
         environ = {"PATH": path, "PLACE": str(self.place), "HOME": str(self.place)}
-        done = subprocess.run(command, cwd=ROOT, env=environ, text=True, capture_output=True, stdin=subprocess.DEVNULL)
-        return done.returncode, json.loads(self.report.read_text()), done.stdout + done.stderr
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environ, text=True, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+        )
+
+    def smoke(self, *options: str) -> tuple[int, dict[str, Any], str]:
+        process = self.start(*options, output=subprocess.PIPE)
+        output, errors = process.communicate()
+        return process.returncode, json.loads(self.report.read_text()), output + errors
 
     def calls(self) -> list[str]:
         return (self.place / "calls").read_text().splitlines()
@@ -96,7 +108,8 @@ def test_without_programs_every_one_of_them_is_named_with_its_remedy(subscriptio
     assert evidence["Azure CLI"]["problem"] == "there is no program az"
     assert evidence["Azure Developer CLI"]["problem"] == "there is no program azd"
     assert evidence["quota for a job and an endpoint"]["problem"] == "'subscription' is not known"
-    assert {done["status"] for name, done in evidence.items() if name not in ("emulators", "list price")} == {"failed"}
+    others = ("emulators", "list price", "the caller may register applications in Entra")
+    assert {done["status"] for name, done in evidence.items() if name not in others} == {"failed"}
     assert "az login, then az account set --subscription NAME" in output
 
 
@@ -105,6 +118,7 @@ def test_without_programs_every_one_of_them_is_named_with_its_remedy(subscriptio
     ("answer", "instead", "check"),
     [
         ("Contributor\\nOwner", "Contributor", "the caller may assign roles"),
+        ("Standard_ZRS", "", "storage redundancy in the region"),
         ("eastus\\n", "", "Flex Consumption in the region"),
         ("3.12\\n3.13", "3.12", "Python 3.13 in the region"),
         ("StandardNCADSA100v4Family\\t24", "", "GPU size in the region"),
@@ -124,6 +138,17 @@ def test_what_the_subscription_lacks_is_found_before_anything_is_made(
     assert evidence[check]["status"] == "failed"
     assert evidence[check]["remedy"]
     assert not [call for call in subscription.calls() if re.match("azd (up|env new)|az .*delete", call)]
+
+
+@pytest.mark.parametrize("answer", ["echo false", "exit 1"])
+def test_a_right_that_no_answer_denies_is_named_as_not_checked(answer: str, subscription: Subscription) -> None:
+    """Who may not read the policy, or holds a role, may register applications all the same."""
+    subscription.program("az", AZ.replace("*authorizationPolicy*) echo true", f"*authorizationPolicy*) {answer}"))
+    _, report, output = subscription.smoke(*OPTIONS, "--max-usd", "1")
+    name = "the caller may register applications in Entra"
+    found = report["steps"][0]["evidence"][name]
+    assert (report["steps"][0]["status"], found["status"]) == ("passed", "not checked")
+    assert f"not checked: {name}; {found['problem']}; azd up registers one first of all" in output
 
 
 def test_azd_that_is_not_signed_in_is_found_though_its_exit_code_is_0(subscription: Subscription) -> None:
@@ -180,6 +205,67 @@ def test_a_group_that_azd_leaves_is_deleted_and_one_that_stays_is_named(subscrip
     assert (code, report["result"]) == (3, "failed: provision, removal")
     assert report["steps"][-1]["problem"] == "no resource group: left: rg-stays"
     assert f"az group delete --name rg-stays --subscription {SUBSCRIPTION} --yes" in subscription.calls()
+
+
+def azd_of(env: str) -> list[str]:
+    lines = subprocess.run(["ps", "-ewwo", "args"], text=True, capture_output=True, check=True).stdout.splitlines()
+    return [line for line in lines if f"azd up --environment {env}" in line]
+
+
+def killed(subscription: Subscription) -> str:
+    """The environment of a smoke test that was killed while azd made its group, and azd has forgotten it."""
+    wait = 'touch "$PLACE/group-is-made"; echo rg-stays > "$PLACE/group"; while sleep 1; do :; done'
+    subscription.program("azd", AZD.replace('touch "$PLACE/provisioned"; echo "a deployment failed" >&2; exit 1', wait))
+    process = subscription.start(*OPTIONS)
+    until((subscription.place / "group-is-made").exists, "azd makes resources", within_s=60)
+    process.kill()
+    process.wait()
+    subscription.program("azd", AZD.replace(f"echo {SUBSCRIPTION}", "exit 1"))
+    report = json.loads(subscription.report.read_text())
+    assert (report["result"], report["steps"][-1]["status"]) == ("not removed", "running")
+    return str(report["environment"])
+
+
+def test_a_group_is_found_by_the_report_alone_and_what_outlived_the_smoke_test_is_ended(
+    subscription: Subscription,
+) -> None:
+    env = killed(subscription)
+    assert len(azd_of(env)) == 1
+    subscription.program("az", AZ.replace("esac", '    "group delete"*) rm "$PLACE/group" ;;\nesac'))
+    code, report, output = subscription.smoke("--resume-removal", str(subscription.report))
+    assert (code, report["result"]) == (1, "failed: provision"), output
+    assert report["steps"][-2]["problem"] == "it did not finish"
+    removal = report["steps"][-1]
+    assert (removal["status"], removal["evidence"]["no resource group"]["status"]) == ("passed", "passed")
+    assert f"az group delete --name rg-stays --subscription {SUBSCRIPTION} --yes" in subscription.calls()
+    assert not [call for call in subscription.calls() if OTHER_SUBSCRIPTION in call]
+    assert SUBSCRIPTION not in subscription.report.read_text()
+    assert azd_of(env) == []
+
+
+def test_a_group_that_cannot_be_looked_for_is_left_and_named(subscription: Subscription) -> None:
+    env = killed(subscription)
+    subscription.program("az", AZ.replace(f"\\n{SUBSCRIPTION}\\n", "\\n"))
+    code, report, output = subscription.smoke("--resume-removal", str(subscription.report))
+    assert (code, report["result"]) == (3, "failed: provision, removal")
+    found = report["steps"][-1]["evidence"]["no resource group"]
+    assert (found["status"], found["problem"]) == ("failed", "'subscription' is not known")
+    assert f"az group show --name rg-{env}" in output
+
+
+def test_the_group_has_the_name_that_the_template_gives_it() -> None:
+    groups = bicep.read(ROOT / "infra").of_type("Microsoft.Resources/resourceGroups")
+    assert [bicep.source(group.get("name")) for group in groups] == ["'rg-${environmentName}'"]
+
+
+def test_nothing_was_made_is_nothing_to_remove_even_without_programs(subscription: Subscription) -> None:
+    for name in ("az", "azd"):
+        (subscription.place / "bin" / name).unlink()
+    assert subscription.smoke(*OPTIONS)[0] == 1
+    before = subscription.report.read_text()
+    code, _, output = subscription.smoke("--resume-removal", str(subscription.report))
+    assert (code, output.splitlines()[0]) == (0, "nothing was made")
+    assert subscription.report.read_text() == before
 
 
 def test_without_the_end_of_the_names_no_role_is_touched(subscription: Subscription) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -24,7 +25,7 @@ DATA = Counts(train_rows=1200, eval_rows=120, characters_max=140, tokens_mean=60
 COMMANDS = [command for step in TABLE["step"] for command in step.get("command", ())]
 PARTS = ("GPU jobs", "endpoint", "all else")
 KEYS = {"name", "on", "run", "pattern", "twice_the_cores", "retry", "retry_codes", "shown", "secret", "each"}
-KEYS |= {"none", "otherwise", "unknown", "remedy"}
+KEYS |= {"none", "otherwise", "unknown", "remedy", "masked"}
 
 
 def test_the_machine_is_the_cheapest_that_tunes_and_serves_a_base_of_the_registries_and_the_base_the_smallest() -> None:
@@ -53,6 +54,8 @@ def test_what_is_written_down_of_the_base_the_image_and_the_price_is_what_the_pr
     asset = f"azureml://registries/{values['registry']}/models/{values['model']}/versions/{values['version']}"
     assert CATALOG[TABLE["azure"]["base"]].asset == asset
     assert values["environment"] == Settings.model_fields["training_environment"].default
+    parameters = json.loads((ROOT / "infra" / "main.parameters.json").read_text())["parameters"]
+    assert parameters["storageSku"]["value"] == f"${{STORAGE_SKU={values['storage']}}}"
     assert float(TABLE["emulators"]["price"]) == find_sku(values["size"]).usd_per_hour
 
 
