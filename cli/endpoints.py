@@ -1,6 +1,5 @@
 """`endpoints`, `rollback`: what is in production, and the return to the previous deployment."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -12,26 +11,31 @@ from cli.decisions import Comment
 from cli.display import make_console, print_one, report_unreadable
 from cli.options import AsJson, Url, print_json
 from cli.tables import make_table
-from shared.domain.endpoint import EndpointRecord, PreviousDeployment
+from shared.api.models import EndpointList
+from shared.domain.endpoint import PreviousDeployment
+from shared.domain.serving_cost import PRICE_NOTE, total
 
 Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
 EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="its name, as `droptune endpoints` lists it")]
-
 
 endpoints_app = typer.Typer(invoke_without_command=True)
 
 
 @endpoints_app.callback()
 def endpoints(context: typer.Context, as_json: AsJson = False, url: Url = None) -> None:
-    """List the endpoints and whose model is in production at each; or show, restore or delete one."""
+    """List the endpoints, whose model is in production at each and what it costs; or show, restore or delete one."""
     if context.invoked_subcommand is not None:
         return
     with Api(find_url(url)) as api:
         found = api.endpoints()
     if as_json:
-        print_json([endpoint.model_dump(mode="json") for endpoint in found.data])
-    elif found.data:
-        make_console().print(endpoints_table(found.data))
+        costs = {one.endpoint: one.model_dump(mode="json") for one in found.costs}
+        print_json([one.model_dump(mode="json") | costs.get(one.endpoint, {}) for one in found.data])
+    elif found.data or found.costs:
+        make_console().print(endpoints_table(found))
+        if found.costs:
+            now, month = (total([getattr(one, of) for one in found.costs]) for of in ("usd_per_hour", "usd_this_month"))
+            print(f"USD per hour now: {_usd(now)}; this month: {_usd(month)}; {PRICE_NOTE}")
     elif not found.unreadable:
         print("nothing is in production yet")
     report_unreadable(found.unreadable)
@@ -50,7 +54,7 @@ def show(endpoint: EndpointArgument, as_json: AsJson = False, url: Url = None) -
         since, until = (f"{at.astimezone():%Y-%m-%d %H:%M}" if at else "" for at in (one.since, one.until))
         machines = f"{one.instances} x {one.instance_type}"
         table.add_row(one.deployment, one.run, machines, _usd(one.usd_per_hour), since, until)
-    make_console().print(endpoints_table([found]), table)
+    make_console().print(endpoints_table(EndpointList(data=(found,), costs=(found,))), table)
     print(f"USD per hour now: {_usd(found.usd_per_hour)}; this month: {_usd(found.usd_this_month)}; {found.price_note}")
 
 
@@ -86,18 +90,22 @@ def rollback(endpoint: EndpointArgument, comment: Comment = "", as_json: AsJson 
     print_one(as_json, accepted.model_dump(mode="json", by_alias=True), line)
 
 
-def endpoints_table(found: Iterable[EndpointRecord], now: datetime | None = None) -> Table:
-    table = make_table("endpoint", "run", "deployment", "since", "previous", "state", whole=("run",))
-    for one in found:
+def endpoints_table(found: EndpointList) -> Table:
+    columns = ("endpoint", "run", "deployment", "since", "previous", "USD per hour", "this month", "state")
+    table = make_table(*columns, whole=("run",))
+    usd = {one.endpoint: (_usd(one.usd_per_hour), _usd(one.usd_this_month)) for one in found.costs}
+    for one in found.data:
         since = f"{one.promoted_at.astimezone():%Y-%m-%d %H:%M:%S}"
-        previous = _previous_cell(one.previous, now or datetime.now(UTC))
         state = f"stopped {one.stopped.at:%Y-%m-%d %H:%M} UTC: {one.stopped.reason}" if one.stopped else "serves"
-        table.add_row(one.endpoint, one.champion, one.deployment, since, previous, state)
+        cost = usd.pop(one.endpoint, ("", ""))
+        table.add_row(one.endpoint, one.champion, one.deployment, since, _previous_cell(one.previous), *cost, state)
+    for name, cost in usd.items():
+        table.add_row(name, "", "", "", "", *cost, "no model in production")
     return table
 
 
-def _previous_cell(previous: PreviousDeployment | None, now: datetime) -> str:
+def _previous_cell(previous: PreviousDeployment | None) -> str:
     """Empty once it is no longer kept, whether or not it has been deleted."""
-    if previous is None or now >= previous.keep_until:
+    if previous is None or datetime.now(UTC) >= previous.keep_until:
         return ""
     return f"{previous.deployment} until {previous.keep_until.astimezone():%Y-%m-%d %H:%M}"

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from functions.http.auth import Caller, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError, existing
-from shared.api.models import CommentRequest, EndpointDetail, EndpointList, RollbackAccepted, RunReference
+from shared.api.models import CommentRequest, EndpointCost, EndpointDetail, EndpointList, RollbackAccepted, RunReference
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import PermanentFailure, UnreadableDocument
 from shared.domain.events import EndpointOrdered, RollbackRequested
@@ -24,10 +24,15 @@ router = APIRouter(prefix="/api/endpoints", tags=["endpoints"])
 
 @router.get("")
 def list_endpoints(_: Reader, services: CurrentServices) -> EndpointList:
-    """By name."""
+    """By name, and what each costs by list prices."""
     unreadable: list[UnreadableDocument] = []
     records = sorted(all_records(services.store, unreadable), key=lambda record: record.endpoint)
-    return EndpointList(data=tuple(records), unreadable=tuple(unreadable))
+    usd: dict[str, tuple[float | None, float | None]] = {record.endpoint: (0.0, 0.0) for record in records}
+    for one in serving_costs.all_costs(services.store, unreadable):
+        if one.running or one.usd_of_month(services.clock.now()) != 0:
+            usd[one.endpoint] = (one.usd_per_hour(), one.usd_of_month(services.clock.now()))
+    costs = (EndpointCost(endpoint=at, usd_per_hour=now, usd_this_month=all) for at, (now, all) in sorted(usd.items()))
+    return EndpointList(data=tuple(records), costs=tuple(costs), unreadable=tuple(unreadable))
 
 
 @router.get("/{name}")

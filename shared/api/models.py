@@ -202,19 +202,26 @@ class StoredFile(ApiModel):
 # Endpoints
 
 
+class EndpointCost(ApiModel):
+    """What its deployments cost by list prices; null: the price of one is not known."""
+
+    endpoint: str
+    usd_per_hour: float | None = Field(description="of what is deployed now")
+    usd_this_month: float | None = Field(description="so far, in UTC")
+
+
 class EndpointList(ApiModel):
-    """By name."""
+    """By name. `costs` has also endpoints without a model in production that cost something this month."""
 
     data: tuple[EndpointRecord, ...]
+    costs: tuple[EndpointCost, ...] = ()
     unreadable: tuple[UnreadableDocument, ...] = ()
 
 
-class EndpointDetail(EndpointRecord):
-    """With what its deployments cost by list prices; null: the price of one is not known."""
+class EndpointDetail(EndpointRecord, EndpointCost):
+    """With what its deployments cost, one by one."""
 
     costs: ServingCosts
-    usd_per_hour: float | None = Field(description="of what is deployed now")
-    usd_this_month: float | None = Field(description="so far, in UTC")
     price_note: str = PRICE_NOTE
 
 

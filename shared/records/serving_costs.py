@@ -1,19 +1,19 @@
 """What the deployments of each endpoint cost: a document beside its record, which has no deployment of a candidate."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from shared.domain.errors import LaterVersion
+from shared.domain.errors import LaterVersion, UnreadableDocument
 from shared.domain.serving_cost import ServingCosts
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored
 from shared.records.claims import endpoint_claim
 from shared.records.document import head, put, salvaged_as
-from shared.records.query import pages
+from shared.records.query import pages, readable
 
 log = logging.getLogger(__name__)
 
-COSTS = "serving_costs"
+COSTS, PREFIX = "serving_costs", endpoint_claim("")
 
 
 def read(store: RunStore, endpoint: str) -> ServingCosts:
@@ -33,9 +33,14 @@ def change(store: RunStore, endpoint: str, change: Callable[[ServingCosts], Serv
         store.batch(endpoint_claim(endpoint), [write])
 
 
+def all_costs(store: RunStore, unreadable: list[UnreadableDocument]) -> Iterator[ServingCosts]:
+    """Also of endpoints without a model in production: not yet, or not any more."""
+    return readable(pages(store, COSTS), lambda one: _costs_of(one, one.partition.removeprefix(PREFIX)), unreadable)
+
+
 def with_running(store: RunStore) -> set[str]:
     """Endpoints at which something runs, as far as it is known here."""
-    return {stored.partition.removeprefix(endpoint_claim("")) for stored in pages(store, COSTS, {"settled": 0})}
+    return {stored.partition.removeprefix(PREFIX) for stored in pages(store, COSTS, {"settled": 0})}
 
 
 def _document_of(costs: ServingCosts) -> Document:

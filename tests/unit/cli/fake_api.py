@@ -107,6 +107,7 @@ class FakeDroptune:
     commands: list[tuple[str, Any]] = field(default_factory=list)
     refusal: tuple[int, str] | None = None
     endpoints: list[dict[str, Any]] = field(default_factory=list)
+    costs: list[dict[str, Any]] = field(default_factory=list)
     dead: list[dict[str, Any]] = field(default_factory=list)
     unreadable: list[dict[str, Any]] = field(default_factory=list)
     released: str | None = None
@@ -183,7 +184,7 @@ def make_app(fake: FakeDroptune) -> FastAPI:
 
     @app.get("/api/endpoints")
     def endpoints() -> dict[str, Any]:
-        return {"data": fake.endpoints, "unreadable": fake.unreadable}
+        return {"data": fake.endpoints, "costs": fake.costs, "unreadable": fake.unreadable}
 
     @app.get("/api/endpoints/{name}")
     def endpoint(name: str) -> dict[str, Any]:

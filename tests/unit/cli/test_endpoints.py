@@ -53,6 +53,25 @@ def test_endpoints_are_listed_with_the_way_back(fake: FakeDroptune, droptune: Cl
     assert json.loads(capsys.readouterr().out)[0]["previous"]["deployment"] == "d-old"
 
 
+def test_the_list_has_what_each_endpoint_costs_and_the_sum_with_those_that_have_no_model_in_production(
+    fake: FakeDroptune, droptune: Cli, capsys: Capture
+) -> None:
+    fake.endpoints = [endpoint()]
+    of_shop = {"endpoint": "shop", "usd_per_hour": 7.34, "usd_this_month": 100.5}
+    fake.costs = [of_shop, {"endpoint": "gone", "usd_per_hour": 0.0, "usd_this_month": 2.25}]
+    assert droptune("endpoints") == 0
+    _, shop, gone, total = capsys.readouterr().out.splitlines()
+    assert shop.split()[-3:] == ["7.34", "100.50", "serves"]
+    assert gone.split() == ["gone", "0.00", "2.25", "no", "model", "in", "production"]
+    assert total == f"USD per hour now: 7.34; this month: 102.75; {PRICE_NOTE}"
+    assert droptune("endpoints", "--json") == 0
+    [listed] = json.loads(capsys.readouterr().out)
+    assert {name: listed[name] for name in of_shop} == of_shop
+    fake.endpoints, fake.costs[1]["usd_per_hour"] = [], None
+    assert droptune("endpoints") == 0
+    assert f"USD per hour now: unknown price; this month: 102.75; {PRICE_NOTE}" in capsys.readouterr().out
+
+
 def test_a_rollback_says_from_where_to_where(fake: FakeDroptune, droptune: Cli, capsys: Capture) -> None:
     assert droptune("rollback", "shop") == 0
     assert (

@@ -14,6 +14,7 @@ from cli.follow import Update
 from cli.tables import make_grid, make_table
 from cli.verdict import score_table, verdict_view
 from cli.view import decision_view, live, runs_table
+from shared.api.models import EndpointList
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.evaluation import Score
 from shared.domain.run import Status
@@ -41,7 +42,7 @@ DUPLICATE = make_run(Status.RECEIVED, Status.DUPLICATE, id=RUN_ID, project=LONG,
 
 VIEWS: dict[str, tuple[Callable[[], RenderableType], tuple[str, ...]]] = {
     "runs": (lambda: runs_table([WAITING, REJECTED]), (RUN_ID,)),
-    "endpoints": (lambda: endpoints_table([ENDPOINT]), (RUN_ID,)),
+    "endpoints": (lambda: endpoints_table(EndpointList(data=(ENDPOINT,))), (RUN_ID,)),
     "scores": (lambda: score_table(WAITING, WITH_CHAMPION), (OTHER,)),
     "live": (lambda: live(Update(WAITING)), (RUN_ID,)),
     "decision": (lambda: decision_view(WAITING), (RUN_ID, OTHER)),

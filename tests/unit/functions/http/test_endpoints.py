@@ -20,7 +20,7 @@ from tests.unit.shared.support import drop, events_at
 
 
 def test_endpoints_are_listed_by_name(client: TestClient, services: Services) -> None:
-    assert client.get("/api/endpoints").json() == {"data": [], "unreadable": []}
+    assert client.get("/api/endpoints").json() == {"data": [], "costs": [], "unreadable": []}
     for name in ("shop", "bank"):
         in_production(services, name=name)
     data = client.get("/api/endpoints").json()["data"]
@@ -72,6 +72,34 @@ def test_an_endpoint_is_shown_with_what_its_deployments_cost(
     assert [one["deployment"] for one in answer["costs"]["running"]] == ["d-1", "d-2"]
     found = (answer["usd_per_hour"], answer["usd_this_month"], answer["price_note"])
     assert found == (3.0 if price else None, 1.5 if price else None, PRICE_NOTE)
+
+
+def test_the_list_has_the_costs_of_each_endpoint_also_of_one_that_was_deleted_this_month(
+    client: TestClient, services: Services, clock: SettableClock
+) -> None:
+    for name in ("shop", "bank"):
+        in_production(services, name=name)
+    since = datetime(2026, 10, 31, 23, tzinfo=UTC)
+
+    def serve(name: str, usd: float | None, until: datetime | None = None) -> None:
+        one = ServedDeployment(
+            deployment="d-1", run="run-1", instance_type="x", instances=1, usd_per_hour=usd, since=since
+        )
+        serving_costs.change(services.store, name, lambda costs: costs.begun(one))
+        if until is not None:
+            serving_costs.change(services.store, name, lambda costs: costs.left((), until))
+
+    serve("shop", 2.0)
+    serve("deleted", 1.0, until=since + timedelta(hours=3))
+    serve("deleted-before", 1.0, until=since + timedelta(minutes=30))
+    serve("candidate", None)
+    clock.moment = since + timedelta(hours=5)
+    assert client.get("/api/endpoints").json()["costs"] == [
+        {"endpoint": "bank", "usd_per_hour": 0.0, "usd_this_month": 0.0},
+        {"endpoint": "candidate", "usd_per_hour": None, "usd_this_month": None},
+        {"endpoint": "deleted", "usd_per_hour": 0.0, "usd_this_month": 2.0},
+        {"endpoint": "shop", "usd_per_hour": 2.0, "usd_this_month": 8.0},
+    ]
 
 
 def test_a_rollback_orders_the_previous_deployment_back(client: TestClient, services: Services) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.errors import LaterVersion, StoreConflict
+from shared.domain.errors import LaterVersion, StoreConflict, UnreadableDocument
 from shared.domain.serving_cost import ServedDeployment, ServingCosts
 from shared.domain.upgrades import SCHEMA_VERSION
 from shared.ports import Services, Write
@@ -67,6 +67,17 @@ def test_damaged_costs_keep_what_can_be_read_and_stop_no_deployment(services: Se
     assert (found.endpoint, found.ended_usd) == ("shop", months if isinstance(content, dict) else {})
     begin(services, "d-2")
     assert [one.deployment for one in serving_costs.read(services.store, "shop").running] == ["d-2"]
+
+
+def test_all_costs_are_those_of_every_endpoint_and_what_cannot_be_read_is_named(services: Services) -> None:
+    begin(services)
+    serving_costs.change(services.store, "bank", lambda costs: costs.begun(entry(services)))
+    found = serving_costs.all_costs(services.store, [])
+    assert {one.endpoint: one.running for one in found} == dict.fromkeys(("shop", "bank"), (entry(services),))
+    damage(services, schema_version=SCHEMA_VERSION + 1)
+    unreadable: list[UnreadableDocument] = []
+    assert [one.endpoint for one in serving_costs.all_costs(services.store, unreadable)] == ["bank"]
+    assert [(one.type, one.partition) for one in unreadable] == [(COSTS, endpoint_claim("shop"))]
 
 
 def test_costs_of_a_later_version_are_left_alone(services: Services) -> None:
