@@ -139,6 +139,7 @@ def test_a_signal_while_a_model_is_trained(number: signal.Signals, smoke: Smoke)
         assert again.returncode == 1, output
         assert smoke.report()["result"] == "failed: tuning"
         assert smoke.watches() == []
+        process.communicate()
     else:
         os.killpg(process.pid, number)  # as a terminal does
         output, _ = process.communicate()
