@@ -87,17 +87,17 @@ def test_the_product_gets_address_and_tokens_and_nothing_before_they_are_known()
 ])  # fmt: skip
 def test_a_command_that_outlived_a_killed_smoke_test_is_found_and_ended(line: list[str]) -> None:
     removal = {one["name"]: one for one in TABLE["step"][-1]["command"]}
-    look, end = removal["no process"], removal["commands that outlived a killed smoke test"]
+    check, end = removal["no process"], removal["commands that outlived a killed smoke test"]
     commands = Commands("emulators", {"env": "smoke-0a1b2c", "folder": "/folder/smoke-0a1b2c"})
     sleeps = [sys.executable, "-c", "import time; time.sleep(600)"]
     # Its report, and that of another one, may be looked at.
     others = [subprocess.Popen([*sleeps, *them]) for them in (["smoke-0a1b2c.json"], [*line[:-1], "smoke-0a1b2d"])]
     process = subprocess.Popen([*sleeps, *line])
     try:
-        assert commands.perform(look)["status"] == "failed"
+        assert commands.perform(check)["status"] == "failed"
         assert commands.perform(end)["status"] == "passed"
         assert process.wait(60) == -signal.SIGTERM
-        assert commands.perform(look) == {"status": "passed"}
+        assert commands.perform(check) == {"status": "passed"}
         assert commands.perform(end)["status"] == "passed"
         assert [other.poll() for other in others] == [None, None]
     finally:
