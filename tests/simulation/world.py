@@ -81,7 +81,7 @@ class Recorder:
     def __init__(self) -> None:
         self.delivered: Counter[str] = Counter()
 
-    def deliver(self, url: str, message_id: str, body: bytes) -> None:
+    def deliver(self, url: str, message_id: str, body: bytes, project: str | None = None) -> None:
         self.delivered[message_id] += 1
 
 
