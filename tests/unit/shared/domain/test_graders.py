@@ -47,7 +47,7 @@ def test_each_judge_is_named_once_in_order() -> None:
         (multi(right={"type": "string_check", "veto": True}), "veto inside a multi grader has no effect"),
         (multi(right={"type": "endpoint"}), "a job calls no address"),
         (judge(range=[1, 1]), "two finite numbers"),
-        (judge(range=[0, float("inf")]), "two finite numbers"),
+        (judge(range=[0, float("inf")]), "a finite number"),
         (judge(pass_threshold=0.0), "it decides nothing"),
         (judge(pass_threshold=1.1), "it decides nothing"),
         (judge(input=[{"role": "system", "content": "x"}]), "must be the user's"),
