@@ -52,7 +52,7 @@ def show(endpoint: EndpointArgument, as_json: AsJson = False, url: Url = None) -
     table = make_table("deployment", "run", "machines", "USD per hour", "since", "until", whole=("run",))
     for one in (*found.costs.running, *reversed(found.costs.ended)):
         since, until = (f"{at.astimezone():%Y-%m-%d %H:%M}" if at else "" for at in (one.since, one.until))
-        machines = f"{one.instances} x {one.instance_type}"
+        machines = f"{one.instances} x {one.instance_type}" + (f", at most {n}" if (n := one.max_instances) else "")
         table.add_row(one.deployment, one.run, machines, _usd(one.usd_per_hour), since, until)
     make_console().print(endpoints_table(EndpointList(data=(found,), costs=(found,))), table)
     print(f"USD per hour now: {_usd(found.usd_per_hour)}; this month: {_usd(found.usd_this_month)}; {found.price_note}")

@@ -76,7 +76,8 @@ _ML_SOURCES = (
     _azure_ml("2024-10-01-preview", "Workspace"),
     _azure_ml("2025-01-01-preview", "JobBase"),
 )
-AZURE_ML = [resource for source in _ML_SOURCES for resource in source.resources]
+AUTOSCALE = "Microsoft.Insights/autoscaleSettings@2022-10-01"
+AZURE_ML = [*(resource for source in _ML_SOURCES for resource in source.resources), AUTOSCALE]
 SOURCES = (
     *_ML_SOURCES,
     _source(
@@ -145,6 +146,7 @@ SOURCES = (
             "2018-03-01": {"metricAlerts": "MetricAlertResource"},
             "2020-10-01": {"activityLogAlerts": "ActivityLogAlertResource"},
             "2021-05-01-preview": {"diagnosticSettings": "DiagnosticSettingsResource"},
+            "2022-10-01": {"autoscaleSettings": "AutoscaleSettingResource"},
             "2023-01-01": {"actionGroups": "ActionGroupResource"},
         }.items()
     ),

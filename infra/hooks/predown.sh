@@ -1,5 +1,5 @@
 #!/bin/sh
-# Before `azd down`: the custom roles and what was assigned by them. Two are defined in the resource group, and are found
+# Before `azd down`: the custom roles and what was assigned by them. Three are defined in the resource group, and are found
 # only while it is there. `azd down` asks after this: who says no runs `azd provision`, which makes the roles again.
 set -eu
 cd "$(dirname "$0")"
@@ -23,5 +23,6 @@ remove() { # role, where it is assigned, where it is defined
 place=$group/providers/Microsoft.MachineLearningServices/workspaces/$workspace
 remove "Droptune orchestrator ($workspace)" "$place" "$group"
 remove "Droptune judge caller ($workspace)" "$place" "$group"
+remove "Droptune autoscaler ($workspace)" "$group" "$group"
 remove "Droptune quota reader (${workspace#mlw-})" "$everywhere" "$everywhere"
 echo "the app has no rights in Azure ML any more; without azd down, azd provision gives them back"

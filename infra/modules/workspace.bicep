@@ -157,6 +157,36 @@ resource controlOrchestrates 'Microsoft.Authorization/roleAssignments@2022-04-01
   }
 }
 
+// Autoscale settings are resources of the group, beside the deployments that they scale: see set_autoscale in
+// shared/clients/azure_ml/endpoints.py. What is scaled, Azure Monitor does by itself.
+resource autoscaler 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(resourceGroup().id, 'droptune-autoscaler')
+  properties: {
+    roleName: 'Droptune autoscaler (${name})'
+    description: 'Writes and deletes autoscale settings.'
+    type: 'CustomRole'
+    assignableScopes: [resourceGroup().id]
+    permissions: [
+      {
+        actions: [
+          'Microsoft.Insights/autoscaleSettings/write'
+          'Microsoft.Insights/autoscaleSettings/delete'
+        ]
+      }
+    ]
+  }
+}
+
+resource controlScales 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(resourceGroup().id, controlPrincipalId, autoscaler.id)
+  scope: resourceGroup()
+  properties: {
+    principalId: controlPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: autoscaler.id
+  }
+}
+
 // A job whose grader is a judge asks it at its endpoint, under its own name. It may do nothing else there.
 resource judgeCaller 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(resourceGroup().id, 'droptune-judge-caller')

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local_stack.azure_ml import capacity, events, processes
+from local_stack.azure_ml.autoscale import Autoscaling
 from local_stack.azure_ml.config import LOCATION, EmulatorConfig, arm_id, operation_url
 from local_stack.azure_ml.endpoints import EndpointsResource, shown
 from local_stack.azure_ml.faults import Faults
@@ -42,6 +43,7 @@ _WORKSPACE = (
 )
 LOCAL = rf"/providers/Microsoft\.MachineLearningServices/locations/{LOCATION}"
 METRICS = r"/providers/Microsoft\.Insights/metrics"
+AUTOSCALE = r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Insights/autoscaleSettings/{name}"
 _ALL_METHODS = ["GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 # The SDK waits five to thirty seconds between two requests for the state of an operation unless an answer sets it.
 _POLL_SOON = {"x-ms-retry-after-ms": "100"}
@@ -67,6 +69,7 @@ class AzureMlEmulator:
         self.serving = ServingRunner(config, self.store, self.endpoints, self.models, self.faults)
         self.monitor = Monitor(self.store, self.endpoints)
         self.proxy = Proxy(config, self.endpoints, self.monitor)
+        self.autoscaling = Autoscaling(self.store, self.proxy.busy)
         self.requests: deque[Document] = deque(maxlen=10_000)
         self.calls: set[tuple[str, str, str]] = set()
         self._runner = JobRunner(config, self.store, self.faults, mounts)
@@ -96,6 +99,7 @@ class AzureMlEmulator:
                 processes.reap()
                 self._runner.tick()
                 self.serving.tick()
+                self.autoscaling.tick(time.time())
             except Exception:
                 log.exception("a tick of the emulator failed")
 
@@ -117,7 +121,7 @@ class AzureMlEmulator:
             named = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
             return method, re.compile(named.replace("WS", _WORKSPACE)), handler
 
-        jobs, models, endpoints = self.jobs, self.models, self.endpoints
+        jobs, models, endpoints, store = self.jobs, self.models, self.endpoints, self.store
         model, endpoint = "WS/models/{name}/versions", "WS/onlineEndpoints/{endpoint}"
         deployment, location = endpoint + "/deployments/{name}", "/subscriptions/{id}" + LOCAL
         return [
@@ -139,6 +143,13 @@ class AzureMlEmulator:
             route("GET", deployment, lambda p, _: _ok(shown(endpoints.get_deployment(p["endpoint"], p["name"])))),
             route("DELETE", deployment, lambda p, _: _accepted(endpoints.delete_deployment(p["endpoint"], p["name"]))),
             route("GET", deployment + METRICS, lambda p, query: _ok(self.monitor.metrics(query=query, **p))),
+            route("PUT", AUTOSCALE, lambda p, body: _written(*self.autoscaling.put(p["name"], body))),
+            route("GET", AUTOSCALE, lambda p, _: _ok(shown(store.find("autoscale", p["name"])))),
+            route(
+                "DELETE",
+                AUTOSCALE,
+                lambda p, _: Response(status_code=200 if store.delete("autoscale", p["name"]) else 204),
+            ),
             route("GET", r".*/locations/[^/]+/mfeOperationsStatus/{id}", self._operation),
             route("GET", "/history/v1.0WS/runs/{name}/details", self._run_details),
         ]

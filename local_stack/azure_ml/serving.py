@@ -209,7 +209,7 @@ class Proxy:
         self._config, self._endpoints, self._monitor = config, endpoints, monitor
         # Without a limit of its own: a request brings one.
         self._http = httpx.AsyncClient(verify=tls_context(), timeout=None, trust_env=False)  # noqa: S113
-        self._busy: Counter[str] = Counter()
+        self.busy: Counter[str] = Counter()
         self._credit: dict[str, Counter[str]] = defaultdict(Counter)
 
     async def close(self) -> None:
@@ -222,7 +222,7 @@ class Proxy:
         settings = properties.get("requestSettings") or {}
         allowed = settings.get("maxConcurrentRequestsPerInstance") or 1
         # Azure docs: at most twice the configured concurrency is queued per instance.
-        if self._busy[key] >= 2 * allowed * deployment["sku"]["capacity"]:
+        if self.busy[key] >= 2 * allowed * deployment["sku"]["capacity"]:
             raise ArmError(429, "TooManyRequests", f"deployment '{deployment['name']}' is busy")
         body = await request.body()
         variables, folder = properties.get("environmentVariables") or {}, Path(deployment["emulator"].get("folder", ""))
@@ -240,14 +240,14 @@ class Proxy:
         return await self._forward(outgoing, key, deployment["name"])
 
     async def _forward(self, outgoing: httpx.Request, key: str, name: str) -> Response:
-        self._busy[key] += 1
+        self.busy[key] += 1
         try:
             answer = await self._http.send(outgoing, stream=True)
         except httpx.TimeoutException:
-            self._busy[key] -= 1
+            self.busy[key] -= 1
             raise ArmError(408, "RequestTimeout", "the container did not answer in time") from None
         except httpx.HTTPError as error:
-            self._busy[key] -= 1
+            self.busy[key] -= 1
             raise ArmError(503, "ServiceUnavailable", f"the container does not answer: {error}") from None
         headers = {k: v for k, v in answer.headers.items() if k.lower() not in _HOP_BY_HOP}
         headers[DEPLOYMENT_HEADER] = name
@@ -261,7 +261,7 @@ class Proxy:
                 async for chunk in answer.aiter_raw():
                     yield chunk
             finally:
-                self._busy[key] -= 1
+                self.busy[key] -= 1
                 await answer.aclose()
 
         return StreamingResponse(body(), status_code=status, headers=headers)

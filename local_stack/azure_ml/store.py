@@ -64,8 +64,8 @@ class WorkspaceStore:
             *(kind, name, json.dumps(body)),
         )
 
-    def delete(self, kind: str, name: str) -> None:
-        self._execute("delete from documents where kind = ? and name = ?", kind, name)
+    def delete(self, kind: str, name: str) -> bool:
+        return bool(self._execute("delete from documents where kind = ? and name = ? returning name", kind, name))
 
     def all(self, kind: str, prefix: str = "") -> list[Document]:
         """Documents of a kind whose name starts with `prefix`, oldest first."""

@@ -125,6 +125,8 @@ class DeploymentSpec(Frozen):
     environment: str
     instance_type: str
     instance_count: int = 1
+    max_instances: int | None = Field(default=None, description="to which it may scale; None: it does not")
+    scale_out_above: float | None = Field(default=None, description="percent of utilization; None: 70")
     environment_variables: dict[str, str] = Field(default_factory=dict)
     tags: dict[str, str] = Field(default_factory=dict)
 
@@ -133,6 +135,7 @@ class DeploymentView(Frozen):
     name: str
     state: DeploymentState
     model: str | None = Field(default=None, description="registered model, NAME:VERSION")
+    instances: int | None = Field(default=None, description="its machines now, where the platform reports them")
     error_code: str | None = None
     error_message: str | None = None
 

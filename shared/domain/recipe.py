@@ -32,6 +32,7 @@ class Tier(StrEnum):
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Machines = Annotated[int, Field(ge=1, le=100)]
 
 
 def _auto(description: str) -> Any:
@@ -329,7 +330,11 @@ class Deployment(Finite):
         "default: the project's name. Letters, digits, single dashes; nobody else's in the region"
     )
     instance_type: str = _auto("machine of the endpoint; auto: the cheapest that holds the model")
-    instances: Annotated[int, Field(ge=1, le=100)] = Field(default=1, description="machines of the deployment")
+    instances: Machines = Field(default=1, description="machines of the deployment")
+    max_instances: Machines | None = _optional("autoscale: the most machines, `instances` being the fewest; null: none")
+    scale_out_above: Annotated[float, Field(gt=0, lt=100)] | None = _optional(
+        "with max_instances: percent of GPU use (CPU without GPU) above which one comes; below 2/5 one goes; null: 70"
+    )
     approval: Literal["required", "automatic"] = Field(
         default="automatic", description="required: a person decides after the gate has passed"
     )
@@ -349,7 +354,11 @@ class Deployment(Finite):
     )
 
     @model_validator(mode="after")
-    def _rollout_rises_to_100(self) -> "Deployment":
+    def _keys_fit(self) -> "Deployment":
+        if self.max_instances is not None and self.max_instances < self.instances:
+            raise ValueError("max_instances must not be below instances: raise it, or leave it out for no autoscale")
+        if self.scale_out_above is not None and self.max_instances is None:
+            raise ValueError("scale_out_above needs max_instances, the most machines: without it nothing is scaled")
         if not self.rollout or self.rollout[-1] != 100 or list(self.rollout) != sorted(set(self.rollout)):
             raise ValueError("rollout must rise strictly and end at 100")
         return self

@@ -1,6 +1,6 @@
 """What the deployments of an endpoint cost, by the list prices of the catalog."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
@@ -23,7 +23,8 @@ class ServedDeployment(BaseModel):
     run: str
     instance_type: str
     instances: int
-    usd_per_hour: float | None = Field(description="of all its machines at its creation; null: no price is known")
+    max_instances: int | None = Field(default=None, description="to which it may scale; null: it does not")
+    usd_per_hour: float | None = Field(description="of all its machines; null: no price is known")
     since: AwareDatetime
     until: AwareDatetime | None = None
 
@@ -71,6 +72,18 @@ class ServingCosts(BaseModel):
         running = tuple(one for one in self.running if one not in gone)
         return self.model_copy(update={"running": running, "ended": ended, "ended_usd": ended_usd})
 
+    def scaled(self, instances: Mapping[str, int | None], now: datetime) -> Self:
+        """A deployment that has another number of machines, where it is known, ends and begins now."""
+        count = {
+            one: n for one in self.running if (n := instances.get(one.deployment) or one.instances) != one.instances
+        }
+        usd = {
+            one: None if one.usd_per_hour is None else one.usd_per_hour / one.instances * count[one] for one in count
+        }
+        left = self.left({one.deployment for one in self.running if one not in count}, now)
+        new = ({"instances": count[one], "usd_per_hour": usd[one], "since": now} for one in count)
+        return left.begun(*(one.model_copy(update=update) for one, update in zip(count, new, strict=True)))
+
     def usd_per_hour(self) -> float | None:
         """Of what runs; None if a price is not known."""
         return total([one.usd_per_hour for one in self.running])
@@ -90,9 +103,8 @@ def total(parts: list[float | None]) -> float | None:
 
 def served(run: Run, now: datetime) -> ServedDeployment:
     """The deployment of that run, from now on."""
-    size, instances = run.resolved.serving_instance_type, run.resolved.requested.deployment.instances
-    price = next((sku.price(spot=False) * instances for sku in SKUS if sku.name == size), None)
+    size, requested = run.resolved.serving_instance_type, run.resolved.requested.deployment
+    price = next((sku.price(spot=False) * requested.instances for sku in SKUS if sku.name == size), None)
+    counts = {"instances": requested.instances, "max_instances": requested.max_instances, "usd_per_hour": price}
     name = paths.deployment_name(run.id)
-    return ServedDeployment(
-        deployment=name, run=run.id, instance_type=size, instances=instances, usd_per_hour=price, since=now
-    )
+    return ServedDeployment(deployment=name, run=run.id, instance_type=size, since=now, **counts)

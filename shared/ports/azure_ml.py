@@ -65,6 +65,12 @@ class ModelHost(Protocol):
 
     def get_deployment(self, endpoint: str, name: str) -> DeploymentView | None: ...
 
+    def set_autoscale(self, spec: DeploymentSpec) -> None:
+        """Of a deployment that is there, as its spec has it; again is fine. Raises PermanentFailure if refused."""
+
+    def delete_autoscale(self, endpoint: str, name: str) -> None:
+        """Of a deployment, gone or not: the platform keeps it otherwise. Absence is fine."""
+
     def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
         """Ask for a split that sums to 100 or 0; seen later by `get_endpoint`."""
 

@@ -20,6 +20,7 @@ from shared.domain.run import Rollback, RolloutRef, Run, RunChanges, Status
 from shared.ports import Services
 from shared.records import endpoints
 from shared.step_support.outcome import Draft, Outcome
+from shared.steps.deploy_model import set_autoscale
 
 # Below 1 because kernels differ between evaluating and serving in batches; a wrong template or an
 # adapter that is not applied changes nearly every answer.
@@ -144,6 +145,7 @@ def _advance(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, serv
         return _promote(event, run, rollout, services)
     share = run.resolved.requested.deployment.rollout[rollout.step] if rollout.previous else 100
     traffic = split(rollout, share)
+    set_autoscale(run, services)
     services.models.begin_traffic(rollout.endpoint, traffic)
     return Outcome(
         status=Status.DEPLOYING,

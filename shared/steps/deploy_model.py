@@ -31,7 +31,7 @@ def model_spec(run: Run) -> ModelSpec:
 def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
     model = model_spec(run)
     base = catalog.find_entry(run.resolved.requested.base_model)
-    gpus = catalog.find_sku(run.resolved.serving_instance_type).gpus
+    gpus, requested = catalog.find_sku(run.resolved.serving_instance_type).gpus, run.resolved.requested.deployment
     tokens = served_tokens(run.resolved.requested, run.resolved.hyperparameters.max_length_tokens)
     variables = {
         "SERVED_MODEL_NAME": run.project,
@@ -46,7 +46,9 @@ def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
         weights_bytes=base.parameters * 2,
         environment=config.serving_environment,
         instance_type=run.resolved.serving_instance_type,
-        instance_count=run.resolved.requested.deployment.instances,
+        instance_count=requested.instances,
+        max_instances=requested.max_instances,
+        scale_out_above=requested.scale_out_above,
         environment_variables={name: value for name, value in variables.items() if value is not None},
         tags=job_tags(run),
     )
@@ -97,6 +99,12 @@ def begin_deployment(spec: DeploymentSpec, run: Run, services: Services) -> None
     except PermanentFailure:
         serving_costs.change(services.store, spec.endpoint, lambda costs: costs.without(entry))
         raise
+
+
+def set_autoscale(run: Run, services: Services) -> None:
+    """Before a deployment gets traffic. It goes when the costs of the deployment are closed (`count_costs`)."""
+    if run.resolved.requested.deployment.max_instances:
+        services.models.set_autoscale(deployment_spec(run, services.config))
 
 
 def _delete_unless_owned(spec: DeploymentSpec, run: Run, services: Services) -> None:

@@ -88,15 +88,15 @@ def stop_idle(record: EndpointRecord, view: EndpointView, champion: Run, service
 
 
 def count_costs(endpoint: str, services: Services) -> None:
-    """Close the entry of each deployment that is gone, and open one, from now on, for a deployment that has none.
+    """Close entries of deployments that are gone, without their autoscale; open missing ones; count their machines.
 
     Raises StoreConflict and LaterVersion.
     """
 
     def seen(costs: ServingCosts) -> ServingCosts | None:
         # In this order: who is about to create a deployment took the claim, then wrote its entry, which is a conflict.
-        held = claims.read(services.store, claims.endpoint_claim(endpoint))
-        view = services.models.get_endpoint(endpoint)
+        models, held = services.models, claims.read(services.store, claims.endpoint_claim(endpoint))
+        view = models.get_endpoint(endpoint)
         there, now = set(view.deployments) if view else set(), services.clock.now()
         is_ordered = held is not None and not held.owner.startswith("run-")  # orders hold it under their own names
         may_come = {one.deployment for one in costs.running if held and (is_ordered or held.owner == one.run)}
@@ -107,7 +107,11 @@ def count_costs(endpoint: str, services: Services) -> None:
 
         strange = sorted(there - {one.deployment for one in costs.running})
         found = for_each(f"deployments of {endpoint} without costs", strange, missing)
-        after = costs.left(there | may_come, now).begun(*filter(None, found.results.values()))
+        gone = (one.deployment for one in costs.running if one.max_instances and one.deployment not in there | may_come)
+        ends = for_each(f"autoscale of {endpoint}", gone, lambda name: models.delete_autoscale(endpoint, name))
+        views = for_each(f"machines of {endpoint}", sorted(there), lambda d: models.get_deployment(endpoint, d)).results
+        after = costs.left({*there, *may_come, *ends.failed}, now).begun(*filter(None, found.results.values()))
+        after = after.scaled({name: view.instances for name, view in views.items() if view}, now)
         return after if after != costs else None
 
     serving_costs.change(services.store, endpoint, seen)

@@ -19,7 +19,7 @@ from shared.ports import Services
 from shared.records import claims, endpoints
 from shared.step_support.outcome import Draft, Outcome
 from shared.steps.advance_rollout import NOT_ANSWERING, fault
-from shared.steps.deploy_model import begin_deployment, deployment_spec, model_spec
+from shared.steps.deploy_model import begin_deployment, deployment_spec, model_spec, set_autoscale
 from shared.steps.probe_deployments import probe_deployment
 
 # As a rollout has. An order that holds an endpoint for longer keeps others from it.
@@ -129,6 +129,7 @@ def _restore(record: EndpointRecord, run: Run, services: Services) -> None:
     if problem is not None:
         raise PermanentFailure(FailureClass.PLATFORM, "restore_failed", f"{problem.code}: {problem.message}", endpoint)
     if draft.data.traffic != {record.deployment: 100}:
+        set_autoscale(run, services)
         models.begin_traffic(endpoint, {record.deployment: 100})
         raise Transient("traffic_shifting", f"{endpoint} is to answer with {record.deployment}", endpoint)
     update = {"stopped": None, "restored_at": services.clock.now(), "scoring_uri": draft.data.scoring_uri}

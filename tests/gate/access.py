@@ -25,6 +25,7 @@ _ROLE = re.compile(r"subscriptionResourceId\('Microsoft\.Authorization/roleDefin
 _PRINCIPAL = re.compile(r"([a-z]+)(?:PrincipalId|\.properties\.principalId)")
 _METRICS_READ = "Microsoft.Insights/metrics/read"
 _QUOTA_READ = re.compile(r"Microsoft\.MachineLearningServices/locations/(usages|vmSizes|mfeOperationsStatus)/read")
+_AUTOSCALE = re.compile(r"Microsoft\.Insights/autoscaleSettings/(write|delete)")
 _SECRET = re.compile(r"secret|password|connectionString|accountKey|sasToken", re.IGNORECASE)
 
 
@@ -43,11 +44,14 @@ def roles_are_allowed(infra: Infra) -> Violations:
 
 @rule("roles-end-at-a-resource")
 def roles_end_at_a_resource(infra: Infra) -> Violations:
-    """Without a scope an assignment holds for the whole resource group, or the subscription: only to read quotas."""
+    """Without a scope an assignment holds for the whole resource group, or the subscription: only to read quotas.
+    Autoscale settings lie in the resource group."""
     for file, assignment in assignments(infra):
         scope = assignment.body.get("scope")
         symbol = scope.text.split("[")[0] if isinstance(scope, Expr) else None
-        if symbol not in {resource.symbol for resource in file.resources} and not _reads_quotas(file, assignment):
+        beyond = _AUTOSCALE if symbol == "resourceGroup()" else _QUOTA_READ if symbol is None else None
+        may = beyond is not None and _gives_only(file, assignment, beyond)
+        if symbol not in {resource.symbol for resource in file.resources} and not may:
             yield at(assignment), f"{assignment.symbol}: scope must be a resource of this file"
 
 
@@ -67,7 +71,8 @@ def own_roles_are_narrow(infra: Infra) -> Violations:
                 narrow = str(action).startswith(
                     "Microsoft.MachineLearningServices/workspaces/"
                 ) and not action.endswith(("workspaces/*", "*/write", "*/delete", "*/action", "listKeys/action"))
-                if not narrow and action not in SUBMITTING | {_METRICS_READ} and not _QUOTA_READ.fullmatch(str(action)):
+                beyond = _QUOTA_READ.fullmatch(str(action)) or _AUTOSCALE.fullmatch(str(action))
+                if not narrow and action not in SUBMITTING | {_METRICS_READ} and not beyond:
                     yield at(role), f"{role.symbol}: {action} is too wide"
 
 
@@ -130,8 +135,8 @@ def assignments(infra: Infra) -> Iterator[tuple[BicepFile, Resource]]:
                 yield file, resource
 
 
-def _reads_quotas(file: BicepFile, assignment: Resource) -> bool:
-    """Whether the role given is one of this file that reads quotas and nothing else."""
+def _gives_only(file: BicepFile, assignment: Resource, allowed: re.Pattern[str]) -> bool:
+    """Whether the role given is one of this file that has such actions and no others."""
     definition = source(assignment.get("properties.roleDefinitionId")).removesuffix(".id")
     actions = [
         str(action)
@@ -140,7 +145,7 @@ def _reads_quotas(file: BicepFile, assignment: Resource) -> bool:
         for permission in role.get("properties.permissions") or []
         for action in permission.get("actions", [])
     ]
-    return bool(actions) and all(map(_QUOTA_READ.fullmatch, actions))
+    return bool(actions) and all(map(allowed.fullmatch, actions))
 
 
 def roles_of(file: BicepFile, assignment: Resource) -> list[str]:

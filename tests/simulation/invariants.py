@@ -29,6 +29,7 @@ def problems(world: World) -> list[str]:
     found += _events(world, runs)
     found += _jobs(world, runs)
     found += _deployments(world, runs)
+    found += _autoscale(world)
     found += _claims(world, runs)
     found += _budget(world, runs)
     return found
@@ -121,6 +122,16 @@ def _deployments(world: World, runs: list[Run]) -> list[str]:
         kept = {record.deployment} | ({record.previous.deployment} if record.previous else set())
         found += [f"{stray} is left on {name}" for stray in sorted(endpoint.deployments.keys() - kept)]
         found += [f"{gone} is recorded for {name} and deleted" for gone in sorted(kept - endpoint.deployments.keys())]
+    return found
+
+
+def _autoscale(world: World) -> list[str]:
+    """It is there for each deployment that answers and may scale, and for none that is gone."""
+    there = {(name, key): one for name, at in world.platform.endpoints.items() for key, one in at.deployments.items()}
+    found = [f"the autoscale of {key} of {name} is left" for name, key in world.platform.autoscaled - there.keys()]
+    for (name, key), one in there.items():
+        if one.spec.max_instances and world.platform.endpoints[name].traffic.get(key):
+            found += [] if (name, key) in world.platform.autoscaled else [f"{key} of {name} does not scale"]
     return found
 
 

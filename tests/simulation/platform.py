@@ -122,6 +122,7 @@ class Platform:
         self.models: dict[str, ModelSpec] = {}
         self.endpoints: dict[str, Endpoint] = {}
         self.created: list[str] = []
+        self.autoscaled: set[tuple[str, str]] = set()
         self.machines_after_s: float | None = None  # of jobs, endpoints and deployments; None: by the seed
         self.no_quota = 0  # so many of the next deployments are accepted, and fail for quota
         self.broken: list[str] = []
@@ -295,6 +296,16 @@ class Platform:
             raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_refused", f"{name} carries traffic")
         deployment.gone_at = self.clock.now() + timedelta(seconds=self._rng(f"delete {name}").choice((0, 20)))
         self.advance()
+
+    def set_autoscale(self, spec: DeploymentSpec) -> None:
+        found = self._endpoint(spec.endpoint).deployments.get(spec.name)
+        if found is None or self.clock.now() < found.ready_at:
+            raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", spec.name)
+        self.autoscaled.add((spec.endpoint, spec.name))
+
+    def delete_autoscale(self, endpoint: str, name: str) -> None:
+        """Azure keeps it when the deployment is deleted."""
+        self.autoscaled.discard((endpoint, name))
 
     def begin_delete_endpoint(self, name: str) -> None:
         self.advance()

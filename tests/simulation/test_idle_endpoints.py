@@ -28,10 +28,10 @@ PART_IDS = [pytest.param(part, marks=pytest.mark.slow) for part in range(PARTS)]
 
 
 def in_production(world: World, rng: random.Random | None = None) -> Driver:
-    """A model that is deployed and whose endpoint may be idle for IDLE_HOURS. No previous deployment is kept."""
+    """A model that is deployed, may scale, and may be idle for IDLE_HOURS. No previous deployment is kept."""
     prepare(world, "shop")
     text = b"".join(world.blobs.read(RECIPE)).decode()
-    more = f"deployment: {{idle_hours: {IDLE_HOURS}, keep_previous_hours: 1, "
+    more = f"deployment: {{idle_hours: {IDLE_HOURS}, keep_previous_hours: 1, max_instances: 3, "
     world.blobs.write(RECIPE, [text.replace("deployment: {", more).encode()])
     drop(world, "shop", 60)
     driver = Driver(world, rng or random.Random(0))
@@ -251,7 +251,8 @@ def test_a_death_at_any_call_leaves_no_deployment_that_nobody_sees(make_world: M
     reference = Counting()
     world = make_world("reference", channel=False)
     assert not dies(in_production(world), reference)
-    assert {"models.begin_delete_deployment", "models.begin_delete_endpoint"} <= set(reference.names)
+    done = {"models.begin_delete_deployment", "models.begin_delete_endpoint", "models.set_autoscale"}
+    assert done | {"models.delete_autoscale"} <= set(reference.names)
 
 
 @pytest.mark.parametrize("part", PART_IDS)

@@ -195,10 +195,13 @@ class LocalStack:
         documents = [stored.document for stored in found]
         return [one["name"] for one in documents if all(one.get(name) == value for name, value in equals.items())]
 
-    def _emulator(self, method: str, path: str, body: Any = None) -> httpx.Response:
+    def azure(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """What the emulator of Azure ML answers, an error too."""
         url = stack.Stack.load(self.root).azure_ml_url.removeprefix("azureml+").split("/subscriptions")[0]
-        headers = bearer(self.root)
-        return self._http.request(method, f"{url}{path}", json=body, headers=headers).raise_for_status()
+        return self._http.request(method, f"{url}{path}", json=body, headers=bearer(self.root))
+
+    def _emulator(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        return self.azure(method, path, body).raise_for_status()
 
     def inject_fault(self, kind: str, **fault: Any) -> None:
         """See `local_stack.azure_ml.faults`; it strikes whoever comes next."""

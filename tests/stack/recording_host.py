@@ -32,6 +32,7 @@ ML = "Microsoft.MachineLearningServices"
 ACCOUNT, ITEMS = "Microsoft.DocumentDB/databaseAccounts", "sqlDatabases/containers/items"
 BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers"
 BUS = "Microsoft.ServiceBus/namespaces/messages"
+_INSIGHTS = re.compile(r".*?(?P<workspace>/workspaces/.*)?/providers/(?P<type>Microsoft\.Insights/\w+)(/[^/]+)?")
 _ARM = re.compile(rf".*?/providers/{re.escape(ML)}/(?P<path>[^?]+)")
 _VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
 _ITEM_VERBS = {"GET": "read", "PUT": "replace", "DELETE": "delete", "POST": "create"}
@@ -42,6 +43,7 @@ Operation = tuple[str, str]
 def of_azure_ml(method: str, path: str) -> Iterator[Operation]:
     """Microsoft Learn, "Azure permissions for AI + machine learning": the type and what is done to it.
 
+    Azure Monitor: of the workspace's own, and autoscale settings, which are in the resource group.
     Data planes: the same page has runs, which are what run history and MLflow (REST `runs`, `metrics`) read, and
     scoring. The discovery document needs a token and no right, the service's clock neither.
     """
@@ -51,6 +53,8 @@ def of_azure_ml(method: str, path: str) -> Iterator[Operation]:
         yield f"Microsoft.Insights/metrics/{_VERBS[method]}", "workspace"
     elif path.startswith(("/history/", "/mlflow/")):
         yield f"{ML}/workspaces/experiments/runs/{_VERBS.get(method, 'write')}", "workspace"
+    elif match := _INSIGHTS.fullmatch(path):
+        yield f"{match['type']}/{_VERBS[method]}", "workspace" if match["workspace"] else "group"
     elif match := _ARM.fullmatch(path):
         first, *rest = match["path"].split("/")
         if first == "locations":

@@ -9,7 +9,7 @@ from typing import Any
 from shared.clients.azure_ml.connection import ARM_HOST, load_sdk
 from shared.clients.azure_ml.errors import failure_class, translated
 from shared.clients.azure_ml.session import Session
-from shared.clients.azure_ml.wire import lowered, managed_deployment, name_version, requests_in, short_uri
+from shared.clients.azure_ml.wire import autoscale, lowered, managed_deployment, name_version, requests_in, short_uri
 from shared.domain.errors import NO_QUOTA, FailureClass, PermanentFailure
 from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
 
@@ -112,19 +112,30 @@ class AzureMlEndpoints:
         if deployment is None:
             return None
         state = lowered(deployment.provisioning_state)
+        # REST reference, Online Deployments: `sku` is there for autoscale, which changes its capacity.
+        fields: dict[str, Any] = {"name": name, "instances": deployment.instance_count}
         if state == "succeeded":
-            return DeploymentView(name=name, state=DeploymentState.SUCCEEDED, model=name_version(deployment.model))
+            return DeploymentView(state=DeploymentState.SUCCEEDED, model=name_version(deployment.model), **fields)
         if state not in ("failed", "canceled"):
-            return DeploymentView(name=name, state=DeploymentState.CREATING)
+            return DeploymentView(state=DeploymentState.CREATING, **fields)
         operation = (deployment.properties or {}).get("AzureAsyncOperationUri")
-        error = ((self.session.get_json(operation, {}) or {}).get("error") or {}) if operation else {}
+        error = ((self.session.ask(operation, {}) or {}).get("error") or {}) if operation else {}
         known = failure_class(error.get("code"), error.get("message"))
         return DeploymentView(
-            name=name,
+            **fields,
             state=DeploymentState.FAILED,
             error_code=NO_QUOTA if known is FailureClass.QUOTA else error.get("code"),
             error_message=error.get("message") or f"deployment {name} is {state}; see its logs",
         )
+
+    def set_autoscale(self, spec: DeploymentSpec) -> None:
+        endpoint, url = self._get_endpoint(spec.endpoint), self._autoscale_url(spec.endpoint, spec.name)
+        body = endpoint and autoscale(spec, f"{endpoint.id}/deployments/{spec.name}", endpoint.location)
+        if body is None or self.session.ask(url, {}, method="PUT", body=body) is None:
+            raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", f"{spec.endpoint} has no {spec.name}")
+
+    def delete_autoscale(self, endpoint: str, name: str) -> None:
+        self.session.ask(self._autoscale_url(endpoint, name), {}, method="DELETE")
 
     def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
         """See ModelHost. Transient while another change of the endpoint is in progress."""
@@ -146,13 +157,18 @@ class AzureMlEndpoints:
         """See ModelHost. Azure docs, supported metrics of onlineEndpoints/deployments: of a minute without requests
         there may be no `RequestsPerMinute`. `DeploymentCapacity` shows whether Azure Monitor measures at all.
         """
-        resource = f"{self.session.workspace.arm_id}/onlineEndpoints/{endpoint}/deployments/{deployment}"
         grain = "PT1M" if until - since <= timedelta(days=1) else "PT1H"
         span = "/".join(f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for time in (since, until))
         arguments = {"api-version": "2024-02-01", "aggregation": "Average", "interval": grain, "timespan": span}
         arguments["metricnames"] = "RequestsPerMinute,DeploymentCapacity"
+        resource = f"{self.session.workspace.arm_id}/onlineEndpoints/{endpoint}/deployments/{deployment}"
         url = f"https://{ARM_HOST}{resource}/providers/Microsoft.Insights/metrics"
-        return requests_in(self.session.get_json(url, arguments) or {})
+        return requests_in(self.session.ask(url, arguments) or {})
+
+    def _autoscale_url(self, endpoint: str, name: str) -> str:
+        workspace = self.session.workspace
+        group = f"https://{ARM_HOST}{workspace.arm_id.split('/providers/')[0]}/providers/Microsoft.Insights"
+        return f"{group}/autoscaleSettings/{workspace.name}-{endpoint}-{name}?api-version=2022-10-01"
 
     def _get_endpoint(self, name: str) -> Any | None:
         return self.session.if_found(lambda: self.session.ml.online_endpoints.get(name))

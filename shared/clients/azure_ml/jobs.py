@@ -78,7 +78,7 @@ class AzureMlJobs:
         points: list[MetricPoint] = []
         arguments = {"run_id": job_name, "metric_key": key, "max_results": str(_METRICS_PER_PAGE)}
         while True:
-            page = self.session.get_json(
+            page = self.session.ask(
                 f"{self.session.data_plane()}/mlflow/v2.0{self.session.workspace.arm_id}/api/2.0/mlflow/metrics/get-history",
                 arguments,
             )
@@ -133,7 +133,7 @@ class AzureMlJobs:
 
         The code is the innermost one: Azure ML wraps the cause in `UserError` or `ServiceError`.
         """
-        details = self.session.get_json(
+        details = self.session.ask(
             f"{self.session.data_plane()}/history/v1.0{self.session.workspace.arm_id}/runs/{name}/details", {}
         )
         error = ((details or {}).get("error") or {}).get("error") or {}

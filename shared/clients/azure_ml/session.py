@@ -75,16 +75,16 @@ class Session:
             if self._data_plane_url is None:
                 with translated("the workspace"):
                     discovery = self.ml.workspaces.get(self.workspace.name).discovery_url
-                found = self.get_json(str(discovery), {}) or {}
+                found = self.ask(str(discovery), {}) or {}
                 self._data_plane_url = str(found["api"]).rstrip("/")
             return self._data_plane_url
 
-    def get_json(self, url: str, arguments: Mapping[str, str]) -> dict[str, Any] | None:
-        """GET with the management token; None for 404. Raises Transient, or PermanentFailure if refused."""
+    def ask(self, url: str, query: Mapping[str, str], method: str = "GET", body: Any = None) -> dict[str, Any] | None:
+        """With the management token; None for 404. Raises Transient, or PermanentFailure if refused."""
         headers = {"Authorization": f"Bearer {self.token(ARM_SCOPE)}"}
-        target = httpx.URL(self.workspace.reachable(url)).copy_merge_params(dict(arguments))
+        target = httpx.URL(self.workspace.reachable(url)).copy_merge_params(dict(query))
         try:
-            answer = self.http.get(target, headers=headers)
+            answer = self.http.request(method, target, headers=headers, json=body)
         except httpx.HTTPError as error:
             raise Transient("azure_ml_unreachable", f"{type(error).__name__} at {target.host}") from error
         if answer.status_code == 404:
@@ -94,8 +94,8 @@ class Session:
         if answer.status_code >= 300:
             message = f"{answer.status_code} from {target.path}: {answer.text[:300]}"
             raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_refused", message)
-        body: dict[str, Any] = answer.json()
-        return body
+        found: dict[str, Any] = answer.json() if answer.content else {}
+        return found
 
     def if_found(self, call: Callable[[], Any]) -> Any | None:
         """The call's result, or None for 404."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 
+from shared.domain.beside import read_beside
+from shared.domain.catalog import find_sku
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.jobs import REQUEST_TIMEOUT_S, CoreQuota, DeploymentSpec, JobSpec, JobStatus, MachineSize
 from shared.domain.recipe import Tier
@@ -38,6 +40,8 @@ _TRANSIENT_ANSWERS = frozenset({408, 424, 429, 500, 502, 503, 504})
 # of 128 GiB (Azure docs, "Managed disk types", P10); what disk a node has is not documented.
 _COMPILE_S, _LOADED_BYTES_PER_S = 600, 100_000_000
 _PROBE = {"period": 30, "timeout": 10}
+
+_SCALE = read_beside(__file__, "autoscale.toml")
 
 # REST reference, Usages - List: the cores of all families, or of one, dedicated or low-priority.
 _QUOTA_KIND = re.compile(r"/(?P<family>vmFamily/)?(?P<kind>dedicated|lowPriority)Cores/usages$")
@@ -135,6 +139,25 @@ def managed_deployment(spec: DeploymentSpec) -> Any:
         liveness_probe=ProbeSettings(initial_delay=start_s, failure_threshold=10, **_PROBE),
         readiness_probe=ProbeSettings(initial_delay=60, failure_threshold=math.ceil(start_s / 30), **_PROBE),
     )
+
+
+def autoscale(spec: DeploymentSpec, deployment_id: str, region: str) -> dict[str, Any]:
+    """Body of Microsoft.Insights/autoscaleSettings, which is off unless it says `enabled`; counts are texts."""
+    metric = _SCALE["metric"]["gpu" if find_sku(spec.instance_type).gpus else "cpu"]
+
+    def rule(operator: str, percent: float, direction: str) -> dict[str, Any]:
+        trigger = {"metricName": metric, "threshold": percent, "metricResourceUri": deployment_id, "operator": operator}
+        return {
+            "metricTrigger": trigger | _SCALE["trigger"],
+            "scaleAction": {"direction": direction} | _SCALE["action"],
+        }
+
+    above, fewest = spec.scale_out_above or 70.0, str(spec.instance_count)
+    capacity = {"minimum": fewest, "maximum": str(spec.max_instances), "default": fewest}
+    rules = [rule("GreaterThan", above, "Increase"), rule("LessThan", _SCALE["in_to_out"] * above, "Decrease")]
+    profiles = [{"name": "utilization", "capacity": capacity, "rules": rules}]
+    properties = {"enabled": True, "targetResourceUri": deployment_id, "profiles": profiles}
+    return {"location": region, "tags": dict(spec.tags), "properties": properties}
 
 
 def machine_size(size: Any) -> MachineSize:

@@ -126,6 +126,7 @@ def test_an_endpoint_is_shown_with_what_it_costs_and_that_this_is_not_the_bill(
         )
         for name, usd in (("d-new", 7.34), ("d-old", None))
     )
+    new = new.model_copy(update={"max_instances": 4})
     costs = ServingCosts(endpoint="shop", running=(new,), ended=(old.model_copy(update={"until": START}),))
     found = {"costs": costs.model_dump(mode="json"), "usd_per_hour": 7.34, "usd_this_month": None, "later": 1}
     fake.endpoints = [endpoint() | found]
@@ -133,7 +134,7 @@ def test_an_endpoint_is_shown_with_what_it_costs_and_that_this_is_not_the_bill(
     _, in_production, _, first, second, total = capsys.readouterr().out.splitlines()
     assert (in_production.split()[0], in_production.split()[-1]) == ("shop", "serves")
     local = f"{START.astimezone():%Y-%m-%d %H:%M}".split()
-    assert first.split() == ["d-new", RUN_ID, "2", "x", "Standard_X", "7.34", *local]
+    assert first.split() == ["d-new", RUN_ID, "2", "x", "Standard_X,", "at", "most", "4", "7.34", *local]
     assert second.split() == ["d-old", RUN_ID, "2", "x", "Standard_X", "unknown", "price", *local, *local]
     assert total == f"USD per hour now: 7.34; this month: unknown price; {PRICE_NOTE}"
     assert droptune("endpoints", "show", "shop", "--json") == 0

@@ -41,6 +41,9 @@ class Platform:
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
         self.deleted.add(endpoint)
 
+    def delete_autoscale(self, endpoint: str, name: str) -> None:
+        pass
+
     def begin_cancel(self, name: str) -> None:
         pass
 

@@ -96,7 +96,8 @@ def test_a_region_without_zones_will_do_with_the_other_storage(ready: Cli) -> No
 def test_the_custom_roles_go_before_the_group_and_what_was_assigned_by_them_first(cli: Cli) -> None:
     workspace = f"{GROUP}/providers/Microsoft.MachineLearningServices/workspaces/mlw-abc"
     everywhere = f"/subscriptions/{SUBSCRIPTION}"
-    names = {"orchestrator (mlw-abc)": workspace, "judge caller (mlw-abc)": workspace, "quota reader (abc)": everywhere}
+    names = {"orchestrator (mlw-abc)": workspace, "judge caller (mlw-abc)": workspace}
+    names |= {"autoscaler (mlw-abc)": GROUP, "quota reader (abc)": everywhere}
     for number, (name, place) in enumerate(names.items()):
         defined = everywhere if place == everywhere else GROUP
         definition = f"{defined}/providers/Microsoft.Authorization/roleDefinitions/5555-{number}"
@@ -116,7 +117,7 @@ def test_the_custom_roles_go_before_the_group_and_what_was_assigned_by_them_firs
     assert set(cli.azure.role_assignments) == {other}
 
     again = cli.run("predown.sh", **PROVISIONED)
-    assert (again.returncode, again.stdout.count("there is no role")) == (0, 3)
+    assert (again.returncode, again.stdout.count("there is no role")) == (0, 4)
 
 
 def test_the_names_of_the_roles_are_those_of_the_template() -> None:

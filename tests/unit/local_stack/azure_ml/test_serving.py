@@ -123,7 +123,7 @@ def test_a_server_that_is_not_alive_while_it_is_created_fails_whatever_patience_
 
 def test_too_many_requests_at_once_are_answered_429(local: Local) -> None:
     name = endpoint_with(local, "full", "blue")
-    local.emulator.proxy._busy["full/blue"] = 64
+    local.emulator.proxy.busy["full/blue"] = 64
     with pytest.raises(Transient) as failed:
         local.client.chat(name, HELLO, deployment="blue")
     assert failed.value.problem.message == "full answered 429"

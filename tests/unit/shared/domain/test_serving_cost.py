@@ -63,6 +63,28 @@ def test_two_deployments_at_once_cost_what_both_cost() -> None:
     assert [(one.deployment, one.until) for one in left.ended] == [("a", NOW + hours(1.5))]
 
 
+def test_machines_cost_for_the_time_that_they_were_there() -> None:
+    """One for an hour, three for two, one for one."""
+    costs = NONE.begun(entry("a"), entry("b", usd=None))
+    for after_h, count in ((1, 3), (3, 1)):
+        costs = costs.scaled({"a": count, "b": None}, NOW + hours(after_h))
+    assert [(one.instances, one.usd_per_hour, one.since, one.until) for one in costs.ended] == [
+        (1, 2.0, NOW, NOW + hours(1)),
+        (3, 6.0, NOW + hours(1), NOW + hours(3)),
+    ]
+    costs = costs.left({"a"}, NOW + hours(3))
+    last = next(one for one in costs.running if one.deployment == "a")
+    assert (last.instances, last.usd_per_hour, last.since) == (1, 2.0, NOW + hours(3))
+    known = NONE.begun(entry("a")).scaled({"a": 3}, NOW + hours(1)).scaled({"a": 1}, NOW + hours(3))
+    assert known.left((), NOW + hours(4)).ended_usd == {"2026-11": 8.0, "2026-12": 8.0}
+    assert known.scaled({}, NOW) == known.scaled({"a": 0}, NOW) == known.scaled({"a": 1}, NOW) == known
+
+
+def test_a_number_of_machines_without_a_price_stays_without_one() -> None:
+    (scaled,) = NONE.begun(entry("a", usd=None)).scaled({"a": 2}, NOW + hours(1)).running
+    assert (scaled.instances, scaled.usd_per_hour) == (2, None)
+
+
 def test_the_same_deployment_again_counts_from_its_first_time() -> None:
     costs = NONE.begun(entry("a")).begun(entry("a", NOW + hours(1)))
     assert costs.running == (entry("a"),)

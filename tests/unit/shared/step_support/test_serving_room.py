@@ -129,8 +129,11 @@ def test_a_name_that_somebody_else_has_in_the_region_is_said_and_an_own_endpoint
         assert refused.value.failure_class is FailureClass.RECIPE
 
 
-def test_cores_are_counted_for_all_machines_of_a_deployment(run: Run, services: Services) -> None:
-    two = run.resolved.requested.deployment.model_copy(update={"instances": 2})
+@pytest.mark.parametrize("machines", [{"instances": 2}, {"max_instances": 2}])
+def test_cores_are_counted_for_all_machines_that_a_deployment_may_have(
+    run: Run, services: Services, machines: dict[str, int]
+) -> None:
+    two = run.resolved.requested.deployment.model_copy(update=machines)
     requested = run.resolved.requested.model_copy(update={"deployment": two})
     run = run.evolve(recipe=run.resolved.model_copy(update={"requested": requested}))
     platform = Platform()

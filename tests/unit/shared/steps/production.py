@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from shared.domain.jobs import EndpointView
+from shared.domain.errors import Transient
+from shared.domain.jobs import DeploymentState, DeploymentView, EndpointView
 
 NEW, OLD = "d-new", "d-old"
 
@@ -17,6 +18,9 @@ class Endpoint:
         self.requested = self.traffic
         self.deployments = [NEW, OLD]
         self.used: bool | None = False
+        self.instances: dict[str, int] = {}
+        self.unscaled: list[str] = []
+        self.scaling_fails = False
 
     def settle(self) -> None:
         self.traffic = self.requested
@@ -25,6 +29,16 @@ class Endpoint:
         return EndpointView(
             name=name, scoring_uri="http://x/", traffic=self.traffic, deployments=tuple(self.deployments)
         )
+
+    def get_deployment(self, endpoint: str, name: str) -> DeploymentView | None:
+        if name not in self.deployments:
+            return None
+        return DeploymentView(name=name, state=DeploymentState.SUCCEEDED, instances=self.instances.get(name))
+
+    def delete_autoscale(self, endpoint: str, name: str) -> None:
+        if self.scaling_fails:
+            raise Transient("azure_ml_busy", "503")
+        self.unscaled.append(name)
 
     def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
         self.requested = traffic

@@ -17,6 +17,7 @@ from shared.domain.events import (
     RollbackStarted,
     StageRefused,
 )
+from shared.domain.jobs import DeploymentSpec
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import RolloutRef, Run, Status
@@ -28,7 +29,7 @@ from shared.step_support.outcome import Outcome, event_of
 from shared.steps.advance_rollout import UNREACHABLE_ALLOWANCE, advance_rollout
 from tests.clock import JUMPS
 from tests.unit.functions.http.support import enter
-from tests.unit.shared.support import drop
+from tests.unit.shared.support import CURATED, drop
 
 NEW, OLD = "d-new", "d-old"
 REFUSED = Problem(code="endpoint_busy", message="503")
@@ -45,6 +46,9 @@ class Traffic:
 
     def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
         self.requests.append(traffic)
+
+    def set_autoscale(self, spec: DeploymentSpec) -> None:
+        self.requests.append((spec.max_instances, spec.scale_out_above))
 
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
         self.requests.append(f"delete {name}")
@@ -103,6 +107,15 @@ def after(run: Run, outcome: Outcome | None) -> Run:
 def facts(outcome: Outcome | None) -> list[str]:
     assert outcome is not None
     return [draft.data.short_type() for draft in outcome.events]
+
+
+def test_autoscale_is_there_before_each_share_of_the_traffic(run: Run, ports: Services, platform: Traffic) -> None:
+    deployment = run.resolved.requested.deployment.model_copy(update={"max_instances": 3, "scale_out_above": 50.0})
+    requested = run.resolved.requested.model_copy(update={"deployment": deployment})
+    run = run.evolve(recipe=run.resolved.model_copy(update={"requested": requested}), curated=CURATED)
+    for share in ({OLD: 90, NEW: 10}, {OLD: 50, NEW: 50}, {NEW: 100}):
+        run = after(run, advance_rollout(probe(run), run, ports))
+        assert platform.requests[-2:] == [(3, 50.0), share]
 
 
 def test_a_good_rollout_goes_by_its_steps_and_ends_promoted(run: Run, ports: Services, platform: Traffic) -> None:

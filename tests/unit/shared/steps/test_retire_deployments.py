@@ -196,10 +196,16 @@ def counted(ports: Services) -> tuple[list[str], list[str]]:
     return [one.deployment for one in found.running], [one.deployment for one in found.ended]
 
 
-def begun(ports: Services, run_id: str) -> str:
+def begun(ports: Services, run_id: str, max_instances: int | None = None) -> str:
     name = run_id.replace("run-", "d-")
     entry = ServedDeployment(
-        deployment=name, run=run_id, instance_type="x", instances=1, usd_per_hour=1, since=ports.clock.now()
+        deployment=name,
+        run=run_id,
+        instance_type="x",
+        instances=1,
+        max_instances=max_instances,
+        usd_per_hour=1,
+        since=ports.clock.now(),
     )
     serving_costs.change(ports.store, "shop", lambda costs: costs.begun(entry))
     return name
@@ -213,6 +219,40 @@ def test_a_deployment_that_is_gone_costs_nothing_from_then_on(ports: Services, e
     assert counted(ports) == ([second], [first])
     endpoint.get_endpoint = lambda name: None  # type: ignore[method-assign, assignment, return-value]
     assert counted(ports) == ([], [first, second])
+
+
+def test_the_machines_that_are_there_are_counted_and_none_is_not_a_number_of_them(
+    ports: Services, endpoint: Endpoint, clock: ManualClock
+) -> None:
+    name = begun(ports, "run-1")
+    endpoint.deployments = [name]
+    for instances, machines in ((3, [3]), (0, [3]), (1, [1])):
+        clock.advance(3600)
+        endpoint.instances = {name: instances}
+        assert counted(ports)[0] == [name]
+        costs = serving_costs.read(ports.store, "shop")
+        assert [one.instances for one in costs.running] == machines
+    assert [(one.instances, one.usd_per_hour) for one in costs.ended] == [(1, 1.0), (3, 3.0)]
+    assert sum(costs.ended_usd.values()) == pytest.approx(1 + 2 * 3)  # type: ignore[arg-type]
+
+
+def test_autoscale_goes_with_its_deployment_and_is_not_looked_for_where_there_was_none(
+    ports: Services, endpoint: Endpoint
+) -> None:
+    first, second = begun(ports, "run-1"), begun(ports, "run-2", max_instances=4)
+    endpoint.deployments = [first, second]
+    counted(ports)
+    assert endpoint.unscaled == []
+    endpoint.deployments = []
+    claims.take(ports.store, claims.endpoint_claim("shop"), "run-2", ports.clock.now())
+    assert counted(ports) == ([second], [first])
+    assert endpoint.unscaled == [], "it is about to be created"
+    claims.release(ports.store, claims.endpoint_claim("shop"), "run-2")
+    endpoint.scaling_fails = True
+    assert counted(ports) == ([second], [first]), "it is tried again"
+    endpoint.scaling_fails = False
+    assert counted(ports) == ([], [first, second])
+    assert endpoint.unscaled == [second]
 
 
 @pytest.mark.parametrize("owner", ["run-1", "an-order", "run-other", None])

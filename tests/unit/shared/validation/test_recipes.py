@@ -144,6 +144,22 @@ deployment: {rollout: [50]}
     assert checked.result.recipe is None
 
 
+@pytest.mark.parametrize(
+    ("deployment", "message"),
+    [
+        ("{instances: 2, max_instances: 2, scale_out_above: 60}", None),
+        ("{instances: 2, max_instances: 1}", "max_instances must not be below instances: raise it, or leave it out"),
+        ("{scale_out_above: 60}", "scale_out_above needs max_instances, the most machines: without it nothing"),
+        ("{max_instances: 2, scale_out_above: 100}", ".scale_out_above: Input should be less than 100"),
+        ("{max_instances: 101}", ".max_instances: Input should be less than or equal to 100"),
+    ],
+)
+def test_autoscale_needs_room_above_its_fewest_machines(check, rows, deployment: str, message: str | None) -> None:
+    problems = check(rows(60, b"x"), None, f"deployment: {deployment}".encode()).result.report.problems
+    found = [one.message for one in problems if one.code == "recipe_value"]
+    assert [message in one for one in found] == ([] if message is None else [True]), found
+
+
 def test_data_is_checked_by_the_settings_that_are_valid(check, rows) -> None:
     messages = [{"role": "user", "content": "Whom?"}, {"role": "assistant", "content": "ann.lee@example.org"}]
     data = rows(60, {"messages": messages})

@@ -72,6 +72,32 @@ def test_the_same_deployment_again_is_fine_also_from_another_version_and_one_of_
     assert (refused.value.problem.code, refused.value.problem.param) == ("deployment_name_taken", "model")
 
 
+def test_autoscale_is_written_again_and_goes_and_a_second_creation_leaves_the_machines(local: Local) -> None:
+    name = endpoint_with(local, "scales", "blue")
+    spec = deployment(name, "blue", "champion:1", max_instances=3)
+    for _ in range(2):
+        local.client.set_autoscale(spec)
+    (setting,) = local.emulator.store.all("autoscale")
+    assert setting["name"] == "local-scales-blue"
+    with local.emulator.store.transaction():
+        blue = local.emulator.store.find("deployment", "scales/blue")
+        blue["sku"]["capacity"] = 2
+        local.emulator.store.put("deployment", "scales/blue", blue)
+    local.client.begin_deployment(spec)
+    set_traffic(local, name, {"blue": 100})
+    view = local.client.get_deployment(name, "blue")
+    assert (view and view.instances) == 2
+    for _ in range(2):
+        local.client.delete_autoscale(name, "blue")
+    assert local.emulator.store.all("autoscale") == []
+
+
+def test_autoscale_of_a_deployment_that_is_not_there_is_refused(local: Local) -> None:
+    with pytest.raises(PermanentFailure, match="nowhere has no blue") as refused:
+        local.client.set_autoscale(deployment("nowhere", "blue", "champion:1", max_instances=2))
+    assert refused.value.problem.code == "azure_ml_not_found"
+
+
 @pytest.mark.parametrize(
     ("known", "taken"),
     [
@@ -84,9 +110,11 @@ def test_the_same_deployment_again_is_fine_also_from_another_version_and_one_of_
 def test_a_name_is_taken_if_dns_knows_it_and_no_name_that_nobody_has(
     local: Local, monkeypatch: pytest.MonkeyPatch, known: Any, taken: bool
 ) -> None:
-    looked_up = []
+    looked_up, real = [], socket.getaddrinfo
 
-    def look_up(host: str, port: int) -> list[Any]:
+    def look_up(host: str, port: int, *more: Any) -> list[Any]:
+        if host == "127.0.0.1":  # the emulator, whose connection was closed meanwhile
+            return real(host, port, *more)
         looked_up.append(host)
         if not known(host):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

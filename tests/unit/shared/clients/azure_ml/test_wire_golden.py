@@ -7,8 +7,9 @@ import pytest
 from shared.steps.deploy_model import deployment_spec, model_spec
 from shared.steps.submit_evaluation import evaluation_job
 from shared.steps.submit_training import training_job
+from tests.unit.local_stack.azure_ml.deployed import endpoint_with
 from tests.unit.local_stack.azure_ml.golden import check_golden, wire_body_of
-from tests.unit.local_stack.azure_ml.support import Local, eventually
+from tests.unit.local_stack.azure_ml.support import ARM_WORKSPACE, Local, eventually
 from tests.unit.shared.clients.azure_ml.runs import BASES, CONFIG, LARGEST, run_of
 
 
@@ -63,3 +64,16 @@ def test_the_endpoint_and_deployment_are_the_ones_on_file(local: Local, base: st
     spec = deployment_spec(run, CONFIG)
     check_golden(f"deployment-{base}", wire_body_of(local, spec))
     local.client.begin_delete_deployment(endpoint, spec.name)
+
+
+def test_the_autoscale_setting_is_the_one_on_file(local: Local) -> None:
+    run = run_of("phi-4")
+    assert run.recipe is not None
+    deployment = run.recipe.requested.deployment.model_copy(update={"instances": 2, "max_instances": 5})
+    requested = run.recipe.requested.model_copy(update={"deployment": deployment})
+    run = run.evolve(recipe=run.recipe.model_copy(update={"requested": requested}))
+    there = {"endpoint": endpoint_with(local, "scaled", "blue"), "name": "blue"}
+    local.client.set_autoscale(deployment_spec(run, CONFIG).model_copy(update=there))
+    put = local.emulator.requests[-1]
+    path = put["path"].removeprefix(ARM_WORKSPACE.split("/providers/")[0] + "/")
+    check_golden("autoscale-phi-4", {"path": path, "api_version": put["api_version"], "body": put["body"]})
