@@ -146,9 +146,7 @@ class AzureMlEmulator:
             route("PUT", AUTOSCALE, lambda p, body: _written(*self.autoscaling.put(p["name"], body))),
             route("GET", AUTOSCALE, lambda p, _: _ok(shown(store.find("autoscale", p["name"])))),
             route(
-                "DELETE",
-                AUTOSCALE,
-                lambda p, _: Response(status_code=200 if store.delete("autoscale", p["name"]) else 204),
+                "DELETE", AUTOSCALE, lambda p, _: Response(b"", 200 if store.delete("autoscale", p["name"]) else 204)
             ),
             route("GET", r".*/locations/[^/]+/mfeOperationsStatus/{id}", self._operation),
             route("GET", "/history/v1.0WS/runs/{name}/details", self._run_details),

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from shared.domain.beside import read_beside
 from shared.domain.graders import Grader, StringCheck, judges_named
 from shared.domain.model import Finite
 from shared.domain.urls import CHANNEL, CHANNEL_NAME, check_web_url
@@ -386,18 +387,7 @@ class Budget(Finite):
     )
 
 
-DEFAULT_NOTIFY_EVENTS = (
-    "validation.failed",
-    "evaluation.passed",
-    "evaluation.failed",
-    "approval.requested",
-    "model.declined",
-    "model.promoted",
-    "model.rolled_back",
-    "endpoint.changed",
-    "quota.missing",
-    "run.failed",
-)
+DEFAULT_NOTIFY_EVENTS: tuple[str, ...] = tuple(read_beside(__file__)["default_notify_events"])
 
 
 class Retrain(Finite):

@@ -44,8 +44,8 @@ def require_room(run: Run, services: Services, view: EndpointView | None, *, tra
         free = free_cores(size, whole, spot=budget.tier is Tier.SPOT, unlisted=math.inf)
         _require(size, budget.nodes * size.cores, free, f"{budget.tier} cores", "for training", "budget.instance_type")
     if size := sizes.get(resolved.serving_instance_type.lower()):
-        sku, asked = find_sku(resolved.serving_instance_type), resolved.requested.deployment
-        needed = endpoint_cores(sku, size.cores, asked.max_instances or asked.instances)
+        sku, requested = find_sku(resolved.serving_instance_type), resolved.requested.deployment
+        needed = endpoint_cores(sku, size.cores, requested.max_instances or requested.instances)
         beside = f"beside {len(view.deployments) if view else 0} deployments at {endpoint}"
         free = free_cores(size, quotas, spot=False, unlisted=math.inf)
         _require(size, needed, free, "dedicated cores", beside, "deployment.instance_type")

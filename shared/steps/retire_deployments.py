@@ -88,10 +88,7 @@ def stop_idle(record: EndpointRecord, view: EndpointView, champion: Run, service
 
 
 def count_costs(endpoint: str, services: Services) -> None:
-    """Close entries of deployments that are gone, without their autoscale; open missing ones; count their machines.
-
-    Raises StoreConflict and LaterVersion.
-    """
+    """End entries of what is gone, and its autoscale; begin missing ones; count machines. Raises as `change` does."""
 
     def seen(costs: ServingCosts) -> ServingCosts | None:
         # In this order: who is about to create a deployment took the claim, then wrote its entry, which is a conflict.

@@ -20,15 +20,8 @@ log = logging.getLogger(__name__)
 
 # Azure docs: dedicated capacity is the `standard` tier, preemptible capacity the `spot` tier.
 _JOB_TIER = {Tier.SPOT: "spot", Tier.DEDICATED: "standard"}
-# SDK source (RunHistoryConstants): the fourteen states. Paused and NotResponding may still resume.
-_STATUS = {
-    **dict.fromkeys(("notstarted", "queued", "starting", "provisioning", "preparing"), JobStatus.QUEUED),
-    **dict.fromkeys(("running", "finalizing", "notresponding", "paused"), JobStatus.RUNNING),
-    "cancelrequested": JobStatus.CANCELLING,
-    "completed": JobStatus.COMPLETED,
-    "failed": JobStatus.FAILED,
-    "canceled": JobStatus.CANCELLED,
-}
+_WIRE = read_beside(__file__)
+_STATUS = {theirs: JobStatus(ours) for ours, names in _WIRE["status"].items() for theirs in names}
 # A chat answer may take as long as a caller waits; vLLM batches, so many requests may be under way.
 # Azure docs: concurrency defaults to 1.
 CONCURRENT_REQUESTS = 32
@@ -41,7 +34,7 @@ _TRANSIENT_ANSWERS = frozenset({408, 424, 429, 500, 502, 503, 504})
 _COMPILE_S, _LOADED_BYTES_PER_S = 600, 100_000_000
 _PROBE = {"period": 30, "timeout": 10}
 
-_SCALE = read_beside(__file__, "autoscale.toml")
+_SCALE = _WIRE["autoscale"]
 
 # REST reference, Usages - List: the cores of all families, or of one, dedicated or low-priority.
 _QUOTA_KIND = re.compile(r"/(?P<family>vmFamily/)?(?P<kind>dedicated|lowPriority)Cores/usages$")
