@@ -10,7 +10,7 @@ result.json. The same command continues where a killed one stood. Exit codes: tr
 
 import hashlib
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -151,7 +151,7 @@ def write_model(task: TrainArguments, prepared: Prepared, metrics: RunningMetric
     check = artifacts.check_merge(prepared.setup, prepared.data.probe, trained_loss)
     metrics.merged_agreement = check.agreement if check else None
     manifest = model_manifest(prepared.setup, prepared.identity, prepared.bundle, prepared.data_manifest, metrics)
-    manifest |= {"job": task.job_name} | artifacts.checks(task.output / "model" / "adapter", check)
+    manifest |= {"job": task.job_name, "merge": asdict(check) if check else None}
     write_json(task.output / "model" / "manifest.json", manifest)
 
 

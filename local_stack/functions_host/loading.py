@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import azure.functions as func
 from croniter import croniter
-from pydantic import BaseModel, PositiveInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
 App = func.FunctionApp | func.AsgiFunctionApp
 
@@ -27,46 +27,82 @@ class StartRefused(Exception):
         self.problems = problems
 
 
-@dataclass(frozen=True, slots=True)
-class BusTrigger:
-    """A queue, or `topic/subscription`."""
+def _resolved(text: str, info: ValidationInfo) -> str:
+    """With each `%SETTING%` replaced by its value."""
+    environment: Mapping[str, str] = info.context or {}
+    if missing := [name for name in _SETTING.findall(text) if name not in environment]:
+        raise ValueError(f"the setting {', '.join(missing)} is not in the environment")
+    return _SETTING.sub(lambda match: environment[match[1]], text)
 
-    entity: str
+
+def _ncrontab(schedule: str) -> str:
+    if len(schedule.split()) != 6 or not croniter.is_valid(schedule, second_at_beginning=True):
+        raise ValueError(f"{schedule!r} is not NCRONTAB with six fields")
+    return schedule
 
 
-@dataclass(frozen=True, slots=True)
-class TimerTrigger:
+Setting = Annotated[str, AfterValidator(_resolved)]
+
+
+class BusTrigger(BaseModel):
+    """A queue, or a topic's subscription. Sessions and batches change how a message is locked and settled."""
+
+    type: Literal["serviceBusTrigger"]
+    name: str
+    queueName: Setting = ""
+    topicName: Setting = ""
+    subscriptionName: Setting = ""
+    isSessionsEnabled: Literal[False] = False
+    cardinality: Literal[func.Cardinality.ONE] = func.Cardinality.ONE
+
+    @property
+    def entity(self) -> str:
+        return self.queueName or f"{self.topicName}/{self.subscriptionName}"
+
+
+class TimerTrigger(BaseModel):
     """An NCRONTAB expression of six fields, seconds first, in UTC."""
 
-    schedule: str
-    run_on_startup: bool
+    type: Literal["timerTrigger"]
+    name: str
+    schedule: Annotated[Setting, AfterValidator(_ncrontab)]
+    runOnStartup: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HttpTrigger:
+class HttpTrigger(BaseModel):
     """The catch-all route of an AsgiFunctionApp."""
 
-    methods: frozenset[str]
+    type: Literal["httpTrigger"]
+    name: str
+    route: str = Field(pattern=r"^/\{\*")
+    methods: frozenset[Annotated[str, BeforeValidator(str)]]
+
+
+class _HttpAnswer(BaseModel):
+    type: Literal["http"]
+    name: Literal["$return"]
 
 
 FunctionTrigger = BusTrigger | TimerTrigger | HttpTrigger
+_BINDINGS: TypeAdapter[list[FunctionTrigger | _HttpAnswer]] = TypeAdapter(
+    list[Annotated[FunctionTrigger | _HttpAnswer, Field(discriminator="type")]]
+)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFunction:
-    """A function of the app; `argument` is the parameter that takes the trigger's value."""
+    """A function of the app; the trigger has the name of the parameter that takes its value."""
 
     name: str
     call: Callable[..., Any]
-    argument: str
     trigger: FunctionTrigger
 
     def __call__(self, value: Any, **others: Any) -> Any:
-        return self.call(**{self.argument: value}, **others)
+        return self.call(**{self.trigger.name: value}, **others)
 
 
 class _ServiceBusOptions(BaseModel):
-    maxConcurrentCalls: PositiveInt = 16
+    maxConcurrentCalls: int = Field(default=16, ge=1)
     maxAutoLockRenewalDuration: timedelta = timedelta(minutes=5)
     autoCompleteMessages: Literal[True] = True  # Python has no other way to settle
 
@@ -136,80 +172,19 @@ def _is_disabled(name: str, environment: Mapping[str, str]) -> bool:
 
 
 def _read_function(function: Any, environment: Mapping[str, str], problems: list[str]) -> LocalFunction | None:
-    reader = _Reader(function.get_function_name(), environment)
-    trigger, parameter = reader.trigger(function.get_dict_repr()["bindings"])
-    call = function.get_user_function()
-    if not isinstance(trigger, HttpTrigger):
-        reader.check_plain(call)
-    problems += reader.problems
-    return None if trigger is None or reader.problems else LocalFunction(reader.name, call, parameter, trigger)
-
-
-class _Reader:
-    """Reads the bindings of one function; `problems` is everything that this host cannot do."""
-
-    def __init__(self, name: str, environment: Mapping[str, str]) -> None:
-        self.name, self._environment = name, environment
-        self.problems: list[str] = []
-
-    def trigger(self, bindings: list[dict[str, Any]]) -> tuple[FunctionTrigger | None, str]:
-        """The trigger and the name of its parameter."""
-        triggers = [binding for binding in bindings if binding["type"].endswith("Trigger")]
-        if len(triggers) != 1:
-            self._refuse(f"has {len(triggers)} triggers instead of one: {', '.join(b['type'] for b in triggers)}")
-        for binding in bindings:
-            if binding not in triggers and (binding["type"], binding["name"]) != ("http", "$return"):
-                self._refuse(f"binding {binding['name']} of unknown type {binding['type']}")
-        if len(triggers) != 1:
-            return None, ""
-        return self._read(triggers[0]), triggers[0]["name"]
-
-    def check_plain(self, call: Callable[..., Any]) -> None:
-        if inspect.iscoroutinefunction(call) or "context" in inspect.signature(call).parameters:
-            self._refuse("is called in a thread, with the trigger's value alone: no `async def`, no `context`")
-
-    def _read(self, binding: dict[str, Any]) -> FunctionTrigger | None:
-        match binding["type"]:
-            case "serviceBusTrigger":
-                return self._bus(binding)
-            case "timerTrigger":
-                return self._timer(binding)
-            case "httpTrigger":
-                if not str(binding.get("route")).startswith("/{*"):
-                    self._refuse(f"route {binding.get('route')!r} is not the catch-all of an AsgiFunctionApp")
-                return HttpTrigger(frozenset(str(method) for method in binding.get("methods") or ()))
-            case other:
-                self._refuse(f"trigger of unknown type {other}")
-                return None
-
-    def _bus(self, binding: dict[str, Any]) -> BusTrigger:
-        # Sessions and batches change how a message is locked and settled; nothing here needs them.
-        if binding.get("isSessionsEnabled"):
-            self._refuse("sessions are not supported")
-        if str(binding.get("cardinality") or "one").lower() != "one":
-            self._refuse("batches (cardinality many) are not supported")
-        keys = ("queueName",) if "queueName" in binding else ("topicName", "subscriptionName")
-        return BusTrigger("/".join([self._resolve(binding, key) for key in keys]))
-
-    def _timer(self, binding: dict[str, Any]) -> TimerTrigger:
-        schedule = self._resolve(binding, "schedule")
-        is_ncrontab = len(schedule.split()) == 6 and croniter.is_valid(schedule, second_at_beginning=True)
-        if not self.problems and not is_ncrontab:
-            self._refuse(f"schedule {schedule!r} is not NCRONTAB with six fields")
-        return TimerTrigger(schedule, bool(binding.get("runOnStartup")))
-
-    def _resolve(self, binding: dict[str, Any], key: str) -> str:
-        """The text under `key`, its `%SETTING%` replaced."""
-
-        def value(match: re.Match[str]) -> str:
-            if match[1] not in self._environment:
-                self._refuse(f"the setting {match[1]} (used by {key}) is not in the environment")
-            return self._environment.get(match[1], "")
-
-        text = binding.get(key)
-        if not text:
-            self._refuse(f"binding {binding['name']} has no {key}")
-        return _SETTING.sub(value, text or "")
-
-    def _refuse(self, text: str) -> None:
-        self.problems.append(f"function {self.name}: {text}")
+    name, call = function.get_function_name(), function.get_user_function()
+    try:
+        bindings = _BINDINGS.validate_python(function.get_dict_repr()["bindings"], context=environment)
+    except ValidationError as error:
+        for one in error.errors():
+            problems.append(f"function {name}: {'.'.join(map(str, one['loc'][1:]))}: {one['msg']}")
+        return None
+    triggers = [binding for binding in bindings if not isinstance(binding, _HttpAnswer)]
+    if len(triggers) != 1:
+        problems.append(f"function {name}: has {len(triggers)} triggers instead of one")
+        return None
+    is_coroutine, parameters = inspect.iscoroutinefunction(call), inspect.signature(call).parameters
+    if not isinstance(triggers[0], HttpTrigger) and (is_coroutine or "context" in parameters):
+        plain = "is called in a thread, with the trigger's value alone: no `async def`, no `context`"
+        problems.append(f"function {name}: {plain}")
+    return LocalFunction(name, call, triggers[0])

@@ -53,7 +53,7 @@ class TimerRunner(Worker):
             while not self._take(lease):
                 if self._stopping.wait(self._lease_retry_s):
                     return
-            if self._trigger.run_on_startup:
+            if self._trigger.runOnStartup:
                 self._fire(datetime.now(UTC))
             while True:
                 due = self._sleep_until_next()

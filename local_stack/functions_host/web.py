@@ -1,21 +1,18 @@
 """HTTP trigger: an ASGI app between uvicorn and a function that takes an azure-functions HttpRequest."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
 import azure.functions as func
 from azure.functions.meta import Datum
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from local_stack.functions_host.invocation import converter_for, decode, log_invocation
 from local_stack.functions_host.loading import HttpTrigger, LocalFunction
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-_NO_BODY = (204, 304)
 
 
 class HttpFront:
@@ -28,69 +25,60 @@ class HttpFront:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise NotImplementedError(scope["type"])  # uvicorn closes a websocket for this
-        status, headers, body = await self._answer(scope, receive)
-        if status not in _NO_BODY and not any(name == b"content-length" for name, _ in headers):
-            headers.append((b"content-length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        answer = await self._answer(Request(scope, receive))
+        await answer(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        function, path = self._function, scope["path"]
+    async def _answer(self, request: Request) -> Response:
+        function, path = self._function, request.scope["path"]
         if function is None or not f"{path}/".startswith(f"{self._prefix}/"):
-            return 404, [], b""
+            return Response(status_code=404)
         assert isinstance(function.trigger, HttpTrigger)
-        if scope["method"] not in function.trigger.methods:
-            return 404, [], b""  # Azure answers 404 here, not 405
-        body = await _read(receive, self._max_body_bytes)
+        if request.method not in function.trigger.methods:
+            return Response(status_code=404)  # Azure answers 404 here, not 405
+        body = await _read(request, self._max_body_bytes)
         if body is None:
-            return 413, [], b""
+            return Response(status_code=413)
         started = time.perf_counter()
         failure: BaseException | None = None
-        answer: tuple[int, list[tuple[bytes, bytes]], bytes] = (500, [], b"")
+        answer = Response(status_code=500)
         try:
-            answer = _to_answer(await function(self._to_request(scope, body), context=None))
+            answer = _to_answer(await function(self._to_request(request, body), context=None))
         except Exception as error:
             failure = error
         # The path only: a query may carry what does not belong in a log.
-        log_invocation(function.name, f"{scope['method']}:{path}", str(answer[0]), started, error=failure)
+        log_invocation(function.name, f"{request.method}:{path}", str(answer.status_code), started, error=failure)
         return answer
 
-    def _to_request(self, scope: Scope, body: bytes) -> func.HttpRequest:
-        headers = _joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-        query = scope["query_string"].decode("latin-1")
-        host = headers.get("host") or ":".join(map(str, scope["server"]))
-        url = f"{scope['scheme']}://{host}{scope['raw_path'].decode('latin-1')}"
-        route = scope["path"].removeprefix(self._prefix).lstrip("/")
-        request: func.HttpRequest = decode(
+    def _to_request(self, request: Request, body: bytes) -> func.HttpRequest:
+        route = request.scope["path"].removeprefix(self._prefix).lstrip("/")
+        decoded: func.HttpRequest = decode(
             "httpTrigger",
             Datum(
                 {
-                    "method": Datum(scope["method"], "string"),
-                    "url": Datum(f"{url}?{query}" if query else url, "string"),
-                    "headers": _data(headers),
-                    "query": _data(_joined(parse_qsl(query, keep_blank_values=True))),
+                    "method": Datum(request.method, "string"),
+                    "url": Datum(str(request.url), "string"),
+                    "headers": _data(_joined(request.headers.items())),
+                    "query": _data(_joined(parse_qsl(request.url.query, keep_blank_values=True))),
                     "params": _data({"route": route}),
                     "body": Datum(body, "bytes"),
                 },
                 "http",
             ),
         )
-        return request
+        return decoded
 
 
-async def _read(receive: Receive, max_bytes: int) -> bytes | None:
+async def _read(request: Request, max_bytes: int) -> bytes | None:
     """The whole body; None if it is larger."""
-    chunks, size, more = [], 0, True
-    while more:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            break
-        chunk, more = event.get("body", b""), event.get("more_body", False)
-        size += len(chunk)
-        if size > max_bytes:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_bytes:
+                return None
+    except ClientDisconnect:  # nobody reads the answer
+        return None
+    return bytes(body)
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -106,14 +94,15 @@ def _data(values: dict[str, str]) -> dict[str, Datum]:
     return {name: Datum(value, "string") for name, value in values.items()}
 
 
-def _to_answer(returned: Any) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def _to_answer(returned: Any) -> Response:
     """Through the library's own converter, so that what Azure would drop or add is dropped and added here."""
     datum = converter_for("http").encode(returned, expected_type=None)
     if datum.type == "string":
-        return 200, [(b"content-type", b"text/plain; charset=utf-8")], datum.value.encode()
+        return Response(datum.value, media_type="text/plain")
     value = datum.value
-    pairs = [(name.lower(), header.value) for name, header in value["headers"].items()]
+    headers = {name: header.value for name, header in value["headers"].items()}
+    answer = Response(value["body"].value, int(value["status_code"].value), headers)
     for cookies in value["cookies"] or ():
-        pairs += [("set-cookie", morsel.OutputString()) for morsel in cookies.values()]
-    headers = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in pairs]
-    return int(value["status_code"].value), headers, value["body"].value
+        for morsel in cookies.values():
+            answer.headers.append("set-cookie", morsel.OutputString())
+    return answer

@@ -4,8 +4,9 @@ Import only where torch may be loaded.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -21,12 +22,7 @@ from training_job.job.setup import Setup
 from training_job.methods.rewards import Rewards
 
 ANSWERS = 128
-
-
-class Answering(Protocol):
-    """A model that samples one answer to each prompt of token ids."""
-
-    def answers(self, prompts: list[list[int]]) -> list[str]: ...
+Sampler = Callable[[list[list[int]]], list[str]]  # one answer to each prompt of token ids
 
 
 class Calibrator(TrainerCallback):
@@ -35,8 +31,8 @@ class Calibrator(TrainerCallback):
     Writes `calibration.json`; raises PermanentFailure `reward_not_fit` of class recipe if there are problems.
     """
 
-    def __init__(self, trainer: Answering, rewards: Rewards, prompts: list[EncodedPrompt], setup: Setup) -> None:
-        self._trainer, self._rewards, self._prompts, self._setup = trainer, rewards, prompts, setup
+    def __init__(self, sample: Sampler, rewards: Rewards, prompts: list[EncodedPrompt], setup: Setup) -> None:
+        self._draw, self._rewards, self._prompts, self._setup = sample, rewards, prompts, setup
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -65,7 +61,7 @@ class Calibrator(TrainerCallback):
     def _sample(self, prompts: list[EncodedPrompt]) -> list[str]:
         step = rows_per_step(self._setup.hyperparameters)
         batches = [prompts[start : start + step] for start in range(0, len(prompts), step)]
-        return [text for batch in batches for text in self._trainer.answers([prompt.ids for prompt in batch])]
+        return [text for batch in batches for text in self._draw([prompt.ids for prompt in batch])]
 
 
 def _graded(pairs: list[tuple[float | None, float | None]]) -> list[tuple[float, float]]:

@@ -73,7 +73,7 @@ def build(setup: Setup, data: EncodedData) -> GRPOTrainer:
     less = setup.hyperparameters.micro_batch_size // setup.micro_batch_size
     trainer.at_once = max(1, setup.hyperparameters.generation_batch_size // less)
     trainer.add_callback(RewardWatch(answers, len(watched)))
-    trainer.add_callback(Calibrator(trainer, rewards, prompts, setup))
+    trainer.add_callback(Calibrator(trainer.answers, rewards, prompts, setup))
     finished(trainer)
     trainer.remove_callback(EarlyStoppingCallback)  # rewards of a few dozen answers go up and down
     return trainer

@@ -1,13 +1,11 @@
-"""The merged model, and the checks that it answers as its adapter does and can be served.
+"""The merged model, and the check that it answers as its adapter does.
 
 Import only where torch may be loaded.
 """
 
 import gc
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from peft import PeftModel
@@ -15,7 +13,6 @@ from transformers import PreTrainedModel
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from training_job.data.chat_rows import IGNORED, Encoded
-from training_job.job.files import read_json
 from training_job.job.setup import Setup
 from training_job.model import quantized
 from training_job.model.generation import generate
@@ -24,7 +21,6 @@ PROBE_TOKENS = 64
 TOKENS_AT_ONCE = 4096  # of padded prompts, for their keys and values must fit beside the merged model
 # Rounding to 16 bit moves the loss by thousandths; a merge into the wrong weights by whole nats.
 LOSS_TOLERANCE = 0.1
-VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
 @dataclass(frozen=True)
@@ -126,32 +122,3 @@ def prompt_of(row: Encoded) -> list[int]:
     while start > 0 and row.labels[start - 1] != IGNORED:
         start -= 1
     return row.input_ids[:start]
-
-
-def serving_problems(adapter: Path) -> list[str]:
-    """Why vLLM would not load the adapter by itself; the merged folder is served, so these are no failure.
-
-    After `vllm/lora/peft_helper.py` and the choices of `--max-lora-rank`.
-    """
-    config: dict[str, Any] = read_json(adapter / "adapter_config.json") or {}
-    found = []
-    if not 0 < config["r"] <= VLLM_RANKS[-1]:
-        found.append(f"rank {config['r']} is beyond {VLLM_RANKS[-1]}")
-    if config.get("use_dora"):
-        found.append("DoRA is not supported")
-    if config.get("modules_to_save"):
-        found.append("modules_to_save must be empty")
-    if config.get("bias", "none") != "none":
-        found.append("a bias is not supported")
-    if not isinstance(config.get("target_modules"), list) or not config["target_modules"]:
-        found.append("target_modules must be a list of module names")
-    return found
-
-
-def checks(adapter: Path, merge_check: MergeCheck | None) -> dict[str, Any]:
-    """What the model's manifest says about them."""
-    problems = serving_problems(adapter)
-    return {
-        "adapter": {"served_by_vllm": not problems, "problems": problems},
-        "merge": asdict(merge_check) if merge_check else None,
-    }

@@ -17,6 +17,15 @@ def refused(app: func.FunctionApp, bus, config: Path, **environment: str) -> lis
     return refusal.value.problems
 
 
+def missing(key: str, setting: str) -> str:
+    return f"serviceBusTrigger.{key}: Value error, the setting {setting} is not in the environment"
+
+
+def unknown(kind: str) -> str:
+    known = "'serviceBusTrigger', 'timerTrigger', 'httpTrigger', 'http'"
+    return f": Input tag '{kind}' found using 'type' does not match any of the expected tags: {known}"
+
+
 def test_one_report_has_everything_wrong(bus, tmp_path):
     app = func.FunctionApp()
 
@@ -40,7 +49,7 @@ def test_one_report_has_everything_wrong(bus, tmp_path):
     @app.queue_output(arg_name="out", queue_name="q", connection="C")
     def other_bindings(blob: object) -> None: ...
 
-    @app.generic_input_binding(arg_name="second", type="timerTrigger")
+    @app.generic_input_binding(arg_name="second", type="timerTrigger", schedule="0 0 0 * * *")
     @app.timer_trigger(arg_name="timer", schedule="0 0 0 * * *")
     def two_triggers(timer: func.TimerRequest) -> None: ...
 
@@ -59,20 +68,21 @@ def test_one_report_has_everything_wrong(bus, tmp_path):
         assert f"serviceBus.{setting}\n" in of_config
     plain = "is called in a thread, with the trigger's value alone: no `async def`, no `context`"
     assert [problem.split(": ", 1) for problem in problems] == [
-        ["function missing_setting", "the setting QUEUE (used by queueName) is not in the environment"],
+        ["function missing_setting", missing("queueName", "QUEUE")],
+        ["function missing_settings", missing("subscriptionName", "SUBSCRIPTION")],
+        ["function batches", "serviceBusTrigger.isSessionsEnabled: Input should be False"],
+        ["function batches", "serviceBusTrigger.cardinality: Input should be <Cardinality.ONE: 'one'>"],
         [
-            "function missing_settings",
-            "the setting SUBSCRIPTION (used by subscriptionName) is not in the environment",
+            "function five_fields",
+            "timerTrigger.schedule: Value error, '* * * * *' is not NCRONTAB with six fields",
         ],
-        ["function batches", "sessions are not supported"],
-        ["function batches", "batches (cardinality many) are not supported"],
-        ["function five_fields", "schedule '* * * * *' is not NCRONTAB with six fields"],
-        ["function other_bindings", "binding out of unknown type queue"],
-        ["function other_bindings", "trigger of unknown type blobTrigger"],
-        ["function two_triggers", "has 2 triggers instead of one: timerTrigger, timerTrigger"],
+        ["function other_bindings", unknown("queue")],
+        ["function other_bindings", unknown("blobTrigger")],
+        ["function two_triggers", "has 2 triggers instead of one"],
         ["function coroutine", plain],
         ["function wants_more", plain],
-        ["function routed", "route 'hello' is not the catch-all of an AsgiFunctionApp"],
+        ["function routed", "httpTrigger.route: String should match pattern '^/\\{\\*'"],
+        ["function routed", "httpTrigger.methods: Field required"],
     ]
 
 

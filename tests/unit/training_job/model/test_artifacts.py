@@ -1,4 +1,4 @@
-"""The merged model is the trained one, and its adapter can be served."""
+"""The merged model is the trained one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ def test_merged_and_adapter_answers_are_compared_and_recorded(finished: Any) -> 
     assert check["rows"] == 6
     assert check["merged_loss"] == pytest.approx(check["adapter_loss"], abs=0.02)
     assert finished.result().metrics.merged_agreement == check["agreement"] >= 0.5
-    assert manifest["adapter"] == {"served_by_vllm": True, "problems": []}
 
 
 def test_a_merged_model_that_is_not_the_trained_one_fails_the_job(
@@ -106,23 +105,3 @@ def test_prompts_are_answered_together_as_far_as_memory_allows_and_as_if_alone(
     setup = Setup(finished.base, finished.output, resolved(), tokenizer, 20, 4)
     assert artifacts.answers_to(prompts, model, setup, tokens) == alone
     assert read == batches
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"r": 1024}, "rank 1024 is beyond 512"),
-        ({"use_dora": True}, "DoRA is not supported"),
-        ({"modules_to_save": ["lm_head"]}, "modules_to_save must be empty"),
-        ({"bias": "all"}, "a bias is not supported"),
-        ({"target_modules": "all-linear"}, "target_modules must be a list of module names"),
-    ],
-)
-def test_an_adapter_that_vllm_would_refuse_is_named(
-    finished: Any, tmp_path: Path, changes: dict[str, Any], problem: str
-) -> None:
-    from training_job.model.artifacts import serving_problems
-
-    config = json.loads((finished.output / "model/adapter/adapter_config.json").read_text())
-    (tmp_path / "adapter_config.json").write_text(json.dumps(config | changes))
-    assert serving_problems(tmp_path) == [problem]
