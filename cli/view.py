@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
+from rich.filesize import decimal
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -63,7 +64,7 @@ def stage_detail(run: Run, status: Status) -> str:
     """What is known about a stage in a few words; empty if nothing yet."""
     match status:
         case Status.RECEIVED:
-            return f"{run.dataset.path.rsplit('/', 1)[-1]}, {size(run.dataset.size_bytes)}"
+            return f"{run.dataset.path.rsplit('/', 1)[-1]}, {decimal(run.dataset.size_bytes)}"
         case Status.VALIDATED if run.curated:
             return f"{run.curated.train_rows} rows to train on, {run.curated.eval_rows} held out"
         case Status.TRAINING if run.training:
@@ -80,16 +81,6 @@ def stage_detail(run: Run, status: Status) -> str:
             return run.error.problem.code
         case _:
             return ""
-
-
-def size(size_bytes: int) -> str:
-    """`812 B`, `1.2 MB`."""
-    value = float(size_bytes)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"
 
 
 def traffic(split: dict[str, int]) -> str:

@@ -5,16 +5,13 @@ not, and why. 128 + N: ended by signal N, so 130 after Ctrl-C. Unless 0, the sta
 """
 
 import argparse
-import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
-from cli.client import Api, RequestRefused, Unreachable, find_url
+from cli.client import Api, RequestRefused, Unreachable
 from cli.display import make_console, show, utf8_output
 from cli.exit_codes import InputError
 from cli.follow import follow, next_run
@@ -45,13 +42,12 @@ def main(argv: list[str] | None = None) -> int:
     utf8_output()
     raise_on_signals()
     try:
-        with _hard_timeout(arguments.timeout_s):
-            folder = recipe_folder(arguments.recipe)
-            if on_emulators:
-                stack.install_emulators()
-            fresh(root)
-            with stopped_unless_done(root), _logs_printed_if_it_fails(root):
-                _demo(folder, root, arguments.port, on_emulators=on_emulators, base=arguments.base)
+        folder = recipe_folder(arguments.recipe)
+        if on_emulators:
+            stack.install_emulators()
+        fresh(root)
+        with stopped_unless_done(root), _logs_printed_if_it_fails(root):
+            _demo(folder, root, arguments.port, on_emulators=on_emulators, base=arguments.base)
     except NotInstalled as error:
         print(f"the demo cannot run on emulators: {error}")
         return 1
@@ -97,9 +93,8 @@ def _demo(folder: Path, root: Path, port: int | None, *, on_emulators: bool, bas
 
 
 def _print_end(example: EndpointExample, running: stack.Stack, root: Path, total_s: float) -> None:
-    command, python = _shown(Path(sys.executable).with_name("droptune")), _shown(Path(sys.executable))
-    other = _url_option(running.api_url)
-    by_hand = f"{python} -m local_stack.stack down --root {root}"
+    command = Path(sys.executable).with_name("droptune")
+    by_hand = f"{sys.executable} -m local_stack.stack down --root {root}"
     stop = "make down" if root in (DEFAULT_ROOT, EMULATORS_ROOT) else by_hand
     print(
         f"""
@@ -111,8 +106,8 @@ the tuned model answers at its endpoint; this request was just made:
   answer    {example.answer}
   reference {example.reference}
 
-API          {running.api_url}/api/runs   (list them: {command} runs{other})
-your data    {_own_data(running, root, command, other)}
+API          {running.api_url}/api/runs   (list them: {command} runs --url {running.api_url})
+your data    {command} drop train.jsonl --project YOUR-PROJECT --watch --url {running.api_url}
 report       {root / "report.json"}
 stop         {stop}
 {_stores(running)}
@@ -120,33 +115,11 @@ done in {as_time(total_s)}"""
     )
 
 
-def _url_option(api_url: str) -> str:
-    """What the commands need to find this stack: nothing where they choose it by themselves."""
-    try:
-        return "" if find_url(None) == api_url else f" --url {api_url}"
-    except Unreachable:  # the stack's folder is none of those that they look into
-        return f" --url {api_url}"
-
-
-def _own_data(running: stack.Stack, root: Path, command: str, other: str) -> str:
-    """`other`: the option that names this stack, where the commands would choose another one."""
-    if running.on_emulators:
-        return f"{command} drop train.jsonl --project YOUR-PROJECT --watch --url {running.api_url}"
-    return f"""cp train.jsonl {root / "blobs/datasets/YOUR-PROJECT"}/   (the folder is yours to make;
-             recipe.yaml and eval.jsonl beside it are optional), then: {command} watch --project YOUR-PROJECT{other}"""
-
-
 def _stores(running: stack.Stack) -> str:
     """What was used in place of SQLite and files."""
     if not running.on_emulators:
         return ""
     return "on emulators " + "\n             ".join(f"{name}={url}" for name, url in running.stores.items()) + "\n"
-
-
-def _shown(path: Path) -> str:
-    """Relative to here where that is shorter."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
 
 
 @contextmanager
@@ -169,21 +142,6 @@ def _timed(spent: dict[str, float], name: str) -> Iterator[None]:
     spent[name] = spent.get(name, 0.0) + time.monotonic() - started
 
 
-@contextmanager
-def _hard_timeout(limit_s: float) -> Iterator[None]:
-    """End whatever the demo waits for, a hanging request too."""
-
-    def expire(number: int, frame: FrameType | None) -> None:
-        raise DemoFailed(f"not done after {limit_s:.0f} s, the limit (--timeout-s)")
-
-    signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, limit_s)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local_stack.demo", description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
@@ -193,7 +151,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--emulators", action="store_true", help="of Cosmos DB, Service Bus and Blob Storage")
     parser.add_argument("--base", type=Path, default=WEIGHTS, help="folder of another build of the tiny base model")
     parser.add_argument("--port", type=int, help="of the API; 7071 by default, another if that is taken")
-    parser.add_argument("--timeout-s", type=float, default=900.0, help="give up after this long")
     return parser
 
 

@@ -68,7 +68,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, base_of: Callable[[int], Path
             return dict(json.loads(file.read_text()))
         root = tmp_path_factory.mktemp("demo") / "demo"
         options = ("--recipe", name, "--root", str(root), "--base", str(base_of(seed)), "--port", "0")
-        ended = run("local_stack.demo", *options, "--timeout-s", "3000", **KERNELS[kernels])
+        ended = run("local_stack.demo", *options, **KERNELS[kernels])
         found = json.loads((root / "report.json").read_text()) if (root / "report.json").exists() else None
         run("local_stack.stack", "down", "--root", str(root))
         assert found, ended.stdout[-4000:] + ended.stderr

