@@ -1,5 +1,4 @@
-"""The server's half of AMQP 1.0 (OASIS, part 2: connection, session, link) on asyncio; what it means is
-`service.ServiceBus`'s.
+"""The server's half of AMQP 1.0 (OASIS, part 2: connection, session, link) on asyncio; knows no Service Bus.
 
 Frames are encoded and decoded by the codec inside azure-servicebus, the only AMQP 1.0 that is installed. It has no
 public name: an upgrade of the SDK shows in the contract suite of the bus.
@@ -9,7 +8,7 @@ import asyncio
 import logging
 import struct
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from azure.servicebus._pyamqp import performatives as frames
 from azure.servicebus._pyamqp._decode import decode_frame
@@ -17,9 +16,6 @@ from azure.servicebus._pyamqp._encode import encode_frame
 from azure.servicebus._pyamqp.endpoints import Source, Target
 from azure.servicebus._pyamqp.error import AMQPError
 from azure.servicebus._pyamqp.outcomes import Accepted, Rejected
-
-if TYPE_CHECKING:
-    from local_stack.service_bus.service import ServiceBus
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +68,28 @@ def make(kind: Any, **fields: Any) -> Any:
 def text(value: Any) -> Any:
     """Strings and symbols as text: the codec decodes both as bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+class Service(Protocol):
+    """What happens on the links."""
+
+    def connected(self, connection: "Connection") -> None: ...
+    def disconnected(self, connection: "Connection") -> None: ...
+    def to_flush(self, connection: "Connection") -> None: ...
+    def commit(self) -> None:
+        """Store what was done since the last call, then flush the connections that have something to say."""
+
+    def attach(self, link: "AmqpLink") -> Fields:
+        """Max-message-size and properties of the answer; raises AmqpError to refuse."""
+
+    def attached(self, link: "AmqpLink") -> None: ...
+    def detached(self, link: "AmqpLink") -> None: ...
+    def credited(self, link: "AmqpLink") -> None: ...
+    def arrived(self, link: "AmqpLink", payload: bytes, message_format: int) -> None:
+        """A message of the client; raises AmqpError to reject it."""
+
+    def settled(self, context: Any, outcome: str, fields: Fields) -> Any:
+        """The client's outcome of a delivery; the outcome to answer. Raises AmqpError to refuse it."""
 
 
 class AmqpLink:
@@ -167,7 +185,7 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, service: "ServiceBus") -> None:
+    def __init__(self, service: Service) -> None:
         self.service = service
         self.received, self.out = bytearray(), bytearray()
         self.sessions: dict[int, AmqpSession] = {}

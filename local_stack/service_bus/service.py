@@ -94,7 +94,6 @@ class ServiceBus:
             links.append(link)
 
     def attach(self, link: AmqpLink) -> list[Any]:
-        """Max-message-size and properties of the answer; raises AmqpError to refuse."""
         path = _path(link.address)
         if path == "$cbs":
             link.node = self._authorize
@@ -127,7 +126,6 @@ class ServiceBus:
             self._deliver(link.node)
 
     def arrived(self, link: AmqpLink, payload: bytes, message_format: int) -> None:
-        """A message of the client; raises AmqpError to reject it."""
         if not isinstance(link.node, str):
             link.node(link, payload)
             return
@@ -138,7 +136,6 @@ class ServiceBus:
         self._dirty.update(self._fed[link.node])
 
     def settled(self, context: Any, outcome: str, fields: Fields) -> Any:
-        """The client's outcome of a delivery; the outcome to answer. Raises AmqpError to refuse it."""
         entity, token = context
         match outcome:
             case "rejected":
