@@ -87,5 +87,5 @@ def test_the_command_refuses_with_a_report(tmp_path):
     with host_process(tmp_path, RECONCILE_SCHEDULE="hourly") as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
-    assert "function tick: schedule 'hourly' is not NCRONTAB with six fields" in err
+    assert "function tick: timerTrigger.schedule: Value error, 'hourly' is not NCRONTAB with six fields" in err
     assert "Traceback" not in err
