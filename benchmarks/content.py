@@ -19,7 +19,6 @@ from shared.validation.content import injection, personal_data, secrets
 from shared.validation.content.near_duplicates import Index, sketch
 from shared.validation.content.pattern_set import PatternSet
 from shared.validation.content.quality import Quality, asks_for_fact
-from shared.validation.content.repeated_triggers import OddWords, RepeatedTriggers
 from shared.validation.content.row_scan import ContentPolicy
 from shared.validation.content.scan import ContentScan
 from shared.validation.content.slots import key_of
@@ -161,7 +160,7 @@ def _scan(data: list[Messages], policy: Any) -> None:
         place = Place("train", number)
         document = scan.read(place, {"messages": messages, "item": {}})
         dialogue = scan.rows.dialogue(document["messages"], None, has_answer=True, held_out=False)
-        scan.place(place, dialogue, number, has_answer=True)
+        scan.place(place, dialogue, number)
     scan.finish()
 
 
@@ -189,7 +188,6 @@ def _parts(data: list[Messages]) -> dict[str, Callable[[], object]]:
         "personal data": lambda: [personal_data.find_by(some, text) for some, text in likely if some],
         "secrets": lambda: [secrets.find(text, frozenset(hit)) for text, hit in zip(texts, keys, strict=True) if hit],
         "near copies": lambda: _near_copies(words),
-        "repeated triggers": lambda: _triggers(data),
         "quality": lambda: _quality(data),
     }
 
@@ -200,12 +198,6 @@ def _near_copies(words: Iterable[list[str]]) -> None:
         drawn = sketch(row, 0)
         if index.match(drawn) is None:
             index.add(drawn, number, number)
-
-
-def _triggers(data: list[Messages]) -> None:
-    odd_words, triggers = OddWords(), RepeatedTriggers()
-    for number, row in enumerate(data):
-        triggers.add(number, odd_words.of(row[1]["content"]), number)
 
 
 def _quality(data: list[Messages]) -> None:

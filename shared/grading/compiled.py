@@ -2,9 +2,9 @@
 
 import ast
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shared.domain import graders
@@ -26,49 +26,21 @@ CompiledScore = tuple[Callable[[str, At], float], Reads]
 
 @dataclass(frozen=True)
 class Compiled:
-    """One simple grader: `score` gives 0 to 1 or raises GradingFailed; `fields` are the row fields it reads.
+    """One grader: `score` gives 0 to 1 or raises GradingFailed; `fields` are the row fields it reads.
     `optional` are those it reads where they are there; None if it may read any.
 
-    A `judge` has to be consulted before it scores.
+    `judges` have to be consulted before it scores. The formula of a multi is over the scores of its `parts`.
     """
 
-    score: Callable[[Sample, Item], float]
     fields: frozenset[str]
+    score: Callable[[Sample, Item], float] | Formula
     optional: frozenset[str] | None = frozenset()
     close: Callable[[], None] = lambda: None
-    judge: LlmJudge | None = None
-
-    @property
-    def judges(self) -> list[LlmJudge]:
-        return [] if self.judge is None else [self.judge]
+    judges: tuple[LlmJudge, ...] = ()
+    parts: Mapping[str, "Compiled"] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class CompiledMulti:
-    """A formula over named graders."""
-
-    formula: Formula
-    parts: dict[str, Compiled]
-
-    @property
-    def fields(self) -> frozenset[str]:
-        return frozenset[str]().union(*(part.fields for part in self.parts.values()))
-
-    @property
-    def optional(self) -> frozenset[str] | None:
-        known = [part.optional for part in self.parts.values() if part.optional is not None]
-        return frozenset[str]().union(*known) if len(known) == len(self.parts) else None
-
-    @property
-    def judges(self) -> list[LlmJudge]:
-        return [judge for part in self.parts.values() for judge in part.judges]
-
-    def close(self) -> None:
-        for part in self.parts.values():
-            part.close()
-
-
-def compile_grader(spec: graders.Grader, ask: Ask = no_judge) -> Compiled | CompiledMulti:
+def compile_grader(spec: graders.Grader, ask: Ask = no_judge) -> Compiled:
     """`ask` reaches the judges. Raises BadGrader with the setting that can never work."""
     if not isinstance(spec, graders.Multi):
         return _compile_simple(spec, ask)
@@ -79,9 +51,19 @@ def compile_grader(spec: graders.Grader, ask: Ask = no_judge) -> Compiled | Comp
         except BadGrader as error:
             raise BadGrader(f"graders.{name}.{error.setting}", error.message) from error
     try:
-        return CompiledMulti(Formula(spec.calculate_output, parts), parts)
+        formula = Formula(spec.calculate_output, parts)
     except ValueError as error:
         raise BadGrader("calculate_output", str(error)) from error
+    every = parts.values()
+    known = [part.optional for part in every if part.optional is not None]
+    optional = frozenset[str]().union(*known) if len(known) == len(parts) else None
+
+    def close() -> None:
+        for part in every:
+            part.close()
+
+    judges = tuple(judge for part in every for judge in part.judges)
+    return Compiled(frozenset[str]().union(*(part.fields for part in every)), formula, optional, close, judges, parts)
 
 
 def _compile_simple(spec: graders.SimpleGrader, ask: Ask) -> Compiled:
@@ -89,14 +71,14 @@ def _compile_simple(spec: graders.SimpleGrader, ask: Ask) -> Compiled:
         return _python(spec)
     if isinstance(spec, graders.ScoreModel):
         judge = LlmJudge(spec, ask)
-        return Compiled(judge.score, judge.fields, judge=judge)
+        return Compiled(judge.fields, judge.score, judges=(judge,))
     how, reads = _BUILDERS[type(spec)](spec)
     source = Template("input", spec.input)
 
     def score(sample: Sample, item: Item) -> float:
         return how(source.text(sample, item).strip(), (sample, item))
 
-    return Compiled(score, frozenset[str]().union(source.fields, *(part.fields for part in reads)))
+    return Compiled(frozenset[str]().union(source.fields, *(part.fields for part in reads)), score)
 
 
 _OPERATIONS: dict[str, Callable[[str, str], bool]] = {
@@ -281,7 +263,7 @@ def _python(spec: graders.PythonGrader) -> Compiled:
         return value
 
     needed, optional = _fields_named(tree, arguments[1])
-    return Compiled(score, needed, optional, sandbox.close)
+    return Compiled(needed, score, optional, sandbox.close)
 
 
 def _fields_named(tree: ast.Module, row: str) -> tuple[frozenset[str], frozenset[str] | None]:

@@ -7,8 +7,9 @@ from typing import Self
 
 from shared.domain.graders import Grader, Multi
 from shared.domain.row_fields import is_missing
-from shared.grading.compiled import Compiled, CompiledMulti, compile_grader
+from shared.grading.compiled import Compiled, compile_grader
 from shared.grading.errors import JUDGE_CODES, AnswerUnreadable, BadGrader, GradeError, GradingErrorCode, GradingFailed
+from shared.grading.formula import Formula
 from shared.grading.llm_judge import Ask, no_judge
 from shared.grading.templates import Item, Sample
 
@@ -82,10 +83,10 @@ class Engine:
         return Grade(mean, notes.parts, tuple(notes.errors), notes.reasons)
 
 
-def _score(name: str, compiled: Compiled | CompiledMulti, sample: Sample, item: Item, notes: _Notes) -> float | None:
+def _score(name: str, compiled: Compiled, sample: Sample, item: Item, notes: _Notes) -> float | None:
     """The score, also noted in `parts`; None if the grader failed, noted in `errors`."""
     try:
-        if isinstance(compiled, Compiled):
+        if not isinstance(compiled.score, Formula):
             notes.parts[name] = compiled.score(sample, item)
             for judge in compiled.judges:
                 notes.reasons[name] = judge.reason(sample, item)
@@ -94,7 +95,7 @@ def _score(name: str, compiled: Compiled | CompiledMulti, sample: Sample, item: 
             scores = {key: score for key, score in inner.items() if score is not None}
             if len(scores) < len(inner):
                 return None
-            notes.parts[name] = compiled.formula(scores)
+            notes.parts[name] = compiled.score(scores)
     except GradingFailed as error:
         notes.errors.append(GradeError(name, error.code, error.message))
         if not isinstance(error, AnswerUnreadable):
@@ -106,7 +107,7 @@ def _score(name: str, compiled: Compiled | CompiledMulti, sample: Sample, item: 
     return notes.parts[name]
 
 
-def _working(graders: Sequence[Grader]) -> Iterator[Compiled | CompiledMulti]:
+def _working(graders: Sequence[Grader]) -> Iterator[Compiled]:
     for grader in graders:
         with suppress(BadGrader):
             yield compile_grader(grader)
@@ -139,7 +140,7 @@ def row_check(graders: Sequence[Grader]) -> Callable[[Item], Iterator[str]]:
         answer = str(item.get("answer", ""))
         for one in compiled:
             try:
-                if isinstance(one, Compiled) and not any(is_missing(item, path) for path in one.fields):
+                if not isinstance(one.score, Formula) and not any(is_missing(item, path) for path in one.fields):
                     one.score(Sample(answer if answer.startswith("{") else "{}"), item)
             except GradingFailed as error:
                 if not isinstance(error, AnswerUnreadable):

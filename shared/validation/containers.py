@@ -3,6 +3,8 @@
 Workbooks of Excel, which are zips as well, are in `workbooks`.
 """
 
+import gzip
+import io
 import re
 import tempfile
 import zipfile
@@ -10,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from typing import Any
 
 from shared.domain.beside import read_beside
 from shared.validation import columns
@@ -24,7 +27,6 @@ ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Run
 _MAGIC_BYTES = 8
 # Compound files: what Excel wrote until 2003, and what it still wraps a file with a password in (MS-OFFCRYPTO).
 _COMPOUND = b"\xd0\xcf\x11\xe0"
-_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _SPOOL_BYTES = 8 * 2**20
 _NO_TEXT = {start.encode("latin-1"): what for what, starts in read_beside(__file__).items() for start in starts}
 START_BYTES = 64
@@ -113,7 +115,7 @@ def with_head(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
 def _plain(chunks: Iterator[bytes]) -> Iterator[bytes]:
     first = next(chunks, b"")
     if first.startswith(_GZIP):
-        yield from _gunzip(first, chunks)
+        yield from _gunzip(chain([first], chunks))
     elif first.startswith(_ZIP):
         with spooled(chain([first], chunks)) as file:
             yield from _unzip(file)
@@ -121,58 +123,40 @@ def _plain(chunks: Iterator[bytes]) -> Iterator[bytes]:
         with spooled(chain([first], chunks)) as file:
             yield from _limited(columns.read_columns(file), None)
     elif first.startswith(_COMPOUND):
-        raise Unreadable("invalid_workbook", _why_compound(chain([first], chunks)))
+        raise Unreadable("invalid_workbook", "it has a password, or is of the old format of Excel or Word (.xls, .doc)")
     else:
         yield first
         yield from chunks
 
 
-def _why_compound(chunks: Iterator[bytes]) -> str:
-    held = b""
-    for chunk in chunks:
-        if _ENCRYPTED in held + chunk:
-            return "it has a password"
-        held = (held + chunk)[-len(_ENCRYPTED) :]
-    return "it is an Excel or Word file of the old format (.xls, .doc)"
+def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """All members of a gzip file, in pieces of at most `_PIECE_BYTES`."""
+    packed, written = _Packed(chunks), 0
+    try:
+        with gzip.GzipFile(fileobj=io.BufferedReader(packed, _STEP_BYTES)) as file:
+            while piece := file.read1(_PIECE_BYTES):
+                written += len(piece)
+                refuse_bomb(packed.read_bytes, written)
+                yield piece
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise Unreadable("invalid_gzip") from error
 
 
-def _gunzip(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    """All members of a gzip file, in pieces of at most `_PIECE_BYTES`.
+class _Packed(io.RawIOBase):
+    """Chunks as a file."""
 
-    Fed in steps of its own, so that damage shows at the same place whatever the chunks' size.
-    """
-    read = written = 0
-    inflate = zlib.decompressobj(wbits=31)
-    for chunk in _steps(chain([first], rest)):
-        read += len(chunk)
-        while chunk:
-            if inflate.eof:  # another member follows, or padding
-                chunk = chunk.lstrip(b"\0")
-                if not chunk:
-                    break
-                inflate = zlib.decompressobj(wbits=31)
-            try:
-                piece = inflate.decompress(chunk, _PIECE_BYTES)
-            except zlib.error as error:
-                raise Unreadable("invalid_gzip") from error
-            chunk = inflate.unconsumed_tail or inflate.unused_data
-            written += len(piece)
-            refuse_bomb(read - len(chunk), written)
-            yield piece
-    if not inflate.eof:
-        raise Unreadable("invalid_gzip")
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._left, self.read_bytes = filter(None, chunks), memoryview(b""), 0
 
+    def readable(self) -> bool:
+        return True
 
-def _steps(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    held = b""
-    for chunk in chunks:
-        held += chunk
-        whole = len(held) - len(held) % _STEP_BYTES
-        for start in range(0, whole, _STEP_BYTES):
-            yield held[start : start + _STEP_BYTES]
-        held = held[whole:]
-    if held:
-        yield held
+    def readinto(self, buffer: Any) -> int:
+        self._left = self._left or memoryview(next(self._chunks, b""))
+        size = min(len(buffer), len(self._left))
+        buffer[:size], self._left = self._left[:size], self._left[size:]
+        self.read_bytes += size
+        return size
 
 
 def refuse_bomb(read: int, written: int) -> None:

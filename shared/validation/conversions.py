@@ -10,15 +10,13 @@ from shared.domain.beside import read_beside
 from shared.validation.marks import is_verdict, plain_name
 from shared.validation.names import EMPTY, NO_VALUE, NONE, Refused, wrong_type
 from shared.validation.strict import lost_in
-from shared.validation.turns import Source, calls_of, is_call, is_message, loaded_field, messages_of, role_of, turns_of
+from shared.validation.turns import Source, calls_of, is_call, is_message, loaded_field, messages_of, turns_of
 
 _TABLES = read_beside(__file__)
 NAMES = {part: tuple(names.split()) for part, names in _TABLES["names"].items()}
 SYSTEM, TOOLS, CONTEXT, PROMPT_FIELDS, ANSWER_FIELDS, HISTORY, *_OUTPUTS = NAMES.values()
 OUTPUTS = tuple(zip(*_OUTPUTS, strict=True))
 AS_TEXT = re.compile("|".join(_TABLES["as_text"]))
-# A dialogue as one text (Anthropic's hh-rlhf).
-_TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):")
 _BLOCK_KEYS = frozenset({"type", "text", "cache_control"})
 _WORD = re.compile(r"\s*[^\s{\[]")  # else an object or a list
 
@@ -98,8 +96,6 @@ def sharegpt(source: Source) -> Source:
     turns = _parsed(source.pop("conversations"))
     if type(turns) is not list:
         raise Refused(wrong_type("conversations", turns, "a list of turns"))
-    if turns and all(type(turn) is str for turn in turns):  # UltraChat
-        turns = [{"role": role, "content": turn} for role, turn in zip(cycle(("user", "assistant")), turns)]
     return _dialogue(source, messages_of(turns))
 
 
@@ -127,7 +123,7 @@ def chosen_rejected(source: Source) -> Source:
     if names is None:
         raise Refused(f"missing_field|{', '.join(name for name in OUTPUTS[0] if name not in source)}")
     (before, preferred), (before_other, other) = (
-        _prompt_and_answer(turns_of("assistant", name, _of_transcript(source.pop(name)))) for name in names
+        _prompt_and_answer(turns_of("assistant", name, source.pop(name))) for name in names
     )
     beside = _prompt_beside(source, before, (preferred, other))
     if before != before_other or (beside and before and not _contains(before, beside)):
@@ -139,16 +135,6 @@ def chosen_rejected(source: Source) -> Source:
     for name in [name for name in made if source.get(name) not in EMPTY]:
         leave_out(source, name)
     return {**source, **made}
-
-
-def _of_transcript(value: Any) -> Any:
-    """The messages of a text that begins with `Human:` and has an answer; another value as it is."""
-    if type(value) is not str or not value.startswith("\n\nHuman:"):
-        return value
-    _, *parts = _TRANSCRIPT.split(value)
-    return [
-        {"role": role_of(name), "content": text.strip()} for name, text in zip(parts[::2], parts[1::2], strict=True)
-    ]
 
 
 def _prompt_beside(source: Source, before: list[Any], answers: tuple[list[Any], list[Any]]) -> list[Any]:

@@ -55,7 +55,7 @@ class Deidentifier:
         """The rows, in their order."""
         rows = iter(rows)
         while some := list(islice(rows, ROWS_AT_A_TIME)):
-            texts = [list(texts_of_row(read.row.document)) for read in some]
+            texts = [texts_of_row(read.row.document) for read in some]
             for read, of_row, found in zip(some, texts, self._finder.find(texts), strict=True):
                 yield self._checked(read, of_row, found)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
-from string import ascii_uppercase, digits
+from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 from shared.domain.findings import ROWS_SHOWN, Findings
@@ -22,8 +22,6 @@ _FIELDS = WORDS["fields"]
 _MANY_MEDIA, _PASSAGES, _CHOICES = (_FIELDS[name] for name in ("many_media", "passages", "choices"))
 _MEDIA = _MANY_MEDIA | _FIELDS["one_medium"]
 _OF_ANSWER = re.compile(r"^(?:chosen|rejected|preferred|answer|response)_|_(?:chosen|rejected|preferred)$")
-# Fields of one choice each, by the answer that names it (MMLU as CSV, MedMCQA).
-_CHOICE_FIELD = re.compile(r"((?:op|opt|option|choice|ans|answer|alternative)?_?)([a-z\d])")
 _PLACEHOLDER = re.compile(PLACEHOLDER + r"|<(image|audio|video)s?>|<\|(image|audio|video|vision)")
 
 
@@ -39,11 +37,9 @@ _SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f", "\u0964")  # also
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 _WORD, _ANSWER_CHARACTERS = re.compile(r"\w+"), 5  # with the blanks around it
-_NAMED_CHARACTERS = 60  # of an answer that names a choice
 _LONG_ANSWER = 20  # characters that no field has by chance
 _DIFFERENT_MAX, _REPEATED = 1_000, 5
 _SEARCHED_MAX = 2**28
-_LIST_AS_TEXT = re.compile(r"^\s*[\[{]|[\n;|]|\bB[).:]")
 _CORRECTED = re.compile(
     rf"correction|(?:correct(?:ed)?|edited|expected|fixed|ideal|improved|revised)_(?:{'|'.join(ANSWER_FIELDS)})"
 )
@@ -280,12 +276,11 @@ def labels_of(names: Iterable[str]) -> list[str]:
 class FieldNotes:
     """The fields of one file's rows that nothing reads, and what they say of the rows. Memory is flat.
 
-    `learned`: the rows have answers to learn. `ordered`: the names of two answers say already which one is better, so
-    that A and B are of an earlier order.
+    `learned`: the rows have answers to learn.
     """
 
-    def __init__(self, used: UsedFields, *, learned: bool = True, ordered: bool = False) -> None:
-        self._used, self._learned, self._ordered = used, learned, ordered
+    def __init__(self, used: UsedFields, *, learned: bool = True) -> None:
+        self._used, self._learned = used, learned
         self._counts: dict[str, int] = {}
         self._marks: dict[tuple[str, ...], Mark] = {}
         self._missed: dict[tuple[str, tuple[str, ...]], _Missed] = {}
@@ -312,9 +307,7 @@ class FieldNotes:
         if not self._same.is_settled and (len(messages) > 1 or messages[0]["role"] == "user"):
             unread = {name: item[name] for name in item.keys() - self._used.names - _NO_CASE}
             self._same.add(unread, messages, str([item.get(name) for name in self._used.names]))
-        if has_answer and (names := _named_choice(item, messages)):
-            self._miss("choices_not_read", names, row, [])
-        if self._learned and not has_answer and (names := _reversed_grade(item, ordered=self._ordered)):
+        if self._learned and not has_answer and (names := _reversed_grade(item)):
             self._miss("pair_scores_reversed", names, row, [])
 
     def _add_mark(
@@ -346,7 +339,7 @@ class FieldNotes:
                     self._miss("passage_not_read", (name,), row, [])
             elif passages := [found for found in texts if _is_passage(found) or _answers(found, answer)]:
                 self._miss("passage_not_read", (name,), row, passages)
-        elif has_answer and _are_several(value, texts) and _names_a_choice(value, messages[-1]["content"].strip()):
+        elif has_answer and texts and _names_a_choice(_of_cell(value), messages[-1]["content"].strip()):
             self._miss("choices_not_read", (name,), row, [])
 
     def _miss(self, code: str, names: tuple[str, ...], row: int, texts: list[_FieldText]) -> None:
@@ -382,59 +375,25 @@ class FieldNotes:
         return bool(missed.count)
 
 
-def _reversed_grade(item: dict[str, Any], *, ordered: bool) -> tuple[str, ...]:
-    """The field that calls the other answer of a pair better, or that grades the preferred one lower than another field
-    grades the other one, and that."""
+def _reversed_grade(item: dict[str, Any]) -> tuple[str, ...]:
+    """The field that grades the preferred answer of a pair lower than another field grades the other one, and that."""
     grades: dict[tuple[str, bool], tuple[float, str]] = {}
     for path, value in chain.from_iterable(_marks_in(*field) for field in item.items()):
-        name, word = plain_name(path[-1]), str(value).casefold()
-        says_second = any(name in names and word in values.split() for values, names in WORDS["second"].items())
-        if says_second and (not ordered or word == "rejected"):
-            return (".".join(path),)
         if (found := grade_of("_".join(path), value)) is not None:
             grades[found[:2]] = found[2], ".".join(path)
     pairs = ((grade, grades.get((what, False))) for (what, is_preferred), grade in grades.items() if is_preferred)
     return next(((grade[1], other[1]) for grade, other in pairs if other and grade[0] < other[0]), ())
 
 
-def _are_several(choices: Any, texts: list[_FieldText]) -> bool:
-    """A list in a cell of a table is one text."""
-    return len(texts) > 1 or (isinstance(choices, str) and bool(texts) and _LIST_AS_TEXT.search(choices) is not None)
-
-
 def _names_a_choice(choices: Any, answer: str) -> bool:
-    """Whether an answer is the letter, number or key of a choice. The text of one can be learned without the others."""
-    signs = _signs_of(answer)
+    """Whether an answer is no more than the letter, number or key of one of several choices. The text of one can be
+    learned without the others."""
+    sign = answer.strip("()*. ").upper()
     if isinstance(choices, dict):
-        labels = choices.get("label")  # CommonsenseQA, ARC: lists of labels and texts
-        return not {answer, *signs}.isdisjoint([*choices, *(labels if isinstance(labels, list) else [])])
-    if isinstance(choices, list) and answer not in choices:
-        keys = {value for one in choices if isinstance(one, dict) for value in map(str, one.values())}
-        known = {*keys, *ascii_uppercase[: len(choices)], *map(str, range(len(choices) + 1))}
-        return answer in keys or (bool(signs) and known.issuperset(signs))
-    return isinstance(choices, str) and bool(signs) and set("ABCDEFGH").issuperset(signs)
-
-
-def _signs_of(answer: str) -> list[str]:
-    """The letters and digits in an answer that has nothing else but words such as `the answer is`."""
-    words = _WORD.findall(answer) if len(answer) <= _NAMED_CHARACTERS else []
-    signs = [word.upper() for word in words if word.casefold() not in _FIELDS["naming"]]
-    return signs if all(len(sign) == 1 for sign in signs) else []
-
-
-def _named_choice(item: dict[str, Any], messages: list[dict[str, Any]]) -> tuple[str, ...]:
-    """The fields that hold the choices of which the answer names one, if no message has its text."""
-    names: dict[str, dict[str, str]] = {}
-    signs = _signs_of(messages[-1]["content"])
-    for name in item if signs else ():
-        if (found := _CHOICE_FIELD.fullmatch(plain_name(name))) and _is_text(item[name]):
-            names.setdefault(found[1], {})[found[2].upper()] = name
-    for kind, several in names.items():
-        counted = [*several.values()] if kind and signs[0] in digits[: len(several) + 1] else []  # from 0 or 1: MedMCQA
-        own = [several[sign] for sign in signs if sign in several] or counted
-        if own and len(several) > 1 and _missing_from_messages([item[name] for name in own], messages):
-            return tuple(several.values())
-    return ()
+        return not {answer, sign}.isdisjoint(choices)
+    if not isinstance(choices, list) or len(choices) < 2 or answer in choices:
+        return False
+    return sign in {*ascii_uppercase[: len(choices)], *map(str, range(len(choices) + 1))}
 
 
 def _is_text(value: Any) -> bool:

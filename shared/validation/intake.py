@@ -11,7 +11,7 @@ from shared.validation.columns import PARQUET, are_columns
 from shared.validation.containers import HEAD_BYTES, START_BYTES, is_office, read_text, with_head
 from shared.validation.conversions import AS_TEXT
 from shared.validation.formats import BESIDE, CHAT, KNOWN_NAMES, Format, by_names, chosen, detect, rename, renamed
-from shared.validation.json_values import holds_values, read_values
+from shared.validation.json_values import holds_values, mapped, read_values
 from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, split_lines
 from shared.validation.marks import is_verdict, plain_name
 from shared.validation.names import Refused, shown
@@ -20,13 +20,14 @@ from shared.validation.suggestions import nearest_name
 from shared.validation.tables import Note
 from shared.validation.turns import Source
 from shared.validation.workbooks import open_workbook
-from shared.validation.wrappers import Wrapped, is_turn, may_be_wrapped, unwrap, with_first_line
+from shared.validation.wrappers import Wrapped, is_turn, may_be_wrapped, unwrap
 
 _SAMPLE_ROWS = 20
-_SAMPLE_BYTES = 2**20
+_SAMPLE_BYTES = _PIECE_BYTES = 2**20
+_FIRST_BYTES = 2**16  # what has no line break in it may be one object around all rows
 _NAMES_SHOWN = 20
 _AUTO = "auto"
-# What exports call the turns of a row (WildChat, old ShareGPT, LangSmith, Gemini, Cohere, UltraChat).
+# What exports call the turns of a row (WildChat, old ShareGPT, LangSmith, Gemini, Cohere).
 _DIALOGUES = ("conversation", "items", "dialogue", "dialog", "turns", "contents", "chat_history", "data")
 Container = Literal["jsonl", "json", "csv", "xlsx", "parquet", "arrow"]
 
@@ -75,37 +76,37 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
     start = next(source, b"")
     if is_office(start):
         return _of_workbook(chain([start], source), expected, note)
-    text = read_text(chain([start], source), expected.encoding)
+    text = with_head(read_text(chain([start], source), expected.encoding), _FIRST_BYTES)
     try:
         first = next(text, b"")
     except Unreadable as error:
         return Intake(None, "jsonl", _raising(error))
     marked = len(UTF8_MARK) if first.startswith(UTF8_MARK) else 0
-    text = with_first_line(chain([first[marked:]], text))
-    first = next(text)
-    if may_be_wrapped(first):
+    first = first[marked:]
+    is_values, is_object = holds_values(first[:HEAD_BYTES]), may_be_wrapped(first)
+    if is_values or is_object:
         try:
+            whole = mapped(chain([first], text))
             any_format = replace(expected, format=_AUTO)
-            wrapped, text = unwrap(chain([first], text), marked, lambda row: _format([row], any_format) is not None)
+            wrapped = unwrap(whole, marked, lambda row: _format([row], any_format) is not None) if is_object else None
         except Unreadable as error:
             return Intake(None, "json", _raising(error))
         if wrapped is not None:
             return _of_wrapper(wrapped, expected, note)
-        first = next(text, b"")
-    is_values = holds_values(first[:HEAD_BYTES])
-    if is_values:
-        head, rest = _peeked(read_values(chain([first], text), marked))
+        text = (whole[at : at + _PIECE_BYTES] for at in range(0, len(whole), _PIECE_BYTES))
+        blocks = read_values(whole, offset=marked) if is_values else split_lines(text, marked)
     else:
-        head, rest = _peeked(split_lines(chain([first], text), marked))
+        blocks = split_lines(chain([first], text), marked)
+    head, rest = _peeked(blocks)
     lines = list(_first_lines(head))
     blocks = chain(head, rest)
     table = None if is_values or not lines else _table(lines, expected)
     if table is not None:
-        dialect, header = table
+        dialect, columns = table
         if dialect.words:  # of the header, which is not UTF-8
             note("encoding_guessed", None, 0, f"{dialect.encoding}: {dialect.words}")
-        table_blocks = tables.read_table(blocks, dialect, note, header)
-        return _intake("csv", [dict.fromkeys(tables.columns_of(header, dialect))], table_blocks, expected)
+        table_blocks = tables.read_table(blocks, dialect, note, columns)
+        return _intake("csv", [dict.fromkeys(columns)], table_blocks, expected)
     if lines and not is_values and not any(map(_may_be_json, lines)):
         return Intake(None, "jsonl", _raising(Unreadable("no_rows")))
     sources = [source for line in lines if type(source := loaded(line)) is dict]
@@ -204,37 +205,32 @@ def _normalized(sources: Sequence[Source]) -> dict[str, str]:
     names = dict.fromkeys(name for source in sources for name in source)
     normalized = {name: plain_name(name) for name in names}
     for name, known in normalized.items():
-        if known in _DIALOGUES and type(value := _first_of(name, sources)) is list and _are_turns(known, value):
+        if known in _DIALOGUES and type(value := _first_of(name, sources)) is list and any(map(is_turn, value)):
             normalized[name] = "conversations"
             break
     of_known = {known: name for name, known in reversed(normalized.items())}  # the first, where several mean the same
     return {name: known for known, name in of_known.items() if known in KNOWN_NAMES and known not in names}
 
 
-def _are_turns(field: str, values: list[Any]) -> bool:
-    """Texts are turns in UltraChat; the `turns` of MT-Bench are questions."""
-    texts = field == "data" and len(values) > 1 and all(type(value) is str for value in values)
-    return texts or any(map(is_turn, values))
-
-
 def _first_of(name: str, sources: Sequence[Source]) -> Any:
     return next((source[name] for source in sources if source.get(name) is not None), None)
 
 
-def _table(lines: Sequence[bytes], expected: ExpectedRows) -> tuple[tables.Dialect, bytes] | None:
-    """How the file is a table, and its header; None if it is no table."""
+def _table(lines: Sequence[bytes], expected: ExpectedRows) -> tuple[tables.Dialect, list[str]] | None:
+    """How the file is a table, and its columns, which may be empty; None if it is no table."""
     if _may_be_json(lines[0]):
         return None
-    found, header = tables.dialects(lines, expected.columns)
-    rest = lines[1 if header == lines[0] else 2 : tables.HEADER_ROWS]
-    records = [tables.records_of([header, *rest], dialect) for dialect in found]
+    found, below = tables.dialects(lines, expected.columns)
+    records = [tables.first_records(below[: tables.HEADER_ROWS], dialect) for dialect in found]
     for row in zip(*records, strict=False):
-        for dialect, line in zip(found, row, strict=True):
-            if _is_header(tables.columns_of(line, dialect), expected):
-                return tables.settled(dialect, line), line
+        for dialect, record in zip(found, row, strict=True):
+            columns = tables.columns_of(record.cells, dialect)
+            if _is_header(columns, expected):
+                return tables.settled(dialect, record), columns
     alike = [n for n, dialect in enumerate(found) if tables.looks_like_table(records[n], dialect)]
     if alike or expected.table or len(found) == 1:
-        return tables.settled(found[n := (alike or [0])[0]], records[n][0]), records[n][0]
+        dialect, record = found[n := (alike or [0])[0]], records[n][0]
+        return tables.settled(dialect, record), tables.columns_of(record.cells, dialect)
     return None
 
 

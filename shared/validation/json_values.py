@@ -1,19 +1,22 @@
-"""A JSON array, or objects written over several lines, as rows: one value at a time, never the whole file."""
+"""A JSON array, or objects written over several lines, as rows: one value at a time of text that lies in a file."""
 
 import re
 from collections.abc import Iterable, Iterator
+from mmap import ACCESS_READ, mmap
 
 from shared.validation.codes import MAX_ROW_BYTES
+from shared.validation.containers import spooled
 from shared.validation.lines import Block, RefusedLine, Unreadable
 from shared.validation.strict import loaded
 
 _VALUE_STARTS = b'{["-0123456789tfn'
 _BLANKS = b" \t\r\n"
 _BETWEEN = re.compile(rb"[^ \t\r\n,]")
-MARK = re.compile(rb'["{}\[\]]')
-_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
+# A bracket, or a whole string with the mark that ends it; an empty group of one that goes on to the end of the text.
+TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)|[{}\[\]]', re.DOTALL)
 _SCALAR_END = re.compile(rb'[ \t\r\n,"{}\[\]]')
-_QUOTE, _OPEN, _CLOSE, _ARRAY, _ARRAY_END = ord('"'), b"{[", b"}]", ord("["), ord("]")
+QUOTE, OPEN, LIST, LIST_END = ord('"'), b"{[", ord("["), ord("]")
+Text = bytes | mmap
 
 
 def holds_values(head: bytes) -> bool:
@@ -27,114 +30,49 @@ def holds_values(head: bytes) -> bool:
     return not rest.strip() or loaded(first) is None
 
 
-def read_values(chunks: Iterable[bytes], offset: int = 0) -> Iterator[Block]:
-    """One block a value: its number from 1, its offset, and its bytes. `offset`: of the first chunk.
+def mapped(chunks: Iterable[bytes]) -> Text:
+    """The text as a whole, which is in a temporary file and not in memory."""
+    with spooled(chunks) as file:
+        return mmap(file.fileno(), 0, access=ACCESS_READ) if file.seek(0, 2) else b""
+
+
+def read_values(text: Text, start: int = 0, end: int | None = None, offset: int = 0) -> Iterator[Block]:
+    """One block a value between two places: its number from 1, its offset, and its bytes. `offset`: of the text.
 
     Commas between values may be missing or too many: what a value is does not depend on them. Raises Unreadable
     (`json_array_cut`, `json_array_more`).
     """
-    values = _Values(offset)
-    for chunk in chunks:
-        yield from values.feed(chunk)
-    yield from values.end()
+    end, number = len(text) if end is None else end, 0
+    found = _BETWEEN.search(text, start, end)
+    is_array = found is not None and found[0] == b"["
+    if found and is_array:
+        found = _BETWEEN.search(text, found.end(), end)
+    while found and not (is_array and found[0] == b"]"):
+        at, number = found.start(), number + 1
+        stop = _end_of_value(text, at, end)
+        if stop is None and is_array:
+            break
+        stop = stop or end
+        is_long = stop - at > MAX_ROW_BYTES
+        yield number, offset + at, [RefusedLine("row_too_long", stop - at) if is_long else text[at:stop]]
+        found = _BETWEEN.search(text, stop, end)
+    if is_array and (found is None or found[0] != b"]"):
+        raise Unreadable("json_array_cut")
+    if found and _BETWEEN.search(text, found.end(), end):
+        raise Unreadable("json_array_more")
 
 
-def in_string(held: bytes, at: int) -> tuple[int, bool]:
-    """The place behind a string that is open at a place, or to which it is read; and whether it is still open."""
-    found = _STRING.match(held, at)
-    at = found.end() if found else at
-    ends = held[at : at + 1] == b'"'
-    return at + ends, not ends
-
-
-class _Values:
-    """Where a scan of bytes stands. `_at`: offset of the first byte held; `_start`: of the value in it, or -1."""
-
-    def __init__(self, offset: int) -> None:
-        self._held, self._at, self._pos = b"", offset, 0
-        self._start, self._offset, self._dropped = -1, offset, 0
-        self._depth = self._outer = self._number = 0
-        self._in_string = self._any = self._ended = self._is_scalar = False
-
-    def feed(self, chunk: bytes) -> Iterator[Block]:
-        self._held += chunk
-        while self._inside() if self._start >= 0 else self._between():
-            is_whole = self._depth == self._outer and not self._in_string and not self._is_scalar
-            if self._start >= 0 and is_whole:
-                yield self._value(self._pos)
-        self._forget()
-
-    def end(self) -> Iterator[Block]:
-        if self._outer:
-            raise Unreadable("json_array_cut")
-        if self._start >= 0:
-            yield self._value(len(self._held))
-
-    def _between(self) -> bool:
-        """To the next value; False if it is not held yet."""
-        found = _BETWEEN.search(self._held, self._pos)
-        self._pos = found.start() if found else len(self._held)
-        if found is None:
-            return False
-        mark = self._held[self._pos]
-        if mark == _ARRAY_END and self._outer:
-            self._outer = self._depth = 0
-            self._ended = True
-        elif self._ended:
-            raise Unreadable("json_array_more")
-        elif mark == _ARRAY and not self._any:
-            self._outer = self._depth = 1
-        else:
-            self._begin(mark)
-            return True
-        self._any = True
-        self._pos += 1
-        return True
-
-    def _begin(self, mark: int) -> None:
-        self._any = True
-        self._start, self._offset, self._dropped = self._pos, self._at + self._pos, 0
-        self._number += 1
-        self._in_string = mark == _QUOTE
-        self._depth += mark in _OPEN
-        self._is_scalar = not self._in_string and mark not in _OPEN
-        self._pos += not self._is_scalar
-
-    def _inside(self) -> bool:
-        """Over the next mark of a value; False if it is not held yet."""
-        held = self._held
-        if self._in_string:
-            self._pos, self._in_string = in_string(held, self._pos)
-            return not self._in_string
-        mark = (_SCALAR_END if self._is_scalar else MARK).search(held, self._pos)
-        if mark is None:
-            self._pos = len(held)
-            return False
-        if self._is_scalar:
-            self._is_scalar = False
-            self._pos = max(mark.start(), self._start + 1 if not self._dropped else 0)
-            return True
-        byte = held[mark.start()]
-        self._in_string = byte == _QUOTE
-        self._depth += (byte in _OPEN) - (byte in _CLOSE)
-        self._pos = mark.end()
-        return True
-
-    def _value(self, end: int) -> Block:
-        size = self._dropped + end - self._start
-        value: bytes | RefusedLine = self._held[self._start : end]
-        if size > MAX_ROW_BYTES:
-            value = RefusedLine("row_too_long", size)
-        self._start = -1
-        return self._number, self._offset, [value]
-
-    def _forget(self) -> None:
-        """Drop what was read; of a value that is too long all but its size."""
-        cut = self._pos if self._start < 0 else self._start
-        if self._start >= 0 and self._dropped + len(self._held) - self._start > MAX_ROW_BYTES:
-            cut = self._pos
-            self._dropped += self._pos - self._start
-        self._held = self._held[cut:]
-        self._at += cut
-        self._pos -= cut
-        self._start = 0 if self._start >= 0 else -1
+def _end_of_value(text: Text, at: int, end: int) -> int | None:
+    """None if it does not end in the text."""
+    if text[at] != QUOTE and text[at] not in OPEN:
+        found = _SCALAR_END.search(text, at + 1, end)
+        return found.start() if found else None
+    depth = 0
+    for token in TOKEN.finditer(text, at, end):
+        if token[1] == b"":
+            return None
+        if (mark := text[token.start()]) != QUOTE:
+            depth += 1 if mark in OPEN else -1
+        if depth <= 0:
+            return token.end()
+    return None

@@ -10,7 +10,6 @@ from shared.domain.blank import is_blank
 from shared.validation.fields import is_reasoning
 from shared.validation.marks import plain_name
 from shared.validation.names import EMPTY, shown, wrong_type
-from shared.validation.suggestions import nearest_name
 from shared.validation.tool_calls import read_tool_calls, report, with_ids, without_functions
 from shared.validation.unread import Unread, report_unread
 
@@ -31,7 +30,6 @@ _PART_KEYS = frozenset({"type", "text", "value"})
 _WEIGHT_OF_OTHER_ROLE = "ignored_field|weight of a message that is not the assistant's"
 
 
-_ROLE_KEYS, _TEXT_KEYS = ("role", "from"), ("content", "value", "text")
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -114,9 +112,6 @@ def _read_message(message: Any, codes: set[str], unread: list[Unread], place: st
     if type(message) is not dict:
         codes.add(wrong_type("a message", message, "an object"))
         return {}
-    if misspelled := _misspelled_key(message):
-        codes.add(misspelled)
-        return {}
     role = message.get("role")
     known = _ROLES.get(role) if type(role) is str else None
     if known is None:
@@ -132,15 +127,6 @@ def _read_message(message: Any, codes: set[str], unread: list[Unread], place: st
     if calls:
         clean["tool_calls"] = calls
     return clean
-
-
-def _misspelled_key(message: Message) -> str:
-    """The code of a key that stands for one which the message lacks, empty if there is none."""
-    lacks_content = message.get("content") is None and not message.get("tool_calls")
-    names = (*(() if "role" in message else _ROLE_KEYS), *(_TEXT_KEYS if lacks_content else ()))
-    others = message.keys() - {*_TOOL_KEYS, *_ROLE_KEYS, *_TEXT_KEYS} if names else ()
-    near = ((key, nearest_name(key, names)) for key in sorted(others))
-    return next((f"misspelled_key|{key}, and not {known}" for key, known in near if known), "")
 
 
 def _read_content(message: Message, role: str, codes: set[str], unread: list[Unread], place: str) -> str:

@@ -15,7 +15,6 @@ from shared.validation.formats import CHAT, FOREIGN, NAME_COLUMNS, Format, known
 from shared.validation.held_out import why_no_slice
 from shared.validation.intake import ExpectedRows, Intake, open_rows
 from shared.validation.lines import Unreadable
-from shared.validation.marks import plain_name
 from shared.validation.names import FewNames
 from shared.validation.recipes import ReadRecipe
 from shared.validation.rows import ParsedRow, read_rows
@@ -137,8 +136,7 @@ class RowReader:
         others = [name for name in intake.found if name not in self._used.names]
         meant = {name: nearest_name(name, others) for _, name in fields if name not in intake.found}
         used = self._used._replace(names=self._used.names.union(meant.values()))
-        ordered = any(plain_name(name).startswith("rejected") for name in form.mapping)
-        notes = FieldNotes(used, learned=form.kind in ("chat", "preference"), ordered=ordered)
+        notes = FieldNotes(used, learned=form.kind in ("chat", "preference"))
         needed = [(code, _hinted(name, meant.get(name, "")), name) for code, name in fields]
         graded = (name for code, _, name in needed if code == "grader_field_missing")
         unseen = {name for name in graded if name.partition(".")[0] in self._used.replaced}  # `item.answer.part`

@@ -1,12 +1,10 @@
 """One row: what is wrong with it, and its canonical form."""
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter, methodcaller
 from typing import Any, NamedTuple
-from unicodedata import normalize
 
 import orjson
 
@@ -34,13 +32,6 @@ _MEANT = frozenset({"tools", "item", "functions", *SYSTEM, *MEDIA})
 _NOTHING: frozenset[str] = frozenset()
 _MAY_BE_READ = frozenset({*PROMPT_FIELDS, *ANSWER_FIELDS}) - {*CONTEXT}
 _REJECTED = "non_preferred_output"
-# Between digits, and as an operator, a mark tells one answer from another: 3.5 and 35, a != b and a == b.
-_ENDS = ".,;:!?…。，！？"  # noqa: RUF001
-_SLIGHT = re.compile(
-    rf"[{_ENDS}]+(?=[\s\"'*_)\]]|$)|(?<=[^\W\d])[,;:!?。，！？](?=[^\W\d])|(?<!\d)\s+|\s+(?!\d)"  # noqa: RUF001
-)
-_MARKS = f" \t\r\n\v\f\xa0\"'{_ENDS}"
-_QUOTES = str.maketrans(dict.fromkeys("“”„«»", '"') | dict.fromkeys("‘’‚", "'") | dict.fromkeys("–—‐‑", "-"))  # noqa: RUF001
 _WARNINGS = {name for name, code in CODES.items() if code.severity == "warning"}
 
 
@@ -229,15 +220,7 @@ def _read_preference(source: dict[str, Any], codes: set[str]) -> ParsedRow:
     preferred, other = outputs.values()
     if preferred == other and preferred:
         codes.add("equal_outputs")
-    elif [*map(_plain, preferred)] == [*map(_plain, other)] and preferred:
-        codes.add("alike_outputs")
     return row_of({"input": prompt, **outputs, "item": _item(source, codes)})
-
-
-def _plain(message: Message) -> tuple[str, list[Any]]:
-    """What is left of an answer without case, blanks, and marks at the ends of words, and its calls without ids."""
-    text = normalize("NFC", message.get("content") or "").translate(_QUOTES).casefold().strip(_MARKS)
-    return _SLIGHT.sub("", text), [call.get("function") for call in message.get("tool_calls", ())]
 
 
 def _check_question(messages: list[Message], codes: set[str]) -> None:

@@ -87,7 +87,7 @@ class RowScanner:
         """Also takes the row into the comparison with all others."""
         place, content = read.place, facts.content
         tag = int.from_bytes(content.key[:8])
-        sketch = self.content.place(place, facts.dialogue, tag, has_answer=read.is_chat)
+        sketch = self.content.place(place, facts.dialogue, tag)
         if facts.dialogue and not self.splits and "text" not in row.document:
             kind = kind_of(facts.dialogue.language, row.messages, tools_of(row.document))
             self.content.kinds[place.part][kind] += 1

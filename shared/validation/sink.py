@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from shared.domain.dataset import Statistics
 from shared.domain.tokens import Histogram
@@ -14,7 +14,6 @@ from shared.validation.keys import File
 from shared.validation.rows import Extent
 
 _SPOOL_BYTES = 8 * 2**20
-_WRITE_BYTES = 2**18
 _MESSAGES = (1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64)
 _CHARACTERS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 
@@ -40,36 +39,12 @@ def scratch() -> Iterator[BinaryIO]:
         yield file  # type: ignore[misc]  # has all of BinaryIO that is used
 
 
-class Writer:
-    """Rows to a file, many at a time."""
-
-    def __init__(self, file: BinaryIO, *hashes: Any) -> None:
-        self._file, self._hashes = file, hashes
-        self._pending = bytearray()
-
-    def write(self, canonical: bytes) -> None:
-        self._pending += canonical
-        if len(self._pending) >= _WRITE_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._file.write(self._pending)
-        for digest in self._hashes:
-            digest.update(self._pending)
-        self._pending.clear()
-
-    def rewind(self) -> None:
-        self._flush()
-        self._file.seek(0)
-
-
 class RowCounter:
     """Counts and hashes what is written."""
 
     def __init__(self, sink: Sink) -> None:
-        self.sink, files = sink, {"train": sink.train, "eval": sink.eval}
-        self._hashes = {name: sha256() for name in files}
-        self._writers = {name: Writer(file, self._hashes[name]) for name, file in files.items()}
+        self.sink, self._files = sink, {"train": sink.train, "eval": sink.eval}
+        self._hashes = {name: sha256() for name in self._files}
         self.rows = {"train": 0, "eval": 0}
         self._messages = self._messages_max = self._characters = self._characters_max = self._extra_bytes = 0
         self._messages_bars = [0] * (len(_MESSAGES) + 1)
@@ -89,11 +64,12 @@ class RowCounter:
 
     def write(self, file: File, canonical: bytes) -> None:
         self.rows[file] += 1
-        self._writers[file].write(canonical)
+        self._files[file].write(canonical)
+        self._hashes[file].update(canonical)
 
     def finish(self) -> None:
-        for writer in self._writers.values():
-            writer.rewind()
+        for file in self._files.values():
+            file.seek(0)
 
     def version(self) -> str:
         """SHA-256 over the SHA-256 of the training file and that of the held-out file, as hexadecimal."""

@@ -10,7 +10,7 @@ from shared.domain.recipe import Recipe
 from shared.rendering.facts import TokenFacts
 from shared.validation.keys import Keys
 from shared.validation.scanner import ScannedRow
-from shared.validation.sink import RowCounter, Writer, scratch
+from shared.validation.sink import RowCounter, scratch
 from shared.validation.split import Split, assignments, split_rows
 
 
@@ -43,10 +43,9 @@ class Splitter:
         """One file, of which a share is held out. Which rows these are is known once all were read."""
         data, needed = recipe.data, recipe.evaluation.gate.min_rows
         with scratch() as file:
-            rows = Writer(file)
             for scanned in train:
-                rows.write(scanned.canonical)
-            rows.rewind()
+                file.write(scanned.canonical)
+            file.seek(0)
             split = split_rows(self._keys, data.validation_split, needed, by_field=data.split_group is not None)
             for (number, offset, held_out), canonical in zip(assignments(self._keys), file, strict=True):
                 if self._tokens:

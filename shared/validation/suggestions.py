@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from rapidfuzz import process
-from rapidfuzz.distance import OSA, Prefix
+from rapidfuzz.distance import OSA
 
 from shared.domain.beside import read_beside
 
@@ -60,13 +60,10 @@ class Names:
             return known
         near = _nearest(key, here, 1) if len(key) >= 6 else []
         found = found or list(dict.fromkeys([*near, *_whole_words(key, here)]))
-        found = found or _misspelled(key, here)
-        found = found or self._accepting(key, section, here) or _words(key, here)
+        found = found or _misspelled(key, here) or _fewer_words(key, here)
         if found or in_list:
             return self._did_you_mean(section, [(*section, name) for name in found])
-        elsewhere = self._elsewhere(key, section, _same, _misspelled_elsewhere, _whole_words)
-        near = [] if elsewhere.text else _misspelled_elsewhere(key, {**_SETTINGS, **_REASONS})
-        return self.setting((*section, near[0])) if near and near[0] != key else elsewhere
+        return self._elsewhere(key, section, _same, _misspelled_elsewhere, _whole_words)
 
     def value(self, where: Location, value: Any) -> str:
         """The value that is most likely meant by one that the setting at this place does not accept, or nothing."""
@@ -117,11 +114,6 @@ class Names:
                 return False
             raw = raw[part]
         return True
-
-    def _accepting(self, key: str, section: Location, names: Iterable[str]) -> list[str]:
-        """The settings that accept the key as a value: `packed`, `spot`."""
-        found = [name for name in names for place in self._at((*section, name)) if key in _values(place)]
-        return found if len(found) <= _MOST_NAMED else []
 
     @cached_property
     def _settings(self) -> list[_Setting]:
@@ -199,31 +191,9 @@ def _whole_words(key: str, names: Iterable[str]) -> list[str]:
     return found if len(found) <= _MOST_NAMED else []
 
 
-def _words(key: str, names: Iterable[str]) -> list[str]:
-    """Names that have every word of the key, in another form, and the fewest others: `max_len`. Or the key has every
-    word of the name."""
-    words = key.split("_")
-    others: dict[str, int] = {}
-    for name in names:
-        own = name.split("_")
-        if all(any(_alike(word, one, alone=len(words) == 1) for one in own) for word in words):
-            others[name] = abs(len(own) - len(words))
-        elif len(own) > 1 and set(own) < set(words):
-            others[name] = len(words) - len(own)
-    found = [name for name in others if others[name] == min(others.values())]
-    return found if len(found) <= _MOST_NAMED else []
-
-
-def _alike(word: str, own: str, *, alone: bool) -> bool:
-    """`len` and `length`, `maximum` and `max` (not where it is the only word: `database`), `policies` and `policy`."""
-    begin = Prefix.similarity(word, own)
-    return (
-        word == own
-        or (begin == len(word) and begin >= (4 if alone else 3))
-        or (begin == len(own) >= 3 and not alone)
-        or (begin >= 5 and max(len(word), len(own)) - begin <= 5)
-        or (len(word) >= 5 and OSA.distance(word, own) == 1)
-    )
+def _fewer_words(key: str, names: Iterable[str]) -> list[str]:
+    """Names of several words that the key has, and others: `batch_size_per_device`."""
+    return [name for name in names if "_" in name and set(name.split("_")) < set(key.split("_"))]
 
 
 @cache

@@ -199,7 +199,7 @@ def _read_arguments(value: Any, codes: set[str], place: str) -> str:
 
 # After these, what is left of the calls says nothing about the row.
 _UNREADABLE = frozenset({"data_type", "invalid_tool_calls", "tool_call_without_id"}) | frozenset(
-    {"message_missing_key", "misspelled_key", "unrecognized_role"}
+    {"message_missing_key", "unrecognized_role"}
 )
 
 

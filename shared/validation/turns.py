@@ -1,10 +1,8 @@
-"""Turns of other tools as messages: ShareGPT, Hermes and Qwen, LangChain, Anthropic, Bedrock, Gemini.
+"""Turns of other tools as messages: ShareGPT, LangChain, Anthropic, Bedrock, Gemini.
 
 What they are called there is in `turns.toml`.
 """
 
-import ast
-import re
 from typing import Any
 
 import orjson
@@ -18,14 +16,10 @@ Source = dict[str, Any]
 _TABLES: dict[str, dict[str, str]] = read_beside(__file__)
 _ROLES = {name: role for role, names in _TABLES["roles"].items() for name in names.split()}
 _TYPES = {**_ROLES, "tool": "tool"}  # of LangChain
-_CALLS, _RESULTS = (frozenset(_TABLES["senders"][name].split()) for name in ("calls", "results"))
+_CALLS, _RESULTS = (_TABLES["senders"][name].split() for name in ("calls", "results"))
 _CONTENT_KEYS, _CALL_KEYS = _TABLES["keys"]["content"].split(), frozenset(_TABLES["keys"]["call"].split())
 _CALL_PARTS = {kind: keys.split() for kind, keys in _TABLES["calls"].items()}
 _RESULT_PARTS = {kind: keys.split() for kind, keys in _TABLES["results"].items()}
-# Of Hermes and Qwen: calls and results as text of a turn.
-_CALL_TEXT = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
-_RESULT_TEXT = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
-_PYTHON_MAX = 2**16  # the parser of Python takes a hundred bytes for each character
 
 
 def turns_of(role: str, name: str, value: Any) -> list[Any]:
@@ -48,47 +42,20 @@ def is_message(value: Source) -> bool:
 def messages_of(turns: list[Any]) -> list[Any]:
     """Turns of `from` and `value` as messages. Calls, which have no ids there, are answered in order."""
     if not any(type(turn) is dict and "from" in turn for turn in turns):
-        turns = [message for turn in turns for message in _unpacked(_with_role(turn))]
-        if not _calls_are_text(turns):
-            return turns
-        turns = [{"from": turn.pop("role"), "value": turn.pop("content", None), **turn} for turn in turns]
-    senders = [_sender(turn) for turn in turns]
-    reads_text = not _RESULTS.isdisjoint(senders)
+        return [message for turn in turns for message in _unpacked(_with_role(turn))]
     messages: list[Any] = []
     open_calls: list[str] = []
-    for sender, turn in zip(senders, turns, strict=True):
-        if sender in _RESULTS:
+    for turn in turns:
+        if type(turn) is not dict or "from" not in turn:
+            messages.append(turn)
+        elif turn["from"] in _RESULTS:
             messages += _results(turn, open_calls)
-        elif sender in _CALLS:
+        elif turn["from"] in _CALLS:
             messages.append(calls_of(turn, turn.get("value"), len(messages)))
             open_calls = [call["id"] for call in messages[-1]["tool_calls"]]
-        elif reads_text and _ROLES.get(sender) == "assistant" and _holds_call(turn.get("value")):
-            messages.append(_text_calls(turn, len(messages)))
-            open_calls = [call["id"] for call in messages[-1]["tool_calls"]]
-        elif type(turn) is dict and "from" in turn:
-            messages.append(_message(turn, {"role": role_of(turn["from"]), "content": turn.get("value")}))
         else:
-            messages.append(turn)
+            messages.append(_message(turn, {"role": role_of(turn["from"]), "content": turn.get("value")}))
     return messages
-
-
-def _sender(turn: Any) -> str:
-    sender = turn.get("from") if type(turn) is dict else None
-    return sender if type(sender) is str else ""
-
-
-def _calls_are_text(messages: list[Any]) -> bool:
-    """Whether tools answer, by no id, what assistants have called in their texts alone."""
-    if not all(type(message) is dict and "value" not in message and "role" in message for message in messages):
-        return False
-    results = [message for message in messages if message["role"] == "tool"]
-    if not results or any("tool_call_id" in one for one in results) or any("tool_calls" in one for one in messages):
-        return False
-    return any(message["role"] == "assistant" and _holds_call(message.get("content")) for message in messages)
-
-
-def _holds_call(text: Any) -> bool:
-    return type(text) is str and "<tool_call>" in text
 
 
 def role_of(name: Any) -> Any:
@@ -182,7 +149,7 @@ def _message(turn: Source, message: Source) -> Source:
     return {**message, **rest}
 
 
-def calls_of(turn: Source, text: Any, number: int, content: str = "") -> Source:
+def calls_of(turn: Source, text: Any, number: int) -> Source:
     """The assistant's message of a `function_call` turn: one call, or a list of calls, as JSON text."""
     found = loaded_field(text)
     calls = found if type(found) is list else [found]
@@ -194,29 +161,7 @@ def calls_of(turn: Source, text: Any, number: int, content: str = "") -> Source:
         _called(call.get("id", f"call_{number}_{n}"), call["name"], as_text(_arguments(call)))
         for n, call in enumerate(calls)
     ]
-    return _message(turn, {"role": "assistant", "content": content, "tool_calls": made})
-
-
-def _text_calls(turn: Source, number: int) -> Source:
-    """The same of a text with `<tool_call>` around the JSON of each call. What else it says stands before the calls."""
-    text = turn["value"]
-    texts = [part.strip() for part in _CALL_TEXT.sub("\0", text).split("\0")]
-    calls = ",".join(_as_json(call.strip()) for call in _CALL_TEXT.findall(text))
-    return calls_of(turn, f"[{calls}]", number, "\n".join(filter(None, texts)))
-
-
-def _as_json(text: str) -> str:
-    """A call of Python's `repr`, as a part of the Hermes data has them, as JSON; other text as it is."""
-    if not text.startswith("{'") or len(text) > _PYTHON_MAX:
-        return text
-    try:
-        tree = ast.parse(text, mode="eval")
-        objects = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
-        if any(len({ast.unparse(key) for key in one.keys if key}) < len(one.keys) for one in objects):
-            raise Refused("duplicate_key")
-        return orjson.dumps(ast.literal_eval(tree)).decode()
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
-        return text
+    return _message(turn, {"role": "assistant", "content": "", "tool_calls": made})
 
 
 def _arguments(call: Source) -> Any:
@@ -230,8 +175,7 @@ def is_call(call: Any) -> bool:
 
 
 def _results(turn: Source, open_calls: list[str]) -> list[Source]:
-    """The tool messages of an `observation` turn: of all open calls if it is a list of as many results, or has a
-    `<tool_response>` for each; else of one."""
+    """The tool messages of an `observation` turn: of all open calls if it is a list of as many results, else of one."""
     values = _values(turn.get("value"), len(open_calls))
     identifier = turn.get("tool_call_id")
     if type(identifier) is str and len(values) == 1:
@@ -245,8 +189,6 @@ def _results(turn: Source, open_calls: list[str]) -> list[Source]:
 
 def _values(value: Any, count: int) -> list[Any]:
     """The results in the text of a turn, of which as many as `count` are expected."""
-    if type(value) is str and "<tool_response>" in value and not _RESULT_TEXT.sub("", value).strip():
-        return [text.strip() for text in _RESULT_TEXT.findall(value)]
     several = loaded_field(value) if count > 1 else None
     if type(several) is not list or len(several) != count:
         return [value]

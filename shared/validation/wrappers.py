@@ -1,25 +1,22 @@
 """A file that is one object around its rows, as exports of APIs are: `{"count": 2, "tickets": [{...}, {...}]}`."""
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import chain, pairwise
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from shared.validation.codes import MAX_ROW_BYTES
 from shared.validation.conversions import SYSTEM, TOOLS
-from shared.validation.json_values import MARK, in_string, read_values
+from shared.validation.json_values import LIST, LIST_END, OPEN, QUOTE, TOKEN, Text, read_values
 from shared.validation.lines import Block, Unreadable
 from shared.validation.marks import plain_name
 from shared.validation.names import EMPTY, shown
 from shared.validation.strict import loaded
 from shared.validation.turns import Source
 
-_SPOOL_BYTES = 8 * 2**20
-_PIECE_BYTES = 2**20
 _DEPTH = 3  # objects around the list: {"d": {"results": [...]}}
 _UNFINISHED = (b"{", b"[", b",", b":")
 _LIST = "a list of rows"  # stands in the object for each of them
@@ -28,7 +25,8 @@ _TURNS = (
     frozenset({"from", "value"}),
 )
 # What pandas writes with orient columns, which is its default, or index.
-_NUMBERED = re.compile(rb'\s*\{\s*(?:"(?:[^"\\]|\\.)*"\s*:\s*\{\s*"\d+"\s*:|"\d+"\s*:\s*\{)')
+_NUMBERED = re.compile(rb'\s*\{\s*(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*:\s*\{\s*"\d+"\s*:|"\d+"\s*:\s*\{)')
+_LIST_OF_OBJECTS, _MORE = re.compile(rb"\[\s*\{"), re.compile(rb"\S")
 _TRAINED = ("train", "training")
 
 
@@ -42,27 +40,11 @@ class Wrapped(NamedTuple):
 
 
 class _Span(NamedTuple):
-    """Of a list of objects: its offsets in the file, and its path."""
+    """Of a list of objects: its places in the text, and its path."""
 
     start: int
     end: int
     path: str = ""
-
-
-def with_first_line(source: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes; of an object the first chunk has the first line and what follows, if there is room for a row."""
-    held = [next(source, b"")]
-    size = len(held[0])
-    if held[0].lstrip().startswith(b"{"):
-        ended = b"\n" in held[0]
-        for chunk in source if not ended or not held[0].partition(b"\n")[2].strip() else ():
-            held.append(chunk)
-            size += len(chunk)
-            if size > MAX_ROW_BYTES or (ended and chunk.strip()):
-                break
-            ended |= b"\n" in chunk
-    yield b"".join(held)
-    yield from source
 
 
 def may_be_wrapped(start: bytes) -> bool:
@@ -73,28 +55,19 @@ def may_be_wrapped(start: bytes) -> bool:
     return not rest.strip() or first.rstrip().endswith(_UNFINISHED)
 
 
-def unwrap(
-    chunks: Iterator[bytes], offset: int, is_row: Callable[[Source], bool]
-) -> tuple[Wrapped | None, Iterator[bytes]]:
-    """The rows in the largest list of objects, or in `train`; None of a file that is something else, and its bytes.
+def unwrap(text: Text, offset: int, is_row: Callable[[Source], bool]) -> Wrapped | None:
+    """The rows in the largest list of objects, or in `train`; None of a text that is something else.
 
-    `offset`: of the first chunk. `is_row` says whether a format is known. Raises Unreadable `json_array_cut`, and
+    `offset`: of the text. `is_row` says whether a format is known. Raises Unreadable `json_array_cut`, and
     `table_by_columns` of an object that is no list of rows and no row.
     """
-    file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115  # what reads it closes it
-    try:
-        for chunk in chunks:
-            file.write(chunk)
-        found = _rows_in(file, is_row)
-    except BaseException:
-        file.close()
-        raise
+    found = _rows_in(text, is_row)
     if found is None:
-        return None, _read(file, 0)
+        return None
     rows, others = found
     needed = tuple(name for name in others if plain_name(name) in (*SYSTEM, *TOOLS))
-    blocks = read_values(_read(file, rows.start, rows.end), offset + rows.start)
-    return Wrapped(rows.path, tuple(map(shown, others)), needed, blocks), iter(())
+    blocks = read_values(text, rows.start, rows.end, offset)
+    return Wrapped(rows.path, tuple(map(shown, others)), needed, blocks)
 
 
 def is_turn(value: Any) -> bool:
@@ -102,116 +75,68 @@ def is_turn(value: Any) -> bool:
     return type(value) is dict and any(names <= value.keys() for names in _TURNS)
 
 
-def _rows_in(file: IO[bytes], is_row: Callable[[Source], bool]) -> tuple[_Span, list[str]] | None:
+def _rows_in(text: Text, is_row: Callable[[Source], bool]) -> tuple[_Span, list[str]] | None:
     """The list of rows, and what stands beside it."""
-    every = _spans(file)
+    every = _spans(text)
     if every is None:
         return None
-    spans = [span for span in every if _begins_with_object(file, span)]
-    if _is_by_columns(file, [] if spans else every):
+    spans = [span for span in every if _LIST_OF_OBJECTS.match(text, span.start)]
+    if _is_by_columns(text, [] if spans else every):
         raise Unreadable("table_by_columns")
-    around = _around(file, spans) if spans else None
+    around = _around(text, spans) if spans else None
     if around is None:
         return None
     found = [spans[number]._replace(path=path) for path, number in _paths(around, ())]
     rows = max(found, key=lambda span: (span.path.casefold() in _TRAINED, span.end - span.start))
-    first = _first(file, rows)
+    first = _first(text, rows)
     if is_turn(first) or (is_row(around) and not (type(first) is dict and is_row(first))):
         return None
     return rows, _others(around, rows.path)
 
 
-def _is_by_columns(file: IO[bytes], lists: list[_Span]) -> bool:
+def _is_by_columns(text: Text, lists: list[_Span]) -> bool:
     """Whether the object has a key for each row's number, at once or in each column, or is of columns, all `lists`."""
-    file.seek(0)
-    if _NUMBERED.match(file.read(_PIECE_BYTES)):
+    if _NUMBERED.match(text):
         return True
     has_cells = all(span.end - span.start > len("[]") for span in lists)
-    around = _around(file, lists) if len(lists) > 1 and has_cells else None
+    around = _around(text, lists) if len(lists) > 1 and has_cells else None
     return around is not None and all(type(value) is list and value[:1] == [_LIST] for value in around.values())
 
 
-def _read(file: IO[bytes], start: int, end: int | None = None) -> Iterator[bytes]:
-    with file:
-        file.seek(start)
-        while piece := file.read(_PIECE_BYTES if end is None else min(_PIECE_BYTES, end - file.tell())):
-            yield piece
-
-
-def _spans(file: IO[bytes]) -> list[_Span] | None:
-    """Of the lists in the only object of a file; None if something else follows it, or if it does not end.
+def _spans(text: Text) -> list[_Span] | None:
+    """Of the lists in the only object of a text; None if something else follows it, or if it does not end.
 
     Raises Unreadable `json_array_cut` if a list does not end.
     """
-    scan = _Scan()
-    file.seek(0)
-    while piece := file.read(_PIECE_BYTES):
-        scan.feed(piece)
-        if scan.more:
-            return None
-    if scan.list_from >= 0:
+    spans: list[_Span] = []
+    depth = objects = 0  # containers that are open, and those that hold all others
+    start = -1  # of the list that is open
+    for token in TOKEN.finditer(text):
+        mark, outside = text[token.start()], depth == objects
+        if mark == QUOTE:
+            continue
+        if mark in OPEN:
+            if mark != LIST and outside and depth < _DEPTH:
+                objects += 1
+            elif mark == LIST and outside and depth:
+                start = token.start()
+            depth += 1
+            continue
+        depth -= 1
+        if depth == objects and start >= 0 and mark == LIST_END:
+            spans.append(_Span(start, token.end()))
+            start = -1
+        objects = min(objects, depth)
+        if depth <= 0:
+            return None if _MORE.search(text, token.end()) else spans
+    if start >= 0:
         raise Unreadable("json_array_cut")
-    return scan.spans if scan.ended else None
+    return None
 
 
-class _Scan:
-    """Where a scan of bytes stands. `more`: something follows the object."""
-
-    def __init__(self) -> None:
-        self.spans: list[_Span] = []
-        self.list_from = -1
-        self.ended = self.more = False
-        self._at = self._depth = self._objects = 0  # containers that are open, and those that hold all others
-        self._held = b""
-        self._in_string = False
-
-    def feed(self, chunk: bytes) -> None:
-        held = self._held + chunk
-        pos = 0
-        while not self.ended:
-            if self._in_string:
-                pos, self._in_string = in_string(held, pos)
-                if self._in_string:
-                    break
-            mark = MARK.search(held, pos)
-            if mark is None:
-                pos = len(held)
-                break
-            pos = mark.end()
-            self._mark(mark[0], self._at + mark.start())
-        self.more |= self.ended and bool(held[pos:].strip())
-        self._held = b"" if self.ended else held[pos:]
-        self._at += len(held) - len(self._held)
-
-    def _mark(self, mark: bytes, at: int) -> None:
-        if mark == b'"':
-            self._in_string = True
-            return
-        if mark in b"{[":
-            outside = self._depth == self._objects
-            if mark == b"{" and outside and self._depth < _DEPTH:
-                self._objects += 1
-            elif mark == b"[" and outside and self._depth:
-                self.list_from = at
-            self._depth += 1
-            return
-        self._depth -= 1
-        if self._depth == self._objects and self.list_from >= 0 and mark == b"]":
-            self.spans.append(_Span(self.list_from, at + 1))
-            self.list_from = -1
-        self._objects = min(self._objects, self._depth)
-        self.ended = self._depth <= 0
-
-
-def _begins_with_object(file: IO[bytes], span: _Span) -> bool:
-    file.seek(span.start + 1)
-    return file.read(_PIECE_BYTES).lstrip().startswith(b"{")
-
-
-def _around(file: IO[bytes], spans: list[_Span]) -> dict[str, Any] | None:
+def _around(text: Text, spans: list[_Span]) -> dict[str, Any] | None:
     """The object with a mark in the place of each list; None if it is not an object, or too large."""
-    end = file.seek(0, 2)
-    edges = [0, *chain.from_iterable((span.start, span.end) for span in spans), end]
+    edges = [0, *chain.from_iterable((span.start, span.end) for span in spans), len(text)]
     parts = []
     for number, (start, stop) in enumerate(pairwise(edges)):
         if number % 2:
@@ -219,8 +144,7 @@ def _around(file: IO[bytes], spans: list[_Span]) -> dict[str, Any] | None:
         elif stop - start > MAX_ROW_BYTES:
             return None
         else:
-            file.seek(start)
-            parts.append(file.read(stop - start))
+            parts.append(text[start:stop])
     found = loaded(b"".join(parts))
     return found if type(found) is dict else None
 
@@ -234,11 +158,9 @@ def _paths(value: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, 
             yield ".".join((*path, name)), inner[1]
 
 
-def _first(file: IO[bytes], span: _Span) -> Any:
-    file.seek(span.start)
-    blocks = read_values([file.read(min(span.end - span.start, MAX_ROW_BYTES + _PIECE_BYTES))])
+def _first(text: Text, span: _Span) -> Any:
     with suppress(StopIteration, Unreadable):
-        _, _, (line,) = next(blocks)
+        _, _, (line,) = next(read_values(text, span.start, span.end))
         return loaded(line) if isinstance(line, bytes) else None
     return None
 

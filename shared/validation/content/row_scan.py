@@ -15,7 +15,6 @@ from shared.validation.content.near_duplicates import Sketch, sketch
 from shared.validation.content.pattern_set import PatternSet
 from shared.validation.content.personal_patterns import IN_WORDS, date_scope, dates_in
 from shared.validation.content.quality import asks_for_fact
-from shared.validation.content.repeated_triggers import OddWords
 from shared.validation.content.slots import key_of
 from shared.validation.content.texts import fields_of_row, texts_of_row, with_texts_of_row
 
@@ -38,15 +37,14 @@ class Dialogue(NamedTuple):
     """A row as it is compared with others: keys are 64 bits, equal for equal words.
 
     `read_key`: of all that is read before the answer, None if nothing is asked; of a pair its two answers too, of which
-    the preferred one is the answer. `odd_words` and `asks_for_fact` are of training rows with an answer. `length` and
-    `end`: of the answer in characters, and by `cut_end`.
+    the preferred one is the answer. `asks_for_fact` is of training rows with an answer. `length` and `end`: of the
+    answer in characters, and by `cut_end`.
     """
 
     sketch: Sketch
     language: str
     answer_key: int
     read_key: int | None
-    odd_words: tuple[str, ...]
     asks_for_fact: bool
     characters: int
     length: int = 0
@@ -54,12 +52,11 @@ class Dialogue(NamedTuple):
 
 
 class RowScan:
-    """Holds no text but that of 200,000 ordinary words. `special_tokens` are those of the base model."""
+    """Holds no text. `special_tokens` are those of the base model."""
 
     def __init__(self, policy: ContentPolicy = ContentPolicy(), special_tokens: Iterable[str] = ()) -> None:
         self._policy = policy
         self._gate = _gate(frozenset(special_tokens))
-        self._odd_words = OddWords()
 
     def is_plain(self, text: str) -> bool:
         """Whether no detector of personal data, secrets or manipulation finds anything in the text."""
@@ -77,7 +74,7 @@ class RowScan:
 
         None if it may have to be redacted and no `redactor`, which numbers values in the order of rows, is given.
         """
-        texts = list(texts_of_row(document))
+        texts = texts_of_row(document)
         whole = "\n".join(texts)
         hits = self._gate.hits(whole)
         if not hits:
@@ -146,22 +143,13 @@ class RowScan:
         length, end = len(answer), cut_end(answer)
         if held_out or not has_answer:
             read_key, answer_key = statement or (None, 0)
-            return Dialogue(row, language, answer_key, read_key, (), False, characters, length, end)
+            return Dialogue(row, language, answer_key, read_key, False, characters, length, end)
         read_key = question_key if question_words else None
         if read_key is not None and texts.context:
             read_key ^= key_of(texts.context)
         question = next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
-        return Dialogue(
-            row,
-            language,
-            answer_key,
-            read_key,
-            self._odd_words.of(f"{texts.context} {texts.question}"),
-            "tool_calls" not in messages[-1] and asks_for_fact(question, texts.answer, texts.context),
-            characters,
-            length,
-            end,
-        )
+        asks = "tool_calls" not in messages[-1] and asks_for_fact(question, texts.answer, texts.context)
+        return Dialogue(row, language, answer_key, read_key, asks, characters, length, end)
 
 
 def _fields(starts: Iterable[int], texts: list[str], document: RowDocument) -> str:

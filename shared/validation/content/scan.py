@@ -11,10 +11,8 @@ from shared.validation.content.languages import Languages
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Index, Sketch
 from shared.validation.content.personal_patterns import DateScope
 from shared.validation.content.quality import LOOK_UP_SHARE, MIN_ROWS, Quality
-from shared.validation.content.repeated_triggers import RepeatedTriggers
 from shared.validation.content.row_scan import ROW_WITH_DATES, ContentPolicy, Dialogue, Found, RowDocument, RowScan
 
-TRIGGERS_SHOWN = 20
 CONTRADICTIONS_SHOWN = 20
 MAX_CLUSTERS = 10_000  # groups of near duplicates that are told apart
 UNDECIDED: DateScope = "undecided"
@@ -31,8 +29,8 @@ def file_is_clinical(rows: Mapping[str, int]) -> bool:
 class ContentScan:
     """Give it every row, the held-out file first, then call `finish`; what it finds goes to `findings`.
 
-    Memory does not grow with the number of rows: about 16 MB for each part, 5 MB for prompts and answers, up to 35 MB
-    for odd tokens, and 100 bytes for each different value that was redacted (at most 200,000 of a kind).
+    Memory does not grow with the number of rows: about 16 MB for each part, 5 MB for prompts and answers, and 100
+    bytes for each different value that was redacted (at most 200,000 of a kind).
     `special_tokens` are those of the base model, `indexed_rows_bits` sets how many rows near duplicates are sought in.
     """
 
@@ -52,7 +50,6 @@ class ContentScan:
         self._unfilled: dict[str, str] = {}  # the first place of a file that nothing filled in
         self._indexes: dict[str, Index] = {}
         self._clusters = defaultdict[str, Counter[int]](Counter)  # of a file: further rows like each first one
-        self._triggers = RepeatedTriggers()
         self.quality = Quality()
         self._cut = CutAnswers()
         self.kinds = {"train": Counter[RowKind](), "eval": Counter[RowKind]()}
@@ -83,7 +80,7 @@ class ContentScan:
 
     # Row beside row.
 
-    def place(self, place: Place, dialogue: Dialogue | None, tag: int, *, has_answer: bool) -> Sketch | None:
+    def place(self, place: Place, dialogue: Dialogue | None, tag: int) -> Sketch | None:
         """Take what `RowScan.dialogue` made of the row. Returns its sketch.
 
         `tag`: 64 bits, equal for rows that ask and answer exactly the same.
@@ -93,11 +90,9 @@ class ContentScan:
             return None
         held_out = place.file == "eval"
         number = place.number
-        copies = self._find_near(place, dialogue.sketch, number, tag)
+        self._find_near(place, dialogue.sketch, number, tag)
         if not held_out:
             self.languages.add(number, dialogue.language)
-        if has_answer and not held_out and not copies:
-            self._triggers.add(number, dialogue.odd_words, dialogue.answer_key)
         if dialogue.length and not held_out:
             self._cut.lengths[dialogue.length] += 1
             if dialogue.end:
@@ -106,8 +101,7 @@ class ContentScan:
             self._check_answer(place, number, dialogue, dialogue.read_key)
         return dialogue.sketch
 
-    def _find_near(self, place: Place, row: Sketch, number: int, tag: int) -> bool:
-        """Whether an earlier row of its part is like this one."""
+    def _find_near(self, place: Place, row: Sketch, number: int, tag: int) -> None:
         held_out = place.file == "eval"
         overlap = None if held_out or "eval" not in self._indexes else self._indexes["eval"].match(row)
         if overlap and overlap.tag != tag:  # equal ones are sought exactly, and elsewhere
@@ -122,7 +116,6 @@ class ContentScan:
             if copy.leader in sizes or len(sizes) < MAX_CLUSTERS:
                 sizes[copy.leader] += 1
             self._findings.add("near_duplicate", *place, part=f"like row {copy.leader}" if copy.leader > 0 else "")
-        return copy is not None
 
     def _check_answer(self, place: Place, number: int, row: Dialogue, read_key: int) -> None:
         earlier = self.quality.add(number, row.asks_for_fact, read_key, row.answer_key, row.characters)
@@ -152,8 +145,6 @@ class ContentScan:
                 self._findings.add_many(by[0], "train", by[1], count, (row for row in rows if row > 0), remedy=by[2])
         if differing := list(differences(*self.kinds.values())):
             self._findings.add("eval_differs", "eval", detail="; ".join(differing))
-        for count, holding in self._triggers.found()[:TRIGGERS_SHOWN]:
-            self._note("repeated_trigger", f"{count} rows", count, holding)
         for language, count, first in self.languages.other_languages():
             self._note("unexpected_language", f"{counted(count, 'row')} in {language}", count, first)
         quality = self.quality

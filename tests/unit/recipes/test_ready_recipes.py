@@ -64,7 +64,7 @@ FOUND = {
     "finance": {"near_duplicate"},
     "finance/2-reinforcement": {"near_duplicate"},
     "finance-audit": {"ignored_field"},
-    "manufacturing-repair": {"near_duplicate", "train_eval_near_duplicate", "repeated_trigger"},
+    "manufacturing-repair": {"near_duplicate", "train_eval_near_duplicate"},
     "manufacturing-failure": {"near_duplicate", "ignored_field", "rare_label", "label_not_held_out"},
     "manufacturing-failure-small": {"near_duplicate", "train_eval_near_duplicate", "ignored_field"},
 }

@@ -77,7 +77,6 @@ REMEDIES: list[tuple[str, str, Row, Row]] = [
         called(call(), {"role": "tool", "name": "look", "content": "on"}, ANSWER),
         called(call(), {"role": "tool", "content": "on"}, ANSWER),
     ),
-    ("misspelled_key", "Rename it", chat({"role": "user", "contnet": "q"}, ANSWER), chat(USER, ANSWER)),
     (
         "unrecognized_role",
         "Use system, developer, user, assistant or tool",

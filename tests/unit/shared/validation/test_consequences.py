@@ -256,13 +256,8 @@ evaluation: {graders: [{name: s, type: string_check, operation: like, reference:
 PAIR = {"chosen": "a long answer", "rejected": "no"}
 # What a row has beside the question, rows, the recipe, a held-out file, and the one finding that the mistake is.
 MISTAKES: dict[str, tuple[Any, int, bytes, bool, str]] = {
-    "choices in columns": (
-        lambda n: {**{s: f"{s} is {n}" for s in "ABCD"}, "answer": "ABCD"[n % 4]}, 60, b"", False, "choices_not_read"),
     "choices of which two are answers": (
-        lambda n: {**{f"option_{s}": f"{s} is {n}" for s in "abcd"}, "answer": "AB"[n % 2]}, 60, b"", False,
-        "choices_not_read"),
-    "numbered choices": (
-        lambda n: {**{f"choice{s}": f"{s} is {n}" for s in "0123"}, "answer": "0123"[n % 4]}, 60, b"", False,
+        lambda n: {"options": [f"{s} is {n}" for s in "abcd"], "answer": "AB"[n % 2]}, 60, b"", False,
         "choices_not_read"),
     "labels of one group each": (
         lambda n: {"completion": ["ok", "bad"][n // 30], "line": f"g{n // 30}"}, 60, b"data: {split_group: line}",

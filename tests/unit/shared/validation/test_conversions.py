@@ -157,7 +157,6 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         },
         [SYSTEM, QUESTION, called(2, '{"hall":3}'), {**result(2, 0, '{"on":true}'), "name": "look"}, ANSWER],
     ),
-    "UltraChat": ({"data": ["Is it on?", "yes"]}, [QUESTION, ANSWER]),
     "Cohere": (
         {"preamble": "Be brief.", "chat_history": shaped("role", "message", ("USER", "Is it on?"), ("CHATBOT", "yes"))},
         [SYSTEM, QUESTION, ANSWER],
@@ -256,45 +255,6 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             "tools": json.dumps([TOOL]),
         },
         [QUESTION, called(1, '{"hall":3}', '{"hall":3}'), result(1, 0, '{"on":true}'), result(1, 1, "off"), ANSWER],
-    ),
-    "Hermes, whose calls and results are text": (
-        {
-            "conversations": [
-                *FIRST_TURNS,
-                {"from": "gpt", "value": f"I look.\n<tool_call>\n{CALL}\n</tool_call>"},
-                {"from": "tool", "value": f"<tool_response>\n{RESULT}\n</tool_response>"},
-                {"from": "gpt", "value": "yes"},
-            ],
-            "tools": json.dumps([{"type": "function", "function": TOOL}]),
-        },
-        [QUESTION, called(1, '{"hall":3}') | {"content": "I look."}, result(1, 0, RESULT), ANSWER],
-    ),
-    "Hermes with two calls, one as Python writes it, and both results in one turn": (
-        {
-            "conversations": [
-                *FIRST_TURNS,
-                {
-                    "from": "gpt",
-                    "value": f"<tool_call>{CALL}</tool_call>\n<tool_call>\n{json.loads(CALL)}\n</tool_call>",
-                },
-                {"from": "tool", "value": "<tool_response>1</tool_response>\n<tool_response>2</tool_response>"},
-                {"from": "gpt", "value": "yes"},
-            ],
-            "tools": [TOOL],
-        },
-        [QUESTION, called(1, '{"hall":3}', '{"hall":3}'), result(1, 0, "1"), result(1, 1, "2"), ANSWER],
-    ),
-    "Hermes with roles": (
-        {
-            "messages": [
-                QUESTION,
-                {"role": "assistant", "content": f"<tool_call>{CALL}</tool_call>"},
-                {"role": "tool", "content": RESULT},
-                ANSWER,
-            ],
-            "tools": [TOOL],
-        },
-        [QUESTION, called(1, '{"hall":3}'), result(1, 0, RESULT), ANSWER],
     ),
     "a call as text that nothing answers": (
         {"conversations": [*FIRST_TURNS, {"from": "gpt", "value": f"<tool_call>{CALL}</tool_call>"}]},
@@ -666,34 +626,24 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"conversations": [*FIRST_TURNS, {"from": "gpt", "value": "x"}], "tools": '[{"name": "f", "a": 1, "a": 2}]'},
         "duplicate_key",
     ),
-    "a call of Python with a key twice": (
-        {
-            "conversations": [
-                *FIRST_TURNS,
-                {"from": "gpt", "value": "<tool_call>{'name': 'f', 'arguments': {'a': 1, 'a': 2}}</tool_call>"},
-                {"from": "tool", "value": "1"},
-                {"from": "gpt", "value": "x"},
-            ]
-        },
-        "duplicate_key",
-    ),
-    "a text of a call that cannot be read, with its result": (
-        {
-            "conversations": [
-                *FIRST_TURNS,
-                {"from": "gpt", "value": "<tool_call>look()</tool_call>"},
-                {"from": "tool", "value": "1"},
-                {"from": "gpt", "value": "x"},
-            ]
-        },
-        "invalid_tool_calls",
-    ),
     "more results than calls": (
         {
             "conversations": [
                 *FIRST_TURNS,
+                {"from": "function_call", "value": CALL},
+                {"from": "tool", "value": "1"},
+                {"from": "tool", "value": "2"},
+                {"from": "gpt", "value": "x"},
+            ]
+        },
+        "tool_message_orphan",
+    ),
+    "a call as text with its result, as Hermes has it": (
+        {
+            "conversations": [
+                *FIRST_TURNS,
                 {"from": "gpt", "value": f"<tool_call>{CALL}</tool_call>"},
-                {"from": "tool", "value": "<tool_response>1</tool_response><tool_response>2</tool_response>"},
+                {"from": "tool", "value": RESULT},
                 {"from": "gpt", "value": "x"},
             ]
         },
@@ -757,18 +707,6 @@ def test_a_system_block_that_is_no_text_is_refused() -> None:
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     _, found = read_row(json.dumps({"system": [{"image": "x"}], "messages": turns}).encode())
     assert list(found) == ["data_type|system is a list, not text"]
-
-
-def test_preference_pairs_that_are_transcripts_are_read_as_dialogues() -> None:
-    start = "\n\nHuman: Hello\n\nAssistant: Yes?\n\nHuman: Is it\n\nred?\n\nAssistant:"
-    source = {"chosen": f"{start} It is.", "rejected": f"{start} Who knows."}
-    form = open_rows([json.dumps(source).encode()]).form
-    assert form is not None
-    read, found = read_row(json.dumps(source).encode(), form)
-    assert list(found) == []
-    assert read is not None
-    assert [one["content"] for one in read.messages] == ["Hello", "Yes?", "Is it\n\nred?", "It is."]
-    assert read.document["non_preferred_output"] == [{"role": "assistant", "content": "Who knows."}]
 
 
 WORDS: list[Any] = [

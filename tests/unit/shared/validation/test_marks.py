@@ -494,54 +494,6 @@ def test_pairs_whose_grades_say_the_opposite_are_refused_with_the_number_of_them
     assert (better in found.message, found.rows) == (True, (1, 2, 3, 4))
 
 
-# What a field beside a pair says where the first answer is the better one, and where the second one is.
-ORDERS: dict[str, tuple[Any, Any]] = {
-    "winner": ("model_a", "model_b"),
-    "Winner": ("A", "B"),
-    "preferred": ("chosen", "rejected"),
-    "preference": (1, 2),
-    "preferred_response": ("response_a", "response_b"),
-    "better_response_id": (0, 1),
-    "overall_preference": (-2, 3),
-    "winner_model_a": (1, 0),
-    "winner_model_b": (False, True),
-    "labels": ("1", "0"),
-}
-
-
-@pytest.mark.few_cases(3)
-@pytest.mark.parametrize("inside", [False, True])
-@pytest.mark.parametrize("names", [("chosen", "rejected"), ("response_a", "response_b")])
-@pytest.mark.parametrize(("field", "values"), ORDERS.items())
-def test_pairs_in_no_order_beside_a_field_that_calls_the_other_answer_better_are_refused(
-    check, field, values, names, inside
-) -> None:
-    def order(n: int) -> dict[str, Any]:
-        found = {field: values[n < 4]}
-        return {"metadata": found} if inside else found
-
-    data = pairs_with(order).replace(b'"chosen":', b'"%b":' % names[0].encode())
-    data = data.replace(b'"rejected":', b'"%b":' % names[1].encode())
-    columns = b"{response_a: chosen, response_b: rejected}" if "chosen" not in names else b"{}"
-    checked = check(data, recipe=b"method: {type: dpo}\ndata: {columns: %b}" % columns)
-    if "chosen" in names and "rejected" not in values:  # the order before they were called so
-        assert (checked.errors, "ignored_field" in checked.codes) == ([], True)
-        return
-    (found,) = [one for one in checked.result.report.problems if one.code == "pair_scores_reversed"]
-    assert (checked.errors, found.rows) == (["pair_scores_reversed"], (1, 2, 3, 4))
-    assert field in found.message
-
-
-def test_labels_of_what_is_no_pair_say_nothing_of_two_answers() -> None:
-    for kind in ({"has_answer": True}, {"has_answer": False, "learned": False}):
-        findings = Findings(CODES_OF_ROWS)
-        notes = FieldNotes(UsedFields(), learned=kind.get("learned", True))
-        messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
-        notes.add(1, {"labels": 0, "winner": "b"}, messages, has_answer=kind["has_answer"])
-        notes.report(findings, "train")
-        assert "pair_scores_reversed" not in {one.code for one in findings.problems()}
-
-
 FINE_PAIRS: dict[str, dict[str, Any]] = {
     "a model of that name": {"winner": "llama-2"},
     "a number of another kind": {"preference_id": 7, "preferred_tokens": 2},

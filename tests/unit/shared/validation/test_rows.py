@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.validation.formats import CHAT, PREFERENCE
+from shared.validation.formats import CHAT
 from shared.validation.rows import _read_any, read_row, read_rows
 from tests.examples import examples
 
@@ -240,68 +240,6 @@ def test_a_number_beyond_64_bits_in_a_field_is_refused(number) -> None:
     line = json.dumps({"messages": [{"role": "assistant", "content": "c"}], "size": number}).encode()
     row, codes = read_row(line)
     assert (row, set(codes)) == (None, {"number_out_of_range"})
-
-
-ALIKE = [
-    *(
-        ("The pump is on.", other)
-        for other in ("The pump is on", "the pump is on.", "The pump is on. ", "THE PUMP IS ON")
-    ),
-    *(
-        ("The pump is on.", other)
-        for other in ("The  pump is on!", "\n\nThe pump is on.", "The pump is on\u2026", "The\u00a0pump is on.")
-    ),
-    *(
-        ("One. Two.", other)
-        for other in ("One.\nTwo.", "One.\r\nTwo.\n", "\u201cOne. Two.\u201d", '"One. Two."', "One; two.")
-    ),
-    ("Hello, world.", "Hello world"),
-    ("Hello,world", "Hello world"),
-    ("don\u2019t go", "don't go"),
-    ("a \u2013 b", "a - b"),
-    ("Gr\u00f6\u00dfe", "Gro\u0308\u00dfe"),
-    ("\u4f60\u597d\u3002", "\u4f60\u597d"),
-]
-UNLIKE = [
-    *(
-        ("3.5", "35"),
-        ("5", "-5"),
-        ("1 5", "15"),
-        ("10:30", "1030"),
-        ("50%", "50"),
-        ("x\u00b2", "x2"),
-        ("1,000", "1000"),
-    ),
-    *(("a != b", "a = b"), ("x!=1", "x=1"), ("C++", "C"), ("C#", "C"), ("f(x)", "f[x]"), ("a < b", "a > b")),
-    *(
-        ('{"a": 5}', '{"a": "5"}'),
-        ("**bold**", "bold"),
-        ("a.b()", "ab()"),
-        ("\\n", "n"),
-        ("Yes.", "No."),
-        ("1\u00bd", "12"),
-    ),
-]
-
-
-def outputs(preferred: Any, other: Any) -> set[str]:
-    row = {"input": {"messages": [USER], "tools": [TOOL]}, "preferred_output": preferred, "non_preferred_output": other}
-    return set(read_row(orjson.dumps(row), PREFERENCE)[1])
-
-
-def test_outputs_that_differ_only_in_how_they_are_written_are_found() -> None:
-    codes = {pair: outputs(*([{"role": "assistant", "content": text}] for text in pair)) for pair in [*ALIKE, *UNLIKE]}
-    assert [pair for pair in ALIKE if codes[pair] != {"alike_outputs"}] == []
-    assert [pair for pair in UNLIKE if codes[pair]] == []
-
-
-def test_outputs_that_call_otherwise_are_not_alike_and_those_with_other_ids_are() -> None:
-    def called(arguments: str, number: str) -> list[Any]:
-        call = {"id": number, "type": "function", "function": {"name": "find", "arguments": arguments}}
-        return [{"role": "assistant", "content": "", "tool_calls": [call]}]
-
-    assert outputs(called('{"code": 7}', "a"), called('{"code": 7}', "b")) == {"alike_outputs"}
-    assert outputs(called('{"code": 7}', "a"), called('{"code": 8}', "a")) == set()
 
 
 @pytest.mark.parametrize("empty", [None, "", " \n", "\u200b"])

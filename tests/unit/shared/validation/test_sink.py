@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from hashlib import sha256
 
 from shared.validation.rows import Extent
-from shared.validation.sink import RowCounter, Writer, spooled_sink
+from shared.validation.sink import RowCounter, spooled_sink
 
 
 def test_a_version_is_the_hash_of_both_files_and_what_was_written_is_read_from_the_start() -> None:
@@ -19,17 +18,6 @@ def test_a_version_is_the_hash_of_both_files_and_what_was_written_is_read_from_t
         train, held_out = sink.train.read(), sink.eval.read()
     assert (train, held_out) == (b"row 0\nrow 1\nrow 2\n", b"held out\n")
     assert counter.version() == sha256(sha256(train).digest() + sha256(held_out).digest()).hexdigest()
-
-
-def test_rows_are_written_and_hashed_whole_however_many_there_are() -> None:
-    file, digest = io.BytesIO(), sha256()
-    writer = Writer(file, digest)
-    lines = [b"%d %s\n" % (number, b"x" * 50_000) for number in range(20)]
-    for line in lines:
-        writer.write(line)
-    writer.rewind()
-    assert file.read() == b"".join(lines)
-    assert digest.digest() == sha256(b"".join(lines)).digest()
 
 
 def test_means_maxima_and_bars_are_those_of_the_rows() -> None:

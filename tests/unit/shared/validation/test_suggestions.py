@@ -238,23 +238,20 @@ ORDER_OF_EVIDENCE = {
     "budget.deadline": "did you mean deadline_hours?",
     "budget.type": "did you mean instance_type?",
     "deployment.instanse": "did you mean instances?",
-    "data.alowed_personal_data": "did you mean personal_data_allowed?",
     "retrain.days": "did you mean every_days?",
     "deployment.approve": "did you mean approval?",
     "data.personal": "did you mean personal_data or personal_data_allowed?",
     "deadline": "did you mean budget.deadline_hours?",
     "deployment.vm": "did you mean instance_type?",
-    # a value as a key
+    # a value as a key, of those in the table
     "method.hyperparameters.adamw": "did you mean optimizer?",
     "budget.spot": "did you mean tier?",
-    "data.redact": "did you mean personal_data or secrets?",
+    "data.redact": "did you mean personal_data?",
     # letters swapped
     "evaluation.gaet": "did you mean gate?",
     "daat": "did you mean data?",
     "method.hyperparameters.sede": "did you mean seed?",
-    # a misspelled name of another tool, German
-    "method.hyperparameters.max_seq_lenght": "did you mean max_length_tokens?",
-    "method.hyperparameters.weight_decy": "it stays at the default of transformers and TRL",
+    # German
     "modell": "did you mean base_model?",
     "method.hyperparameters.lernrate": "did you mean learning_rate?",
     "method.hyperparameters.quantisierung": "did you mean quantization?",

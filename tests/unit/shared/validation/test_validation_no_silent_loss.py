@@ -120,21 +120,6 @@ TURNS = st.one_of(
         turn("observation", TEXT),
         turn("gpt", TEXT),
     ),
-    lists(
-        turn("human", TEXT),
-        turn(
-            "gpt",
-            st.builds(
-                call_of,
-                st.tuples(TEXT, TEXT),
-                CALL_KEYS,
-                TEXT.map(lambda text: text + "<tool_call>"),
-                TEXT.map(lambda text: "</tool_call>" + text),
-            ),
-        ),
-        turn("tool", TEXT.map(lambda text: f"<tool_response>{text}</tool_response>")),
-        turn("gpt", TEXT),
-    ),
 )
 
 
@@ -198,7 +183,6 @@ ROWS = st.one_of(
     of(messages=ANTHROPIC | BEDROCK),
     of(contents=GEMINI),
     of(chat_history=lists(*(obj(MESSAGE_KEYS, role=st.just(role), message=TEXT) for role in ("USER", "CHATBOT")))),
-    of(data=lists(TEXT, TEXT)),
     of(messages=DIALOGUE),
     of(messages=DIALOGUE, tools=lists(TOOL)),
     of(messages=st.lists(QUESTION, min_size=1, max_size=3), target=TEXT),

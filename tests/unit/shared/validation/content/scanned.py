@@ -36,7 +36,7 @@ class Scan:
         place = Place(file, number)
         document = self._scan.read(place, {"messages": messages, "item": item})
         dialogue = self._scan.rows.dialogue(document["messages"], None, has_answer=True, held_out=file == "eval")
-        self._scan.place(place, dialogue, tag or number, has_answer=True)
+        self._scan.place(place, dialogue, tag or number)
         return document
 
     def found(self) -> dict[str, ProblemGroup]:
