@@ -67,7 +67,7 @@ def retire_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRe
 def _retire(stage: Stage, runner: Runner, record: EndpointRecord) -> None:
     services, champion = runner.services, runner.load(record.champion)
     view = services.models.get_endpoint(record.endpoint)
-    if champion is not None and view is not None:
+    if champion is not None:
         record = as_of(services.store, record, services.clock.now())
         publish = partial(_publish, stage, runner, champion)
         retire_step(record, view, services, publish)

@@ -249,6 +249,20 @@ resource serveReadsScratch 'Microsoft.Authorization/roleAssignments@2022-04-01' 
   }
 }
 
+// Azure gives a system-assigned identity of an endpoint three roles by itself, and a user-assigned one none (Azure ML docs,
+// "Authentication for managed online endpoints"). This is the third, beside AcrPull and the reader above.
+var metricsWriter = '635dd51f-9968-44d3-b7fb-6d9a6bd613ae'
+
+resource serveWritesMetrics 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(workspace.id, servePrincipalId, metricsWriter)
+  scope: workspace
+  properties: {
+    principalId: servePrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', metricsWriter)
+  }
+}
+
 // Logs of jobs are read under the reader's own identity: the account takes no keys.
 resource deployerReadsLogs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(scratch.id, deployerPrincipalId, blobDataReader)

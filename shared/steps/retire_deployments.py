@@ -18,7 +18,7 @@ from shared.step_support.outcome import Draft
 Publish = Callable[[Draft], object]
 
 
-def retire_deployments(record: EndpointRecord, view: EndpointView, services: Services, publish: Publish) -> None:
+def retire_deployments(record: EndpointRecord, view: EndpointView | None, services: Services, publish: Publish) -> None:
     """Delete what the endpoint no longer needs and publish each, about the run in production.
 
     Nothing is touched while a rollout holds the endpoint, nor what is named after no run: somebody made it. Azure
@@ -26,7 +26,7 @@ def retire_deployments(record: EndpointRecord, view: EndpointView, services: Ser
     `not_retired` if a deletion failed.
     """
     # After the view: a rollout that begins after the endpoint was read is not among what was seen.
-    if claims.read(services.store, claims.endpoint_claim(record.endpoint)) is not None:
+    if view is None or claims.read(services.store, claims.endpoint_claim(record.endpoint)) is not None:
         return
     kept = {*view.traffic} if record.stopped else {record.deployment, *view.traffic}
     reason = "left over"
@@ -46,8 +46,11 @@ def retire_deployments(record: EndpointRecord, view: EndpointView, services: Ser
         raise Transient("not_retired", "; ".join(retired.failed.values()), record.endpoint)
 
 
-def stop_idle(record: EndpointRecord, view: EndpointView, champion: Run, services: Services, publish: Publish) -> None:
-    """Take the traffic of an idle deployment away, and in a later tick, once that is seen, delete it.
+def stop_idle(
+    record: EndpointRecord, view: EndpointView | None, champion: Run, services: Services, publish: Publish
+) -> None:
+    """Take the traffic of an idle deployment away, and in a later tick, once that is seen, delete it. One that somebody
+    deleted, or whose endpoint is gone, is recorded as stopped, so that it can be restored.
 
     The endpoint is held under a name of its own meanwhile, so that a tick that died is continued. Left alone: a
     deployment younger than its idle hours, or whose requests are not known; an endpoint with a previous deployment, a
@@ -58,15 +61,21 @@ def stop_idle(record: EndpointRecord, view: EndpointView, champion: Run, service
     limits = [timedelta(hours=hours) for hours in (own, services.config.endpoint_idle_hours) if hours]
     claim, owner, everything = claims.endpoint_claim(endpoint), f"idle-{endpoint}", {record.deployment: 100}
     serves_since = max(record.promoted_at, record.restored_at or record.promoted_at)
-    if not limits or record.previous or record.stopped or now - serves_since < min(limits):
-        return
     held = claims.read(store, claim)
-    if (held and held.owner != owner) or view.traffic not in ({}, everything):
+    if record.previous or (held and held.owner != owner):
         return
-    is_there = record.deployment in view.deployments  # not if it was deleted by hand, or by a tick that died
-    requests = models.had_requests(endpoint, record.deployment, now - min(limits), now) if is_there else False
+    if record.stopped:  # a tick died before this
+        claims.release(store, claim, owner)
+        return
+    may_stop = bool(limits) and now - serves_since >= min(limits)
+    traffic, is_there = (view.traffic, record.deployment in view.deployments) if view else ({}, False)
+    if traffic not in ({}, everything) or (is_there and not may_stop and not held):
+        return
+    requests: bool | None = is_there  # also where the limit was raised while the traffic was being taken away
+    if is_there and may_stop:
+        requests = models.had_requests(endpoint, record.deployment, now - min(limits), now)
     if requests is not False or (is_there and endpoints.has_candidate(store, endpoint)):
-        if held and not view.traffic:  # a request came in the last minute
+        if held and not traffic:  # a request came in the last minute
             models.begin_traffic(endpoint, everything)
         elif held:
             claims.release(store, claim, owner)
@@ -75,11 +84,11 @@ def stop_idle(record: EndpointRecord, view: EndpointView, champion: Run, service
         return
     if endpoints.read(store, endpoint) != record:  # a rollout was faster
         claims.release(store, claim, owner)
-    elif view.traffic and is_there:
+    elif traffic and is_there:
         models.begin_traffic(endpoint, {})
     else:
         models.begin_delete_deployment(endpoint, record.deployment)
-        reason = f"no request for {min(limits)}" if is_there or held else "its deployment is gone"
+        reason = f"no request for {min(limits)}" if limits and (is_there or held) else "its deployment is gone"
         changed = EndpointChanged(endpoint=endpoint, state="stopped", by="idle", comment=reason)
         publish(Draft(changed, key=record.deployment))
         stopped = Stopped(deployment=record.deployment, at=now, reason=reason)

@@ -60,6 +60,9 @@ def _carried_out(event: Event[RollbackRequested | EndpointOrdered], run: Run, se
         if found is not None and found.champion != run.id:
             message = f"{endpoint} has {found.champion} in production by now: ask again"
             raise PermanentFailure(FailureClass.PLATFORM, "rollback_void", message, endpoint)
+        if found is None and to == "restored":
+            message = f"{endpoint} was deleted: drop the data of {run.id} again"
+            raise PermanentFailure(FailureClass.PLATFORM, "rollback_void", message, endpoint)
         if found is not None:  # else it was deleted, by an earlier delivery
             (_restore if to == "restored" else _delete)(found, run, services)
         changed = EndpointChanged(endpoint=endpoint, state=to, by=by, comment=comment)

@@ -115,6 +115,22 @@ def test_a_deployment_is_never_deleted_within_its_idle_hours_of_a_request(make_w
     assert problems(world) == []
 
 
+def test_an_endpoint_that_is_deleted_in_azure_is_stopped_by_the_timer_and_comes_back(make_world: MakeWorld) -> None:
+    world = make_world(1)
+    driver = in_production(world)
+    world.platform.endpoints.clear()
+    driver.settle()
+    stopped = record_of(world).stopped
+    assert stopped is not None
+    assert stopped.reason == "its deployment is gone"
+    restore(world)
+    driver.settle()
+    assert record_of(world).stopped is None
+    assert world.platform.ask("shop") == record_of(world).deployment
+    world.platform.created.clear()
+    assert problems(world) == []
+
+
 def test_a_deployment_whose_metrics_fail_is_left_alone(make_world: MakeWorld) -> None:
     world = make_world(1)
     driver = in_production(world)

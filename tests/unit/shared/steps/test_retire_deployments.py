@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.endpoint import EndpointRecord
+from shared.domain.endpoint import EndpointRecord, Stopped
 from shared.domain.run import Run, Status
 from shared.domain.serving_cost import ServedDeployment
 from shared.ports import Services
@@ -21,7 +21,6 @@ from tests.unit.shared.steps.production import NEW, OLD, Endpoint
 def retired(record: EndpointRecord, ports: Services) -> list[str]:
     published: list[Draft] = []
     view = ports.models.get_endpoint(record.endpoint)
-    assert view is not None
     retire_deployments(endpoints.as_of(ports.store, record, ports.clock.now()), view, ports, published.append)
     return [draft.data.model_dump()["deployment"] for draft in published]
 
@@ -75,7 +74,6 @@ def stops(record: EndpointRecord, champion: Run, ports: Services) -> list[str]:
     """The states that one tick publishes."""
     published: list[Draft] = []
     view = ports.models.get_endpoint(record.endpoint)
-    assert view is not None
     stop_idle(record, view, champion, ports, published.append)
     return [draft.data.model_dump()["state"] for draft in published]
 
@@ -178,6 +176,47 @@ def test_a_deployment_that_somebody_deleted_is_recorded_as_stopped(
     assert left is not None
     assert left.stopped is not None
     assert left.stopped.reason == "its deployment is gone"
+
+
+@pytest.mark.parametrize("what", ["deployment", "endpoint"])
+def test_what_was_deleted_in_azure_can_be_restored_where_nothing_is_ever_idle(
+    ports: Services, endpoint: Endpoint, champion: Run, alone: EndpointRecord, what: str
+) -> None:
+    endpoint.deployments.clear()
+    endpoint.traffic = {}
+    endpoint.begin_delete_deployment = lambda endpoint, name: None  # type: ignore[method-assign]
+    if what == "endpoint":
+        endpoint.get_endpoint = lambda name: None  # type: ignore[method-assign, assignment, return-value]
+    assert stops(alone, with_hours(champion, None), ports) == ["stopped"]
+    (left,) = endpoints.all_records(ports.store)
+    assert left.stopped is not None
+    assert left.stopped.reason == "its deployment is gone"
+    assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
+
+
+@pytest.mark.parametrize("hours", [None, 24])
+def test_a_limit_that_is_raised_while_the_traffic_is_being_taken_away_gives_it_back(
+    ports: Services, endpoint: Endpoint, clock: ManualClock, champion: Run, alone: EndpointRecord, hours: float | None
+) -> None:
+    clock.advance(5 * 3600)
+    stops(alone, with_hours(champion, 4), ports)
+    endpoint.settle()
+    assert endpoint.traffic == {}
+    for _ in range(2):
+        assert stops(alone, with_hours(champion, hours), ports) == []
+        endpoint.settle()
+    assert endpoint.traffic == {NEW: 100}
+    assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
+
+
+def test_a_tick_that_died_after_it_wrote_that_it_stopped_holds_nobody_up(
+    ports: Services, endpoint: Endpoint, champion: Run, alone: EndpointRecord
+) -> None:
+    stopped = alone.model_copy(update={"stopped": Stopped(deployment=NEW, at=ports.clock.now(), reason="idle")})
+    endpoints.write(ports.store, stopped, replacing=alone)
+    claims.take(ports.store, claims.endpoint_claim("shop"), "idle-shop", ports.clock.now())
+    assert stops(stopped, with_hours(champion, 4), ports) == []
+    assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
 
 
 def test_what_another_holds_is_not_given_its_traffic_back(

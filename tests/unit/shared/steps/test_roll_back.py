@@ -9,7 +9,7 @@ import pytest
 
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import PermanentFailure, Problem, Transient
-from shared.domain.events import Event, ModelRolledBack, RollbackRequested
+from shared.domain.events import EndpointOrdered, Event, ModelRolledBack, RollbackRequested
 from shared.domain.run import Rollback, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints
@@ -132,6 +132,15 @@ def test_a_rollback_to_what_was_deleted_by_hand_says_so_and_gives_the_endpoint_b
     endpoint.deployments.remove(OLD)
     with pytest.raises(PermanentFailure, match=f"deployment_vanished: shop has no {OLD} any more"):
         roll_back(rollback_requested(champion), champion, ports)
+    assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
+
+
+def test_a_restore_after_the_deletion_of_its_endpoint_does_not_say_that_it_is_restored(
+    ports: Services, champion: Run
+) -> None:
+    order = event_of(champion, EndpointOrdered(endpoint="shop", to="restored", by="ada"), champion.updated_at)
+    with pytest.raises(PermanentFailure, match="rollback_void: shop was deleted"):
+        roll_back(order, champion, ports)
     assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
 
 
