@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from shared.api import models
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem
+from shared.domain.policy import AppliedPolicy
 from shared.domain.run import Run
 from shared.domain.urls import is_loopback
 from shared.health.checks import Check
@@ -66,6 +67,7 @@ class Api:
             base_url=self.url,
             transport=self.transport,
             auth=BearerToken() if urlsplit(self.url).scheme == "https" else None,
+            headers={"x-droptune-user": user} if loopback and (user := os.environ.get("DROPTUNE_USER")) else None,
             verify=tls_context(),
             timeout=ANSWER_WITHIN_S,
             trust_env=not loopback,  # a company's proxy cannot reach this machine's loopback
@@ -109,9 +111,24 @@ class Api:
     def cancel(self, run_id: str) -> None:
         self._ask("POST", _path(run_id, "cancel"))
 
-    def decide(self, run_id: str, *, granted: bool, comment: str = "") -> None:
-        """Approve or deny a run that waits for approval."""
-        self._ask("POST", _path(run_id, "approve" if granted else "deny"), json={"comment": comment})
+    def approve(self, run_id: str, *, comment: str = "") -> int:
+        """Approve a run that waits for it; how many persons more must."""
+        answer = self._ask("POST", _path(run_id, "approve"), json={"comment": comment})
+        return _read(models.Approved, answer).missing
+
+    def deny(self, run_id: str, *, comment: str = "") -> None:
+        """Deny a run that waits for approval."""
+        self._ask("POST", _path(run_id, "deny"), json={"comment": comment})
+
+    def policy(self, version: int | None = None) -> AppliedPolicy:
+        """The policy in force, or that version."""
+        query = {} if version is None else {"version": str(version)}
+        return _read(AppliedPolicy, self._ask("GET", "/api/policy", params=query))
+
+    def apply_policy(self, policy: dict[str, Any], *, replacing: int) -> AppliedPolicy:
+        """Put a policy in force in the place of that version."""
+        answer = self._ask("PUT", "/api/policy", params={"replacing": str(replacing)}, json=policy)
+        return _read(AppliedPolicy, answer)
 
     def retry(self, run_id: str) -> str:
         """The id of the new run."""

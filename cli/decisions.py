@@ -12,17 +12,19 @@ Comment = Annotated[str, typer.Option("-m", "--comment", help="why; kept with th
 
 
 def approve(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:
-    """Approve a candidate that passed the gate; its rollout begins."""
+    """Approve a candidate that passed the gate; its rollout begins once enough persons have. Not by who asked for the
+    run; on a laptop DROPTUNE_USER=NAME says who you are."""
     with Api(find_url(url)) as api:
-        api.decide(run, granted=True, comment=comment)
+        missing = api.approve(run, comment=comment)
     line = f"approved run {run}; follow the rollout with: droptune watch {run}"
-    print_one(as_json, {"id": run, "decision": "approved"}, line)
+    waits = f"approved run {run}; {missing} more must approve"
+    print_one(as_json, {"id": run, "decision": "approved", "missing": missing}, waits if missing else line)
 
 
 def deny(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:
     """Decline a candidate that passed the gate. The model in production stays."""
     with Api(find_url(url)) as api:
-        api.decide(run, granted=False, comment=comment)
+        api.deny(run, comment=comment)
     print_one(as_json, {"id": run, "decision": "denied"}, f"denied run {run}; the model in production stays")
 
 

@@ -18,6 +18,7 @@ from cli.follow import follow, next_run
 from cli.grade import grade_file
 from cli.map_records import map_records
 from cli.options import AsJson, RunId, Url, print_json
+from cli.policy import policy_app
 from cli.rate import rate
 from cli.report_view import report_view
 from cli.review import review
@@ -119,6 +120,7 @@ app.command("map")(map_records)
 app.add_typer(base_models, name="base-models")
 app.add_typer(dlq, name="dlq")
 app.add_typer(endpoints_app, name="endpoints")
+app.add_typer(policy_app, name="policy")
 
 
 def _watch(api: Api, run_id: str, as_json: bool) -> None:

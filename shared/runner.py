@@ -288,8 +288,8 @@ class Runner:
         )
         delay = (draft.delay for draft in outcome.events)  # what comes later is waited for beside
         ends = None if run.terminal else now + deadline(run, run.status) + max(delay, default=timedelta(0))
-        if ends and before and before.deadline_at and _same_step_of_rollout(before, run):
-            ends = min(ends, before.deadline_at)  # what probes note of a step must not make it last
+        if ends and before and before.deadline_at and _waits_for_the_same(before, run):
+            ends = min(ends, before.deadline_at)  # what probes note of a step, or one approval of two, does not prolong
         return run.evolve(updated_at=now, deadline_at=ends, history=(*run.history, line))
 
     def _outbox(self, run: Run, outgoing: list[Outgoing]) -> list[Write]:
@@ -327,7 +327,9 @@ class Runner:
             self.publish(run, Draft(refused, key=stage))
 
 
-def _same_step_of_rollout(before: Run, run: Run) -> bool:
+def _waits_for_the_same(before: Run, run: Run) -> bool:
+    if before.status is run.status is Status.AWAITING_APPROVAL:
+        return True
     if before.rollout is None or run.rollout is None:
         return False
     return (before.status, before.rollout.step) == (run.status, run.rollout.step)

@@ -17,6 +17,7 @@ from functions.http import (
     graders,
     health,
     openai,
+    policy,
     preview,
     runs,
 )
@@ -36,6 +37,7 @@ PARTS = (
     doctor,
     health,
     openai,
+    policy,
     api_docs,
     dashboard,
 )

@@ -1,8 +1,8 @@
 """Who is asking: Entra bearer tokens checked in code, or loopback only where none is configured."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Annotated, Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,26 +13,60 @@ from fastapi.security import HTTPBearer
 from functions.http.errors import ApiError
 from shared.domain.errors import InvalidInput, shortened
 from shared.domain.model import MAX_PERSON
+from shared.domain.policy import PlatformPolicy
 from shared.domain.urls import LOOPBACK_HOSTS
+from shared.records import policies
 from shared.settings import load_settings
 
-READER, OPERATOR, APPROVER = "reader", "operator", "approver"
+READER, OPERATOR, APPROVER, ADMINISTRATOR = "reader", "operator", "approver", "administrator"
+# On a laptop everyone is who they say they are, for trying out what needs a second person or another's rights.
+LOCAL_USER = "x-droptune-user"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Name for the audit trail, and the app roles of the token.
-
-    `authenticated`: the name was proved. On loopback it is not: everyone there is `local`.
-    """
+    """A person or an app. `id` never changes (Entra: the claim `oid`) and decides; the name is for people to read."""
 
     name: str
     roles: frozenset[str]
-    authenticated: bool = True
+    id: str = ""
+    groups: frozenset[str] = frozenset()
 
-    def is_authenticated_as(self, name: str | None) -> bool:
-        """Whether this is proved to be who goes by that name; Entra's user names know no case."""
-        return self.authenticated and name is not None and self.name.casefold() == name.casefold()
+    def is_among(self, members: tuple[str, ...]) -> bool:
+        return not {self.id, *self.groups, *self.roles}.isdisjoint(members)
+
+
+@dataclass(frozen=True)
+class Access:
+    """A caller in the role that a route needs. Where the policy has a project, its members are those it names; the app
+    roles count for every other one, and for what is of no project (None)."""
+
+    caller: Caller
+    role: str
+    read_policy: Callable[[], PlatformPolicy]
+
+    @cached_property
+    def policy(self) -> PlatformPolicy:
+        """Read when it is asked for: an app that cannot build its services says so to who may know."""
+        return self.read_policy()
+
+    def allows(self, project: str | None) -> bool:
+        own = self.policy.projects.get(project) if project else None
+        if ADMINISTRATOR in self.caller.roles and self.role != APPROVER:
+            return True
+        return self.caller.is_among(own.members(self.role)) if own else self.role in self.caller.roles
+
+    def somewhere(self) -> bool:
+        return self.allows(None) or any(map(self.allows, self.policy.projects))
+
+    def hides(self, project: str | None) -> bool:
+        """Whether what is of it is answered as if it was not there."""
+        return project in self.policy.projects and not replace(self, role=READER).allows(project)
+
+    def require(self, project: str | None, param: str = "project") -> None:
+        """Raises ApiError 403."""
+        if not self.allows(project):
+            raise ApiError(403, "role_needed", f"this needs the role {self.role} in {project or 'the app'}", param)
 
 
 class Authenticator(Protocol):
@@ -48,7 +82,10 @@ class LoopbackAuth:
             raise ApiError(403, "not_loopback", "without API_AUTH_URL only this machine may ask", "host")
         if request.headers.get("origin") and urlsplit(request.headers["origin"]).hostname not in LOOPBACK_HOSTS:
             raise ApiError(403, "foreign_origin", "this origin may not use the API", "origin")
-        return Caller("local", frozenset({READER, OPERATOR, APPROVER}), authenticated=False)
+        roles = frozenset({READER, OPERATOR, APPROVER})
+        if name := request.headers.get(LOCAL_USER):
+            return Caller(shortened(name, MAX_PERSON), roles, id=shortened(name, MAX_PERSON))
+        return Caller("local", roles | {ADMINISTRATOR}, id="local")
 
 
 class EntraAuth:
@@ -71,6 +108,10 @@ class EntraAuth:
                 issuer=self._issuer,
                 options={"require": ["exp", "iss", "aud", "tid"]},
             )
+        except jwt.PyJWKClientConnectionError as error:
+            raise ApiError(
+                503, "keys_unreachable", "the keys of the issuer cannot be read now", "authorization"
+            ) from error
         except jwt.PyJWTError as error:
             raise ApiError(401, "invalid_token", str(error), "authorization") from error
         if claims["tid"] != self._tenant:
@@ -79,7 +120,14 @@ class EntraAuth:
         # (v2.0) or `appid` (v1.0). Those are in a user's token too, and name the program that the user has used.
         app = None if claims.get("scp") else claims.get("azp") or claims.get("appid")
         name = claims.get("preferred_username") or app or claims.get("sub", "unknown")
-        return Caller(shortened(str(name), MAX_PERSON), frozenset(claims.get("roles", ())))
+        # Microsoft: never authorize by a name, which may change hands. An app's `oid` is that of its service principal.
+        id = str(claims.get("oid") or claims.get("sub") or "")
+        return Caller(shortened(str(name), MAX_PERSON), _texts(claims, "roles"), id, _texts(claims, "groups"))
+
+
+def _texts(claims: dict[str, Any], name: str) -> frozenset[str]:
+    values = claims.get(name)
+    return frozenset(one for one in values if isinstance(one, str)) if isinstance(values, list) else frozenset()
 
 
 def make_authenticator(url: str) -> Authenticator:
@@ -111,17 +159,20 @@ def authenticate(request: Request, _: object = Security(_BEARER)) -> Caller:
     return authenticator(request)
 
 
-def may(role: str) -> Callable[..., Caller]:
-    """Dependency: the caller, who holds the role."""
+def may(role: str) -> Callable[..., Access]:
+    """Dependency: the caller, who holds the role in the app or in a project. The route asks for the project's."""
 
-    def check(caller: Caller = Depends(authenticate)) -> Caller:
-        if role not in caller.roles:
-            raise ApiError(403, "role_needed", f"this needs the app role {role}", "authorization")
-        return caller
+    def check(request: Request, caller: Caller = Depends(authenticate)) -> Access:
+        access = Access(caller, role, lambda: policies.read(request.app.state.services().store).policy)
+        if not access.somewhere():
+            message = f"this needs the role {role} in the app, or in a project"
+            raise ApiError(403, "role_needed", message, "authorization")
+        return access
 
     return check
 
 
-Reader = Annotated[Caller, Depends(may(READER))]
-Operator = Annotated[Caller, Depends(may(OPERATOR))]
-Approver = Annotated[Caller, Depends(may(APPROVER))]
+Reader = Annotated[Access, Depends(may(READER))]
+Operator = Annotated[Access, Depends(may(OPERATOR))]
+Approver = Annotated[Access, Depends(may(APPROVER))]
+Administrator = Annotated[Access, Depends(may(ADMINISTRATOR))]

@@ -36,8 +36,9 @@ def get_base_model(base_model: str, _: Reader, services: CurrentServices) -> Bas
 
 
 @router.post("/{base_model:path}/import", status_code=202)
-def import_base_model(base_model: str, _: Operator, services: CurrentServices) -> ImportStarted:
+def import_base_model(base_model: str, access: Operator, services: CurrentServices) -> ImportStarted:
     """Start the job that checks the model and exports its tokenizer. Asked again while it runs, it is one job."""
+    access.require(None)
     entry = _entry(base_model)
     try:
         job = start_import(entry, services)

@@ -1,5 +1,6 @@
 """`/api/datasets` and `/api/recipes`: files into the drop zone, and what a recipe may say."""
 
+import hashlib
 import re
 import unicodedata
 
@@ -12,6 +13,7 @@ from functions.http.errors import ApiError
 from shared.api.models import SchemaDocument, StoredFile
 from shared.domain import paths
 from shared.domain.recipe import Recipe, is_name
+from shared.records import uploads
 
 router = APIRouter(prefix="/api", tags=["datasets"])
 
@@ -26,7 +28,9 @@ def proposed_name(name: str) -> str:
 
 
 @router.put("/datasets/{project}/{name}", status_code=201)
-async def put_dataset(project: str, name: str, request: Request, _: Operator, services: CurrentServices) -> StoredFile:
+async def put_dataset(
+    project: str, name: str, request: Request, access: Operator, services: CurrentServices
+) -> StoredFile:
     """Write a file of a project into the drop zone; a dataset starts a run, as any blob there does."""
     if not is_name(project):
         message = "a project's name has 3 to 32 letters (a to z), digits and single dashes and begins with a letter"
@@ -37,8 +41,12 @@ async def put_dataset(project: str, name: str, request: Request, _: Operator, se
             f"and at most 128 characters: rename it, for example to {proposed_name(name)}"
         )
         raise ApiError(400, "file_name", message, "name")
-    path = f"{paths.DATASETS}/{project}/{name}"
-    info = await run_in_threadpool(services.blobs.write, path, [await request.body()])
+    access.require(project)
+    body, path = await request.body(), f"{paths.DATASETS}/{project}/{name}"
+    by = uploads.Uploader(access.caller.name, access.caller.id)
+    sha256, now = hashlib.sha256(body).hexdigest(), services.clock.now()
+    await run_in_threadpool(uploads.record, services.store, path, sha256, by, now)
+    info = await run_in_threadpool(services.blobs.write, path, [body])
     return StoredFile(path=info.path, etag=info.etag, size_bytes=info.size_bytes)
 
 

@@ -35,8 +35,9 @@ WAIT_S = 1.0
 
 
 @router.get("")
-def list_dead_letters(_: Reader, services: CurrentServices) -> DeadLetterList:
-    """The entities that have any, each with its count and the oldest; bodies stay on the bus."""
+def list_dead_letters(access: Reader, services: CurrentServices) -> DeadLetterList:
+    """The entities that have any, each with its count and the oldest, of all projects; bodies stay on the bus."""
+    access.require(None)
     entities = TOPOLOGY.entities()
     # All at once: the first look at an entity of Service Bus opens a link, which takes the SDK half a second.
     with ThreadPoolExecutor(len(entities)) as pool:
@@ -66,26 +67,28 @@ def _shown(dead: ReceivedMessage) -> DeadLetter:
 
 
 @router.post("/release")
-def release(request: ReleaseRequest, caller: Operator, runner: CurrentRunner) -> Released:
+def release(request: ReleaseRequest, access: Operator, runner: CurrentRunner) -> Released:
     """Keep a document that cannot be read in the container `quarantine`, and take it out of the run store.
 
     A run keeps those of its fields that can be read; one under way ends as `failed`. What it held is given back within
     minutes. A document that can be read is refused.
     """
-    released = runner.release_unreadable(request.partition, request.id, caller.name)
+    access.require(None)
+    released = runner.release_unreadable(request.partition, request.id, access.caller.name)
     if released is None:
         raise ApiError(404, "document_not_found", f"no document {request.id} of {request.partition}", "partition")
     return Released(path=released[0], run=released[1])
 
 
 @router.post("/replay")
-def replay(request: ReplayRequest, _: Operator, services: CurrentServices) -> Replayed:
+def replay(request: ReplayRequest, access: Operator, services: CurrentServices) -> Replayed:
     """Send dead letters again under their own ids, then remove them.
 
     Inboxes know repeats, so a stage that handled such an event already does nothing, and a replay cut short may be
     done again. A dead letter of a subscription goes to its topic and so reaches every subscription that wants
     it: to all but the one it failed at, it is such a repeat.
     """
+    access.require(None)
     entity, bus = request.entity, services.bus
     if entity not in TOPOLOGY.entities():
         raise ApiError(404, "entity_not_found", f"the bus has no entity {entity}", "entity")

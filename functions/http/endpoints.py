@@ -4,7 +4,7 @@ from typing import Literal
 
 from fastapi import APIRouter
 
-from functions.http.auth import Caller, Operator, Reader
+from functions.http.auth import Access, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError, existing
 from shared.api.models import CommentRequest, EndpointCost, EndpointDetail, EndpointList, RollbackAccepted, RunReference
@@ -23,75 +23,85 @@ router = APIRouter(prefix="/api/endpoints", tags=["endpoints"])
 
 
 @router.get("")
-def list_endpoints(_: Reader, services: CurrentServices) -> EndpointList:
+def list_endpoints(access: Reader, services: CurrentServices) -> EndpointList:
     """By name, and what each costs by list prices."""
     unreadable: list[UnreadableDocument] = []
-    records = sorted(all_records(services.store, unreadable), key=lambda record: record.endpoint)
+    every = sorted(all_records(services.store, unreadable), key=lambda record: record.endpoint)
+    records = [record for record in every if access.allows(record.project)]
+    hidden = {record.endpoint for record in every} - {record.endpoint for record in records}
     usd: dict[str, tuple[float | None, float | None]] = {record.endpoint: (0.0, 0.0) for record in records}
     for one in serving_costs.all_costs(services.store, unreadable):
+        if one.endpoint in hidden or not (one.endpoint in usd or access.allows(access.policy.owner(one.endpoint))):
+            continue
         if one.running or one.usd_of_month(services.clock.now()) != 0:
             usd[one.endpoint] = (one.usd_per_hour(), one.usd_of_month(services.clock.now()))
     costs = (EndpointCost(endpoint=at, usd_per_hour=now, usd_this_month=all) for at, (now, all) in sorted(usd.items()))
-    return EndpointList(data=tuple(records), costs=tuple(costs), unreadable=tuple(unreadable))
+    seen = tuple(unreadable) if access.allows(None) else ()
+    return EndpointList(data=tuple(records), costs=tuple(costs), unreadable=seen)
 
 
 @router.get("/{name}")
-def get_endpoint(name: str, _: Reader, services: CurrentServices) -> EndpointDetail:
+def get_endpoint(name: str, access: Reader, services: CurrentServices) -> EndpointDetail:
     """The deployment in production, the previous one while it is kept warm, and what all deployments cost."""
-    record, costs, now = _find_record(name, services), serving_costs.read(services.store, name), services.clock.now()
+    record, now = _find_record(name, access, services), services.clock.now()
+    costs = serving_costs.read(services.store, name)
     usd = {"usd_per_hour": costs.usd_per_hour(), "usd_this_month": costs.usd_of_month(now)}
     return EndpointDetail.model_validate({**dict(record), "costs": costs, **usd})
 
 
-def _find_record(name: str, services: Services) -> EndpointRecord:
+def _find_record(name: str, access: Access, services: Services) -> EndpointRecord:
+    record = read(services.store, name)
+    project = access.policy.owner(name) or (record.project if record else None)
     message = f"no model is in production at {name}"
-    return existing(read(services.store, name), "endpoint_not_found", message, "name")
+    record = existing(None if access.hides(project) else record, "endpoint_not_found", message, "name")
+    access.require(project)
+    return record
 
 
 @router.post("/{name}/rollback", status_code=202)
 def roll_back(
-    name: str, caller: Operator, services: CurrentServices, runner: CurrentRunner, request: CommentRequest | None = None
+    name: str, access: Operator, services: CurrentServices, runner: CurrentRunner, request: CommentRequest | None = None
 ) -> RollbackAccepted:
     """Request a rollback to the previous deployment. It stays reversible: what is left now becomes the previous one.
 
     It waits for a rollout at the endpoint. The run in production says in its history when it is done, or why not.
     """
-    record = _find_record(name, services)
+    record = _find_record(name, access, services)
     now = services.clock.now()
     if record.previous is None or now >= record.previous.keep_until:
         raise ApiError(409, "nothing_to_roll_back_to", f"{name} keeps no previous deployment", name)
     run = _readable_run(runner, record.champion, record.previous.champion)
     leave, to, comment = record.deployment, record.previous.deployment, request.comment if request else ""
-    data = RollbackRequested(endpoint=name, deployment=leave, to=to, by=caller.name, comment=comment)
+    data = RollbackRequested(endpoint=name, deployment=leave, to=to, by=access.caller.name, comment=comment)
     # Back and forth and back again are three requests; a double click is one.
     runner.publish(run, Draft(data, key=f"{leave}.{int(now.timestamp())}"))
     return RollbackAccepted(endpoint=name, from_=leave, to=to)
 
 
 @router.post("/{name}/restore", status_code=202)
-def restore(name: str, caller: Operator, runner: CurrentRunner, request: CommentRequest | None = None) -> RunReference:
+def restore(name: str, access: Operator, runner: CurrentRunner, request: CommentRequest | None = None) -> RunReference:
     """Deploy the model of a stopped endpoint again. The run in production says in its history when it is done."""
-    return _ordered(name, "restored", caller, runner, request)
+    return _ordered(name, "restored", access, runner, request)
 
 
 @router.delete("/{name}", status_code=202)
-def delete(name: str, caller: Operator, runner: CurrentRunner, request: CommentRequest | None = None) -> RunReference:
+def delete(name: str, access: Operator, runner: CurrentRunner, request: CommentRequest | None = None) -> RunReference:
     """Delete an endpoint with its deployments: its URL answers no more. Runs and registered models stay."""
-    return _ordered(name, "deleted", caller, runner, request)
+    return _ordered(name, "deleted", access, runner, request)
 
 
 def _ordered(
-    name: str, to: Literal["restored", "deleted"], caller: Caller, runner: Runner, request: CommentRequest | None
+    name: str, to: Literal["restored", "deleted"], access: Access, runner: Runner, request: CommentRequest | None
 ) -> RunReference:
     """Raises ApiError 409: `endpoint_busy` while a candidate is evaluated for it or anything is under way there,
     `endpoint_serves` if there is nothing to restore."""
-    record = _find_record(name, runner.services)
+    record = _find_record(name, access, runner.services)
     run = _readable_run(runner, record.champion, record.champion)
     for claim in (endpoint_claim(name), turn_claim(name)):
         if (held := claims.read(runner.services.store, claim)) is not None:
             raise ApiError(409, "endpoint_busy", f"{held.owner} holds {name}: wait for it, or cancel the run", name)
     if to == "deleted" or record.stopped is not None:
-        order = EndpointOrdered(endpoint=name, to=to, by=caller.name, comment=request.comment if request else "")
+        order = EndpointOrdered(endpoint=name, to=to, by=access.caller.name, comment=request.comment if request else "")
         runner.publish(run, Draft(order, key=str(int(runner.services.clock.now().timestamp()))))
     else:
         raise ApiError(409, "endpoint_serves", f"{name} is not stopped: its model answers, nothing is to restore", name)

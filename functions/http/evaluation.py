@@ -25,9 +25,9 @@ router = APIRouter(prefix="/api/runs", tags=["runs"])
 
 
 @router.get("/{run_id}/evaluation")
-def get_evaluation(run_id: str, _: Reader, services: CurrentServices) -> RunEvaluation:
+def get_evaluation(run_id: str, access: Reader, services: CurrentServices) -> RunEvaluation:
     """Scores, verdict and sample answers."""
-    run = find_run(services, run_id)
+    run = find_run(services, run_id, access)
     result = existing(run.evaluation, "no_evaluation", "the run has not been evaluated yet", run_id)
     return RunEvaluation(result=result, verdict=run.verdict, samples=_samples(services.blobs, run_id))
 
@@ -35,7 +35,7 @@ def get_evaluation(run_id: str, _: Reader, services: CurrentServices) -> RunEval
 @router.get("/{run_id}/evaluation/rows")
 def get_rows(
     run_id: str,
-    _: Reader,
+    access: Reader,
     services: CurrentServices,
     change: Change | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
@@ -47,7 +47,7 @@ def get_rows(
     `counts`: rows by change. `after` is the number of the last row seen; `next` is what to give there for the
     following page, null at the end.
     """
-    find_run(services, run_id)
+    find_run(services, run_id, access)
     path = paths.run(run_id, "evaluation/rows.jsonl")
     message = "the rows of this evaluation are not there"
     blob = existing(services.blobs.info(path), "no_evaluation", message, run_id)

@@ -28,10 +28,10 @@ router = APIRouter(prefix="/api/runs", tags=["runs"])
 
 @router.get("/{run_id}/preview")
 def get_preview(
-    run_id: str, _: Reader, services: CurrentServices, rows: Annotated[int, Query(ge=1, le=50)] = 5
+    run_id: str, access: Reader, services: CurrentServices, rows: Annotated[int, Query(ge=1, le=50)] = 5
 ) -> Preview:
     """The first rows of the curated training file; `row` is the line there."""
-    run = find_run(services, run_id)
+    run = find_run(services, run_id, access)
     if run.curated is None or run.recipe is None:
         raise ApiError(404, "no_preview", "the run has no curated data", run_id)
     base_model = run.recipe.requested.base_model

@@ -2,6 +2,7 @@
 
 from math import isfinite
 
+from functions.http.auth import Access
 from functions.http.errors import existing
 from shared.api.models import Metrics, Progress
 from shared.domain.jobs import JobKind
@@ -17,9 +18,12 @@ CURVES_OF_METHOD = {
 PROGRESS = ("step_total", "eta_s")
 
 
-def find_run(services: Services, run_id: str) -> Run:
-    """The run. Raises ApiError 404."""
-    return existing(runs.load(services.store, run_id), "run_not_found", f"no run {run_id}", "run_id")
+def find_run(services: Services, run_id: str, access: Access) -> Run:
+    """The run. Raises ApiError 404, also for one of a project that the caller may not read, and 403."""
+    run = runs.load(services.store, run_id)
+    run = existing(None if run and access.hides(run.project) else run, "run_not_found", f"no run {run_id}", "run_id")
+    access.require(run.project)
+    return run
 
 
 def shown(run: Run) -> Run:

@@ -1,6 +1,7 @@
 """`/api/runs`: the runs, what is known of each, and commands for them."""
 
 import asyncio
+import hashlib
 from itertools import count
 from typing import Annotated
 
@@ -8,21 +9,32 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
 from functions.http import run_commands
-from functions.http.auth import Approver, Operator, Reader
+from functions.http.auth import Access, Approver, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError, existing
 from functions.http.run_queries import find_run, metrics_of, shown
-from shared.api.models import CloudEvent, CommentRequest, EventList, Metrics, RunPage, RunReference, StartRunRequest
+from shared.api.models import (
+    Approved,
+    CloudEvent,
+    CommentRequest,
+    EventList,
+    Metrics,
+    RunPage,
+    RunReference,
+    StartRunRequest,
+)
 from shared.domain import paths
+from shared.domain.approval import approvals_missing, candidate_sha256, objection
 from shared.domain.dataset import Report
 from shared.domain.drop_zone import starts_a_run
-from shared.domain.errors import UnreadableDocument
+from shared.domain.errors import LaterVersion, PermanentFailure, UnreadableDocument
 from shared.domain.events import ApprovalDenied, ApprovalGranted
 from shared.domain.run import Run, Status
 from shared.ports import Services
 from shared.records import outbox
 from shared.records import runs as records
 from shared.records.blob_documents import read_model
+from shared.step_support.candidate import require_same_model
 from shared.step_support.outcome import Draft
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
@@ -32,33 +44,34 @@ POLL_S = 0.25
 
 @router.get("")
 def list_runs(
-    _: Reader,
+    access: Reader,
     services: CurrentServices,
     project: str | None = None,
     status: Status | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: str | None = None,
 ) -> RunPage:
-    """Newest first."""
+    """Newest first, those that the caller may see: a page may have fewer than `limit` and still have a `next`."""
     page = records.page(services.store, project=project, status=status, limit=limit, after=after)
-    return RunPage(data=tuple(map(shown, page.runs)), unreadable=page.unreadable, next=page.next)
+    data = tuple(shown(run) for run in page.runs if access.allows(run.project))
+    return RunPage(data=data, unreadable=page.unreadable if access.allows(None) else (), next=page.next)
 
 
 @router.post("", status_code=202)
-def start_run(request: StartRunRequest, caller: Operator, services: CurrentServices) -> RunReference:
+def start_run(request: StartRunRequest, access: Operator, services: CurrentServices) -> RunReference:
     """Start a run for a blob in the drop zone."""
     path = f"{paths.DATASETS}/{request.dataset}"
     info = services.blobs.info(path)
     if not starts_a_run(path) or info is None:
         raise ApiError(404, "dataset_not_found", f"no dataset {request.dataset} in the drop zone", "dataset")
-    return RunReference(id=run_commands.start_run(services.bus, info, request.idempotency_key, caller))
+    return RunReference(id=run_commands.start_run(services.bus, info, request.idempotency_key, access))
 
 
 @router.get("/{run_id}", response_model=Run, responses={304: {"description": "The run has not changed"}})
 async def get_run(
     run_id: str,
     response: Response,
-    _: Reader,
+    access: Reader,
     services: CurrentServices,
     wait_s: Annotated[float, Query(ge=0, le=60)] = 0,
     if_none_match: Annotated[str | None, Header()] = None,
@@ -66,7 +79,7 @@ async def get_run(
     """The run. With `wait_s` and If-None-Match: answers when it changes, or 304."""
     end = asyncio.get_running_loop().time() + wait_s
     while True:
-        run = await run_in_threadpool(find_run, services, run_id)
+        run = await run_in_threadpool(find_run, services, run_id, access)
         etag = f'"{"-".join([str(run.revision), *(one.timer for one in run.attention)])}"'
         if etag != if_none_match:
             response.headers["ETag"] = etag
@@ -77,61 +90,75 @@ async def get_run(
 
 
 @router.get("/{run_id}/events")
-def get_events(run_id: str, _: Reader, services: CurrentServices) -> EventList:
+def get_events(run_id: str, access: Reader, services: CurrentServices) -> EventList:
     """The facts published about the run, oldest first, as CloudEvents."""
-    if not records.exists(services.store, run_id):  # one that cannot be read has events too
-        find_run(services, run_id)
+    try:
+        find_run(services, run_id, access)
+    except (PermanentFailure, LaterVersion):  # one that cannot be read has events too, and no project that is known
+        access.require(None)
     unreadable: list[UnreadableDocument] = []
     data = outbox.events_of(services.store, run_id, CloudEvent.model_validate, unreadable)
     return EventList(data=tuple(data), unreadable=tuple(unreadable))
 
 
 @router.get("/{run_id}/metrics")
-def get_metrics(run_id: str, _: Reader, services: CurrentServices) -> Metrics:
+def get_metrics(run_id: str, access: Reader, services: CurrentServices) -> Metrics:
     """The training job's curves so far, and how far it is."""
-    return metrics_of(find_run(services, run_id), services.launcher)
+    return metrics_of(find_run(services, run_id, access), services.launcher)
 
 
 @router.get("/{run_id}/report")
-def get_report(run_id: str, _: Reader, services: CurrentServices) -> Report:
+def get_report(run_id: str, access: Reader, services: CurrentServices) -> Report:
     """What validation found."""
-    find_run(services, run_id)
+    find_run(services, run_id, access)
     report = read_model(services.blobs, paths.report(run_id), Report)
     return existing(report, "no_report", "the run has no report: it is not validated", run_id)
 
 
 @router.post("/{run_id}/cancel", status_code=202)
-def cancel(run_id: str, caller: Operator, runner: CurrentRunner) -> RunReference:
+def cancel(run_id: str, access: Operator, runner: CurrentRunner) -> RunReference:
     """Ask for the run to stop; it ends `cancelled` once its job is seen stopped."""
-    run_commands.cancel_run(runner, run_id, caller)
+    run_commands.cancel_run(runner, run_id, access)
     return RunReference(id=run_id)
 
 
 @router.post("/{run_id}/approve", status_code=202)
-def approve(
-    run_id: str, caller: Approver, runner: CurrentRunner, request: CommentRequest | None = None
-) -> RunReference:
-    """Let a candidate that passed the gate go live. The person who requested the run may not approve it."""
-    run = _awaiting_approval(runner.services, run_id)
-    if caller.is_authenticated_as(run.requested_by):
-        raise ApiError(403, "self_approval", f"{caller.name} asked for this run, somebody else decides", run_id)
-    runner.publish(run, Draft(ApprovalGranted(by=caller.name, comment=_comment(request))))
-    return RunReference(id=run_id)
+def approve(run_id: str, access: Approver, runner: CurrentRunner, request: CommentRequest | None = None) -> Approved:
+    """Approve a candidate that passed the gate. Not by who asked for the run or uploaded a file of it; where a file did
+    not come over the API, two persons must, or as many as the policy says."""
+    run = _awaiting_approval(runner.services, run_id, access)
+    candidate = candidate_sha256(run)
+    if problem := objection(run, access.caller.id, candidate):
+        raise ApiError(403, problem.code, problem.message, run_id)
+    try:
+        require_same_model(run, runner.services.blobs)
+    except PermanentFailure as error:
+        raise ApiError(409, error.problem.code, error.problem.message, run_id) from error
+    by = {"by": access.caller.name, "by_id": access.caller.id}
+    runner.publish(run, Draft(ApprovalGranted(**by, candidate=candidate, comment=_comment(request)), key=_key(access)))
+    return Approved(id=run_id, missing=approvals_missing(run, access.policy) - 1)
 
 
 @router.post("/{run_id}/deny", status_code=202)
-def deny(run_id: str, caller: Approver, runner: CurrentRunner, request: CommentRequest | None = None) -> RunReference:
+def deny(run_id: str, access: Approver, runner: CurrentRunner, request: CommentRequest | None = None) -> RunReference:
     """Decline a candidate that passed the gate; what runs today stays."""
-    run = _awaiting_approval(runner.services, run_id)
-    runner.publish(run, Draft(ApprovalDenied(by=caller.name, comment=_comment(request))))
+    run = _awaiting_approval(runner.services, run_id, access)
+    by = {"by": access.caller.name, "by_id": access.caller.id}
+    denied = ApprovalDenied(**by, candidate=candidate_sha256(run), comment=_comment(request))
+    runner.publish(run, Draft(denied, key=_key(access)))
     return RunReference(id=run_id)
 
 
-def _awaiting_approval(services: Services, run_id: str) -> Run:
-    run = find_run(services, run_id)
+def _awaiting_approval(services: Services, run_id: str, access: Access) -> Run:
+    run = find_run(services, run_id, access)
     if run.status is not Status.AWAITING_APPROVAL:
         raise ApiError(409, "not_awaiting_approval", f"the run is {run.status.value}", run_id)
     return run
+
+
+def _key(access: Access) -> str:
+    """Two persons' decisions about one revision are two events."""
+    return hashlib.sha256(access.caller.id.encode()).hexdigest()[:8]
 
 
 def _comment(request: CommentRequest | None) -> str:
@@ -139,9 +166,9 @@ def _comment(request: CommentRequest | None) -> str:
 
 
 @router.post("/{run_id}/retry", status_code=202)
-def retry(run_id: str, caller: Operator, services: CurrentServices) -> RunReference:
+def retry(run_id: str, access: Operator, services: CurrentServices) -> RunReference:
     """Start another run with the file's present content. Asked twice before it exists, it is one run."""
-    run = find_run(services, run_id)
+    run = find_run(services, run_id, access)
     if not run.terminal:
         raise ApiError(409, "run_not_finished", f"the run is {run.status.value}", run_id)
     if run.status is Status.DEPLOYED:
@@ -150,4 +177,4 @@ def retry(run_id: str, caller: Operator, services: CurrentServices) -> RunRefere
     info = existing(services.blobs.info(path), "dataset_gone", f"{path} is no longer in the drop zone", "dataset")
     keys = (f"retry-{run_id}-{n}" if n > 1 else f"retry-{run_id}" for n in count(1))
     key = next(key for key in keys if not records.exists(services.store, paths.run_id_of_blob(path, info.etag, key)))
-    return RunReference(id=run_commands.start_run(services.bus, info, key, caller, parent_run=run_id))
+    return RunReference(id=run_commands.start_run(services.bus, info, key, access, parent_run=run_id))

@@ -23,10 +23,10 @@ client_id=$(az ad app list --filter "displayName eq '$name'" --query "[0].appId"
 if [ -z "$client_id" ]; then
     client_id=$(az ad app create --display-name "$name" --sign-in-audience AzureADMyOrg \
         --app-roles @app-roles.json --query appId --output tsv)
-    echo "created app registration $name ($client_id) with the roles reader, operator, approver"
+    echo "created app registration $name ($client_id) with the roles reader, operator, approver, administrator"
 else
     az ad app update --id "$client_id" --app-roles @app-roles.json
-    echo "app registration $name ($client_id) is there; its roles are reader, operator, approver"
+    echo "app registration $name ($client_id) is there; its roles are reader, operator, approver, administrator"
 fi
 again az ad app show --id "$client_id" --output none
 object_id=$(az ad app show --id "$client_id" --query id --output tsv)

@@ -11,6 +11,7 @@ from shared.domain.errors import Problem, UnreadableDocument
 from shared.domain.evaluation import EvaluationResult, GradedRow, SampleAnswer, Verdict
 from shared.domain.jobs import JobStatus
 from shared.domain.model import MAX_COMMENT, Measured, UtcTime
+from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Run
 from shared.domain.serving_cost import PRICE_NOTE, ServingCosts
 from shared.domain.tokens import PreviewRow
@@ -60,6 +61,12 @@ class StartRunRequest(ApiModel):
     )
 
 
+class PolicyRequest(PlatformPolicy):
+    """The policy to put in force."""
+
+    model_config = ConfigDict(defer_build=False)  # FastAPI cannot take the body of a route otherwise
+
+
 class CommentRequest(ApiModel):
     """Why a person decides so; kept with the run."""
 
@@ -78,6 +85,12 @@ class RunReference(ApiModel):
     """The run that the request was about, or that it starts."""
 
     id: str
+
+
+class Approved(RunReference):
+    """The approval was taken."""
+
+    missing: int = Field(description="persons who must approve beside this one")
 
 
 class CloudEvent(ApiModel):

@@ -31,6 +31,7 @@ class StartRun(BaseModel):
     requested_by: str | None = Field(
         default=None, max_length=MAX_PERSON, description="the person who asked over the API"
     )
+    requester_id: str | None = Field(default=None, max_length=MAX_PERSON)
     parent_run: str | None = Field(
         default=None, max_length=MAX_KEY, description="the run this one repeats, or whose schedule asks for it"
     )
@@ -67,6 +68,7 @@ class BlobCreated(BaseModel):
     path: str
     key: str = ""
     requested_by: None = None
+    requester_id: None = None
     parent_run: None = None
 
 

@@ -195,18 +195,22 @@ class ApprovalRequested(GateDecision, type="approval.requested"):
     """The gate passed; a person decides. The numbers they need are here."""
 
 
-class ApprovalGranted(EventData, type="approval.granted"):
+class PersonsDecision(EventData):
+    """What a person decided about a candidate."""
+
+    about_any_revision = True
+    by: Person
+    by_id: Person = Field(default="", description="what never changes of that person: Entra's object id")
+    candidate: str = Field(default="", description="hash of the model, rows and verdict that were looked at")
+    comment: Comment = ""
+
+
+class ApprovalGranted(PersonsDecision, type="approval.granted"):
     """A person approved the candidate."""
 
-    by: Person
-    comment: Comment = ""
 
-
-class ApprovalDenied(EventData, type="approval.denied"):
+class ApprovalDenied(PersonsDecision, type="approval.denied"):
     """A person denied the candidate."""
-
-    by: Person
-    comment: Comment = ""
 
 
 class ApprovalExpired(EventData, type="approval.expired"):

@@ -7,6 +7,7 @@ from shared.domain.jobs import JobKind
 from shared.domain.run import Run
 
 DATASETS, CURATED, RUNS, MODELS = "datasets", "curated", "runs", "models"
+JOBS = "_jobs"  # folder of a project that the app alone writes, for jobs of OpenAI's client
 
 
 def file_name(path: str) -> str:

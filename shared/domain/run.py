@@ -103,6 +103,7 @@ class Decision(Frozen):
 
     granted: bool
     by: str
+    by_id: str = Field(default="", description="what never changes of that person: Entra's object id")
     at: AwareDatetime
     comment: str = ""
 
@@ -152,6 +153,10 @@ class Run(Frozen):
     training: JobMetrics | None = Field(default=None, description="of the training job")
     evaluation: EvaluationResult | None = None
     verdict: Verdict | None = None
+    model_sha256: str | None = Field(
+        default=None, description="hash of the list of the merged model's files when its evaluation began"
+    )
+    approvals: tuple[Decision, ...] = Field(default=(), description="of this candidate; the last is `decision`")
     decision: Decision | None = None
     champion: str | None = Field(default=None, description="run in production when evaluation began")
     rollout: RolloutRef | None = None
@@ -159,6 +164,10 @@ class Run(Frozen):
     cost: CostEstimate | None = None
     error: RunError | None = None
     requested_by: str | None = Field(default=None, description="who asked over the API; None for a dropped blob")
+    requester_id: str | None = Field(default=None, description="what never changes of that person: Entra's object id")
+    uploader_ids: tuple[str, ...] | None = Field(
+        default=None, description="who uploaded data, recipe and held-out rows; None if that is not known of each"
+    )
     cancel_requested_by: str | None = None
     history: tuple[Transition, ...] = ()
     attention: tuple[Attention, ...] = ()
@@ -211,6 +220,8 @@ class RunChanges(TypedDict, total=False):
     training: JobMetrics | None
     evaluation: EvaluationResult | None
     verdict: Verdict | None
+    model_sha256: str | None
+    approvals: tuple[Decision, ...]
     decision: Decision | None
     champion: str | None
     rollout: RolloutRef | None

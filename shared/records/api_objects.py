@@ -37,6 +37,7 @@ class File(ApiObject):
     bytes: int
     created_at: int
     filename: str
+    uploaded_by: str = ""
 
 
 def _with_hyperparameters(method: dict[str, Any]) -> dict[str, Any]:

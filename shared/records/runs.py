@@ -164,6 +164,11 @@ def page(
     return FoundRuns(read, tuple(unreadable), cursor)
 
 
+def any_of(store: RunStore, project: str) -> bool:
+    """Whether the project has a run."""
+    return bool(store.query(RUN, {"project": project}, limit=1)[0])
+
+
 def last_deployed(store: RunStore, project: str) -> Run | None:
     """The project's newest run in status `deployed`; None if there is no such run. Raises as `run_of`."""
     found, _ = store.query(RUN, {"project": project, "status": Status.DEPLOYED.value}, limit=1)

@@ -21,6 +21,8 @@ def with_start(recipe: ResolvedRecipe, store: RunStore) -> ResolvedRecipe:
     champion = run.recipe if run else None
     if record is None or champion is None:
         raise _refusal("no_champion", f"there is no model in production at {recipe.endpoint} to continue from")
+    if champion.project != recipe.project:  # the policy has given the endpoint to another one since
+        raise _refusal("no_champion", f"the model in production at {recipe.endpoint} is of project {champion.project}")
     if champion.requested.base_model != recipe.requested.base_model:
         raise _refusal(
             "other_base_model",

@@ -8,6 +8,7 @@ from shared.domain.run import Run, RunChanges, Status
 from shared.ports import Services
 from shared.records import claims
 from shared.records.blob_documents import read_model
+from shared.step_support.candidate import require_same_model
 from shared.step_support.outcome import Draft, Outcome
 
 
@@ -15,6 +16,7 @@ def apply_gate(event: Event[EvaluationCompleted], run: Run, services: Services) 
     result = read_model(services.blobs, paths.run(run.id, "evaluation/report.json"), EvaluationResult)
     if result is None:
         raise PermanentFailure(FailureClass.CODE, "no_evaluation", "the evaluation job wrote no report")
+    require_same_model(run, services.blobs)
     verdict = evaluation.gate_verdict(result, run.resolved.requested.evaluation)
     changes = RunChanges(evaluation=result, verdict=verdict)
     if not verdict.passed:

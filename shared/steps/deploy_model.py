@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from shared.domain import catalog as catalog
 from shared.domain import paths
-from shared.domain.errors import PermanentFailure, Transient
+from shared.domain.approval import approvals_missing
+from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.events import DeploymentRetryDue, DeploymentStarted, EvaluationPassed, Event
 from shared.domain.jobs import DeploymentSpec, ModelSpec
 from shared.domain.planning.methods import served_tokens
@@ -12,7 +13,9 @@ from shared.domain.run import RolloutRef, Run, Status
 from shared.domain.serving_cost import served
 from shared.ports import Config, Services
 from shared.records import claims, endpoints, serving_costs
+from shared.step_support.candidate import require_same_model
 from shared.step_support.outcome import Draft, Outcome
+from shared.step_support.policy import require_allowed
 from shared.step_support.serving_room import require_room
 from shared.steps.submit_evaluation import evaluate_in_turn
 from shared.steps.submit_training import job_tags
@@ -62,13 +65,14 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
     owner = claims.take(services.store, claims.endpoint_claim(endpoint), run.id, services.clock.now())
     if owner != run.id:
         raise Transient("endpoint_busy", f"{owner} holds {endpoint}", endpoint)
+    _require_still_right(run, services)
     record = endpoints.read(services.store, endpoint)
     champion = record.champion if record else None
     if champion != run.champion:
         # The verdict was about another champion. The endpoint is free for others while this one is measured.
         claims.release(services.store, claims.endpoint_claim(endpoint), run.id)
         outcome = evaluate_in_turn(event, run, services)
-        outcome = outcome.with_changes(decision=None)  # it was about other numbers
+        outcome = outcome.with_changes(decision=None, approvals=())  # they were about other numbers
         since = f"{champion} went into production meanwhile"
         return replace(outcome, note=f"{since}; {outcome.note}" if outcome.note else since)
     services.models.register_model(model)
@@ -88,6 +92,22 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
         events=(Draft(DeploymentStarted(endpoint=endpoint, deployment=spec.name, model=spec.model)),),
         undo=lambda now: _delete_unless_owned(spec, now, services),
     )
+
+
+def _require_still_right(run: Run, services: Services) -> None:
+    """As long as it holds the endpoint's claim, nobody else becomes its owner.
+
+    Raises PermanentFailure of `require_allowed`, `require_same_model`, and `not_approved`.
+    """
+    try:
+        applied = require_allowed(run, services.store)
+        require_same_model(run, services.blobs)
+        if run.approvals and approvals_missing(run, applied.policy):
+            message = f"by version {applied.version} of the policy more persons must approve: `droptune retry` the run"
+            raise PermanentFailure(FailureClass.RECIPE, "not_approved", message, "deployment.approval")
+    except PermanentFailure:
+        claims.release(services.store, claims.endpoint_claim(run.resolved.endpoint), run.id)
+        raise
 
 
 def begin_deployment(spec: DeploymentSpec, run: Run, services: Services) -> None:

@@ -12,7 +12,7 @@ from shared.domain.errors import RETRY_RULES, BlobNotFound, FailureClass, Perman
 from shared.domain.events import DatasetUploaded, RunFailed
 from shared.domain.run import Run, RunError, Status
 from shared.ports import BlobInfo, Services
-from shared.records import claims, runs
+from shared.records import claims, runs, uploads
 from shared.step_support.dataset_files import held_out_file, recipe_files
 from shared.step_support.outcome import Draft
 
@@ -43,15 +43,16 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
     project = path.split("/")[1]
     failed: PermanentFailure | Transient | None = None
     try:
-        sha256, fingerprint = _sha256(info, services), _fingerprint(path, services)
+        sha256, (fingerprint, files) = _sha256(info, services), _beside(path, services)
     except BlobNotFound:
         return None
     except (PermanentFailure, Transient) as error:
         tries = MAX_TRIES if isinstance(error, Transient) else RETRY_RULES[FailureClass.PLATFORM].attempts
         if tried + 1 < tries:
             raise Transient(error.problem.code, error.problem.message, path) from error
-        sha256, fingerprint, failed = "", "", error
+        sha256, fingerprint, files, failed = "", "", {}, error
     dataset = DatasetRef(path=path, etag=info.etag, size_bytes=info.size_bytes, sha256=sha256)
+    by = uploads.uploader(services.store, path, sha256)
     now = services.clock.now()
     run = Run(
         id=paths.run_id_of_blob(path, info.etag, key),
@@ -64,7 +65,9 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         deadline_at=None,
         dataset=dataset,
         fingerprint=fingerprint,
-        requested_by=request.requested_by,
+        requested_by=request.requested_by or (by.name if by else None),
+        requester_id=request.requester_id or (by.id if by else None),
+        uploader_ids=_uploaders({**files, path: sha256}, request, services),
         parent_run=request.parent_run,
     )
     if failed is not None:
@@ -103,14 +106,27 @@ def _sha256(info: BlobInfo, services: Services) -> str:
     return digest.hexdigest()
 
 
-def _fingerprint(dataset: str, services: Services) -> str:
-    """Hash of what else decides the outcome: another recipe, base model or held-out set makes the same data new."""
+def _beside(dataset: str, services: Services) -> tuple[str, dict[str, str]]:
+    """Hash of what else decides the outcome: another recipe, base model or held-out set makes the same data new. And
+    these files with the hash of each."""
     held_out = held_out_file(dataset, services)
-    recipes = recipe_files(dataset, services)
+    recipes, files = recipe_files(dataset, services), dict[str, str]()
     digest = hashlib.sha256(b"" if recipes else services.config.default_base_model.encode())
     for parts in (recipes, [held_out] if held_out else []):
         for part in parts:
+            own = hashlib.sha256()
             for chunk in services.blobs.read(part.path):
                 digest.update(chunk)
+                own.update(chunk)
+            files[part.path] = own.hexdigest()
         digest.update(b"\0")
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:16], files
+
+
+def _uploaders(files: dict[str, str], request: StartRun | BlobCreated, services: Services) -> tuple[str, ...] | None:
+    """Who uploaded the files, given with their hashes; None if that is not known of each."""
+    if request.requester_id and f"/{paths.JOBS}/" in request.path:
+        return (request.requester_id,)  # the app wrote them, of files that only this person may use
+    found = [uploads.uploader(services.store, path, sha256) for path, sha256 in files.items()]
+    known = sorted({one.id for one in found if one is not None})
+    return tuple(known) if None not in found else None

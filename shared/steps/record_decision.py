@@ -1,5 +1,6 @@
 """A person decided about a candidate that passed the gate, or the time for it is over."""
 
+from shared.domain.approval import approvals_missing, objection
 from shared.domain.events import (
     ApprovalDenied,
     ApprovalExpired,
@@ -8,14 +9,17 @@ from shared.domain.events import (
     Event,
     ModelDeclined,
 )
-from shared.domain.run import Decision, Run, Status
+from shared.domain.run import Decision, Run, RunChanges, Status
 from shared.ports import Services
+from shared.records import policies
+from shared.step_support.candidate import require_same_model
 from shared.step_support.outcome import Draft, Outcome
 
 
 def record_decision(
     event: Event[ApprovalGranted | ApprovalDenied | ApprovalExpired], run: Run, services: Services
 ) -> Outcome:
+    """Raises PermanentFailure `model_changed`."""
     decision = _decision(event)
     # Also in the note: an approval that was about other numbers does not stay the run's decision.
     comment = f": {decision.comment}" if decision.comment else ""
@@ -24,16 +28,26 @@ def record_decision(
         expired = isinstance(event.data, ApprovalExpired)
         note = "approval expired" if expired else f"declined by {decision.by}"
         return Outcome(Status.DECLINED, {"decision": decision}, (declined,), note=note + comment)
+    assert isinstance(event.data, ApprovalGranted)
     assert run.evaluation is not None
     assert run.verdict is not None
-    passed = Draft(EvaluationPassed.of(run.evaluation, run.verdict))
     note = f"approved by {decision.by}{comment}"
-    return Outcome(Status.APPROVED, {"decision": decision, "attempt": 1}, (passed,), note=note)
+    if (problem := objection(run, decision.by_id, event.data.candidate)) is not None:
+        # Here too, whatever the route looked at: this is what the rollout goes by.
+        return Outcome(Status.AWAITING_APPROVAL, note=f"{problem.code}: {note}")
+    require_same_model(run, services.blobs)
+    passed = Draft(EvaluationPassed.of(run.evaluation, run.verdict))
+    run = run.evolve(approvals=(*run.approvals, decision))
+    if missing := approvals_missing(run, policies.read(services.store).policy):
+        more = f"{note}; {missing} more must approve"
+        return Outcome(Status.AWAITING_APPROVAL, {"approvals": run.approvals}, note=more)
+    changes = RunChanges(approvals=run.approvals, decision=decision, attempt=1)
+    return Outcome(Status.APPROVED, changes, (passed,), note=note)
 
 
 def _decision(event: Event[ApprovalGranted | ApprovalDenied | ApprovalExpired]) -> Decision:
     if isinstance(event.data, ApprovalExpired):
         comment = f"no decision by {event.data.deadline_at.isoformat(timespec='seconds')}"
         return Decision(granted=False, by="deadline", at=event.time, comment=comment)
-    granted = isinstance(event.data, ApprovalGranted)
-    return Decision(granted=granted, by=event.data.by, at=event.time, comment=event.data.comment)
+    granted, by_id = isinstance(event.data, ApprovalGranted), event.data.by_id
+    return Decision(granted=granted, by=event.data.by, by_id=by_id, at=event.time, comment=event.data.comment)

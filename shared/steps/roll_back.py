@@ -84,7 +84,11 @@ def _carried_out(event: Event[RollbackRequested | EndpointOrdered], run: Run, se
 def _swapped(order: RollbackRequested, run: Run, services: Services) -> EndpointRecord:
     leave, to, endpoint = order.deployment, order.to, order.endpoint
     record = endpoints.read(services.store, endpoint)
-    if record is not None and (previous := record.previous) is not None:
+    if (
+        record is not None
+        and (previous := record.previous) is not None
+        and run.id in (record.champion, previous.champion)
+    ):
         if (record.deployment, previous.deployment) == (to, leave):
             return record  # by an earlier delivery
         if record.deployment == leave and to in ("", previous.deployment):

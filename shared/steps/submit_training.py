@@ -19,6 +19,7 @@ from shared.step_support.attempts import next_attempt
 from shared.step_support.continue_from import with_start
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
 from shared.step_support.outcome import Draft, Outcome
+from shared.step_support.policy import require_allowed
 from shared.step_support.serving_room import require_room
 
 _IN_FLIGHT = {
@@ -94,13 +95,15 @@ def _time_kept(run: Run, services: Services) -> Iterator[bytes]:
 
 
 def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run, services: Services) -> Outcome:
+    policy = require_allowed(run, services.store).policy
     recipe = with_start(run.resolved, services.store)
     run = run.evolve(attempt=next_attempt(event, run, JobKind.TRAINING), recipe=recipe)
     assert run.cost is not None
     spec = training_job(run, services.config, seconds_spent(*_time_kept(run, services)))
     if not any(job.kind is JobKind.TRAINING for job in run.jobs):
         require_room(run, services, services.models.get_endpoint(recipe.endpoint), trained=False)
-    budget.reserve(services.store, run, services.config.project_monthly_usd)
+    own = policy.projects.get(run.project)
+    budget.reserve(services.store, run, (own and own.monthly_usd) or services.config.project_monthly_usd)
     write_model(services.blobs, paths.recipe(run.id), recipe.masked())
     tell_job(judges_of(recipe.requested, rewards=True), spec.name, run, services)
     begun = begin(spec, JobKind.TRAINING, TrainingStarted(job=spec.name, estimate=run.cost), run, services)

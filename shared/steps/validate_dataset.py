@@ -22,10 +22,11 @@ from shared.domain.events import (
 )
 from shared.domain.findings import Findings
 from shared.domain.jobs import RUN_TAG, JobKind, JobSpec
-from shared.domain.recipe import Recipe, Tier
+from shared.domain.policy import AppliedPolicy
+from shared.domain.recipe import Recipe, ResolvedRecipe, Tier
 from shared.domain.run import Run, RunChanges, Status, ValidationSummary
 from shared.ports import Services
-from shared.records import runs
+from shared.records import policies, runs
 from shared.records.blob_documents import write_model
 from shared.step_support.attempts import next_attempt
 from shared.step_support.dataset_files import (
@@ -37,6 +38,7 @@ from shared.step_support.dataset_files import (
 )
 from shared.step_support.llm_judges import require_judges
 from shared.step_support.outcome import Draft, Outcome
+from shared.step_support.policy import violations
 from shared.steps.submit_training import begin
 from shared.validation.curated import curated_version
 from shared.validation.plan import plan_run
@@ -206,14 +208,38 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, services: Services) -> Outcome:
-    """-> validated, with the recipe resolved and the cost estimated."""
+    """-> validated, with the recipe resolved and the cost estimated; or rejected for what the policy does not allow."""
+    applied = policies.read(services.store)
+    recipe, tightened = applied.policy.tightened(recipe, run.project)
     resolved, cost = plan_run(recipe, run.project, report.statistics, report.tokens)
+    report = _with_policy(report, resolved, tightened, applied, services)
+    if not report.passed:
+        return rejected(run, report, services)
     require_judges(resolved, services.models)
+    resolved = resolved.model_copy(update={"reasons": resolved.reasons | tightened})
     report = _with_unread_files(report, run, services)
     write_model(services.blobs, paths.report(run.id), report)
     draft = Draft(ValidationPassed(version=curated.version, train_rows=curated.train_rows, eval_rows=curated.eval_rows))
     changes = RunChanges(validation=summary(report), curated=curated, recipe=resolved, cost=cost, attempt=1)
     return Outcome(Status.VALIDATED, changes, (draft,))
+
+
+def _with_policy(
+    report: Report,
+    resolved: ResolvedRecipe,
+    tightened: dict[str, str],
+    applied: AppliedPolicy,
+    services: Services,
+) -> Report:
+    findings = Findings(ALL_CODES)
+    for path, why in tightened.items():
+        findings.add("policy_applied", "recipe", detail=f"{path} is {why} (policy version {applied.version})")
+    for problem in violations(resolved, applied.policy, services.store):
+        findings.add(problem.code, "recipe", detail=problem.message)
+    needed = resolved.requested.evaluation.gate.min_rows
+    if report.statistics.eval_rows < needed:  # the recipe had a smaller number when the rows were split
+        findings.add("policy", "recipe", detail=f"evaluation.gate.min_rows: set it to {needed}, or hold out more rows")
+    return report.model_copy(update={"problems": report.problems + findings.problems(), "passed": not findings.failed})
 
 
 def rejected(run: Run, report: Report, services: Services) -> Outcome:

@@ -6,12 +6,13 @@ import random
 
 import orjson
 
+from shared.domain.approval import approvals_missing, candidate_sha256
 from shared.domain.errors import Transient
 from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested, RollbackRequested
 from shared.domain.run import Run, Status
 from shared.domain.topology import STORAGE_EVENTS
 from shared.ports import ReceivedMessage
-from shared.records import claims, endpoints
+from shared.records import claims, endpoints, policies
 from shared.step_support.outcome import Draft
 from tests.azure_events import blob_created
 from tests.simulation.world import TIMERS, Call, Io, World, undisturbed
@@ -112,7 +113,12 @@ class Driver:
                 self.approve(run, self.rng.random() < 0.7)
 
     def approve(self, run: Run, granted: bool) -> None:
-        self.world.publish(run, Draft((ApprovalGranted if granted else ApprovalDenied)(by="a person")))
+        if not granted:
+            self.world.publish(run, Draft(ApprovalDenied(by="a person")))
+            return
+        candidate = candidate_sha256(run)
+        for name in ("ada", "grace")[: approvals_missing(run, policies.read(self.world.store).policy)]:
+            self.world.publish(run, Draft(ApprovalGranted(by=name, by_id=name, candidate=candidate), key=name))
 
     def cancel(self, run: Run) -> None:
         self.world.publish(run, Draft(CancelRequested(by="a person")))

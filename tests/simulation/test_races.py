@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Run, Status
 from shared.ports import ReceivedMessage
+from shared.records import policies
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.driver import Driver, drop, prepare
 from tests.simulation.invariants import problems
@@ -200,6 +202,11 @@ def test_a_cancel_against_the_promotion_leaves_one_of_the_two(
     assert problems(world) == []
 
 
+def one_person_decides(world: World) -> None:
+    policy = PlatformPolicy(approvers_if_unknown=1)
+    policies.apply(world.store, policy, 0, "root", "root", world.clock.now())
+
+
 @pytest.mark.parametrize("granted", [True, False])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_decision_against_its_expiry_is_one_decision(
@@ -209,6 +216,7 @@ def test_a_decision_against_its_expiry_is_one_decision(
     driver = brought_to(world, Status.AWAITING_APPROVAL, rng)
     run = the_run(world)
     assert run.deadline_at is not None
+    one_person_decides(world)
     driver.approve(run, granted)
     decision = waiting_at(world, "pipeline/record_decision")
     world.bus.abandon(decision)
@@ -244,6 +252,7 @@ def test_two_deployments_on_one_endpoint_go_one_after_the_other(
         world.advance(driver.pause_s())
     world.platform.begin_endpoint("shop", {})
     world.advance(60)
+    one_person_decides(world)
     for run in world.runs():
         driver.approve(run, True)
     for received in world.receive("pipeline/record_decision", 2):

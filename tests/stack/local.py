@@ -168,6 +168,13 @@ class LocalStack:
         assert answer.status_code == 202, answer.text
         return dict(answer.json())
 
+    def approve(self, run_id: str, comment: str = "") -> None:
+        """As two persons: nobody known asked for a run whose file was put there directly."""
+        for name in ("ada", "grace"):
+            url, headers = f"{self.url}/api/runs/{run_id}/approve", {"x-droptune-user": name}
+            answer = self._http.post(url, json={"comment": comment}, headers=headers)
+            assert answer.status_code == 202, answer.text
+
     def run(self, run_id: str) -> dict[str, Any]:
         return dict(self.get(f"/api/runs/{run_id}"))
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import pytest
 
 from local_stack.stack import tail
+from shared.domain.approval import candidate_sha256
 from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested, Event, EventData
 from shared.domain.run import Run
 from shared.step_support.outcome import event_of
@@ -83,7 +84,9 @@ def places(local: LocalStack) -> list[str]:
         for run in ledger.all_runs(local):
             cancel_request = REQUESTS.get(run.project)
             if cancel_request and run.status == cancel_request[0] and run.project not in requested:
-                local.publish([request_of(run, cancel_request[1]).to_cloudevent()])
+                kind = cancel_request[1]
+                requests = approvals_of(run) if kind is ApprovalGranted else [request_of(run, kind)]
+                local.publish([event.to_cloudevent() for event in requests])
                 requested.add(run.project)
         return len(ledger.all_runs(local)) == len(ENDS) and ledger.at_rest(local)
 
@@ -98,6 +101,12 @@ def places(local: LocalStack) -> list[str]:
 
 def request_of(run: Run, kind: type[EventData]) -> Event[EventData]:
     return event_of(run, kind.model_validate({"by": "somebody"}), datetime.now(UTC))
+
+
+def approvals_of(run: Run) -> list[Event[EventData]]:
+    candidate = candidate_sha256(run)
+    both = (ApprovalGranted(by=name, by_id=name, candidate=candidate) for name in ("ada", "grace"))
+    return [event_of(run, granted, datetime.now(UTC), key=granted.by) for granted in both]
 
 
 def test_every_run_ends_as_if_nobody_had_died_and_nothing_is_lost_or_doubled(

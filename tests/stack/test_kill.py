@@ -67,7 +67,7 @@ def _kill_in_each_status(local: LocalStack, project: str, cancelled_in: Status |
         elif run.status is cancelled_in and run.cancel_requested_by is None:
             local.post(f"/api/runs/{run.id}/cancel")
         elif run.status is Status.AWAITING_APPROVAL and not approved:
-            local.post(f"/api/runs/{run.id}/approve")
+            local.approve(run.id)
             approved = True
         return run if run.terminal else None
 

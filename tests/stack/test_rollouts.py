@@ -80,9 +80,9 @@ def first(local: LocalStack) -> Run:
     until(lambda: local.runs("weak"), "the weak run exists")
     drop(local, "strong", FULL, approval="required")
     weak, strong = seen(local, "weak", "awaiting_approval"), seen(local, "strong", "awaiting_approval")
-    local.post(f"/api/runs/{weak['id']}/approve")
+    local.approve(weak["id"])
     seen(local, "weak", "deploying")
-    local.post(f"/api/runs/{strong['id']}/approve")
+    local.approve(strong["id"])
     return seen(local, "weak", "deployed")
 
 
@@ -91,7 +91,7 @@ def rolled_out(local: LocalStack, first: Run) -> tuple[Run, LoadClients]:
     """The other project's run, in production instead of the first, and who asked meanwhile."""
     strong = seen(local, "strong", "awaiting_approval", times=2)
     with LoadClients(local, ENDPOINT, first["rollout"]["scoring_uri"]) as load_clients:
-        local.post(f"/api/runs/{strong['id']}/approve")
+        local.approve(strong["id"])
         strong = seen(local, "strong", "deployed")
         time.sleep(1)
     return strong, load_clients

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
 
-from functions.http.auth import Operator, Reader
+from functions.http.auth import ADMINISTRATOR, Access, Operator, Reader
 from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError, existing
 from functions.http.openai.pages import page
@@ -44,7 +44,7 @@ UPLOAD = {
 @router.post(
     "", openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": UPLOAD}}}}
 )
-async def create_file(request: Request, _: Operator, services: CurrentServices) -> FileObject:
+async def create_file(request: Request, access: Operator, services: CurrentServices) -> FileObject:
     async with request.form() as form:
         unknown = sorted(set(form) - FIELDS)
         if unknown:
@@ -56,12 +56,14 @@ async def create_file(request: Request, _: Operator, services: CurrentServices) 
             raise ApiError(400, "no_file", "send the file as a part of its own, with a name", "file")
         if len(upload.filename or "") > MAX_FILE_NAME:
             raise ApiError(400, "file_name", f"a file's name has at most {MAX_FILE_NAME} characters", "file")
-        return await run_in_threadpool(_keep, services, upload.filename or "upload.jsonl", upload.file)
+        return await run_in_threadpool(
+            _keep, services, access.caller.id, upload.filename or "upload.jsonl", upload.file
+        )
 
 
 @router.get("")
 def list_files(
-    _: Reader,
+    access: Reader,
     services: CurrentServices,
     purpose: str | None = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
@@ -70,38 +72,44 @@ def list_files(
 ) -> FileList:
     """Newest first; the store keeps no other order."""
     unreadable: list[UnreadableDocument] = []
-    files = api_objects.every(services.store, File, unreadable, after)
+    files = (file for file in api_objects.every(services.store, File, unreadable, after) if _may_see(file, access))
     found = page(files if purpose in (None, PURPOSE) else (), limit)
     data = tuple(map(FileObject.model_validate, found.items))
     return FileList(data=data, unreadable=tuple(unreadable), **found.fields())
 
 
 @router.get("/{file_id}")
-def get_file(file_id: str, _: Reader, services: CurrentServices) -> FileObject:
+def get_file(file_id: str, access: Reader, services: CurrentServices) -> FileObject:
     """An uploaded file: name, size and purpose."""
-    return FileObject.model_validate(find_file(services.store, file_id))
+    return FileObject.model_validate(find_file(services.store, file_id, access))
 
 
 @router.get("/{file_id}/content", response_class=StreamingResponse, responses={200: {"content": BYTES}})
-def get_content(file_id: str, _: Reader, services: CurrentServices) -> StreamingResponse:
+def get_content(file_id: str, access: Reader, services: CurrentServices) -> StreamingResponse:
     """The bytes of an uploaded file."""
-    find_file(services.store, file_id)
+    find_file(services.store, file_id, access)
     return StreamingResponse(content(services.blobs, file_id), media_type="application/octet-stream")
 
 
 @router.delete("/{file_id}")
-def delete_file(file_id: str, _: Operator, services: CurrentServices) -> FileDeleted:
+def delete_file(file_id: str, access: Operator, services: CurrentServices) -> FileDeleted:
     """Jobs that were made of it have copies."""
-    find_file(services.store, file_id)
+    find_file(services.store, file_id, access)
     api_objects.delete(services.store, File, file_id)
     services.blobs.delete(_path(file_id))
     return FileDeleted(id=file_id)
 
 
-def find_file(store: RunStore, file_id: str, param: str = "file_id") -> File:
-    """The file. Raises ApiError 404."""
+def _may_see(file: File, access: Access) -> bool:
+    """A file is of no project before a job uses it: it is its uploader's."""
+    is_administrator = ADMINISTRATOR in access.caller.roles
+    return is_administrator or (file.uploaded_by == access.caller.id if file.uploaded_by else access.allows(None))
+
+
+def find_file(store: RunStore, file_id: str, access: Access, param: str = "file_id") -> File:
+    """The file. Raises ApiError 404, also for one of another person."""
     file = api_objects.load(store, File, file_id) if re.fullmatch("file-[0-9a-f]+", file_id) else None
-    return existing(file, "file_not_found", f"no file {file_id}", param)
+    return existing(file if file and _may_see(file, access) else None, "file_not_found", f"no file {file_id}", param)
 
 
 def content(blobs: BlobStore, file_id: str) -> Iterator[bytes]:
@@ -114,11 +122,11 @@ def form_of(file: File) -> str:
     return found.group() if found else ".jsonl"
 
 
-def _keep(services: Services, name: str, upload: BinaryIO) -> FileObject:
+def _keep(services: Services, person: str, name: str, upload: BinaryIO) -> FileObject:
     file_id = f"file-{uuid.uuid4().hex[:24]}"
     info = services.blobs.write(_path(file_id), iter(lambda: upload.read(CHUNK_BYTES), b""))
     now = services.clock.now()
-    file = File(id=file_id, bytes=info.size_bytes, created_at=int(now.timestamp()), filename=name)
+    file = File(id=file_id, bytes=info.size_bytes, created_at=int(now.timestamp()), filename=name, uploaded_by=person)
     api_objects.create(services.store, file, now)
     return FileObject.model_validate(file)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import yaml
 from fastapi import APIRouter, Header, Query, Request
 
-from functions.http.auth import Operator, Reader
+from functions.http.auth import Access, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError, existing
 from functions.http.openai import files
@@ -43,19 +43,20 @@ REPEATED_WITHIN = timedelta(minutes=30)
 @router.post("")
 def create_job(
     request: JobRequest,
-    caller: Operator,
+    access: Operator,
     services: CurrentServices,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
     x_stainless_retry_count: Annotated[str, Header(include_in_schema=False)] = "0",
 ) -> FineTuningJob:
     """Every job is another run, also of the same file, but for a request that is sent again: the same body with the
     same `Idempotency-Key`, or what a client of OpenAI repeats by itself because it had no answer."""
-    store, blobs = services.store, services.blobs
-    training = files.find_file(store, request.training_file, "training_file")
-    held_out = files.find_file(store, request.validation_file, "validation_file") if request.validation_file else None
-    digest = _sha256(caller.name, request.model_dump_json())
+    access.require(request.project, param="suffix")
+    store, blobs, other = services.store, services.blobs, request.validation_file
+    training = files.find_file(store, request.training_file, access, "training_file")
+    held_out = files.find_file(store, other, access, "validation_file") if other else None
+    digest = _sha256(access.caller.id, request.model_dump_json())
     key = _key_of(digest, idempotency_key, services, is_repeated=x_stainless_retry_count != "0")
-    folder = f"{paths.DATASETS}/{request.project}/_jobs/{key}"
+    folder = f"{paths.DATASETS}/{request.project}/{paths.JOBS}/{key}"
     recipe = recipe_of(request, _project_recipe(folder, services))
     text = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False)
     _write(blobs, f"{folder}/{RECIPE_NAME}", [text.encode()])
@@ -76,8 +77,8 @@ def create_job(
     try:
         api_objects.create(store, job, job.created_at, map(tag_of, (job.metadata or {}).items()))
     except StoreConflict:
-        job = _find(job.id, services)
-    start_run(services.bus, info, key, caller)
+        job = _find(job.id, access, services)
+    start_run(services.bus, info, key, access)
     return _shown(job, services)
 
 
@@ -143,7 +144,7 @@ def _project_recipe(folder: str, services: Services) -> Recipe | None:
 
 @router.get("")
 def list_jobs(
-    request: Request, _: Reader, services: CurrentServices, limit: PageLimit = 20, after: str | None = None
+    request: Request, access: Reader, services: CurrentServices, limit: PageLimit = 20, after: str | None = None
 ) -> JobList:
     """Newest first. `metadata[KEY]=VALUE` keeps those that carry it."""
     metadata = {
@@ -154,37 +155,38 @@ def list_jobs(
     unreadable: list[UnreadableDocument] = []
     tag = next(map(tag_of, metadata.items()), None)  # of what the first pair finds the others are looked at
     jobs = api_objects.every(services.store, Job, unreadable, after, tag)
-    found = page((job for job in jobs if metadata.items() <= (job.metadata or {}).items()), limit)
+    seen = (job for job in jobs if access.allows(job.project))
+    found = page((job for job in seen if metadata.items() <= (job.metadata or {}).items()), limit)
     shown = [_shown_unless_unreadable(job, services, unreadable) for job in found.items]
     return JobList(data=tuple(filter(None, shown)), unreadable=tuple(unreadable), **found.fields())
 
 
 @router.get("/{job_id}")
-def get_job(job_id: str, _: Reader, services: CurrentServices) -> FineTuningJob:
+def get_job(job_id: str, access: Reader, services: CurrentServices) -> FineTuningJob:
     """A job, with the status of its run in OpenAI's words."""
-    return _shown(_find(job_id, services), services)
+    return _shown(_find(job_id, access, services), services)
 
 
 @router.post("/{job_id}/cancel")
-def cancel_job(job_id: str, caller: Operator, runner: CurrentRunner) -> FineTuningJob:
+def cancel_job(job_id: str, access: Operator, runner: CurrentRunner) -> FineTuningJob:
     """Ask for the job to stop; it is `cancelled` once it is seen stopped."""
     services = runner.services
-    job, run = _find(job_id, services), runs.load(services.store, job_id)
+    job, run = _find(job_id, access, services), runs.load(services.store, job_id)
     if run is None:
         # The client itself asks again after a 409.
         raise ApiError(409, "job_not_received", "the job has not begun yet; ask again in a moment", "job_id")
     if run.terminal:
         raise ApiError(400, "job_finished", f"the job's run is {run.status.value}", "job_id")
-    cancel_run(runner, job_id, caller)
+    cancel_run(runner, job_id, access)
     return job_object(job, run, services)
 
 
 @router.get("/{job_id}/events")
 def list_events(
-    job_id: str, _: Reader, services: CurrentServices, limit: PageLimit = 20, after: str | None = None
+    job_id: str, access: Reader, services: CurrentServices, limit: PageLimit = 20, after: str | None = None
 ) -> JobEventList:
     """Newest first; empty until the job's files are received."""
-    _find(job_id, services)
+    _find(job_id, access, services)
     unreadable: list[UnreadableDocument] = []
     found = page(events_of(services.store, job_id, unreadable), limit, after)
     return JobEventList(data=found.items, unreadable=tuple(unreadable), **found.fields())
@@ -192,10 +194,10 @@ def list_events(
 
 @router.get("/{job_id}/checkpoints")
 def list_checkpoints(
-    job_id: str, _: Reader, services: CurrentServices, limit: PageLimit = 10, after: str | None = None
+    job_id: str, access: Reader, services: CurrentServices, limit: PageLimit = 10, after: str | None = None
 ) -> CheckpointList:
     """The checkpoints of a job's training, newest first."""
-    _find(job_id, services)
+    _find(job_id, access, services)
     run = runs.load(services.store, job_id)
     found = page(checkpoints_of(run) if run else (), limit, after)
     return CheckpointList(data=found.items, **found.fields())
@@ -218,7 +220,10 @@ def _shown_unless_unreadable(
         return None
 
 
-def _find(job_id: str, services: Services) -> Job:
-    """Raises ApiError 404."""
+def _find(job_id: str, access: Access, services: Services) -> Job:
+    """Raises ApiError 404, also for a job of a project that the caller may not read, and 403."""
     job = api_objects.load(services.store, Job, job_id) if job_id.startswith("run-") else None
-    return existing(job, "job_not_found", f"no fine-tuning job {job_id}", "job_id")
+    hidden = job is not None and access.hides(job.project)
+    job = existing(None if hidden else job, "job_not_found", f"no fine-tuning job {job_id}", "job_id")
+    access.require(job.project)
+    return job

@@ -179,7 +179,7 @@ def make_app(fake: FakeDroptune) -> FastAPI:
     @app.post("/api/runs/{run_id}/{command}")
     async def command(run_id: str, command: str, request: Request) -> Response:
         body = await request.body()
-        child = {"id": "r-2" if command == "retry" else run_id}
+        child = {"id": "r-2" if command == "retry" else run_id, "missing": 0}
         return fake.record_command(f"{command} {run_id}", json.loads(body) if body else None, child)
 
     @app.get("/api/endpoints")

@@ -1,4 +1,4 @@
-"""approve, deny, retry: what is sent, what is said."""
+"""approve, deny, retry: what is sent, what is printed."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ def test_a_decision_is_sent_with_its_comment(fake: FakeDroptune, droptune: Cli, 
     assert output.count("\n") == 1
     assert RUN_ID in output
     assert droptune(command, RUN_ID, "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {
-        "id": RUN_ID,
-        "decision": {"approve": "approved", "deny": "denied"}[command],
-    }
+    approved, denied = {"decision": "approved", "missing": 0}, {"decision": "denied"}
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == ({"id": RUN_ID, **approved} if command == "approve" else {"id": RUN_ID, **denied})
     assert fake.commands[1] == (f"{command} {RUN_ID}", {"comment": ""})
 
 

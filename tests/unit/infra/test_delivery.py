@@ -70,7 +70,7 @@ def test_packing_stops_without_what_installs_packages(tmp_path: Path) -> None:
 
 def test_the_registered_app_roles_are_those_the_api_asks_for() -> None:
     roles = json.loads((ROOT / "infra" / "hooks" / "app-roles.json").read_text())
-    assert {role["value"] for role in roles} == {auth.READER, auth.OPERATOR, auth.APPROVER}
+    assert {role["value"] for role in roles} == {auth.READER, auth.OPERATOR, auth.APPROVER, auth.ADMINISTRATOR}
     assert len({role["id"] for role in roles}) == len(roles)
 
 

@@ -10,6 +10,10 @@ import pytest
 
 from shared.clients.azure_ml.client import AzureMLClient
 from shared.clients.webhook import WebhookNotifier
+from shared.domain.cost import CostEstimate
+from shared.domain.planning.plan import resolve
+from shared.domain.recipe import Recipe
+from shared.domain.run import Run
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.store import SqliteRunStore
@@ -19,6 +23,7 @@ from shared.runner import Runner
 from shared.services import build_config
 from shared.settings import Settings
 from tests.clock import ManualClock
+from tests.unit.shared.support import CURATED, drop
 
 
 @pytest.fixture
@@ -51,3 +56,13 @@ def services(tmp_path: Path, clock: ManualClock) -> Iterator[Services]:
 @pytest.fixture
 def runner(services: Services) -> Runner:
     return Runner(services)
+
+
+@pytest.fixture
+def prepared(services: Services, runner: Runner) -> Run:
+    """A run as its validation leaves it: with its recipe, its curated version and an estimate."""
+    created = drop(services, runner)
+    assert created is not None
+    recipe = resolve(Recipe(base_model="droptune/tiny-llama"), "shop", train_rows=100, characters_max=100)
+    cost = CostEstimate(low_usd=1, high_usd=2, hourly_usd=1, low_hours=1, high_hours=2)
+    return created.evolve(recipe=recipe, curated=CURATED, cost=cost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from shared.domain.events import DatasetUploaded, Event, EventData, ValidationPa
 from shared.domain.run import Run, Status
 from shared.pipeline import Stage
 from shared.ports import ReceivedMessage, Services
+from shared.records import uploads
 from shared.runner import Runner
 from shared.step_support.outcome import Draft, Outcome
 from shared.steps.receive_dataset import receive_dataset
@@ -47,8 +49,11 @@ def drop(
 ) -> Run | None:
     """Write a blob and receive its event, as Event Grid and the host would bring it."""
     info = services.blobs.write(path, [text])
+    if requested_by:
+        by, sha256 = uploads.Uploader(requested_by, requested_by), hashlib.sha256(text).hexdigest()
+        uploads.record(services.store, path, sha256, by, services.clock.now())
     request = (
-        StartRun(path=info.path, etag=info.etag, requested_by=requested_by)
+        StartRun(path=info.path, etag=info.etag, requested_by=requested_by, requester_id=requested_by)
         if requested_by
         else BlobCreated(id="event-1", path=info.path)
     )

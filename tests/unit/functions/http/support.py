@@ -74,7 +74,7 @@ def enter(
     return moved
 
 
-def awaiting_approval(services: Services, requested_by: str | None = None) -> Run:
+def awaiting_approval(services: Services, requested_by: str | None = "ada@contoso.example") -> Run:
     run = drop(services, Runner(services), requested_by=requested_by)
     assert run is not None
     return enter(services, run, Status.AWAITING_APPROVAL, recipe=RESOLVED, evaluation=RESULT, verdict=VERDICT)
@@ -107,7 +107,7 @@ def asking_as(client: TestClient, name: str, *roles: str) -> Iterator[None]:
     """Requests come from somebody who proved to be `name`."""
     app = cast(FastAPI, client.app)
     before = app.state.authenticator
-    app.state.authenticator = lambda: lambda request: Caller(name, frozenset(roles))
+    app.state.authenticator = lambda: lambda request: Caller(name, frozenset(roles), id=name)
     try:
         yield
     finally:

@@ -10,10 +10,21 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.requests import Request
 
-from functions.http.auth import APPROVER, OPERATOR, READER, Caller, EntraAuth, LoopbackAuth, make_authenticator, may
+from functions.http.auth import (
+    ADMINISTRATOR,
+    APPROVER,
+    OPERATOR,
+    READER,
+    Access,
+    Caller,
+    EntraAuth,
+    LoopbackAuth,
+    make_authenticator,
+)
 from functions.http.errors import ApiError
 from shared.domain.errors import InvalidInput
 from shared.domain.model import MAX_PERSON
+from shared.domain.policy import PlatformPolicy
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 TENANT = "11111111-2222-3333-4444-555555555555"
@@ -23,6 +34,7 @@ GOOD: dict[str, Any] = {
     "aud": "api://droptune",
     "tid": TENANT,
     "sub": "someone",
+    "oid": "object-1",
     "preferred_username": "ada@contoso.example",
     "roles": [READER],
 }
@@ -38,7 +50,7 @@ def request(authorization: str) -> Request:
 
 
 def test_a_good_token_names_the_caller_and_its_roles() -> None:
-    assert ask(GOOD) == Caller("ada@contoso.example", frozenset({READER}))
+    assert ask(GOOD) == Caller("ada@contoso.example", frozenset({READER}), id="object-1")
 
 
 @pytest.mark.parametrize(
@@ -62,14 +74,29 @@ def test_a_name_is_as_long_as_one_in_an_event_may_be() -> None:
     assert len(ask({**GOOD, "preferred_username": "x" * 100_000}).name) == MAX_PERSON
 
 
-def test_a_token_proves_a_name_whatever_its_case_and_loopback_proves_none() -> None:
-    ada = ask(GOOD)
-    assert ada.is_authenticated_as("Ada@contoso.example")
-    assert not ada.is_authenticated_as("grace@contoso.example")
-    assert not ada.is_authenticated_as(None), "a dropped file has no requester"
-    local = LoopbackAuth()(Request({"type": "http", "headers": [(b"host", b"127.0.0.1")], "path": "/"}))
-    assert local == Caller("local", frozenset({READER, OPERATOR, APPROVER}), authenticated=False)
-    assert not local.is_authenticated_as("local")
+def test_a_person_is_who_entra_says_by_object_id_whatever_their_name_is_now() -> None:
+    before = ask(GOOD)
+    renamed = ask({**GOOD, "preferred_username": "Ada.Lovelace@contoso.example"})
+    nameless = ask({key: value for key, value in GOOD.items() if key != "preferred_username"})
+    another = ask({**GOOD, "oid": "object-2"})  # who got the name of somebody who left
+    assert before.id == renamed.id == nameless.id == "object-1"
+    assert another.id == "object-2"
+
+
+@pytest.mark.parametrize("claim", ["roles", "groups"])
+@pytest.mark.parametrize("value", [None, 7, "reader", {"reader": 1}, [None, 7]])
+def test_a_claim_of_another_shape_gives_no_right(claim: str, value: Any) -> None:
+    found = ask({**GOOD, claim: value})
+    assert (found.roles if claim == "roles" else found.groups) == frozenset()
+
+
+def test_on_a_laptop_a_header_says_who_somebody_is_and_only_the_nameless_one_administers() -> None:
+    def local(*headers: tuple[bytes, bytes]) -> Caller:
+        host = (b"host", b"127.0.0.1")
+        return LoopbackAuth()(Request({"type": "http", "headers": [host, *headers], "path": "/"}))
+
+    assert local() == Caller("local", frozenset({READER, OPERATOR, APPROVER, ADMINISTRATOR}), id="local")
+    assert local((b"x-droptune-user", b"bob")) == Caller("bob", frozenset({READER, OPERATOR, APPROVER}), id="bob")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +131,7 @@ def test_no_bearer_token_is_401(authorization: str) -> None:
 
 def test_a_role_the_token_lacks_is_403() -> None:
     with pytest.raises(ApiError) as refused:
-        may(OPERATOR)(Caller("ada", frozenset({READER})))
+        Access(Caller("ada", frozenset({READER})), OPERATOR, PlatformPolicy).require(None)
     assert (refused.value.status, refused.value.problem.code) == (403, "role_needed")
 
 

@@ -34,15 +34,15 @@ def droptune(client: TestClient) -> Iterator[Api]:
 
 
 def test_decisions(droptune: Api, services: Services) -> None:
-    run = awaiting_approval(services)
-    droptune.decide(run.id, granted=False, comment="no")
-    droptune.decide(run.id, granted=True)
+    run = awaiting_approval(services, requested_by=None)
+    droptune.deny(run.id, comment="no")
+    assert droptune.approve(run.id) == 1, "nobody known asked for it"
     assert [event.short_type() for event in events_at(services, "record_decision")] == [
         "approval.denied",
         "approval.granted",
     ]
     with pytest.raises(RequestRefused, match="run_not_found: no run r-1"):
-        droptune.decide("r-1", granted=True)
+        droptune.approve("r-1")
 
 
 def test_retry(droptune: Api, services: Services) -> None:
@@ -78,7 +78,7 @@ def test_dead_letters_and_replay(droptune: Api, services: Services) -> None:
 def test_a_comment_that_is_too_long_is_refused_by_name(droptune: Api, services: Services) -> None:
     run = awaiting_approval(services)
     for send in (
-        lambda: droptune.decide(run.id, granted=True, comment="x" * 2001),
+        lambda: droptune.approve(run.id, comment="x" * 2001),
         lambda: droptune.roll_back("shop", "x" * 2001),
     ):
         with pytest.raises(RequestRefused, match=r"at most 2000 characters \(comment\)") as refused:

@@ -7,12 +7,16 @@ import pytest
 from fastapi.testclient import TestClient
 
 from functions.http.auth import APPROVER, OPERATOR, READER
+from shared.domain import paths
 from shared.domain.commands import parse_request
-from shared.domain.events import ApprovalDenied, ApprovalGranted, parse_event
+from shared.domain.errors import FailureClass
+from shared.domain.evaluation import Verdict
+from shared.domain.events import ApprovalDenied, ApprovalGranted, StageRefused, parse_event
 from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME
 from shared.ports import Services
 from shared.runner import Handled, Runner
+from shared.step_support.candidate import model_sha256
 from shared.steps.receive_dataset import receive_dataset
 from tests.unit.functions.http.support import asking_as, awaiting_approval, enter
 from tests.unit.shared.support import drop, events_at, take
@@ -36,7 +40,7 @@ def code_of(answer: object) -> tuple[int, str]:
 def test_an_approval_moves_the_run_on_and_keeps_who_and_why(client: TestClient, services: Services) -> None:
     run = awaiting_approval(services)
     answer = client.post(f"/api/runs/{run.id}/approve", json=COMMENT)
-    assert (answer.status_code, answer.json()) == (202, {"id": run.id})
+    assert (answer.status_code, answer.json()) == (202, {"id": run.id, "missing": 0})
     approved = after_decision(services, run)
     assert approved.status is Status.APPROVED
     assert approved.decision is not None
@@ -93,10 +97,9 @@ def test_only_a_run_that_waits_can_be_decided(client: TestClient, services: Serv
     assert events_at(services, "record_decision") == []
 
 
-@pytest.mark.parametrize("name", ["ada@contoso.example", "Ada@Contoso.example"])
-def test_whoever_asked_for_a_run_may_not_approve_it(client: TestClient, services: Services, name: str) -> None:
+def test_whoever_asked_for_a_run_may_not_approve_it(client: TestClient, services: Services) -> None:
     run = awaiting_approval(services, requested_by="ada@contoso.example")
-    with asking_as(client, name, APPROVER):
+    with asking_as(client, "ada@contoso.example", APPROVER):
         assert code_of(client.post(f"/api/runs/{run.id}/approve")) == (403, "self_approval")
         assert events_at(services, "record_decision") == []
         assert client.post(f"/api/runs/{run.id}/deny").status_code == 202
@@ -107,11 +110,74 @@ def test_whoever_asked_for_a_run_may_not_approve_it(client: TestClient, services
     assert granted.data.by == "grace@contoso.example"
 
 
-def test_on_loopback_nobody_has_proved_who_they_are_so_local_may_approve(
+def test_on_a_laptop_too_somebody_else_approves(client: TestClient, services: Services) -> None:
+    run = awaiting_approval(services, requested_by="local")
+    assert code_of(client.post(f"/api/runs/{run.id}/approve")) == (403, "self_approval")
+    assert client.post(f"/api/runs/{run.id}/approve", headers={"x-droptune-user": "bob"}).status_code == 202
+
+
+def test_a_run_that_nobody_known_asked_for_needs_two_persons(client: TestClient, services: Services) -> None:
+    run = awaiting_approval(services, requested_by=None)
+    with asking_as(client, "ada", APPROVER):
+        assert client.post(f"/api/runs/{run.id}/approve").json()["missing"] == 1
+        waiting = after_decision(services, run)
+        assert (waiting.status, waiting.deadline_at) == (Status.AWAITING_APPROVAL, run.deadline_at)
+        assert waiting.history[-1].note == "approved by ada; 1 more must approve"
+        assert code_of(client.post(f"/api/runs/{run.id}/approve")) == (403, "approved_already")
+    with asking_as(client, "grace", APPROVER):
+        assert client.post(f"/api/runs/{run.id}/approve").json()["missing"] == 0
+    approved = after_decision(services, run)
+    assert approved.status is Status.APPROVED
+    assert [(one.by, one.by_id) for one in approved.approvals] == [("ada", "ada"), ("grace", "grace")]
+
+
+def test_approvals_of_two_persons_at_once_both_count(client: TestClient, services: Services) -> None:
+    run = awaiting_approval(services, requested_by=None)
+    for name in ("ada", "grace"):
+        with asking_as(client, name, APPROVER):
+            assert client.post(f"/api/runs/{run.id}/approve").status_code == 202
+    for event in events_at(services, "record_decision"):
+        assert Runner(services).handle(BY_NAME["record_decision"], event) is Handled.APPLIED
+    approved = Runner(services).load(run.id)
+    assert approved is not None
+    assert approved.status is Status.APPROVED
+
+
+@pytest.mark.parametrize(("requested_by", "missing"), [("ada@contoso.example", 2), (None, 0)])
+def test_the_policy_says_how_many_persons_approve(
+    client: TestClient, services: Services, requested_by: str | None, missing: int
+) -> None:
+    applied = client.put("/api/policy?replacing=0", json={"approvers": 3, "approvers_if_unknown": 1})
+    assert (applied.status_code, applied.json()["version"]) == (200, 1)
+    run = awaiting_approval(services, requested_by=requested_by)
+    with asking_as(client, "grace", APPROVER):
+        assert client.post(f"/api/runs/{run.id}/approve").json()["missing"] == missing
+
+
+def test_a_model_whose_files_changed_after_its_evaluation_cannot_be_approved(
     client: TestClient, services: Services
 ) -> None:
-    run = awaiting_approval(services, requested_by="local")
-    assert client.post(f"/api/runs/{run.id}/approve").status_code == 202
+    run = awaiting_approval(services)
+    path = f"{paths.merged_model(run.id)}/model.safetensors"
+    services.blobs.write(path, [b"evaluated"])
+    run = enter(services, run, Status.AWAITING_APPROVAL, model_sha256=model_sha256(run, services.blobs))
+    client.post(f"/api/runs/{run.id}/approve")
+    services.blobs.write(path, [b"poisoned!"])
+    assert code_of(client.post(f"/api/runs/{run.id}/approve")) == (409, "model_changed")
+    (event,) = events_at(services, "record_decision")
+    assert Runner(services).handle(BY_NAME["record_decision"], event) is Handled.REFUSED
+    (refused,) = events_at(services, "fail_run")
+    assert isinstance(refused.data, StageRefused)
+    assert (refused.data.failure_class, refused.data.problem.code) == (FailureClass.DATA, "model_changed")
+
+
+def test_an_approval_of_another_candidate_is_void(client: TestClient, services: Services) -> None:
+    run = awaiting_approval(services)
+    client.post(f"/api/runs/{run.id}/approve")
+    enter(services, run, Status.AWAITING_APPROVAL, verdict=Verdict(passed=True, checks=()))
+    waiting = after_decision(services, run)
+    assert (waiting.status, waiting.approvals) == (Status.AWAITING_APPROVAL, ())
+    assert waiting.history[-1].note == "candidate_changed: approved by local"
 
 
 @pytest.mark.parametrize(

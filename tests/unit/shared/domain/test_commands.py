@@ -27,6 +27,7 @@ def test_the_command_that_starts_a_run_has_this_shape() -> None:
             "etag": "e1",
             "key": "k",
             "requested_by": "ada",
+            "requester_id": None,
             "parent_run": "run-1",
         },
     }

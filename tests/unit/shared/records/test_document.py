@@ -14,11 +14,12 @@ import pytest
 
 from shared.domain.cost import CostEstimate
 from shared.domain.endpoint import EndpointRecord
+from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Run, Status
 from shared.domain.serving_cost import ServedDeployment
 from shared.domain.upgrades import SCHEMA_VERSION
 from shared.ports import Message, Services, Write
-from shared.records import budget, claims, endpoints, outbox, runs, serving_costs, ticks
+from shared.records import budget, claims, endpoints, outbox, policies, runs, serving_costs, ticks, uploads
 from shared.records.document import head
 from shared.records.outbox import Outgoing
 from shared.runner import Runner
@@ -79,6 +80,11 @@ def serve(run_id: str) -> Callable[[Services, Run], None]:
     return begin
 
 
+def upload_by(name: str) -> Callable[[Services, Run], None]:
+    by = uploads.Uploader(name, name)
+    return lambda services, run: uploads.record(services.store, "datasets/shop/a", "0" * 64, by, services.clock.now())
+
+
 KINDS = (
     Kind("run", lambda services, run: None, move, "run"),
     Kind("run", lambda services, run: None, lambda s, run: Runner(s).note_timer(run.id, "reconcile", "fails"), "run"),
@@ -97,6 +103,12 @@ KINDS = (
     Kind("outbox", put_entry, lambda s, run: outbox.mark_sent(s.store, run.id, [entry(s, run)]), "body"),
     Kind("budget", lambda s, run: budget.reserve(s.store, run, 100), lambda s, run: budget.settle(s.store, run)),
     Kind("serving_costs", serve("run-000000000001"), serve("run-000000000002"), "costs"),
+    Kind(
+        "policy",
+        lambda s, run: policies.apply(s.store, PlatformPolicy(), 0, "ada", "ada", s.clock.now()),
+        lambda s, run: policies.apply(s.store, PlatformPolicy(approvers=2), 1, "ada", "ada", s.clock.now()),
+    ),
+    Kind("upload", upload_by("ada"), upload_by("grace")),
     Kind(
         "reconcile-tick",
         lambda s, run: ticks.record(s.store, s.clock.now(), ()),
@@ -177,4 +189,14 @@ def test_documents_are_replaced_in_one_way_only_and_each_kind_that_is_replaced_i
                 if node.func.id == "put":
                     putting.add(file.stem)
     assert replacing == {"document"}
-    assert putting == {"runs", "endpoints", "claims", "outbox", "budget", "ticks", "serving_costs"}
+    assert putting == {
+        "runs",
+        "endpoints",
+        "claims",
+        "outbox",
+        "budget",
+        "ticks",
+        "serving_costs",
+        "policies",
+        "uploads",
+    }

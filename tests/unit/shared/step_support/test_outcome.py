@@ -20,6 +20,8 @@ SET_AT_CREATION = {
     "duplicate_of",
     "parent_run",
     "requested_by",
+    "requester_id",
+    "uploader_ids",
 }
 
 

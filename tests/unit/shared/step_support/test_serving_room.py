@@ -14,7 +14,6 @@ from shared.domain.recipe import Tier
 from shared.domain.run import Run
 from shared.ports import Services
 from shared.step_support.serving_room import require_room
-from tests.unit.shared.steps.conftest import prepared as prepared
 from tests.unit.shared.steps.platform import Platform
 
 NAME = "Standard_NC24ads_A100_v4"

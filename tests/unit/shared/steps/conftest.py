@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.cost import CostEstimate
 from shared.domain.endpoint import EndpointRecord, PreviousDeployment
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, Retrain
@@ -18,7 +17,7 @@ from shared.records import endpoints
 from shared.runner import Runner
 from tests.receiver import Receiver
 from tests.unit.shared.steps.production import NEW, OLD, Endpoint
-from tests.unit.shared.support import CURATED, drop
+from tests.unit.shared.support import drop
 
 
 @pytest.fixture
@@ -37,16 +36,6 @@ def champion(services: Services, runner: Runner) -> Run:
     assert created is not None
     recipe = Recipe(base_model="droptune/tiny-llama", retrain=Retrain(every_days=7))
     return created.evolve(recipe=resolve(recipe, "shop", train_rows=100, characters_max=100))
-
-
-@pytest.fixture
-def prepared(services: Services, runner: Runner) -> Run:
-    """A run as its validation leaves it: with its recipe, its curated version and an estimate."""
-    created = drop(services, runner)
-    assert created is not None
-    recipe = resolve(Recipe(base_model="droptune/tiny-llama"), "shop", train_rows=100, characters_max=100)
-    cost = CostEstimate(low_usd=1, high_usd=2, hourly_usd=1, low_hours=1, high_hours=2)
-    return created.evolve(recipe=recipe, curated=CURATED, cost=cost)
 
 
 @pytest.fixture

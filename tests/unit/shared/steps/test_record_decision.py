@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shared.domain.approval import candidate_sha256
 from shared.domain.events import (
     ApprovalDenied,
     ApprovalExpired,
@@ -23,6 +24,16 @@ from tests.unit.shared.support import RESULT, VERDICT
 AT = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
 EXPIRED = "no decision by 2026-01-02T03:04:05+00:00"
 PASSED = EvaluationPassed.of(RESULT, VERDICT)
+
+
+def waiting(run: Run, requester_id: str | None = "bob") -> Run:
+    changes = {
+        "requester_id": requester_id,
+        "uploader_ids": (requester_id,) if requester_id else None,
+        "evaluation": RESULT,
+        "verdict": VERDICT,
+    }
+    return run.evolve(status=Status.AWAITING_APPROVAL, attempt=2, **changes)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +80,43 @@ def test_a_decision_is_kept_with_who_and_why(
     note: str,
     event: EventData,
 ) -> None:
-    run = prepared.evolve(status=Status.AWAITING_APPROVAL, evaluation=RESULT, verdict=VERDICT, attempt=2)
+    run = waiting(prepared)
+    if isinstance(data, ApprovalGranted):
+        data = data.model_copy(update={"by_id": "ada", "candidate": candidate_sha256(run)})
     outcome = record_decision(event_of(run, data, AT), run, services)  # type: ignore[arg-type]
     granted, by, comment = decision
-    kept = {"decision": Decision(granted=granted, by=by, at=AT, comment=comment)}
+    decided = Decision(granted=granted, by=by, by_id="ada" if granted else "", at=AT, comment=comment)
+    kept = {"decision": decided}
     assert (outcome.status, outcome.note) == (status, note)
-    assert dict(outcome.changes) == (kept | {"attempt": 1} if granted else kept)
+    assert dict(outcome.changes) == (kept | {"attempt": 1, "approvals": (decided,)} if granted else kept)
     assert [draft.data for draft in outcome.events] == [event]
+
+
+@pytest.mark.parametrize(
+    ("by_id", "candidate", "code"),
+    [
+        ("bob", None, "self_approval"),
+        ("", None, "unknown_person"),
+        ("ada", "", "candidate_changed"),  # of an app that did not say what was looked at
+        ("ada", "0" * 64, "candidate_changed"),
+    ],
+)
+def test_an_approval_that_does_not_count_is_refused_here_too_whatever_the_route_let_through(
+    prepared: Run, services: Services, by_id: str, candidate: str | None, code: str
+) -> None:
+    run = waiting(prepared)
+    looked_at = candidate_sha256(run) if candidate is None else candidate
+    event = event_of(run, ApprovalGranted(by="ada", by_id=by_id, candidate=looked_at), AT)
+    outcome = record_decision(event, run, services)
+    assert (outcome.status, outcome.changes, outcome.events) == (Status.AWAITING_APPROVAL, {}, ())
+    assert outcome.note == f"{code}: approved by ada"
+
+
+def test_one_person_does_not_count_twice(prepared: Run, services: Services) -> None:
+    run = waiting(prepared, requester_id=None)
+    granted = ApprovalGranted(by="ada", by_id="ada", candidate=candidate_sha256(run))
+    first = record_decision(event_of(run, granted, AT), run, services)
+    run = run.evolve(**first.changes)
+    assert (first.status, len(run.approvals)) == (Status.AWAITING_APPROVAL, 1)
+    again = record_decision(event_of(run, granted, AT), run, services)
+    assert (again.status, again.note) == (Status.AWAITING_APPROVAL, "approved_already: approved by ada")

@@ -27,7 +27,7 @@ def test_what_is_not_built_is_refused_not_ignored(ai: OpenAI, training: str) -> 
 def test_a_reader_may_look_and_not_order(ai: OpenAI, training: str, client: TestClient) -> None:
     import openai
 
-    with asking_as(client, "ada", "reader"):
+    with asking_as(client, "local", "reader"):  # who uploaded it
         assert ai.files.retrieve(training).id == training
         for order in (
             lambda: create(ai, training),

@@ -1,0 +1,42 @@
+"""`/api/policy`: what no recipe may go beyond, and the projects with their members."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from functions.http.auth import Administrator, Reader
+from functions.http.dependencies import CurrentServices
+from functions.http.errors import ApiError
+from shared.api.models import PolicyRequest, SchemaDocument
+from shared.domain.policy import AppliedPolicy, PlatformPolicy
+from shared.records import policies
+
+router = APIRouter(prefix="/api/policy", tags=["policy"])
+
+
+@router.get("")
+def get_policy(
+    access: Reader, services: CurrentServices, version: Annotated[int | None, Query(ge=1)] = None
+) -> AppliedPolicy:
+    """The policy in force, or a version of it, with those projects that the caller may see."""
+    applied = policies.read(services.store, version)
+    if version is not None and applied.version == 0:
+        raise ApiError(404, "policy_not_found", f"no policy has version {version}", "version")
+    seen = {name: project for name, project in applied.policy.projects.items() if access.allows(name)}
+    return applied.model_copy(update={"policy": applied.policy.model_copy(update={"projects": seen})})
+
+
+@router.put("")
+def apply_policy(
+    policy: PolicyRequest, access: Administrator, services: CurrentServices, replacing: Annotated[int, Query(ge=0)]
+) -> AppliedPolicy:
+    """Put a policy in force in the place of version `replacing`; 409 if another was applied since. Runs under way are
+    held to it in their next step."""
+    caller, now = access.caller, services.clock.now()
+    return policies.apply(services.store, policy, replacing, caller.name, caller.id, now)
+
+
+@router.get("/schema")
+def policy_schema(_: Reader) -> SchemaDocument:
+    """JSON schema of a policy."""
+    return SchemaDocument(PlatformPolicy.model_json_schema())

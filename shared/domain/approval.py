@@ -1,0 +1,41 @@
+"""Four eyes: what an approval is about, who may give it, and how many are needed."""
+
+import hashlib
+import json
+
+from shared.domain.errors import Problem
+from shared.domain.policy import PlatformPolicy
+from shared.domain.run import Run
+
+
+def candidate_sha256(run: Run) -> str:
+    """Hash of what is approved: the model's files, the rows it learned from, what it replaces, where, and the verdict.
+    Another of these needs another approval."""
+    verdict = run.verdict.model_dump(mode="json") if run.verdict else None
+    result = run.evaluation.model_dump(mode="json") if run.evaluation else None
+    version = run.curated.version if run.curated else None
+    endpoint = run.recipe.endpoint if run.recipe else None
+    about = [run.model_sha256, version, run.champion, endpoint, verdict, result]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def objection(run: Run, person_id: str, candidate: str) -> Problem | None:
+    """Why this person's approval does not count; None if it does."""
+    if candidate != candidate_sha256(run):
+        message = "the model, its rows or its verdict are others than those that were looked at: look again"
+        return Problem(code="candidate_changed", message=message, param=run.id)
+    if not person_id:
+        return Problem(code="unknown_person", message="an approval without a person does not count", param=run.id)
+    if person_id in (run.requester_id, *(run.uploader_ids or ())):
+        message = "who asked for a run or uploaded its files may not approve it"
+        return Problem(code="self_approval", message=message, param=run.id)
+    if any(person_id == one.by_id for one in run.approvals):
+        message = "this person has approved already, and another one is needed"
+        return Problem(code="approved_already", message=message, param=run.id)
+    return None
+
+
+def approvals_missing(run: Run, policy: PlatformPolicy) -> int:
+    """How many persons more must approve. Where it is not known whose the files are, nobody can be ruled out."""
+    needed = policy.approvers if run.uploader_ids else policy.approvers_if_unknown
+    return max(0, needed - len(run.approvals))

@@ -1,0 +1,225 @@
+"""The platform's policy: what no recipe may go beyond, and the projects with their members and endpoints.
+
+An administrator applies it as one document. A recipe can only be stricter.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from functools import reduce
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, model_validator
+
+from shared.domain.errors import Problem
+from shared.domain.model import MAX_PERSON, Frozen
+from shared.domain.recipe import Name, Recipe, ResolvedRecipe
+
+# `auto` in a recipe: what was chosen counts.
+_RESOLVED = {"budget.instance_type": "training_instance_type", "deployment.instance_type": "serving_instance_type"}
+
+
+Pattern = Annotated[str, Field(max_length=200)]
+
+
+class Limit(Frozen):
+    """What a setting may be: numbers from `at_least` to `at_most`, texts as one of the shell patterns of `one_of`."""
+
+    at_least: float | None = Field(default=None, allow_inf_nan=False)
+    at_most: float | None = Field(default=None, allow_inf_nan=False)
+    one_of: tuple[Pattern, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.one_of is None and self.at_least is None and self.at_most is None:
+            raise ValueError("a limit has at_least, at_most or one_of")
+        return self
+
+    def allows(self, value: Any) -> bool:
+        """Whether it may be that. A check that is switched off (null) is not within a limit."""
+        if self.one_of is not None:
+            return any(fnmatchcase(str(value), pattern) for pattern in self.one_of)
+        low, high = self.at_least, self.at_most
+        return value is not None and (low is None or value >= low) and (high is None or value <= high)
+
+    def nearest(self, value: Any) -> Any:
+        """What a setting that a recipe leaves open becomes; as it is if that is allowed, or only a pattern is given."""
+        if self.allows(value) or (self.one_of and not self.texts()):
+            return value
+        if self.one_of is not None:
+            return self.texts()[0]
+        return self.at_least if value is None or (self.at_least is not None and value < self.at_least) else self.at_most
+
+    def texts(self) -> list[str]:
+        """Those of `one_of` that are no patterns."""
+        return [text for text in self.one_of or () if not set(text) & set("*?[")]
+
+    def __str__(self) -> str:
+        if self.one_of is not None:
+            return " or ".join(self.one_of)
+        bounds = {"at least": self.at_least, "at most": self.at_most}
+        return " and ".join(f"{name} {bound:g}" for name, bound in bounds.items() if bound is not None)
+
+
+def _about_settings(limits: dict[str, Limit]) -> dict[str, Limit]:
+    for path, limit in limits.items():
+        kind: type[BaseModel] | None = Recipe
+        for name in path.split("."):
+            field = kind.model_fields.get(name) if kind else None
+            if field is None:
+                raise ValueError(f"a recipe has no setting {path}")
+            kind = (
+                field.annotation
+                if isinstance(field.annotation, type) and issubclass(field.annotation, Frozen)
+                else None
+            )
+        assert field is not None
+        setting: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
+        for bound in (*limit.texts(), *(one for one in (limit.at_least, limit.at_most) if one is not None)):
+            try:
+                setting.validate_python(bound)
+            except ValidationError as error:
+                raise ValueError(f"{path} cannot be {bound}: {error.errors()[0]['msg']}") from error
+    return limits
+
+
+Limits = Annotated[dict[Pattern, Limit], AfterValidator(_about_settings)]
+# Entra object ids of persons, groups or apps, or app roles: nothing that a person may change.
+Members = tuple[Annotated[str, Field(min_length=1, max_length=MAX_PERSON)], ...]
+
+
+class Rules(Frozen):
+    """What limits recipes; a project's come on top of the platform's."""
+
+    limits: Limits = Field(default={}, description="setting of a recipe, as `deployment.approval` -> what it may be")
+    notify_hosts: tuple[Pattern, ...] | None = Field(
+        default=None, description="hosts that channels of recipes may be at, as shell patterns; null: any"
+    )
+
+
+class Project(Rules):
+    """Members by Entra object id, group id or app role. Who is not named has no access to it."""
+
+    owners: Members = Field(default=(), description="may do all that the others may")
+    operators: Members = Field(default=(), description="start, cancel and retry runs, and roll back")
+    approvers: Members = Field(default=(), description="approve and deny candidates")
+    readers: Members = ()
+    endpoints: tuple[Name, ...] = Field(default=(), description="that it owns beside the one of its own name")
+    monthly_usd: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="null: the setting PROJECT_MONTHLY_USD"
+    )
+
+    def members(self, role: str) -> tuple[str, ...]:
+        """Who has the role `reader`, `operator` or `approver`; nobody has another one by a project."""
+        everybody = self.owners + self.operators + self.approvers + self.readers
+        operators, approvers = self.owners + self.operators, self.owners + self.approvers
+        return {"reader": everybody, "operator": operators, "approver": approvers}.get(role, ())
+
+
+class PlatformPolicy(Rules):
+    """All of it. The one that nobody has applied limits nothing."""
+
+    approvers: int = Field(
+        default=1,
+        ge=1,
+        le=5,
+        description="who must approve, beside who uploaded the files or asked for the run",
+    )
+    approvers_if_unknown: int = Field(
+        default=2,
+        ge=1,
+        le=5,
+        description="the same where a file did not come over the API: nobody knows whose it is",
+    )
+    projects: dict[Name, Project] = {}
+
+    @model_validator(mode="after")
+    def _names_are_of_one_project(self) -> Self:
+        owners = dict[str, str]()
+        for name, project in self.projects.items():
+            for endpoint in {name, *project.endpoints}:
+                if owners.setdefault(endpoint, name) != name:
+                    raise ValueError(f"endpoint {endpoint} is of {owners[endpoint]} and of {name}")
+        return self
+
+    def owner(self, endpoint: str) -> str | None:
+        """The project that an endpoint is of; None if the policy does not say."""
+        named = (name for name, project in self.projects.items() if endpoint in (name, *project.endpoints))
+        return next(named, None)
+
+    def rules(self, project: str) -> Mapping[str, Rules]:
+        """Those that a recipe of the project is under, by who set them."""
+        own = self.projects.get(project)
+        return {"the platform": self} | ({f"project {project}": own} if own else {})
+
+    def tightened(self, recipe: Recipe, project: str) -> tuple[Recipe, dict[str, str]]:
+        """The recipe in which what it leaves open is as the policy wants it, and setting -> why it was changed."""
+        changed, given = dict[str, str](), recipe
+        for whose, path, limit in self._limits(project):
+            value = _value(recipe, path)
+            if not _is_given(given, path) and path not in _RESOLVED and (target := limit.nearest(value)) != value:
+                with suppress(ValidationError):  # it needs another setting: the violation says so
+                    recipe = _with(recipe, path, target)
+                    changed[path] = f"{_value(recipe, path)}: {whose} wants {limit}"
+        return recipe, changed
+
+    def violations(self, resolved: ResolvedRecipe, project: str) -> Iterator[Problem]:
+        """Each setting of a recipe that goes beyond a limit."""
+        for whose, path, limit in self._limits(project):
+            value = getattr(resolved, _RESOLVED[path]) if path in _RESOLVED else _value(resolved.requested, path)
+            if not limit.allows(value):
+                yield _violation(path, f"it is {_shown(value)}, {whose} wants {limit}")
+        for whose, rules in self.rules(project).items():
+            for number, channel in enumerate(resolved.requested.notify):
+                host = urlsplit(channel.url or "").hostname or ""
+                if (
+                    channel.url
+                    and rules.notify_hosts is not None
+                    and not any(fnmatchcase(host, one) for one in rules.notify_hosts)
+                ):
+                    allowed = ", ".join(rules.notify_hosts) or "no host"
+                    yield _violation(f"notify[{number}].url", f"{host} is none of those that {whose} allows: {allowed}")
+
+    def _limits(self, project: str) -> Iterator[tuple[str, str, Limit]]:
+        for whose, rules in self.rules(project).items():
+            yield from ((whose, path, limit) for path, limit in rules.limits.items())
+
+
+class AppliedPolicy(Frozen):
+    """A policy with its number, from 1; 0: none was applied."""
+
+    version: int = 0
+    policy: PlatformPolicy = PlatformPolicy()
+    by: str | None = Field(default=None, description="who applied it")
+    by_id: str | None = None
+    at: AwareDatetime | None = None
+
+
+def _violation(path: str, message: str) -> Problem:
+    return Problem(code="policy", message=f"{path}: {message}", param=path)
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _value(recipe: Recipe, path: str) -> Any:
+    return reduce(getattr, path.split("."), recipe)
+
+
+def _is_given(recipe: Recipe, path: str) -> bool:
+    part: Any = recipe
+    for name in path.split("."):
+        if name not in part.model_fields_set:
+            return False
+        part = getattr(part, name)
+    return True
+
+
+def _with(recipe: Recipe, path: str, value: Any) -> Recipe:
+    given = recipe.model_dump(mode="json", exclude_unset=True)
+    *sections, name = path.split(".")
+    section = reduce(lambda part, key: part.setdefault(key, {}), sections, given)
+    section[name] = value
+    return Recipe.model_validate(given)

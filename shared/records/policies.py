@@ -1,0 +1,44 @@
+"""The platform's policy, and every version that was applied."""
+
+from datetime import datetime
+
+from shared.domain.errors import StoreConflict, Transient
+from shared.domain.policy import AppliedPolicy, PlatformPolicy
+from shared.domain.upgrades import upgraded
+from shared.ports import RunStore, Write
+from shared.records.document import head, put
+
+POLICY = "policy"
+
+
+def read(store: RunStore, version: int | None = None) -> AppliedPolicy:
+    """The one that is in force, or that version; without it, one that limits nothing.
+
+    Raises Transient `policy_unreadable`: until it can be read nothing goes on, for nobody knows what it allows.
+    """
+    stored = store.get(POLICY, _id(version))
+    if stored is None:
+        return AppliedPolicy()
+    try:
+        content = upgraded(POLICY, stored.document, stored.document.get("schema_version"))["content"]
+        return AppliedPolicy.model_validate(content, extra="ignore")
+    except Exception as error:
+        message = "the policy does not fit this version of the app: an administrator applies one that does"
+        raise Transient("policy_unreadable", message, POLICY) from error
+
+
+def apply(store: RunStore, policy: PlatformPolicy, replacing: int, by: str, by_id: str, now: datetime) -> AppliedPolicy:
+    """Put it in force, in the place of that version. Raises StoreConflict if another is in force by now."""
+    stored = store.get(POLICY, POLICY)
+    found = stored.document["version"] if stored else 0
+    if found != replacing:
+        raise StoreConflict(f"version {found} of the policy is in force by now, not {replacing}")
+    applied = AppliedPolicy(version=found + 1, policy=policy, by=by, by_id=by_id, at=now)
+    kept = {"version": applied.version, "created_at": now.isoformat(), "content": applied.model_dump(mode="json")}
+    copy = Write("create", _id(applied.version), {**head(f"{POLICY}_version", _id(applied.version)), **kept})
+    store.batch(POLICY, [put(POLICY, {**head(POLICY), **kept}, stored), copy])
+    return applied
+
+
+def _id(version: int | None) -> str:
+    return POLICY if version is None else f"{POLICY}.{version}"

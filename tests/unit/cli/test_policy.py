@@ -1,0 +1,27 @@
+"""policy show and apply: what is sent, what is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.policy import policy_app
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("projects: [", "is no YAML"),
+        ("approvers: none", "approvers: Input should be a valid integer"),
+        ("limits: {deployment.aproval: {one_of: [required]}}", "a recipe has no setting deployment.aproval"),
+        ("nonsense: 1", "nonsense: Extra inputs are not permitted"),
+        ("- a", "is no policy"),
+    ],
+)
+def test_a_file_that_is_no_policy_is_refused_before_anything_is_sent(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(text)
+    result = CliRunner().invoke(policy_app, ["apply", str(file), "--url", "http://127.0.0.1:1"])
+    assert message in str(result.exception)

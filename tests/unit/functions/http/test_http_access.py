@@ -1,0 +1,232 @@
+"""Who may do what where: role x route x project x state, for every route that the app has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, cast
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from functions.http.auth import ADMINISTRATOR, APPROVER, OPERATOR, READER, Caller
+from shared.domain import paths
+from shared.domain.policy import PlatformPolicy, Project
+from shared.domain.run import Run, Status
+from shared.ports import Services
+from shared.records import policies
+from shared.runner import Runner
+from tests.unit.functions.http.support import RESOLVED, enter, in_production, routes
+from tests.unit.shared.support import RESULT, VERDICT, drop
+
+# What each route needs. `app`: the app role itself, membership of a project is not enough. `open`: everybody.
+NEEDS = {
+    READER: """
+        GET /api/runs | GET /api/runs/{run_id} | GET /api/runs/{run_id}/events | GET /api/runs/{run_id}/metrics
+        GET /api/runs/{run_id}/report | GET /api/runs/{run_id}/preview | GET /api/runs/{run_id}/evaluation
+        GET /api/runs/{run_id}/evaluation/rows | GET /api/graders/schema | POST /api/graders/validate
+        GET /api/recipes/schema | GET /api/endpoints | GET /api/endpoints/{name} | GET /api/base-models
+        GET /api/base-models/{base_model} | GET /api/dead-letters | GET /v1/files | GET /v1/files/{file_id}
+        GET /v1/files/{file_id}/content | GET /v1/fine_tuning/jobs | GET /v1/fine_tuning/jobs/{job_id}
+        GET /v1/fine_tuning/jobs/{job_id}/events | GET /v1/fine_tuning/jobs/{job_id}/checkpoints
+        GET /api/policy | GET /api/policy/schema
+    """,
+    OPERATOR: """
+        POST /api/runs | POST /api/runs/{run_id}/cancel | POST /api/runs/{run_id}/retry | POST /api/graders/run
+        PUT /api/datasets/{project}/{name} | POST /api/endpoints/{name}/rollback | POST /api/endpoints/{name}/restore
+        DELETE /api/endpoints/{name} | POST /api/base-models/{base_model}/import | POST /api/dead-letters/release
+        POST /api/dead-letters/replay | GET /api/doctor | POST /v1/files | DELETE /v1/files/{file_id}
+        POST /v1/fine_tuning/jobs | POST /v1/fine_tuning/jobs/{job_id}/cancel
+    """,
+    APPROVER: "POST /api/runs/{run_id}/approve | POST /api/runs/{run_id}/deny",
+    ADMINISTRATOR: "PUT /api/policy",
+    "open": "GET /api/health",
+}
+ROLE_OF = {
+    " ".join(route.split()): role
+    for role, lines in NEEDS.items()
+    for line in lines.strip().splitlines()
+    for route in line.split("|")
+}
+APP_ONLY = {"POST /api/base-models/{base_model}/import", "POST /api/dead-letters/release", "GET /api/doctor"}
+ROLES = (READER, OPERATOR, APPROVER, ADMINISTRATOR)
+MEMBERS = ("readers", "operators", "approvers", "owners")
+MAY = {"readers": {READER}, "operators": {READER, OPERATOR}, "approvers": {READER, APPROVER}}
+MAY["owners"] = {READER, OPERATOR, APPROVER}
+STATES = (Status.RECEIVED, Status.AWAITING_APPROVAL, Status.FAILED, Status.DEPLOYED)
+
+
+@pytest.fixture
+def shop(services: Services, request: pytest.FixtureRequest) -> Run:
+    run = drop(services, Runner(services), requested_by="somebody")
+    assert run is not None
+    state = getattr(request, "param", Status.AWAITING_APPROVAL)
+    if state is not Status.RECEIVED:
+        run = enter(services, run, state, recipe=RESOLVED, evaluation=RESULT, verdict=VERDICT)
+    return run
+
+
+def as_caller(client: TestClient, id: str, *roles: str) -> None:
+    app = cast(FastAPI, client.app)
+    app.state.authenticator = lambda: lambda request: Caller(id, frozenset(roles), id=id)
+
+
+@pytest.fixture(autouse=True)
+def requests_of_local_again(client: TestClient) -> Iterator[None]:
+    app = cast(FastAPI, client.app)
+    before = app.state.authenticator
+    yield
+    app.state.authenticator = before
+
+
+def ask(client: TestClient, route: str, run: Run) -> tuple[int, str]:
+    """The answer to a request that is right but for who sends it."""
+    method, path = route.split(" ")
+    names = {"run_id": run.id, "job_id": run.id, "name": "shop", "project": "shop", "file_id": "file-0"}
+    if path.startswith("/api/datasets"):
+        names["name"] = "eval.jsonl"
+    url = path.format(**names, base_model="no/such")
+    bodies: dict[str, Any] = {
+        "POST /api/runs": {"dataset": "shop/train.jsonl"},
+        "POST /api/graders/validate": {"graders": []},
+        "POST /api/graders/run": {"graders": [], "output": "a"},
+        "POST /api/dead-letters/release": {"partition": "no", "id": "run"},
+        "POST /api/dead-letters/replay": {"entity": "pipeline/notify"},
+        "POST /v1/fine_tuning/jobs": {"model": "droptune/tiny-llama", "training_file": "file-0", "suffix": "shop"},
+        "PUT /api/policy": {},
+    }
+    url += "?replacing=9" if route == "PUT /api/policy" else ""
+    answer = client.request(method, url, json=bodies.get(route))
+    error = answer.json().get("error") if answer.content[:1] == b"{" else None
+    return answer.status_code, error["code"] if error else ""
+
+
+def is_refused(answer: tuple[int, str]) -> bool:
+    return answer[0] == 403 and answer[1] == "role_needed"
+
+
+def test_every_route_of_the_app_is_declared(client: TestClient) -> None:
+    assert sorted(ROLE_OF) == sorted(routes(cast(FastAPI, client.app)))
+
+
+@pytest.mark.parametrize("shop", STATES, indirect=True, ids=str)
+def test_without_a_policy_each_route_takes_the_app_role_that_is_declared(
+    client: TestClient, services: Services, shop: Run
+) -> None:
+    requests = 0
+    for route, role in product(ROLE_OF, (*ROLES, "")):
+        as_caller(client, "object-1", *([role] if role else []))
+        needed = ROLE_OF[route]
+        allowed = needed in ("open", role) or (role == ADMINISTRATOR and needed != APPROVER)
+        assert is_refused(ask(client, route, shop)) is not allowed, (route, role)
+        requests += 1
+    assert requests == len(ROLE_OF) * 5
+
+
+@pytest.mark.parametrize("shop", STATES, indirect=True, ids=str)
+def test_of_a_project_of_the_policy_members_alone_see_anything(
+    client: TestClient, services: Services, shop: Run
+) -> None:
+    """The app roles, all three of them, open nothing of it; nor does membership of another project."""
+    projects = {
+        "shop": Project.model_validate({one: [f"of-{one}"] for one in MEMBERS}),
+        "bank": Project(owners=("bank",)),
+    }
+    policies.apply(services.store, PlatformPolicy(projects=projects), 0, "root", "root", services.clock.now())
+    about_a_run = [route for route in ROLE_OF if "{run_id}" in route]
+    for route in about_a_run:
+        for outsider in (("object-1", READER, OPERATOR, APPROVER), ("bank",)):
+            as_caller(client, *outsider)
+            assert ask(client, route, shop) == (404, "run_not_found"), (route, outsider)
+        for member in MEMBERS:
+            as_caller(client, f"of-{member}")
+            assert is_refused(ask(client, route, shop)) is (ROLE_OF[route] not in MAY[member]), (route, member)
+        as_caller(client, "root", ADMINISTRATOR)
+        assert is_refused(ask(client, route, shop)) is (ROLE_OF[route] == APPROVER), route
+
+
+def test_lists_endpoints_files_jobs_and_dead_letters_of_a_project_are_its_members_only(
+    client: TestClient, services: Services
+) -> None:
+    record = in_production(services)
+    policies.apply(
+        services.store,
+        PlatformPolicy(projects={"shop": Project(owners=("ada",)), "bank": Project(owners=("bob",))}),
+        0,
+        "root",
+        "root",
+        services.clock.now(),
+    )
+    run = Runner(services).load(record.champion)
+    assert run is not None
+
+    def seen() -> dict[str, Any]:
+        return {
+            "runs": len(client.get("/api/runs").json()["data"]),
+            "endpoints": len(client.get("/api/endpoints").json()["data"]),
+            "letters": client.get("/api/dead-letters").status_code,
+            "projects": sorted(client.get("/api/policy").json()["policy"]["projects"]),
+            "endpoint": client.get("/api/endpoints/shop").status_code,
+            "events": client.get(f"/api/runs/{run.id}/events").status_code,
+        }
+
+    nothing = {"runs": 0, "endpoints": 0, "endpoint": 404, "events": 404}
+    as_caller(client, "bob")
+    assert seen() == {**nothing, "letters": 403, "projects": ["bank"]}
+    as_caller(client, "object-1", READER, OPERATOR, APPROVER)
+    assert seen() == {**nothing, "letters": 200, "projects": []}
+    everything = {"runs": 1, "endpoints": 1, "endpoint": 200, "events": 200}
+    as_caller(client, "ada")
+    assert seen() == {**everything, "letters": 403, "projects": ["shop"]}
+    as_caller(client, "root", ADMINISTRATOR)
+    assert seen() == {**everything, "letters": 200, "projects": ["bank", "shop"]}
+
+    as_caller(client, "bob")
+    assert client.post("/api/dead-letters/replay", json={"entity": "storage-events"}).status_code == 403
+    assert client.post("/api/endpoints/shop/rollback").status_code == 404
+    assert client.delete("/api/endpoints/shop").status_code == 404
+    assert client.put("/api/datasets/shop/recipe.yaml", content=b"x").json()["error"]["code"] == "role_needed"
+    assert client.post("/api/runs", json={"dataset": "shop/train.jsonl"}).status_code == 403
+
+
+def test_an_uploaded_file_is_its_uploaders(client: TestClient) -> None:
+    as_caller(client, "ada", OPERATOR, READER)
+    upload = {"file": ("train.jsonl", b"{}")}
+    file_id = client.post("/v1/files", files=upload, data={"purpose": "fine-tune"}).json()["id"]
+    as_caller(client, "bob", OPERATOR, READER)
+    assert client.get("/v1/files").json()["data"] == []
+    for method, path in (("GET", ""), ("GET", "/content"), ("DELETE", "")):
+        assert client.request(method, f"/v1/files/{file_id}{path}").status_code == 404
+    job = {"model": "droptune/tiny-llama", "training_file": file_id, "suffix": "shop"}
+    assert client.post("/v1/fine_tuning/jobs", json=job).json()["error"]["code"] == "file_not_found"
+    as_caller(client, "ada", OPERATOR, READER)
+    assert client.delete(f"/v1/files/{file_id}").status_code == 200
+
+
+def test_who_uploads_over_the_api_is_who_asked(client: TestClient, services: Services) -> None:
+    as_caller(client, "ada", OPERATOR)
+    assert client.put("/api/datasets/shop/train.jsonl", content=b"{}").status_code == 201
+    run = drop(services, Runner(services), text=b"{}")  # Event Grid's event, which names nobody
+    assert run is not None
+    assert (run.requested_by, run.requester_id, run.uploader_ids) == ("ada", "ada", ("ada",))
+    other = drop(services, Runner(services), text=b"[]")
+    assert other is not None
+    assert (other.requester_id, other.uploader_ids) == (None, None), "content that did not come over the API"
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "eval.jsonl"])
+def test_a_recipe_or_held_out_rows_of_another_person_or_of_nobody_known_count_too(
+    client: TestClient, services: Services, name: str
+) -> None:
+    as_caller(client, "ada", OPERATOR)
+    assert client.put("/api/datasets/shop/train.jsonl", content=b"{}").status_code == 201
+    as_caller(client, "bob", OPERATOR)
+    assert client.put(f"/api/datasets/shop/{name}", content=b"a").status_code == 201
+    run = drop(services, Runner(services), text=b"{}")
+    assert run is not None
+    assert run.uploader_ids == ("ada", "bob")
+    services.blobs.write(f"{paths.DATASETS}/shop/{name}", [b"b"])
+    other = drop(services, Runner(services), text=b"{}")
+    assert other is not None
+    assert (other.requester_id, other.uploader_ids) == ("ada", None)

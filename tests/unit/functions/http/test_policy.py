@@ -1,0 +1,56 @@
+"""/api/policy: versions, who may apply one, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from functions.http.auth import ADMINISTRATOR, APPROVER, OPERATOR, READER
+from tests.unit.functions.http.support import asking_as
+
+LIMITED = {"limits": {"deployment.approval": {"one_of": ["required"]}}, "projects": {"shop": {"owners": ["ada"]}}}
+
+
+def test_a_policy_is_applied_shown_and_kept(client: TestClient) -> None:
+    assert client.get("/api/policy").json()["version"] == 0
+    with asking_as(client, "root", ADMINISTRATOR):
+        applied = client.put("/api/policy?replacing=0", json=LIMITED)
+        assert (applied.status_code, applied.json()["version"], applied.json()["by"]) == (200, 1, "root")
+        assert client.put("/api/policy?replacing=1", json={}).json()["version"] == 2
+        first = client.get("/api/policy?version=1").json()
+    assert first["policy"]["limits"]["deployment.approval"]["one_of"] == ["required"]
+    assert first["policy"]["projects"]["shop"]["owners"] == ["ada"]
+    missing = client.get("/api/policy?version=3")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "policy_not_found")
+
+
+def test_of_two_administrators_at_once_the_second_is_told(client: TestClient) -> None:
+    client.put("/api/policy?replacing=0", json=LIMITED)
+    assert client.put("/api/policy?replacing=0", json={}).status_code == 409
+    assert client.get("/api/policy").json()["version"] == 1
+
+
+@pytest.mark.parametrize("role", [READER, OPERATOR, APPROVER])
+def test_nobody_but_an_administrator_applies_one(client: TestClient, role: str) -> None:
+    client.put("/api/policy?replacing=0", json=LIMITED)
+    for name in ("bob", "ada"):  # not an owner of a project either
+        with asking_as(client, name, role):
+            refused = client.put("/api/policy?replacing=1", json={})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (403, "role_needed")
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"limits": {"deployment.aproval": {"one_of": ["required"]}}}, "limits"),
+        ({"approvers": 0}, "approvers"),
+        ({"aprovers": 1}, "aprovers"),
+    ],
+)
+def test_a_policy_that_is_none_is_refused_by_name(client: TestClient, body: dict[str, Any], param: str) -> None:
+    refused = client.put("/api/policy?replacing=0", json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
+    assert param in refused.json()["error"]["param"]
+    assert client.get("/api/policy").json()["version"] == 0

@@ -1,0 +1,147 @@
+"""The policy: what a recipe may be, what it becomes where it leaves a setting open, and who owns what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from shared.domain.planning.plan import resolve
+from shared.domain.policy import Limit, PlatformPolicy
+from shared.domain.recipe import Recipe
+
+BASE = "droptune/tiny-llama"
+GATE = "evaluation.gate."
+GENERAL = GATE + "max_general_regression"
+
+
+def policy(**limits: Any) -> PlatformPolicy:
+    return PlatformPolicy.model_validate({"limits": {path.replace("__", "."): limit for path, limit in limits.items()}})
+
+
+def recipe(**sections: Any) -> Recipe:
+    return Recipe.model_validate({"base_model": BASE, **sections})
+
+
+def violated(rules: PlatformPolicy, found: Recipe, project: str = "shop") -> list[str | None]:
+    resolved = resolve(found, project, train_rows=100, characters_max=100)
+    return [problem.param for problem in rules.violations(resolved, project)]
+
+
+@pytest.mark.parametrize(
+    ("path", "limit", "section", "value", "becomes"),
+    [
+        ("deployment.approval", {"one_of": ["required"]}, "deployment", {"approval": "automatic"}, "required"),
+        (GATE + "min_rows", {"at_least": 50}, "evaluation", {"gate": {"min_rows": 2}}, 50),
+        (GATE + "min_score", {"at_least": 0.5}, "evaluation", {"gate": {"min_score": 0.1}}, 0.5),
+        (GATE + "max_regression", {"at_most": 0.01}, "evaluation", {"gate": {"max_regression": 1}}, 0.01),
+        (GENERAL, {"at_most": 0.1}, "evaluation", {"gate": {"max_general_regression": None}}, 0.05),
+        (GATE + "gain_over_lookup", {"at_least": 0}, "evaluation", {"gate": {"gain_over_lookup": None}}, 0),
+        (GATE + "confidence", {"at_least": 0.99}, "evaluation", {"gate": {"confidence": 0.5}}, 0.99),
+        ("budget.max_usd", {"at_most": 10}, "budget", {"max_usd": 10.01}, 10),
+        ("budget.deadline_hours", {"at_most": 2}, "budget", {"deadline_hours": 100}, 2),
+        ("budget.tier", {"one_of": ["dedicated"]}, "budget", {"tier": "spot"}, "dedicated"),
+        ("deployment.instances", {"at_least": 2, "at_most": 3}, "deployment", {"instances": 4}, 2),
+        ("deployment.keep_previous_hours", {"at_least": 48}, "deployment", {"keep_previous_hours": 0}, 48),
+        ("data.personal_data", {"one_of": ["block"]}, "data", {"personal_data": "allow"}, "block"),
+        ("retrain.every_days", {"at_least": 7}, "retrain", {"every_days": 1}, 7),
+    ],
+)
+def test_what_a_recipe_leaves_open_is_tightened_and_what_it_loosens_is_refused(
+    path: str, limit: dict[str, Any], section: str, value: dict[str, Any], becomes: Any
+) -> None:
+    rules = policy(**{path: limit})
+    tightened, changed = rules.tightened(recipe(), "shop")
+    assert violated(rules, tightened) == []
+    found: Any = tightened
+    for name in path.split("."):
+        found = getattr(found, name)
+    assert found == becomes
+    assert set(changed) <= {path}
+    loose = recipe(**{section: value})
+    assert rules.tightened(loose, "shop") == (loose, {}), "what it says is not changed behind its back"
+    assert violated(rules, loose) == [path]
+
+
+def test_a_stricter_recipe_is_left_as_it_is() -> None:
+    rules = policy(**{GATE + "min_rows": {"at_least": 50}, "budget.max_usd": {"at_most": 10}})
+    strict = recipe(evaluation={"gate": {"min_rows": 80}}, budget={"max_usd": 5})
+    assert rules.tightened(strict, "shop") == (strict, {})
+    assert violated(rules, strict) == []
+
+
+def test_of_auto_the_machine_that_was_chosen_counts() -> None:
+    rules = policy(**{"budget.instance_type": {"one_of": ["Standard_NC*"]}})
+    assert violated(rules, rules.tightened(recipe(), "shop")[0]) == ["budget.instance_type"]
+
+
+def test_a_limit_that_needs_another_setting_is_a_violation_and_no_crash() -> None:
+    rules = policy(**{GATE + "min_pair_agreement": {"at_least": 0.9}})
+    tightened, changed = rules.tightened(recipe(), "shop")
+    assert (changed, violated(rules, tightened)) == ({}, [GATE + "min_pair_agreement"])
+
+
+def test_a_projects_limits_come_on_top_of_the_platforms() -> None:
+    own = {"limits": {"budget.max_usd": {"at_most": 5}}, "notify_hosts": ["hooks.shop.example"]}
+    rules = PlatformPolicy.model_validate(
+        {"limits": {"budget.max_usd": {"at_most": 10}}, "notify_hosts": ["*.example"], "projects": {"shop": own}}
+    )
+    assert rules.tightened(recipe(), "shop")[0].budget.max_usd == 5
+    assert rules.tightened(recipe(), "bank")[0].budget.max_usd == 10
+    assert violated(rules, recipe(budget={"max_usd": 7}), "bank") == []
+    assert violated(rules, recipe(budget={"max_usd": 7}), "shop") == ["budget.max_usd"]
+    channels = [{"url": f"https://{host}/x"} for host in ("hooks.shop.example", "a.example", "evil.test")]
+    found = violated(rules, recipe(notify=channels, budget={"max_usd": 1}), "shop")
+    assert found == ["notify[2].url", "notify[1].url", "notify[2].url"]
+    assert violated(PlatformPolicy(notify_hosts=()), recipe(notify=channels[:1])) == ["notify[0].url"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"deployment.aproval": {"one_of": ["required"]}}, "a recipe has no setting deployment.aproval"),
+        ({"method.hyperparameters.seed": {"at_least": 1}}, "a recipe has no setting"),
+        ({"deployment.approval.x": {"one_of": ["x"]}}, "a recipe has no setting"),
+        ({"model_config": {"one_of": ["x"]}}, "a recipe has no setting"),
+        ({"deployment.approval": {"one_of": ["requird"]}}, "deployment.approval cannot be requird"),
+        ({"deployment.approval": {"at_least": 1}}, "deployment.approval cannot be 1.0"),
+        ({GATE + "min_rows": {"at_least": 50.5}}, "cannot be 50.5"),
+        ({GATE + "min_rows": {"at_least": 1}}, "cannot be 1.0"),
+        ({"budget.max_usd": {}}, "a limit has at_least, at_most or one_of"),
+        ({"budget.max_usd": {"at_most": float("inf")}}, "finite number"),
+        ({"budget.max_usd": {"at_most": float("nan")}}, "finite number"),
+        ({"budget.max_usd": {"most": 5}}, "Extra inputs"),
+    ],
+)
+def test_a_limit_that_could_never_be_kept_is_refused_with_the_policy(limits: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        PlatformPolicy(limits=limits)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"projects": {"shop": {"endpoints": ["bank"]}, "bank": {}}}, "endpoint bank is of shop and of bank"),
+        ({"projects": {"shop": {"endpoints": ["x-1"]}, "bank": {"endpoints": ["x-1"]}}}, "endpoint x-1 is of"),
+        ({"projects": {"Shop": {}}}, "pattern"),
+        ({"projects": {"shop": {"monthly_usd": 0}}}, "greater than 0"),
+        ({"approvers": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_a_policy_that_contradicts_itself_is_refused(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        PlatformPolicy.model_validate(content)
+
+
+numbers = st.one_of(st.none(), st.floats(-10, 10), st.integers(-10, 10))
+
+
+@given(st.floats(-10, 10), st.floats(-10, 10), numbers)
+def test_the_nearest_value_is_allowed_and_what_is_allowed_is_not_changed(a: float, b: float, value: Any) -> None:
+    limit = Limit(at_least=min(a, b), at_most=max(a, b))
+    nearest = limit.nearest(value)
+    assert limit.allows(nearest)
+    assert nearest == value or not limit.allows(value)

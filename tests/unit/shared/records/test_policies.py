@@ -1,0 +1,49 @@
+"""The policy in the store: its versions, and one that cannot be read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from shared.domain.errors import StoreConflict, Transient
+from shared.domain.policy import AppliedPolicy, PlatformPolicy
+from shared.ports import Services, Write
+from shared.records import policies
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def test_before_one_is_applied_nothing_is_limited(services: Services) -> None:
+    assert policies.read(services.store) == AppliedPolicy()
+
+
+def test_every_version_is_kept_with_who_applied_it(services: Services) -> None:
+    first, second = PlatformPolicy(approvers=2), PlatformPolicy(approvers=3)
+    policies.apply(services.store, first, 0, "ada", "object-1", NOW)
+    policies.apply(services.store, second, 1, "bob", "object-2", NOW)
+    assert policies.read(services.store) == policies.read(services.store, 2)
+    assert policies.read(services.store) == AppliedPolicy(version=2, policy=second, by="bob", by_id="object-2", at=NOW)
+    assert policies.read(services.store, 1) == AppliedPolicy(
+        version=1, policy=first, by="ada", by_id="object-1", at=NOW
+    )
+
+
+@pytest.mark.parametrize("replacing", [0, 2])
+def test_a_policy_does_not_replace_one_that_its_author_has_not_seen(services: Services, replacing: int) -> None:
+    policies.apply(services.store, PlatformPolicy(approvers=2), 0, "ada", "object-1", NOW)
+    with pytest.raises(StoreConflict):
+        policies.apply(services.store, PlatformPolicy(), replacing, "bob", "object-2", NOW)
+    assert policies.read(services.store).policy.approvers == 2
+
+
+def test_while_the_policy_cannot_be_read_nothing_is_allowed_and_another_may_be_applied(services: Services) -> None:
+    policies.apply(services.store, PlatformPolicy(approvers=2), 0, "ada", "object-1", NOW)
+    stored = services.store.get("policy", "policy")
+    assert stored is not None
+    damaged = {**stored.document, "content": {"policy": {"approvers": "many"}}}
+    services.store.batch("policy", [Write("replace", "policy", damaged, stored.etag)])
+    with pytest.raises(Transient, match="policy_unreadable"):
+        policies.read(services.store)
+    policies.apply(services.store, PlatformPolicy(approvers=3), 1, "ada", "object-1", NOW)
+    assert policies.read(services.store).policy.approvers == 3

@@ -1,0 +1,151 @@
+"""What a recipe may not do is refused in validation, and again by each step that spends or deploys."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shared.domain import paths
+from shared.domain.dataset import Report, Statistics
+from shared.domain.endpoint import EndpointRecord
+from shared.domain.errors import PermanentFailure
+from shared.domain.events import EvaluationPassed, ValidationPassed
+from shared.domain.planning.plan import resolve
+from shared.domain.policy import PlatformPolicy
+from shared.domain.recipe import Recipe
+from shared.domain.run import Run, Status
+from shared.ports import Services
+from shared.records import claims, endpoints, policies
+from shared.records.blob_documents import read_model
+from shared.step_support.candidate import model_sha256
+from shared.step_support.outcome import event_of
+from shared.steps.deploy_model import deploy_model
+from shared.steps.submit_training import submit_training
+from shared.steps.validate_dataset import accepted
+from tests.unit.shared.steps.platform import Platform
+from tests.unit.shared.support import CURATED, RESULT, VERDICT
+
+TINY = "droptune/tiny-llama"
+LIMITS = {
+    "base_model": {"one_of": [TINY]},
+    "budget.max_usd": {"at_most": 60},
+    "budget.instance_type": {"one_of": ["Standard_D*", "Standard_E*", "Local*"]},
+    "deployment.approval": {"one_of": ["required"]},
+    "deployment.instances": {"at_most": 1},
+    "evaluation.gate.max_general_regression": {"at_most": 0.1},
+    "evaluation.gate.min_rows": {"at_least": 20},
+}
+POLICY = {"limits": LIMITS, "notify_hosts": ["hooks.example"], "projects": {"bank": {"endpoints": ["vault"]}}}
+KEPT = {"base_model": TINY, "deployment": {"approval": "required"}}
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "the endpoint of another project": ({"deployment": {"endpoint": "acme", "approval": "required"}}, "another"),
+    "its adapter": (
+        {
+            "deployment": {"endpoint": "acme", "approval": "required"},
+            "method": {"type": "supervised", "continue_from": "champion"},
+        },
+        "another",
+    ),
+    "an endpoint that the policy gives to another": (
+        {"deployment": {"endpoint": "vault", "approval": "required"}},
+        "another",
+    ),
+    "the name of a registered project": ({"deployment": {"endpoint": "bank", "approval": "required"}}, "another"),
+    "no approval": ({"deployment": {"approval": "automatic"}}, "policy"),
+    "a gate of two rows": ({"evaluation": {"gate": {"min_rows": 2}}}, "policy"),
+    "no general suite": ({"evaluation": {"gate": {"max_general_regression": None}}}, "policy"),
+    "more money": ({"budget": {"max_usd": 61}}, "policy"),
+    "more machines": ({"deployment": {"instances": 2, "approval": "required"}}, "policy"),
+    "a receiver elsewhere": ({"notify": [{"url": "https://evil.example/x"}]}, "policy"),
+}
+CODES = {"another": "endpoint_of_another_project", "policy": "policy"}
+
+
+@pytest.fixture
+def governed(services: Services) -> Services:
+    """A policy, and another project's model in production at `acme`."""
+    now = services.clock.now()
+    policies.apply(services.store, PlatformPolicy.model_validate(POLICY), 0, "root", "root", now)
+    names = {"endpoint": "acme", "project": "acme", "champion": "run-a", "deployment": "d", "model": "acme:1"}
+    record = EndpointRecord(**names, scoring_uri="http://x/", promoted_at=now)
+    endpoints.write(services.store, record, replacing=None)
+    platform = Platform(None)
+    return replace(services, models=platform, launcher=platform)  # type: ignore[arg-type]
+
+
+def report(eval_rows: int = 60) -> Report:
+    rows = Statistics(train_rows=100, eval_rows=eval_rows, characters_max=100, characters_mean=50)
+    return Report(passed=True, format="chat", eval_source="file", statistics=rows)
+
+
+def of(recipe: dict[str, Any], run: Run) -> Run:
+    resolved = resolve(Recipe.model_validate({**KEPT, **recipe}), "shop", train_rows=100, characters_max=100)
+    return run.evolve(recipe=resolved)
+
+
+@pytest.mark.parametrize(("recipe", "kind"), REFUSED.values(), ids=REFUSED)
+def test_validation_rejects_it_with_field_and_policy(
+    prepared: Run, governed: Services, recipe: dict[str, Any], kind: str
+) -> None:
+    run = prepared.evolve(recipe=None)
+    outcome = accepted(run, Recipe.model_validate({**KEPT, **recipe}), report(), CURATED, governed)
+    assert outcome.status is Status.REJECTED
+    shown = read_model(governed.blobs, paths.report(run.id), Report)
+    assert shown is not None
+    assert [problem.code for problem in shown.problems if problem.severity == "error"] == [CODES[kind]]
+
+
+@pytest.mark.parametrize(("recipe", "kind"), REFUSED.values(), ids=REFUSED)
+def test_training_and_deployment_refuse_it_again(
+    prepared: Run, governed: Services, recipe: dict[str, Any], kind: str
+) -> None:
+    run = of(recipe, prepared)
+    passed = ValidationPassed(version="v1", train_rows=100, eval_rows=60)
+    with pytest.raises(PermanentFailure) as refused:
+        submit_training(event_of(run, passed, run.created_at), run, governed)
+    assert refused.value.problem.code == CODES[kind]
+    better = EvaluationPassed.of(RESULT, VERDICT)
+    with pytest.raises(PermanentFailure) as refused:
+        deploy_model(event_of(run, better, run.created_at), run, governed)
+    assert refused.value.problem.code == CODES[kind]
+    assert (governed.launcher.jobs, governed.models.deployments) == ([], [])  # type: ignore[attr-defined]
+    assert claims.read(governed.store, claims.endpoint_claim(run.resolved.endpoint)) is None, "others may go on there"
+
+
+def test_a_recipe_within_the_policy_passes_and_the_report_says_what_was_set(prepared: Run, governed: Services) -> None:
+    outcome = accepted(prepared.evolve(recipe=None), Recipe(base_model=TINY), report(), CURATED, governed)
+    assert outcome.status is Status.VALIDATED
+    resolved = outcome.changes["recipe"]
+    assert resolved is not None
+    assert resolved.requested.deployment.approval == "required"
+    assert resolved.reasons["deployment.approval"] == "required: the platform wants required"
+    shown = read_model(governed.blobs, paths.report(prepared.id), Report)
+    assert shown is not None
+    assert [problem.code for problem in shown.problems] == ["policy_applied"]
+
+
+def test_rows_too_few_for_the_policys_gate_are_found_before_training(prepared: Run, governed: Services) -> None:
+    outcome = accepted(prepared.evolve(recipe=None), Recipe.model_validate(KEPT), report(19), CURATED, governed)
+    assert (outcome.status, outcome.note) == (Status.REJECTED, "policy")
+
+
+def test_a_policy_that_became_stricter_stops_a_run_that_was_trained_under_the_old_one(
+    prepared: Run, governed: Services
+) -> None:
+    run = of({"budget": {"max_usd": 50}}, prepared)
+    stricter = PlatformPolicy.model_validate({**POLICY, "limits": {**LIMITS, "budget.max_usd": {"at_most": 40}}})
+    policies.apply(governed.store, stricter, 1, "root", "root", governed.clock.now())
+    with pytest.raises(PermanentFailure, match=r"at most 40 \(policy version 2\)"):
+        deploy_model(event_of(run, EvaluationPassed.of(RESULT, VERDICT), run.created_at), run, governed)
+
+
+def test_a_model_that_changed_after_its_evaluation_is_not_deployed(prepared: Run, governed: Services) -> None:
+    path = f"{paths.merged_model(prepared.id)}/model.safetensors"
+    governed.blobs.write(path, [b"evaluated"])
+    run = of({}, prepared).evolve(model_sha256=model_sha256(prepared, governed.blobs))
+    governed.blobs.write(path, [b"poisoned!"])
+    with pytest.raises(PermanentFailure, match="model_changed"):
+        deploy_model(event_of(run, EvaluationPassed.of(RESULT, VERDICT), run.created_at), run, governed)
+    assert governed.models.deployments == []  # type: ignore[attr-defined]
