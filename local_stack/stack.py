@@ -285,21 +285,9 @@ def _running(part: StackProcess) -> list[psutil.Process]:
     return [process] if process else []
 
 
-def status(root: Path) -> bool:
-    """Print what runs; true if every part does."""
-    stack = Stack.load(root)
-    for name in stack.names:
-        part = stack.parts.get(name)
-        runs = part is not None and part.process()
-        print(f"{name:<10} {f'running, pid {part.pid}, port {part.port}' if part and runs else 'stopped'}")
-    if stack.running():
-        print(f"API and dashboard: {stack.api_url}")
-    return stack.running()
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local_stack.stack", description="Run Droptune here.")
-    parser.add_argument("action", choices=("up", "down", "status"))
+    parser.add_argument("action", choices=("up", "down"))
     parser.add_argument("--root", type=Path, default=Path(".droptune"), help="folder of the stack's state")
     parser.add_argument("--port", type=int, help=f"of the API, 0 for any; else the last one, else {API_PORT}")
     parser.add_argument("--emulators", action="store_true", help="in place of SQLite and files, when first started")
@@ -307,10 +295,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if arguments.action == "up":
             up(arguments.root, arguments.port, on_emulators=arguments.emulators)
-        elif arguments.action == "down":
+        else:
             down(arguments.root)
-        elif not status(arguments.root):
-            return 1
     except (StartFailed, BaseModelDamaged, emulators.NotInstalled) as error:
         print(error, file=sys.stderr)
         return 1

@@ -51,9 +51,6 @@ class BaseModelEntry(Frozen):
     license_policy: Literal["allow", "review", "deny"]
     obligations: tuple[str, ...] = Field(default=(), description="what the license asks of its user, or why it refuses")
     needs_use_case: bool = False
-    excluded_uses: tuple[str, ...] = Field(
-        default=(), description="words of a use case that the acceptable use policy rules out"
-    )
     parameters: int = 0
     architecture: Architecture | None = None
     asset: str | None = Field(default=None, description="URI of the job input with weights and tokenizer")
@@ -112,7 +109,6 @@ def check_license(base_model: str | BaseModelEntry, use_case: str) -> list[Probl
     """Everything the license gate has against this model for this use; an empty list lets it through.
 
     Takes a catalog id or an entry. An unknown id is refused: its license was not reviewed.
-    `excluded_uses` is a plain search for words, so it catches an honest description, not a dishonest one.
     """
     if isinstance(base_model, str):
         if base_model not in CATALOG:
@@ -131,10 +127,6 @@ def _objections(entry: BaseModelEntry, use_case: str) -> list[Problem]:
     if entry.needs_use_case and not use_case:
         message = f"{entry.id} ({entry.license}) has an acceptable use policy: say what the model is for"
         return [_problem("license_needs_use_case", message, "use_case")]
-    words = [word for word in entry.excluded_uses if word.casefold() in use_case.casefold()]
-    if words:
-        message = f"the acceptable use policy of {entry.id} rules out: {', '.join(words)}"
-        return [_problem("license_excluded_use", message, "use_case")]
     return []
 
 

@@ -86,15 +86,12 @@ def test_up_down_and_a_kill_of_everything_in_between(root: Path) -> None:
     run = await_end(root)
     for process in marked(root):
         process.send_signal(signal.SIGKILL)
-    assert run_stack("status", root).returncode == 1
-
     back = run_stack("up", root)
     assert back.returncode == 0, back.stdout + back.stderr
     after = state(root)
     assert after["api_url"] == before["api_url"]
     assert after["azure_ml_url"] == before["azure_ml_url"]
     assert get(root, f"/api/runs/{run['id']}")["status"] == run["status"]
-    assert run_stack("status", root).returncode == 0
 
     processes = [psutil.Process(part["pid"]) for part in after["parts"].values()]
     assert run_stack("down", root).returncode == 0
