@@ -51,7 +51,7 @@ def list_runs(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: str | None = None,
 ) -> RunPage:
-    """Newest first, those that the caller may see: a page may have fewer than `limit` and still have a `next`."""
+    """Newest first. A page has what the caller may see of it, so fewer than `limit` may have a `next`."""
     page = records.page(services.store, project=project, status=status, limit=limit, after=after)
     data = tuple(shown(run) for run in page.runs if access.allows(run.project))
     return RunPage(data=data, unreadable=page.unreadable if access.allows(None) else (), next=page.next)

@@ -205,8 +205,8 @@ def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
 
     new = run["rollout"]["deployment"]
     assert split == {old: 90, new: 10}
-    assert notes(run)[:2] == ["approved by local", "10 % of the traffic"]
-    *notes_so_far, returned, last = notes(run)[2:]
+    assert notes(run)[:3] == ["approved by ada; 1 more must approve", "approved by grace", "10 % of the traffic"]
+    *notes_so_far, returned, last = notes(run)[3:]
     assert (returned, last) == ("the traffic is back", notes_so_far[-1])
     assert len(notes_so_far) == len(bad.notes_so_far), notes_so_far
     for line, expected in zip(notes_so_far, bad.notes_so_far, strict=True):

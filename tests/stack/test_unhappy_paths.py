@@ -200,11 +200,11 @@ def test_a_job_without_quota_is_submitted_again_and_an_approved_model_goes_live(
 ) -> None:
     run = futures_of[short_of_quota].result()
     assert statuses(run)[:5] == [*TO_EVALUATING[:3], "training", "training"]
-    assert statuses(run)[5:8] == ["evaluating", "awaiting_approval", "approved"]
+    assert statuses(run)[5:9] == ["evaluating", "awaiting_approval", "awaiting_approval", "approved"]
     assert statuses(run)[-1] == "deployed"
     assert jobs_of(local, run) == {"training-1": "Failed", "training-2": "Completed", "evaluation-1": "Completed"}
     assert notes(run)[0].startswith("quota: OutOfQuota, again in 7.5 s: ")
-    assert notes(run)[1] == "approved by local: good enough"
+    assert notes(run)[1:3] == ["approved by ada: good enough; 1 more must approve", "approved by grace: good enough"]
     assert run["error"] is None
     assert run["decision"]["granted"] is True
     assert run["decision"]["comment"] == "good enough"
