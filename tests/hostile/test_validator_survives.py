@@ -144,4 +144,5 @@ def test_memory_does_not_grow_with_the_file() -> None:
         return top
 
     small, more = peak(600), 1_000
-    assert peak(600 + more) < small + more * 450
+    # Of a row of 16 kB its keys; tables of keys are dicts until they are a sixteenth full.
+    assert peak(600 + more) < small + more * 1_500
