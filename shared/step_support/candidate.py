@@ -15,8 +15,11 @@ def model_sha256(run: Run, blobs: BlobStore) -> str:
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
-def require_same_model(run: Run, blobs: BlobStore) -> None:
-    """Raises PermanentFailure `model_changed`. A run of an earlier version does not know its model's hash."""
-    if run.model_sha256 not in (None, model_sha256(run, blobs)):
+def require_same_model(run: Run, blobs: BlobStore) -> str:
+    """The hash. Raises PermanentFailure `model_changed`. A run of an earlier version, and one that is not evaluated
+    yet, has none to compare with."""
+    found = model_sha256(run, blobs)
+    if run.model_sha256 not in (None, found):
         message = "the files of the model were changed after its evaluation began: `droptune retry` the run"
         raise PermanentFailure(FailureClass.DATA, "model_changed", message, paths.merged_model(run.id))
+    return found

@@ -439,10 +439,8 @@ def test_whatever_a_receiver_answers_has_an_outcome(
     notifier.close()
 
 
-def test_one_receiver_holds_a_part_of_the_calls(
-    receiver: Receiver, raw: Start, notifier: WebhookNotifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(webhook, "TIMEOUT_S", 600)
+def waits_to_answer() -> tuple[threading.Semaphore, threading.Event, Callable[[socket.socket], None]]:
+    """Released by each request; what they wait for; and what answers them."""
     requested, answered = threading.Semaphore(0), threading.Event()
 
     def answer(connection: socket.socket) -> None:
@@ -451,6 +449,14 @@ def test_one_receiver_holds_a_part_of_the_calls(
         answered.wait()
         connection.sendall(OK + b"content-length: 0\r\n\r\n")
 
+    return requested, answered, answer
+
+
+def test_one_receiver_holds_a_part_of_the_calls(
+    receiver: Receiver, raw: Start, notifier: WebhookNotifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "TIMEOUT_S", 600)
+    requested, answered, answer = waits_to_answer()
     slow = raw(answer)
     with ThreadPoolExecutor(webhook.AT_ONCE) as pool:
         calls = [pool.submit(notifier.deliver, slow.url, "id", b"{}") for _ in range(webhook.AT_ONCE)]
@@ -469,14 +475,7 @@ def test_one_project_holds_a_part_of_the_calls_whatever_receivers_it_has(
     receiver: Receiver, raw: Start, notifier: WebhookNotifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook, "TIMEOUT_S", 600)
-    requested, answered = threading.Semaphore(0), threading.Event()
-
-    def answer(connection: socket.socket) -> None:
-        read_request(connection)
-        requested.release()
-        answered.wait()
-        connection.sendall(OK + b"content-length: 0\r\n\r\n")
-
+    requested, answered, answer = waits_to_answer()
     slow = [raw(answer).url for _ in range(webhook.AT_ONCE)]
     with ThreadPoolExecutor(webhook.AT_ONCE) as pool:
         calls = [pool.submit(notifier.deliver, url, "id", b"{}", "/projects/evil") for url in slow]
