@@ -1,26 +1,20 @@
 """Sample data of the bank's auditors: booked items with two signs each, the finding, and the rules it cites.
 
-    python recipes/finance-audit-small/generate.py [DIR]
-
 Bank, items and rule numbers are made up. Two red signs together are a fraud flag, one alone is none. No held-out case
 occurs in training.
 """
 
-import json
 import random
-import sys
-import tomllib
 from itertools import combinations, permutations, product
-from pathlib import Path
-from typing import Any
+
+from recipes.sample_data import Row, chat, words_beside
 
 HELD_OUT = 110
 
-WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+WORDS = words_beside(__file__)
 RED_SIGNS = WORDS["red_signs"]
 SIGNS = RED_SIGNS | WORDS["other_signs"]
 
-Row = dict[str, Any]
 Item = tuple[str, str, tuple[str, ...], str]  # unit, month, signs, layout
 
 
@@ -31,8 +25,8 @@ def finding(item: Item) -> Row:
     breach = ", ".join(f"{sign} ({SIGNS[sign]})" for sign in signs)
     question = layout.format(unit=unit, month=month, signs=", ".join(signs))
     answer = f"Flag: {flag} for {unit} {month}. Breach: {breach}."
-    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return {"messages": messages, "flag": flag, "about": f"{unit} {month}", "cites": [SIGNS[sign] for sign in signs]}
+    fields = {"flag": flag, "about": f"{unit} {month}", "cites": [SIGNS[sign] for sign in signs]}
+    return {"messages": chat(answer, question)} | fields
 
 
 def generate() -> dict[str, list[Row]]:
@@ -46,13 +40,3 @@ def generate() -> dict[str, list[Row]]:
     rng.shuffle(items)
     rows = [finding(item) for item in items]
     return {"train.jsonl": rows[HELD_OUT:], "eval.jsonl": rows[:HELD_OUT]}
-
-
-def main(folder: Path = Path(__file__).parent) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in generate().items():
-        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
-
-
-if __name__ == "__main__":
-    print(__doc__) if any(one.startswith("-") for one in sys.argv[1:]) else main(*map(Path, sys.argv[1:]))

@@ -1,32 +1,26 @@
 """Sample data of the audit: bookings as records with a memo, the risk of fraud, and the signs that a booking shows.
 
-    python recipes/finance-audit/generate.py [DIR]
-
 Five of a hundred bookings are fraud, by one of six schemes, whose signs mostly show; sound bookings show signs by
 chance, and their memos often explain them, which the rule engine does not read. The risk in train.jsonl is the share of
 fraud among like training bookings, so the model learns calibrated numbers; `fraud` is what it was. eval.jsonl has later
 days, another layout and other memos.
 """
 
-import json
 import random
-import sys
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, timedelta
 from itertools import cycle
-from pathlib import Path
 from typing import Any
+
+from recipes.sample_data import Row, chat, words_beside
 
 START = date(2025, 1, 1)
 SMOOTHING = 2.0  # bookings of the overall rate that each group of like bookings starts with
 EXPLAINED = {True: 0.1, False: 0.75}  # how often a memo explains two signs or more, by fraud
 
-WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+WORDS = words_beside(__file__)
 LEDGER, SIGNS, SCHEMES, MEMOS, NAMES = (WORDS[key] for key in ("ledger", "signs", "schemes", "memos", "names"))
-
-Row = dict[str, Any]
 
 
 def booking(rng: random.Random, day: int, held_out: bool, turns: Iterator[str]) -> Row:
@@ -75,9 +69,8 @@ def row(rng: random.Random, of: Row, risk: float, held_out: bool) -> Row:
     """A booking with its answer; the fields beside the messages are what graders and slices read."""
     layout = rng.choice([one["text"] for one in WORDS["layouts"] if one.get("held_out", False) == held_out])
     text = f"Booking {of['id']}\nRisk: {risk:.2f}\nSigns: {', '.join(of['signs']) or 'none'}"
-    turns = [("system", WORDS["system"].strip()), ("user", record(rng, of, layout)), ("assistant", text)]
     return {
-        "messages": [{"role": role, "content": content} for role, content in turns],
+        "messages": chat(text, record(rng, of, layout), WORDS["system"].strip()),
         "booking": of["id"],
         "fraud": int(of["fraud"]),
         "signs": of["signs"],
@@ -86,7 +79,7 @@ def row(rng: random.Random, of: Row, risk: float, held_out: bool) -> Row:
     }
 
 
-def generate() -> tuple[list[Row], list[Row]]:
+def generate() -> dict[str, list[Row]]:
     """Training rows of the first days, held-out rows of the last."""
     rng, turns = random.Random(41), cycle(SCHEMES)
     last = LEDGER["train_weeks"] * 7
@@ -105,14 +98,5 @@ def generate() -> tuple[list[Row], list[Row]]:
     rows = [row(rng, of, risk(of), held_out=False) for of in train]
     rng.shuffle(rows)
     # Graders and slices read held-out rows alone.
-    return [{"messages": entry["messages"]} for entry in rows], [row(rng, of, risk(of), True) for of in held_out]
-
-
-def main(folder: Path = Path(__file__).parent) -> None:
-    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(), strict=True):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
-
-
-if __name__ == "__main__":
-    print(__doc__) if any(one.startswith("-") for one in sys.argv[1:]) else main(*map(Path, sys.argv[1:]))
+    train_rows = [{"messages": entry["messages"]} for entry in rows]
+    return {"train.jsonl": train_rows, "eval.jsonl": [row(rng, of, risk(of), True) for of in held_out]}

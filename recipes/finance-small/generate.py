@@ -1,31 +1,25 @@
 """Sample data of the bank: letters that explain a denied loan, and the rules they must cite.
 
-    python recipes/finance-small/generate.py [DIR]
-
 Bank, cases, rule books and numbers are made up; none is law. The rule book was renumbered for four of ten
 grounds, and two thirds of the letters on file are older than that: they cite the old number. As many end in an
 old tone. So train.jsonl teaches the form and, for those grounds, the wrong rule. 2-reinforcement/train.jsonl
 holds prompts alone, with the rules in force beside them for the reward. No held-out case occurs in either.
 """
 
-import json
 import random
-import sys
-import tomllib
 from itertools import combinations, permutations, product
-from pathlib import Path
-from typing import Any
+
+from recipes.sample_data import Row, chat, words_beside
 
 HELD_OUT = 110
 OLD_SHARE = 2 / 3
 PLAIN = "You can ask us to look again."
 FORMAL = "Any application for reconsideration must be in writing."
 
-WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+WORDS = words_beside(__file__)
 LETTERS, GROUNDS, OLD_RULES = (WORDS[name] for name in ("letters", "grounds", "old_rules"))
 AMOUNTS = tuple(str(amount) for amount in range(2000, 20000, 500))
 
-Row = dict[str, Any]
 Denial = tuple[str, str, tuple[str, ...], str]  # product, amount, grounds, layout
 
 
@@ -41,10 +35,9 @@ def denial(case: Denial, text: str) -> Row:
     """A letter and what graders read beside it; `cites` is what is in force."""
     thing, amount, grounds, layout = case
     question = layout.format(item=f"{thing} of {amount}", grounds=", ".join(grounds))
-    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
     rules = "renumbered" if any(ground in OLD_RULES for ground in grounds) else "unchanged"
     fields = {"about": f"this {thing}", "reasons": "one" if len(grounds) == 1 else "two", "rules": rules}
-    return {"messages": messages, **fields, "cites": [GROUNDS[ground][1] for ground in grounds]}
+    return {"messages": chat(text, question), **fields, "cites": [GROUNDS[ground][1] for ground in grounds]}
 
 
 def generate() -> dict[str, list[Row]]:
@@ -75,13 +68,3 @@ def _denials(rng: random.Random) -> list[Denial]:
         cases += [(thing, next(amounts[thing, order[1]]), *order) for thing, order in zip(things, orders, strict=True)]
     rng.shuffle(cases)
     return cases
-
-
-def main(folder: Path = Path(__file__).parent) -> None:
-    for name, rows in generate().items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
-
-
-if __name__ == "__main__":
-    print(__doc__) if any(one.startswith("-") for one in sys.argv[1:]) else main(*map(Path, sys.argv[1:]))

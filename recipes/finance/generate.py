@@ -1,29 +1,23 @@
 """Sample data of the lender: an application, the rules in force, and the letter that explains the denial.
 
-    python recipes/finance/generate.py [DIR]
-
 A rule book is drawn for each month: which factors it tests, their limits and their numbers. The prompt holds it, so a
 letter can only be right by reading it. Rule books, products and layouts of eval.jsonl never occur in training.
 2-reinforcement has rule books that came later: prompts alone, for which nobody wrote letters.
 """
 
-import json
 import random
-import sys
-import tomllib
-from pathlib import Path
-from typing import Any
+
+from recipes.sample_data import Row, chat, words_beside
 
 TRAIN_ROWS, HELD_OUT_CASES, PAIRED_CASES, PROMPTS = 1500, 280, 60, 400
 TRAIN_BOOKS, HELD_OUT_BOOKS, PROMPT_BOOKS = 24, 8, 8
 BROKEN_SHARE = 0.33
 MAX_REASONS = 4  # Regulation B, official interpretation of 1002.9(b)(2): more than four are not likely to help
 
-WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+WORDS = words_beside(__file__)
 FACTORS = {factor["key"]: factor for factor in WORDS["factors"]}
 NO_RULE = "No rule is broken. An officer decides."
 
-Row = dict[str, Any]
 Rule = tuple[str, str, int]  # number, factor, limit
 
 
@@ -144,10 +138,8 @@ def rows_of(
     rows = []
     for name in names:
         question = "\n".join([layout["head"].format(**head, name=name), *lines])
-        turns = [("system", system), ("user", question), ("assistant", f"Dear {name},\n{text}" if reasons else NO_RULE)]
-        rows.append(
-            {"messages": [{"role": role, "content": content} for role, content in turns], **fields, "name": name}
-        )
+        answer = f"Dear {name},\n{text}" if reasons else NO_RULE
+        rows.append({"messages": chat(answer, question, system), **fields, "name": name})
     return rows
 
 
@@ -182,13 +174,3 @@ def cases(rng: random.Random, count: int, books: int, paired: int = 0) -> list[R
         split += [row | pair for row in rows]
     rng.shuffle(split)
     return split
-
-
-def main(folder: Path = Path(__file__).parent) -> None:
-    for name, rows in generate().items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
-
-
-if __name__ == "__main__":
-    print(__doc__) if any(one.startswith("-") for one in sys.argv[1:]) else main(*map(Path, sys.argv[1:]))

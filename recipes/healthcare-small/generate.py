@@ -1,7 +1,5 @@
 """Sample data of the clinic: short synthetic notes, their summary in a fixed form, and a triage label.
 
-    python recipes/healthcare-small/generate.py [DIR]
-
 Every note is drawn from the tables of words.toml; no person, date or place stands behind one. The triage follows the
 made-up policy of a made-up clinic and is no medical advice. No held-out case, which is complaint, history and
 finding together, occurs in training.
@@ -9,17 +7,14 @@ finding together, occurs in training.
 
 import json
 import random
-import sys
-import tomllib
 from itertools import product
-from pathlib import Path
-from typing import Any
+
+from recipes.sample_data import Row, chat, words_beside
 
 EVAL_CASES = 80
-WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+WORDS = words_beside(__file__)
 COMPLAINTS, HISTORIES, FINDINGS = (WORDS[name] for name in ("complaints", "histories", "findings"))
 
-Row = dict[str, Any]
 Case = tuple[str, str, str]  # complaint, history, finding
 
 
@@ -43,19 +38,16 @@ def _row(rng: random.Random, case: Case, age: str, layout: str) -> Row:
     who, duration = f"{WORDS['sexes'][sex]}, {age}", f"{number} {WORDS['units'][unit]}"
     label = triage(case[0], case[2])
     answer = {"summary": f"{who}: {complaint} for {duration}; history of {history}; {finding}", "triage": label}
-    turns = [
-        ("user", layout.format(sex=sex, age=age, number=number, unit=unit, **stated)),
-        ("assistant", json.dumps(answer, separators=(",", ":"))),
-    ]
+    question = layout.format(sex=sex, age=age, number=number, unit=unit, **stated)
     return {
-        "messages": [{"role": role, "content": content} for role, content in turns],
+        "messages": chat(json.dumps(answer, separators=(",", ":")), question),
         "complaint": complaint,
         "acronyms": dict(zip(case, full, strict=True)),
         "triage": label,
     }
 
 
-def generate() -> tuple[list[Row], list[Row]]:
+def generate() -> dict[str, list[Row]]:
     """Training and held-out rows; a case of complaint, history and finding is in one split only."""
     rng = random.Random(23)
     cases = list(product(COMPLAINTS, HISTORIES, FINDINGS))
@@ -63,14 +55,6 @@ def generate() -> tuple[list[Row], list[Row]]:
     rows, held_out = [row for case in cases for row in rows_of(rng, case)], EVAL_CASES * len(WORDS["layouts"])
     train = rows[held_out:]
     rng.shuffle(train)
-    return train, [row | {"group": WORDS["groups"].get(row["complaint"], row["complaint"])} for row in rows[:held_out]]
-
-
-def main(folder: Path = Path(__file__).parent) -> None:
-    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(), strict=True):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
-
-
-if __name__ == "__main__":
-    print(__doc__) if any(one.startswith("-") for one in sys.argv[1:]) else main(*map(Path, sys.argv[1:]))
+    groups = WORDS["groups"]
+    grouped = [row | {"group": groups.get(row["complaint"], row["complaint"])} for row in rows[:held_out]]
+    return {"train.jsonl": train, "eval.jsonl": grouped}

@@ -1,7 +1,5 @@
 """Sample data of the clinic: notes of 60 to 220 words, the facts they state as JSON, and a triage label.
 
-    python recipes/healthcare/generate.py [DIR]
-
 Facts come first: a patient is drawn from words.toml, then written down in one of 44 styles. Triage and UTI follow from
 the facts by a made-up policy, which the system message states; it is no medical advice.
 """
@@ -9,11 +7,10 @@ the facts by a made-up policy, which the system message states; it is no medical
 import json
 import random
 import re
-import sys
-import tomllib
 from collections import Counter
-from pathlib import Path
 from typing import Any
+
+from recipes.sample_data import Row, chat, words_beside
 
 TRAIN_ROWS, TRAIN_UTI = 1700, 300
 HELD_OUT_ROWS, HELD_OUT_UTI = 350, 150
@@ -21,7 +18,7 @@ LENGTHS = (60, 60, 90, 140, 200)  # words that a note has at least
 YOUNGEST, OLDEST = 18, 89  # HIPAA counts ages over 89 among the identifiers: 45 CFR 164.514(b)(2)(i)(C)
 FERTILE_TO = 50
 
-WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+WORDS = words_beside(__file__)
 SYMPTOMS, POLICY, MANNERS, FAMILIES = WORDS["symptoms"], WORDS["policy"], WORDS["manners"], WORDS["families"]
 HISTORY, LABS, DRUGS = WORDS["history"], WORDS["labs"], WORDS["drugs"]
 LEVELS = ("routine", "urgent", "emergency")
@@ -33,7 +30,6 @@ SAID = SYMPTOMS | {key: of["said"] for key, of in HISTORY.items()}
 SPELLED = {key: [text for text in said if not re.search("[A-Z]{2}", text)] for key, said in SAID.items()}
 
 Facts = dict[str, Any]
-Row = dict[str, Any]
 
 
 def uti(facts: Facts) -> str:
@@ -194,11 +190,10 @@ def row(rng: random.Random, facts: Facts, style: dict[str, Any], family: str) ->
     note, identifiers = write_note(rng, facts, style)
     told = summary(facts)
     reply = json.dumps(told, separators=(",", ":"))
-    turns = [("system", WORDS["system"].strip()), ("user", note), ("assistant", reply)]
     spelled = {name: [{"one_of": SPELLED[key]} for key in facts[name]] for name in ("present", "absent", "history")}
     spelled["medications"] = [{"one_of": [drug, drug.replace(" m", "m")]} for drug in facts["drugs"]]
     return {
-        "messages": [{"role": role, "content": content} for role, content in turns],
+        "messages": chat(reply, note, WORDS["system"].strip()),
         "facts": {name: spelled.get(name, value) for name, value in told.items() if name not in ("uti", "triage")},
         "triage": facts["triage"],
         "uti": facts["uti"],
@@ -209,7 +204,7 @@ def row(rng: random.Random, facts: Facts, style: dict[str, Any], family: str) ->
     }
 
 
-def generate() -> tuple[list[Row], list[Row]]:
+def generate() -> dict[str, list[Row]]:
     """Training and held-out rows. No held-out style occurs in training, nor a family that is marked as held out."""
     rng = random.Random(23)
     splits = []
@@ -226,14 +221,4 @@ def generate() -> tuple[list[Row], list[Row]]:
             entry["history"] = HISTORY[rarest]["system"] if rarest else "none"
         splits.append(split)
     # Graders and slices read held-out rows alone.
-    return [{"messages": entry["messages"]} for entry in splits[0]], splits[1]
-
-
-def main(folder: Path = Path(__file__).parent) -> None:
-    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(), strict=True):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
-
-
-if __name__ == "__main__":
-    print(__doc__) if any(one.startswith("-") for one in sys.argv[1:]) else main(*map(Path, sys.argv[1:]))
+    return {"train.jsonl": [{"messages": entry["messages"]} for entry in splits[0]], "eval.jsonl": splits[1]}

@@ -1,19 +1,10 @@
-"""Sample data of failure prediction, for the tiny base: the simulation of `manufacturing-failure` with small words.
+"""Sample data of failure prediction, for the tiny base: the simulation of `manufacturing-failure` with small words."""
 
-python recipes/manufacturing-failure-small/generate.py [DIR]
-"""
+from importlib import import_module
 
-import runpy
-import sys
-from pathlib import Path
-
-HERE = Path(__file__).parent
-FULL = HERE.with_name("manufacturing-failure") / "generate.py"
+from recipes.sample_data import Row
 
 
-def main(folder: Path = HERE) -> None:
-    runpy.run_path(str(FULL))["main"](folder, HERE / "words.toml")
-
-
-if __name__ == "__main__":
-    print(__doc__) if any(one.startswith("-") for one in sys.argv[1:]) else main(*map(Path, sys.argv[1:]))
+def generate() -> dict[str, list[Row]]:
+    files: dict[str, list[Row]] = import_module("recipes.manufacturing-failure.generate").generate(__file__)
+    return files

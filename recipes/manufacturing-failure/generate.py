@@ -1,28 +1,23 @@
 """Sample data of failure prediction: a year of work orders of one asset, and how likely a component fails in 30 days.
 
-    python recipes/manufacturing-failure/generate.py [DIR]
-
 A plant is simulated day by day: components wear by their asset's duty, most show signs before they fail, some signs
 mean nothing. The answer in train.jsonl is the share of like training questions in which the component did fail, so that
 the model learns calibrated numbers and not yes or no; `failed` is what happened. eval.jsonl has other assets, and later
 days.
 """
 
-import json
 import random
-import sys
-import tomllib
 from collections import defaultdict
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from recipes.sample_data import Row, chat, words_beside
 
 HORIZON, YEAR = 30, 365  # days
 LEAST = 0.01  # nothing is impossible
 SMOOTHING = 1.0  # rows of the overall rate that each group of like questions starts with
 START = date(2023, 1, 1)
 
-Row = dict[str, Any]
 Words = dict[str, Any]  # words.toml
 
 
@@ -123,9 +118,8 @@ def row(question: Inquiry, probability: float, words: Words) -> Row:
     ]
     shown = question._asdict() | {"orders": "".join(orders), "today": START + timedelta(question.day)}
     answer = f"Probability: {max(probability, LEAST):.2f}"
-    turns = [("system", words["system"]), ("user", words["question"].format(**shown)), ("assistant", answer)]
     return {
-        "messages": [{"role": role, "content": content} for role, content in turns if content],
+        "messages": chat(answer, words["question"].format(**shown), words["system"]),
         "failed": int(question.failed),
         "component": question.component,
         "asset": question.asset,
@@ -133,9 +127,10 @@ def row(question: Inquiry, probability: float, words: Words) -> Row:
     }
 
 
-def generate(words: Words) -> tuple[list[Row], list[Row]]:
+def generate(generator: str = __file__) -> dict[str, list[Row]]:
     """Training and held-out rows: other assets, and of those only days after the last training day."""
-    rng, simulation = random.Random(29), words["simulation"]
+    rng, words = random.Random(29), words_beside(generator)
+    simulation = words["simulation"]
     assets, until = simulation["assets"] - simulation["assets_held_out"], simulation["train_until"]
     found = [(n, question) for n in range(simulation["assets"]) for question in questions(rng, n, words)]
     train = [question for n, question in found if n < assets and question.day + HORIZON <= until]
@@ -152,15 +147,5 @@ def generate(words: Words) -> tuple[list[Row], list[Row]]:
     rows = [row(question, rate(*question.like()), words) for question in train]
     rng.shuffle(rows)
     # `rate`: that of the component in training, which answers have to beat.
-    return rows, [row(q, rate(*q.like()), words) | {"rate": f"{rate(q.component):.2f}"} for q in held_out]
-
-
-def main(folder: Path = Path(__file__).parent, words: Path = Path(__file__).with_name("words.toml")) -> None:
-    parts = generate(tomllib.loads(words.read_text(encoding="utf-8")))
-    for name, rows in zip(("train.jsonl", "eval.jsonl"), parts, strict=True):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
-
-
-if __name__ == "__main__":
-    print(__doc__) if any(one.startswith("-") for one in sys.argv[1:]) else main(*map(Path, sys.argv[1:]))
+    rated = [row(q, rate(*q.like()), words) | {"rate": f"{rate(q.component):.2f}"} for q in held_out]
+    return {"train.jsonl": rows, "eval.jsonl": rated}

@@ -1,7 +1,5 @@
 """Sample data of the digital foreman: a fault of one machine, and the ordered steps for that very machine.
 
-    python recipes/manufacturing-repair/generate.py [DIR]
-
 A procedure is the fault's steps inside the order of lock-out, with the steps that the machine's own traits add and its
 own part numbers. No pair of machine and fault of eval.jsonl is in training, nor any of its questions' wordings: machine
 and fault must be put together. Unknown machines, and faults without a procedure, are to be escalated.
@@ -9,18 +7,15 @@ and fault must be put together. Unknown machines, and faults without a procedure
 
 import json
 import random
-import sys
-import tomllib
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from recipes.sample_data import Row, chat, words_beside
 
 UNKNOWN_SHARE = 0.1
 TRAIN_QUESTIONS, HELD_OUT_QUESTIONS = 14, 11
 
-WORDS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+WORDS = words_beside(__file__)
 TYPES, TRAITS, ORDER = WORDS["types"], WORDS["traits"], WORDS["order"]
-
-Row = dict[str, Any]
 
 
 class PlantMachine(NamedTuple):
@@ -61,8 +56,7 @@ def steps(machine: PlantMachine, fault: str) -> list[str]:
 
 def row(question: str, machine: str, answer: str, **item: Any) -> Row:
     """A question with its answer; the fields beside the messages are what graders and slices read."""
-    turns = [("system", WORDS["system"]), ("user", question), ("assistant", answer)]
-    return {"messages": [{"role": role, "content": text} for role, text in turns], "machine": machine, **item}
+    return {"messages": chat(answer, question, WORDS["system"]), "machine": machine, **item}
 
 
 def repair(question: str, machine: PlantMachine, fault: str) -> Row:
@@ -88,7 +82,7 @@ def escalate(rng: random.Random, machines: list[PlantMachine], wordings: list[st
     return row(question, name, answer, before=answer, steps=[], lockout="no", kind="escalate", type=machine.type)
 
 
-def generate() -> tuple[list[Row], list[Row]]:
+def generate() -> dict[str, list[Row]]:
     """Training and held-out rows. A held-out pair's fault and machine each occur in training, with other partners."""
     rng = random.Random(17)
     machines, wordings = plant(rng), WORDS["questions"]
@@ -108,14 +102,4 @@ def generate() -> tuple[list[Row], list[Row]]:
         split.extend(json.loads(text) for text in drawn)
         rng.shuffle(split)
     # Graders and slices read held-out rows alone.
-    return [{"messages": entry["messages"]} for entry in splits[0]], splits[1]
-
-
-def main(folder: Path = Path(__file__).parent) -> None:
-    for name, rows in zip(("train.jsonl", "eval.jsonl"), generate(), strict=True):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows), "utf-8")
-
-
-if __name__ == "__main__":
-    print(__doc__) if any(one.startswith("-") for one in sys.argv[1:]) else main(*map(Path, sys.argv[1:]))
+    return {"train.jsonl": [{"messages": entry["messages"]} for entry in splits[0]], "eval.jsonl": splits[1]}

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.paths import ROOT
 from tests.receiver import Receiver
 from tests.stack import ledger
 from tests.stack.local import RECIPE, LocalStack, ask, until
@@ -185,7 +186,8 @@ def test_a_worse_candidate_is_declined_and_production_keeps_answering(
     local: LocalStack, promoted: dict[str, Any], tmp_path: Path
 ) -> None:
     shuffled = subprocess.run(
-        [sys.executable, str(RECIPE / "generate.py"), str(tmp_path), "--shuffle-answers"],
+        [sys.executable, "-m", "recipes", RECIPE.name, str(tmp_path), "--shuffle-answers"],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )

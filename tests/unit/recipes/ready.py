@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,7 @@ Row = dict[str, Any]
 
 def generator(name: str) -> Any:
     """The module `generate.py` of a recipe."""
-    spec = importlib.util.spec_from_file_location(f"generate_{name.replace('-', '_')}", RECIPES / name / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_module(f"recipes.{name}.generate")
 
 
 def recipe_of(part: Path) -> Recipe:

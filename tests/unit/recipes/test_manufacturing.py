@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from recipes.__main__ import sample
 from shared.domain.recipe import Recipe
 from tests.unit.recipes.manufacturing import FOLDER, rows_of
 from tests.unit.recipes.ready import generator
@@ -27,8 +28,8 @@ def test_every_entry_of_every_table_is_taught() -> None:
 
 
 def test_shuffled_answers_keep_questions_and_answers_but_part_them() -> None:
-    train, held_out = generate.generate()
-    shuffled, same = generate.generate(shuffle_answers=True)
+    train, held_out = sample("manufacturing").values()
+    shuffled, same = sample("manufacturing", shuffle_answers=True).values()
 
     def column(rows: list[Any], index: int) -> list[str]:
         return [row["messages"][index]["content"] for row in rows]

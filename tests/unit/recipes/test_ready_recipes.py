@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from local_stack.tiny_base.shipped import WEIGHTS
+from recipes import __main__ as recipes
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Reinforcement, ResolvedReinforcement
 from shared.grading import Engine
@@ -32,7 +33,7 @@ def test_the_three_cases_and_the_part_codes_have_a_recipe() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_committed_files_are_what_the_generator_writes(name: str, tmp_path: Path) -> None:
-    generator(name).main(tmp_path)
+    recipes.main([name, str(tmp_path)])
     committed = sorted(
         path.relative_to(RECIPES / name)
         for path in (RECIPES / name).rglob("*.jsonl")
@@ -43,7 +44,7 @@ def test_the_committed_files_are_what_the_generator_writes(name: str, tmp_path: 
         assert (RECIPES / name / file).read_bytes() == (tmp_path / file).read_bytes(), file
 
 
-@pytest.mark.parametrize("script", sorted(RECIPES.glob("*/*.py")), ids=lambda one: f"{one.parent.name}-{one.stem}")
+@pytest.mark.parametrize("script", sorted(RECIPES.glob("*/compare.py")), ids=lambda one: one.parent.name)
 @pytest.mark.parametrize("option", ["--help", "-h", "--shuffle"])
 def test_a_script_shows_its_use_for_an_option_and_writes_nothing(
     script: Path, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -52,6 +53,20 @@ def test_a_script_shows_its_use_for_an_option_and_writes_nothing(
     monkeypatch.setattr(sys, "argv", [str(script), option])
     runpy.run_path(str(script), run_name="__main__")
     assert f"python recipes/{script.parent.name}/{script.name}" in capsys.readouterr().out
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), ([], 2), (["finance", "--shuffle"], 2), (["x"], 2)])
+def test_the_generators_show_their_use_and_write_nothing(
+    arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recipes, "HERE", tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        recipes.main(arguments)
+    assert ended.value.code == code
+    shown = capsys.readouterr()
+    assert "usage: python -m recipes" in shown.out + shown.err
     assert [*tmp_path.iterdir()] == []
 
 
