@@ -16,7 +16,6 @@ from pathlib import Path
 from local_stack.drop_watcher import DropWatcher
 from local_stack.functions_host import Host, StartRefused, load_app
 from local_stack.worker import say_ready
-from shared.clients.azure_ml.connection import load_sdk
 from shared.domain.errors import DroptuneError
 from shared.embedded.clock import SystemClock
 from shared.services import build_blob_store, build_event_bus
@@ -58,8 +57,6 @@ def main(arguments: list[str] | None = None) -> int:
     if watcher:
         watcher.start()
     say_ready(port)
-    # The SDK takes seconds to import. An instance in Azure is warm by the time a dataset is validated.
-    threading.Thread(target=load_sdk, daemon=True).start()
 
     stop.wait()
     if watcher:

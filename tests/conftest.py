@@ -43,7 +43,7 @@ _CONTRACT = re.compile(r"tests/contract/(\w+)\.py::\w+\[(" + "|".join(map(re.esc
 _AZURE_ML = ("tests/unit/local_stack/azure_ml/", "tests/unit/shared/clients/azure_ml/")
 # Each worker that runs a test of these pays for what they share.
 _TOGETHER = (
-    (  # import of azure.ai.ml, and Chromium
+    (  # an emulator of Azure ML, and Chromium
         "tests/browser/",
         "tests/image/",
         "tests/unit/functions/http/test_base_models.py",
@@ -193,6 +193,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _backend(nodeid: str) -> str | None:
     if nodeid.startswith(_AZURE_ML):
-        return "Azure ML: azure-ai-ml on the emulator"
+        return "Azure ML: the REST client on the emulator"
     match = _CONTRACT.match(nodeid)
     return f"{_SUITES[match[1]]}: {_BACKENDS[match[2]]}" if match and match[1] in _SUITES else None

@@ -52,7 +52,7 @@ def _source(package: str, version: str, provider: str, classes: Mapping[str, Any
 
 
 def _azure_ml(version: str, *names: str) -> Source:
-    """A version that azure-ai-ml 1.35.2 asks for; the emulator refuses any other."""
+    """A version that the app or azure-ai-ml 1.35.2 asks for; the emulator refuses any other."""
     kinds = {_AZURE_ML[name.removesuffix("Data")]: name for name in names}
     models = f"v{version.replace('-', '_')}.models"
     return _source(_ML_PACKAGE, version, _ML, kinds, root=_ML_ROOT, models=models)

@@ -96,7 +96,7 @@ def check_traffic(traffic: Mapping[str, Any], deployments: set[str]) -> None:
 
 
 _DATASTORE_URI = re.compile(
-    r"azureml://(?:subscriptions/[^/]+/resource[gG]roups/[^/]+/(?:providers/[^/]+/)?workspaces/[^/]+/)?"
+    r"azureml://(?:subscriptions/[^/]+/resource[gG]roups/[^/]+/workspaces/[^/]+/)?"
     r"datastores/(?P<store>[^/]+)/paths/(?P<path>.*)"
 )
 _REGISTRY_URI = re.compile(

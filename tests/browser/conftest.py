@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
 import pytest
@@ -58,11 +57,8 @@ WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.nodeid.startswith("tests/browser/"):
-            # The SDK builds schemas in a way that marshmallow 4 will no longer have.
-            item.add_marker(pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning"))
-            if CHROMIUM is None or DRIVER is None:
-                item.add_marker(pytest.mark.skip(reason="needs chromium and chromedriver (Debian: chromium-driver)"))
+        if item.nodeid.startswith("tests/browser/") and (CHROMIUM is None or DRIVER is None):
+            item.add_marker(pytest.mark.skip(reason="needs chromium and chromedriver (Debian: chromium-driver)"))
 
 
 class Server:
@@ -111,7 +107,7 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory, azure_ml_sdk: ModuleType) -> Iterator[AzureMlEmulator]:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureMlEmulator]:
     root = tmp_path_factory.mktemp("azure-ml")
     (root / "blobs").mkdir()
     config = EmulatorConfig(root / "azure_ml", root / "blobs", 0, tick_s=0.2, environments=load_environments(None))

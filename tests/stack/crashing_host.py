@@ -23,7 +23,6 @@ from typing import Any
 from local_stack import host
 from local_stack.functions_host import load_app
 from shared import pipeline, runner, services
-from shared.clients.azure_ml.connection import load_sdk
 from shared.ports import Services
 from shared.settings import Settings
 from tests.simulation import world
@@ -97,7 +96,6 @@ def main() -> int:
     places, options = Path(sys.argv[1]), sys.argv[2:]
     places.touch()
     load_app("function_app")
-    load_sdk()
     while True:
         child = os.fork()
         if child == 0:

@@ -4,9 +4,9 @@ import time
 
 import httpx
 
-from shared.clients.azure_ml.session import Session
+from shared.clients.azure_ml.session import Session, there
 from shared.clients.azure_ml.wire import chat_text
-from shared.domain.errors import FailureClass, PermanentFailure, Transient
+from shared.domain.errors import Transient
 from shared.domain.jobs import DEPLOYMENT_HEADER, SCORING_SCOPE, ChatAnswer, answer_timeout_s, chat_url
 from shared.domain.prompts import Prompt
 
@@ -27,10 +27,7 @@ class Chat:
         max_tokens: int = 256,
         timeout_s: float | None = None,
     ) -> ChatAnswer:
-        """See ModelHost. No `model` in the body: the server has one, and is served under its own name.
-
-        A plain request, because the SDK's `invoke` keeps a deployment's header for every later call.
-        """
+        """See ModelHost. No `model` in the body: the server has one, and is served under its own name."""
         headers = {"Authorization": f"Bearer {self.session.token(SCORING_SCOPE)}"}
         if deployment is not None:
             headers[DEPLOYMENT_HEADER] = deployment
@@ -54,9 +51,7 @@ class Chat:
     def _scoring_uri(self, endpoint: str) -> str:
         """Asked for once: it is made of the endpoint's name and the region."""
         if endpoint not in self._scoring_uris:
-            known = self.session.if_found(lambda: self.session.ml.online_endpoints.get(endpoint))
-            if known is None or not known.scoring_uri:
-                message = f"endpoint {endpoint} does not exist"
-                raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", message)
-            self._scoring_uris[endpoint] = known.scoring_uri
+            known = self.session.call("GET", f"onlineEndpoints/{endpoint}")
+            uri = there(known, f"endpoint {endpoint}")["properties"].get("scoringUri") or None
+            self._scoring_uris[endpoint] = there(uri, f"the address of endpoint {endpoint}")
         return self._scoring_uris[endpoint]

@@ -10,7 +10,7 @@ from shared.domain.jobs import JobRole
 
 
 class AzureMLClient(AzureMlJobs, AzureMlEndpoints, Chat):
-    """JobLauncher and ModelHost over the unmodified `MLClient`, in Azure and against the emulator alike.
+    """JobLauncher and ModelHost over the REST API, in Azure and against the emulator alike.
 
     `url`, `credential`, `identity_client_id`, `emulator_secret`: see Session. `job_client_id`, `import_client_id`: the
     identities of its jobs, by role. `endpoint_identity_id`, `endpoint_is_public`: see Endpoints. Thread-safe.

@@ -1,9 +1,7 @@
-"""How Azure ML is reached: the same `MLClient` in Azure and against the emulator on this machine."""
+"""Which workspace a URL names, and whose token its calls carry: in Azure, or for the emulator on this machine."""
 
-import logging
 import re
 import secrets
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,6 @@ from shared.domain.errors import InvalidInput
 from shared.domain.urls import is_loopback
 
 if TYPE_CHECKING:
-    from azure.ai.ml import MLClient
     from azure.core.credentials import TokenCredential
 
 ARM_HOST = "management.azure.com"
@@ -93,7 +90,7 @@ class LocalCredential:
 
 
 def local_token(secret: str, audience: str, expires: int, client_id: str = "") -> str:
-    """A JWT: the SDK and azureml-mlflow read its tenant and when it expires (Unix time)."""
+    """A JWT: azureml-mlflow reads its tenant and when it expires (Unix time)."""
     return jwt.encode({"aud": audience, "tid": "local", "exp": expires, "appid": client_id}, secret)
 
 
@@ -105,94 +102,3 @@ def default_credential(workspace: Workspace, client_id: str | None, emulator_sec
 
     credential: TokenCredential = DefaultAzureCredential(managed_identity_client_id=client_id)
     return credential
-
-
-_IMPORTING = threading.Lock()
-
-
-def load_sdk() -> None:
-    """Import the SDK, one thread at a time: it has circular imports that two threads at once run into."""
-    with _IMPORTING:
-        import azure.ai.ml.entities  # noqa: F401
-
-
-def make_ml_client(url: str, credential: "TokenCredential") -> "MLClient":
-    """The SDK's client for a workspace URL. The only code that knows of the emulator.
-
-    SDK source: keyword arguments of MLClient reach every generated client, so `transport` and the retry
-    settings hold for all calls. Retries end well inside the minute a function may take.
-    """
-    load_sdk()
-    _disable_sdk_extras()
-    from azure.ai.ml import MLClient
-
-    workspace = parse_url(url)
-    options: dict[str, Any] = {"retry_total": 3, "retry_backoff_max": 5, "read_timeout": 60}
-    if workspace.emulator is not None:
-        options["transport"] = _loopback_transport(workspace)
-    client = MLClient(
-        credential,
-        workspace.subscription,
-        workspace.resource_group,
-        workspace.name,
-        show_progress=False,
-        enable_telemetry=False,
-        connection_timeout=10,
-        **options,
-    )
-    _limit_sdk_logging()
-    return client
-
-
-def _loopback_transport(workspace: Workspace) -> Any:
-    from azure.core.pipeline.transport import RequestsTransport
-
-    class LoopbackTransport(RequestsTransport):  # type: ignore[misc, unused-ignore]
-        """Sends what is meant for management.azure.com to the emulator.
-
-        The URL is put back afterwards: the policies refuse bearer tokens on plain http, and a poller asks
-        the original URL again.
-        """
-
-        def send(self, request: Any, **options: Any) -> Any:
-            url = request.url
-            request.url = workspace.reachable(url)
-            try:
-                return super().send(request, **options)
-            finally:
-                request.url = url
-
-    return LoopbackTransport(use_env_settings=False)
-
-
-def _disable_sdk_extras() -> None:
-    """Switch off what the SDK does beside the call (SDK source, azure-ai-ml 1.35.2): it runs git in the
-    working directory for every job, prints a dot per poll, polls from a thread of its own until a
-    deployment has ended, warns of its own experimental classes and fields, and logs two lines per call.
-    To know whether to warn it asks for the source of each caller, 12 ms for each job that is read or sent."""
-    logging.getLogger("azure.ai.ml._schema.core.fields").setLevel(logging.ERROR)
-    from azure.ai.ml._utils import _experimental
-    from azure.ai.ml.operations import _job_operations, _online_deployment_operations, _online_endpoint_operations
-    from azure.mgmt.core.polling.arm_polling import ARMPolling
-
-    class StartOnly(ARMPolling):
-        def finished(self) -> bool:
-            return True
-
-    jobs: Any = _job_operations
-    deployments: Any = _online_deployment_operations
-    endpoints: Any = _online_endpoint_operations
-    experimental: Any = _experimental
-    experimental._should_skip_warning = lambda: True
-    jobs.get_git_properties = dict
-    deployments.AzureMLPolling = endpoints.AzureMLPolling = StartOnly
-
-
-def _limit_sdk_logging() -> None:
-    """After the client is made, for the SDK sets levels of its own while it is. Its telemetry logger
-    reports every 404 as an error; what matters of a failure is in the exception."""
-    telemetry = "azure.ai.ml._telemetry"
-    for name in ("azure.ai.ml", telemetry, *list(logging.root.manager.loggerDict)):
-        if name.startswith("azure.ai.ml"):
-            least = logging.CRITICAL if name.startswith(telemetry) else logging.WARNING
-            logging.getLogger(name).setLevel(max(least, logging.getLogger(name).level))

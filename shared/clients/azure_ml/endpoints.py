@@ -6,10 +6,21 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared.clients.azure_ml.connection import ARM_HOST, load_sdk
-from shared.clients.azure_ml.errors import failure_class, translated
-from shared.clients.azure_ml.session import Session
-from shared.clients.azure_ml.wire import autoscale, lowered, managed_deployment, name_version, requests_in, short_uri
+from shared.clients.azure_ml.connection import ARM_HOST
+from shared.clients.azure_ml.errors import failure_class
+from shared.clients.azure_ml.session import Session, there
+from shared.clients.azure_ml.wire import (
+    Document,
+    autoscale,
+    deployment_body,
+    endpoint_body,
+    lowered,
+    model_body,
+    name_version,
+    requests_in,
+    short_uri,
+    with_traffic,
+)
 from shared.domain.errors import NO_QUOTA, FailureClass, PermanentFailure
 from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
 
@@ -33,41 +44,27 @@ class AzureMlEndpoints:
     """
 
     def __init__(self, session: Session, *, identity_id: str | None, is_public: bool) -> None:
-        self.session, self._endpoint_identity_id, self._endpoint_is_public = session, identity_id, is_public
+        self.session, self._identity_id, self._is_public = session, identity_id, is_public
 
     def register_model(self, spec: ModelSpec) -> None:
         """See ModelHost. PermanentFailure `model_version_taken` if the version has another URI."""
-        load_sdk()
-        from azure.ai.ml.entities import Model
-
-        known = self.session.if_found(lambda: self.session.ml.models.get(spec.name, spec.version))
+        path = f"models/{spec.name}/versions/{spec.version}"
+        known = self.session.call("GET", path)
         if known is None:
-            model = Model(name=spec.name, version=spec.version, path=spec.uri, type="custom_model", tags=spec.tags)
-            with translated(f"the folder of model {spec.name}"):
-                known = self.session.ml.models.create_or_update(model)
-        if short_uri(known.path) != short_uri(spec.uri):
+            body = model_body(spec, self.session.workspace)
+            known = there(self.session.call("PUT", path, body), f"the folder of model {spec.name}")
+        if short_uri(known["properties"].get("modelUri")) != short_uri(spec.uri):
             message = f"model {spec.name}:{spec.version} is registered with another path"
             raise PermanentFailure(FailureClass.PLATFORM, "model_version_taken", message, "uri")
 
     def begin_endpoint(self, name: str, tags: dict[str, str]) -> bool:
         """See ModelHost. PermanentFailure `endpoint_failed` if its creation or a change failed."""
-        load_sdk()
-        from azure.ai.ml.entities import ManagedOnlineEndpoint
-
         endpoint = self._get_endpoint(name)
         if endpoint is None:
-            entity = ManagedOnlineEndpoint(
-                name=name,
-                auth_mode="aad_token",
-                tags=tags,
-                identity=self._endpoint_identity(),
-                # Unless it is told otherwise an endpoint of a private workspace is public all the same.
-                public_network_access=None if self._endpoint_is_public else "Disabled",
-            )
-            with translated("the workspace"):
-                self.session.ml.online_endpoints.begin_create_or_update(entity)
+            body = endpoint_body(self._region(), self._identity_id, tags, is_public=self._is_public)
+            there(self.session.call("PUT", f"onlineEndpoints/{name}", body), "the workspace")
             return False
-        state = lowered(endpoint.provisioning_state)
+        state = lowered(endpoint["properties"].get("provisioningState"))
         if state in ("failed", "canceled"):
             message = f"endpoint {name} is {state}: update it in Azure ML, or delete it if it answers nothing"
             raise PermanentFailure(FailureClass.PLATFORM, "endpoint_failed", message)
@@ -77,21 +74,19 @@ class AzureMlEndpoints:
         endpoint = self._get_endpoint(name)
         if endpoint is None:
             return None
-        traffic = {key: int(value) for key, value in (endpoint.traffic or {}).items()}
+        traffic = endpoint["properties"].get("traffic") or {}
+        deployments = there(self.session.call("GET", f"onlineEndpoints/{name}/deployments"), f"endpoint {name}")
         return EndpointView(
             name=name,
-            scoring_uri=endpoint.scoring_uri or "",
-            traffic={key: value for key, value in traffic.items() if value},
-            # SDK source: it adds every deployment without traffic as 0.
-            deployments=tuple(sorted(traffic)),
+            scoring_uri=endpoint["properties"].get("scoringUri") or "",
+            traffic={key: int(value) for key, value in traffic.items() if value},
+            deployments=tuple(sorted(one["name"] for one in deployments["value"])),
         )
 
     def is_name_taken(self, endpoint: str) -> bool:
         """See ModelHost. Azure has no request for it; an endpoint has an address of its own, which DNS tells."""
-        workspace = self.session.workspace
-        with translated("the workspace"):
-            region = self.session.ml.workspaces.get(workspace.name).location
-        return workspace.emulator is None and resolves_alone(endpoint, f"{region}.inference.ml.azure.com")
+        domain = f"{self._region()}.inference.ml.azure.com"
+        return self.session.workspace.emulator is None and resolves_alone(endpoint, domain)
 
     def begin_deployment(self, spec: DeploymentSpec) -> None:
         """See ModelHost. PermanentFailure `deployment_name_taken` if it is one of another model.
@@ -100,9 +95,9 @@ class AzureMlEndpoints:
         """
         known = self._get_deployment(spec.endpoint, spec.name)
         if known is None:
-            with translated(f"endpoint {spec.endpoint}"):
-                self.session.ml.online_deployments.begin_create_or_update(managed_deployment(spec))
-        elif (model := name_version(known.model)) != spec.model:
+            body = deployment_body(spec, self.session.workspace, self._region())
+            there(self.session.call("PUT", _path(spec.endpoint, spec.name), body), f"endpoint {spec.endpoint}")
+        elif (model := name_version(known["properties"].get("model"))) != spec.model:
             message = f"deployment {spec.name} of {spec.endpoint} exists with another model: {model}"
             raise PermanentFailure(FailureClass.PLATFORM, "deployment_name_taken", message, "model")
 
@@ -111,15 +106,16 @@ class AzureMlEndpoints:
         deployment = self._get_deployment(endpoint, name)
         if deployment is None:
             return None
-        state = lowered(deployment.provisioning_state)
+        properties = deployment["properties"]
+        state = lowered(properties.get("provisioningState"))
         # REST reference, Online Deployments: `sku` is there for autoscale, which changes its capacity.
-        fields: dict[str, Any] = {"name": name, "instances": deployment.instance_count}
+        fields: dict[str, Any] = {"name": name, "instances": deployment["sku"]["capacity"]}
         if state == "succeeded":
-            return DeploymentView(state=DeploymentState.SUCCEEDED, model=name_version(deployment.model), **fields)
+            return DeploymentView(state=DeploymentState.SUCCEEDED, model=name_version(properties["model"]), **fields)
         if state not in ("failed", "canceled"):
             return DeploymentView(state=DeploymentState.CREATING, **fields)
-        operation = (deployment.properties or {}).get("AzureAsyncOperationUri")
-        error = ((self.session.ask(operation, {}) or {}).get("error") or {}) if operation else {}
+        operation = (properties.get("properties") or {}).get("AzureAsyncOperationUri")
+        error = ((self.session.ask("GET", operation) or {}).get("error") or {}) if operation else {}
         known = failure_class(error.get("code"), error.get("message"))
         return DeploymentView(
             **fields,
@@ -129,29 +125,24 @@ class AzureMlEndpoints:
         )
 
     def set_autoscale(self, spec: DeploymentSpec) -> None:
-        endpoint, url = self._get_endpoint(spec.endpoint), self._autoscale_url(spec.endpoint, spec.name)
-        body = endpoint and autoscale(spec, f"{endpoint.id}/deployments/{spec.name}", endpoint.location)
-        if body is None or self.session.ask(url, {}, method="PUT", body=body) is None:
-            raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", f"{spec.endpoint} has no {spec.name}")
+        endpoint = there(self._get_endpoint(spec.endpoint), f"endpoint {spec.endpoint}")
+        body = autoscale(spec, f"{endpoint['id']}/deployments/{spec.name}", endpoint["location"])
+        set_to = self.session.ask("PUT", self._autoscale_url(spec.endpoint, spec.name), body=body)
+        there(set_to, f"deployment {spec.name} of {spec.endpoint}")
 
     def delete_autoscale(self, endpoint: str, name: str) -> None:
-        self.session.ask(self._autoscale_url(endpoint, name), {}, method="DELETE")
+        self.session.ask("DELETE", self._autoscale_url(endpoint, name))
 
     def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
         """See ModelHost. Transient while another change of the endpoint is in progress."""
-        known = self._get_endpoint(endpoint)
-        if known is None:
-            message = f"endpoint {endpoint} does not exist"
-            raise PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", message)
-        known.traffic = dict(traffic)
-        with translated(f"endpoint {endpoint}"):
-            self.session.ml.online_endpoints.begin_create_or_update(known)
+        known = there(self._get_endpoint(endpoint), f"endpoint {endpoint}")
+        there(self.session.call("PUT", f"onlineEndpoints/{endpoint}", with_traffic(known, traffic)), "the workspace")
 
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
-        self.session.if_found(lambda: self.session.ml.online_deployments.begin_delete(name, endpoint))
+        self.session.call("DELETE", _path(endpoint, name))
 
     def begin_delete_endpoint(self, name: str) -> None:
-        self.session.if_found(lambda: self.session.ml.online_endpoints.begin_delete(name))
+        self.session.call("DELETE", f"onlineEndpoints/{name}")
 
     def had_requests(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> bool | None:
         """See ModelHost. Azure docs, supported metrics of onlineEndpoints/deployments: of a minute without requests
@@ -163,24 +154,22 @@ class AzureMlEndpoints:
         arguments["metricnames"] = "RequestsPerMinute,DeploymentCapacity"
         resource = f"{self.session.workspace.arm_id}/onlineEndpoints/{endpoint}/deployments/{deployment}"
         url = f"https://{ARM_HOST}{resource}/providers/Microsoft.Insights/metrics"
-        return requests_in(self.session.ask(url, arguments) or {})
+        return requests_in(self.session.ask("GET", url, arguments) or {})
 
     def _autoscale_url(self, endpoint: str, name: str) -> str:
         workspace = self.session.workspace
         group = f"https://{ARM_HOST}{workspace.arm_id.split('/providers/')[0]}/providers/Microsoft.Insights"
         return f"{group}/autoscaleSettings/{workspace.name}-{endpoint}-{name}?api-version=2022-10-01"
 
-    def _get_endpoint(self, name: str) -> Any | None:
-        return self.session.if_found(lambda: self.session.ml.online_endpoints.get(name))
+    def _region(self) -> str:
+        return str(self.session.workspace_resource()["location"])
 
-    def _get_deployment(self, endpoint: str, name: str) -> Any | None:
-        return self.session.if_found(lambda: self.session.ml.online_deployments.get(name, endpoint))
+    def _get_endpoint(self, name: str) -> Document | None:
+        return self.session.call("GET", f"onlineEndpoints/{name}")
 
-    def _endpoint_identity(self) -> Any | None:
-        if self._endpoint_identity_id is None:
-            return None
-        load_sdk()
-        from azure.ai.ml.entities import IdentityConfiguration, ManagedIdentityConfiguration
+    def _get_deployment(self, endpoint: str, name: str) -> Document | None:
+        return self.session.call("GET", _path(endpoint, name))
 
-        identity = ManagedIdentityConfiguration(resource_id=self._endpoint_identity_id)
-        return IdentityConfiguration(type="user_assigned", user_assigned_identities=[identity])
+
+def _path(endpoint: str, deployment: str) -> str:
+    return f"onlineEndpoints/{endpoint}/deployments/{deployment}"

@@ -1,4 +1,4 @@
-"""What an exception of the Azure SDK means: try again, give up and why, or simply not there."""
+"""What an exception of azure-core means: try again, or give up and why."""
 
 import re
 from collections.abc import Iterator
@@ -35,23 +35,19 @@ def failure_class(code: str | None, message: str | None) -> FailureClass:
     return FailureClass.PLATFORM
 
 
-def translate(error: Exception) -> DroptuneError | None:
-    """Transient, PermanentFailure with its class, or None for "there is no such thing" (404)."""
-    if isinstance(error, DroptuneError):
-        return error
+def translate(error: Exception) -> DroptuneError:
+    """Transient, or PermanentFailure with its class."""
     if isinstance(error, (ServiceRequestError, ServiceResponseError)):
         return Transient("azure_ml_unreachable", _first_line(error))
     if isinstance(error, HttpResponseError):
         return _of_answer(error)
-    # What is left are the SDK's own refusals: it was asked for something that can never be sent.
+    # What is left is of no answer: something that can never be sent was to be sent.
     return PermanentFailure(FailureClass.CODE, "azure_ml_invalid_request", _first_line(error))
 
 
-def _of_answer(error: HttpResponseError) -> DroptuneError | None:
+def _of_answer(error: HttpResponseError) -> DroptuneError:
     status = error.status_code
     code, message = str(getattr(error.error, "code", None) or status), _first_line(error)
-    if status == 404:
-        return None
     known = failure_class(code, message)
     if known in (FailureClass.QUOTA, FailureClass.CAPACITY) and status is not None and status < 500:
         return PermanentFailure(known, f"azure_ml_{known.value}", message)
@@ -74,19 +70,16 @@ def _is_final(code: str, message: str) -> bool:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Raises failures of the SDK as ours; `what` names the thing whose absence is a failure here."""
+def translated() -> Iterator[None]:
+    """Raises failures of azure-core as ours."""
     try:
         yield
     except (AzureError, ValueError, TypeError) as error:
-        found = translate(error)
-        if found is None:
-            found = PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", f"{what} does not exist")
-        raise found from error
+        raise translate(error) from error
 
 
 def _first_line(error: Exception) -> str:
-    """The service's own sentence, without the SDK's framing and its echo of the content, and the causes it names: an
+    """The service's own sentence, without azure-core's framing and echo of the content, and the causes it names: an
     endpoint's refusal is "The request is invalid." with the quota in its details (MicrosoftLearning/mslearn-azure-ml
     issue 30)."""
     detail = getattr(error, "error", None)

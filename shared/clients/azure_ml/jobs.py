@@ -4,15 +4,18 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from shared.clients.azure_ml.errors import failure_class, translated
-from shared.clients.azure_ml.session import Session
-from shared.clients.azure_ml.wire import core_quota, job_differences, job_of, machine_size, status_of
+from shared.clients.azure_ml.errors import failure_class
+from shared.clients.azure_ml.session import Session, there
+from shared.clients.azure_ml.wire import core_quota, job_body, job_differences, status_of
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import RUN_TAG, CoreQuota, JobRole, JobSpec, JobStatus, JobView, MachineSize, MetricPoint
 
 log = logging.getLogger(__name__)
 
+Document = dict[str, Any]
+
 _METRICS_PER_PAGE = 1000
+_HISTORY = "api/2.0/mlflow/metrics/get-history"
 _WHAT_IT_DOES = ("inputs", "outputs", "identity_client_id")
 _COST_OR_RIGHTS = ("identity_client_id", "instance_type", "instances", "tier")
 
@@ -28,10 +31,10 @@ class AzureMlJobs:
         known = self._get_job(spec.name)
         return self._create_job(spec) if known is None else self._accepted(spec, known)
 
-    def _accepted(self, spec: JobSpec, known: Any) -> JobView:
+    def _accepted(self, spec: JobSpec, known: Document) -> JobView:
         run = spec.tags.get(RUN_TAG)
         # A host of another version submits the same attempt of a run with an environment of its own.
-        same_attempt = run is not None and (known.tags or {}).get(RUN_TAG) == run
+        same_attempt = run is not None and (known["properties"].get("tags") or {}).get(RUN_TAG) == run
         for field in job_differences(spec, known, self._client_ids[spec.role]):
             if field in _WHAT_IT_DOES or not same_attempt:
                 message = f"job {spec.name} exists with another {field}"
@@ -40,9 +43,8 @@ class AzureMlJobs:
 
     def _create_job(self, spec: JobSpec) -> JobView:
         try:
-            with translated("the workspace"):
-                job = job_of(spec, self._experiment, self._client_ids[spec.role])
-                created = self.session.ml.jobs.create_or_update(job)
+            body = job_body(spec, self.session.workspace, self._experiment, self._client_ids[spec.role])
+            created = there(self.session.call("PUT", f"jobs/{spec.name}", body), "the workspace")
         except PermanentFailure:
             known = self._get_job(spec.name)
             if known is None:
@@ -67,10 +69,10 @@ class AzureMlJobs:
 
     def begin_cancel(self, name: str) -> None:
         try:
-            self.session.if_found(lambda: self.session.ml.jobs.begin_cancel(name, polling=False))
+            self.session.call("POST", f"jobs/{name}/cancel")
         except PermanentFailure:
             job = self._get_job(name)
-            if job is None or not status_of(job.status).final:
+            if job is None or not status_of(job["properties"]["status"]).final:
                 raise
 
     def metric_history(self, job_name: str, key: str) -> list[MetricPoint]:
@@ -78,10 +80,7 @@ class AzureMlJobs:
         points: list[MetricPoint] = []
         arguments = {"run_id": job_name, "metric_key": key, "max_results": str(_METRICS_PER_PAGE)}
         while True:
-            page = self.session.ask(
-                f"{self.session.data_plane()}/mlflow/v2.0{self.session.workspace.arm_id}/api/2.0/mlflow/metrics/get-history",
-                arguments,
-            )
+            page = self.session.ask("GET", f"{self._data_plane('mlflow/v2.0')}/{_HISTORY}", arguments)
             for item in (page or {}).get("metrics") or []:
                 points.append(
                     MetricPoint(step=int(item["step"]), value=float(item["value"]), at=int(item["timestamp"]))
@@ -93,49 +92,50 @@ class AzureMlJobs:
 
     def environment_image(self, environment: str) -> str | None:
         name, version = environment.split(":")
-        registered = self.session.if_found(lambda: self.session.ml.environments.get(name, version))
-        return (registered.image or "") if registered is not None else None
+        registered = self.session.call("GET", f"environments/{name}/versions/{version}")
+        return (registered["properties"].get("image") or "") if registered is not None else None
 
     def machine_sizes(self) -> list[MachineSize]:
-        with translated("the workspace"):
-            return [machine_size(size) for size in self.session.ml.compute.list_sizes()]
+        sizes = self.session.in_region("vmSizes")
+        return [MachineSize(name=size["name"], family=size["family"], cores=size["vCPUs"]) for size in sizes]
 
     def core_quotas(self) -> list[CoreQuota]:
-        with translated("the workspace"):
-            quotas = [core_quota(usage) for usage in self.session.ml.compute.list_usage()]
+        quotas = (core_quota(usage) for usage in self.session.in_region("usages"))
         return [quota for quota in quotas if quota is not None]
 
-    def _get_job(self, name: str) -> Any | None:
-        return self.session.if_found(lambda: self.session.ml.jobs.get(name))
+    def _get_job(self, name: str) -> Document | None:
+        return self.session.call("GET", f"jobs/{name}")
 
-    def _job_view(self, job: Any) -> JobView:
-        status = status_of(job.status)
+    def _job_view(self, job: Document) -> JobView:
+        properties = job["properties"]
+        status = status_of(properties.get("status"))
         # A job stopped by its own time limit ends cancelled too; only its error tells it from a person's cancel.
         ended_badly = status in (JobStatus.FAILED, JobStatus.CANCELLED)
         code, message = None, None
         if ended_badly:
             try:
-                code, message = self._run_error(job.name)
+                code, message = self._run_error(job["name"])
             except Exception as error:  # refused, unreachable or of an unknown form: the status alone decides
                 message = f"its details cannot be read: {error}"
-        studio = (job.services or {}).get("Studio")
+        studio = (properties.get("services") or {}).get("Studio") or {}
         return JobView(
-            name=job.name,
+            name=job["name"],
             status=status,
             error_code=code,
             error_message=message,
             failure_class=failure_class(code, message or "") if code else None,
-            studio_url=studio.endpoint if studio else None,
+            studio_url=studio.get("endpoint"),
         )
 
+    def _data_plane(self, service: str) -> str:
+        return f"{self.session.data_plane()}/{service}{self.session.workspace.arm_id}"
+
     def _run_error(self, name: str) -> tuple[str | None, str | None]:
-        """From the run history, where the SDK reads it too: the job resource itself carries no error.
+        """From the run history, where azure-ai-ml reads it too: the job resource itself carries no error.
 
         The code is the innermost one: Azure ML wraps the cause in `UserError` or `ServiceError`.
         """
-        details = self.session.ask(
-            f"{self.session.data_plane()}/history/v1.0{self.session.workspace.arm_id}/runs/{name}/details", {}
-        )
+        details = self.session.ask("GET", f"{self._data_plane('history/v1.0')}/runs/{name}/details")
         error = ((details or {}).get("error") or {}).get("error") or {}
         code, inner = error.get("code"), error.get("innerError")
         while inner:

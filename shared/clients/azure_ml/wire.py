@@ -1,4 +1,7 @@
-"""Our specs as the SDK's entities, and back: is what the service has what was asked for?"""
+"""Our specs as bodies of the REST API, and back: is what the service has what was asked for?
+
+The fields, and which of them are sent though empty, are those of azure-ai-ml 1.35.2: test_wire_sdk.py compares.
+"""
 
 import contextlib
 import json
@@ -6,20 +9,25 @@ import logging
 import math
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import httpx
+from pydantic import TypeAdapter
 
+from shared.clients.azure_ml.connection import Workspace
 from shared.domain.beside import read_beside
 from shared.domain.catalog import find_sku
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
-from shared.domain.jobs import REQUEST_TIMEOUT_S, CoreQuota, DeploymentSpec, JobSpec, JobStatus, MachineSize
+from shared.domain.jobs import REQUEST_TIMEOUT_S, CoreQuota, DeploymentSpec, JobSpec, JobStatus, ModelSpec
 from shared.domain.recipe import Tier
 
 log = logging.getLogger(__name__)
 
+Document = dict[str, Any]
+
 # Azure docs: dedicated capacity is the `standard` tier, preemptible capacity the `spot` tier.
-_JOB_TIER = {Tier.SPOT: "spot", Tier.DEDICATED: "standard"}
+_JOB_TIER = {Tier.SPOT: "Spot", Tier.DEDICATED: "Standard"}
 _WIRE = read_beside(__file__)
 _STATUS = {theirs: JobStatus(ours) for ours, names in _WIRE["status"].items() for theirs in names}
 # A chat answer may take as long as a caller waits; vLLM batches, so many requests may be under way.
@@ -27,12 +35,13 @@ _STATUS = {theirs: JobStatus(ours) for ours, names in _WIRE["status"].items() fo
 CONCURRENT_REQUESTS = 32
 # Azure docs: 408 took too long, 424 the container failed, 429 too busy; 502 to 504 come from the gateway.
 _TRANSIENT_ANSWERS = frozenset({408, 424, 429, 500, 502, 503, 504})
-# A server answers its probes once it has read its weights and compiled. The SDK's entity has no startup probe, so the
+# A server answers its probes once it has read its weights and compiled. The API version has no startup probe, so the
 # liveness probe, which restarts a container, begins after that. 600 s: Microsoft's sample for language models
 # (Azure/azureml-examples, cli/foundation-models/system/finetune/text-generation/deploy.yml). 100 MB/s: a premium disk
 # of 128 GiB (Azure docs, "Managed disk types", P10); what disk a node has is not documented.
 _COMPILE_S, _LOADED_BYTES_PER_S = 600, 100_000_000
-_PROBE = {"period": 30, "timeout": 10}
+_PROBE = {"period": "PT30S", "timeout": "PT10S"}
+_DURATION = TypeAdapter(timedelta)  # ISO 8601
 
 _SCALE = _WIRE["autoscale"]
 
@@ -52,8 +61,8 @@ def status_of(name: Any) -> JobStatus:
 
 
 def lowered(value: Any) -> str:
-    """A state or a name for comparison: the SDK hands out enums, whose `str` is not their value."""
-    return str(getattr(value, "value", value)).lower()
+    """A state or a name for comparison; "" for what is not there."""
+    return str(value or "").lower()
 
 
 def short_uri(uri: str | None) -> str:
@@ -69,69 +78,115 @@ def input_type(uri: str) -> str:
     return "uri_file" if is_file else "uri_folder"
 
 
-def job_of(spec: JobSpec, experiment: str, identity_client_id: str | None) -> Any:
+def job_body(spec: JobSpec, workspace: Workspace, experiment: str, identity_client_id: str | None) -> Document:
     """A command job on serverless compute. No code snapshot: the image carries the code. Short datastore
     URIs stay short: the service resolves them in its own workspace (Azure docs, "Access data in a job")."""
-    from azure.ai.ml import Input, Output, PyTorchDistribution, command
-    from azure.ai.ml.entities import ManagedIdentityConfiguration
+    properties: Document = {
+        "jobType": "Command",
+        "displayName": spec.name,
+        "experimentName": experiment,
+        "isArchived": False,
+        "command": spec.command,
+        "environmentId": version_id(workspace, "environments", spec.environment),
+        "environmentVariables": {},
+        "inputs": {
+            name: {"jobInputType": input_type(uri), "uri": uri, "mode": "ReadOnlyMount"}
+            for name, uri in spec.inputs.items()
+        },
+        "outputs": {
+            name: {"jobOutputType": "uri_folder", "uri": uri, "mode": "ReadWriteMount"}
+            for name, uri in spec.outputs.items()
+        },
+        "resources": {"instanceType": spec.instance_type, "instanceCount": spec.instances, "properties": {}},
+        "queueSettings": {"jobTier": _JOB_TIER[spec.tier]},
+        "limits": {"jobLimitsType": "Command", "timeout": _duration(spec.timeout_s)},
+        "properties": {},
+        "tags": dict(spec.tags),
+    }
+    if not spec.instances == spec.processes == 1:
+        properties["distribution"] = {"distributionType": "PyTorch", "processCountPerInstance": spec.processes}
+    if identity_client_id:
+        properties["identity"] = {"identityType": "Managed", "clientId": identity_client_id}
+    return {"properties": properties}
 
-    alone = spec.instances == spec.processes == 1
-    return command(
-        name=spec.name,
-        display_name=spec.name,
-        experiment_name=experiment,
-        command=spec.command,
-        environment=spec.environment,
-        inputs={name: Input(type=input_type(uri), path=uri, mode="ro_mount") for name, uri in spec.inputs.items()},
-        outputs={name: Output(type="uri_folder", path=uri, mode="rw_mount") for name, uri in spec.outputs.items()},
-        instance_type=spec.instance_type,
-        instance_count=spec.instances,
-        distribution=None if alone else PyTorchDistribution(process_count_per_instance=spec.processes),
-        job_tier=_JOB_TIER[spec.tier],
-        timeout=spec.timeout_s,
-        tags=dict(spec.tags),
-        identity=ManagedIdentityConfiguration(client_id=identity_client_id) if identity_client_id else None,
-    )
 
-
-def job_differences(spec: JobSpec, job: Any, identity_client_id: str | None) -> dict[str, str]:
+def job_differences(spec: JobSpec, job: Document, identity_client_id: str | None) -> dict[str, str]:
     """What the job has instead, for each field that is not what the spec says, of what it does first."""
-    queue, limits, resources, identity = job.queue_settings, job.limits, job.resources, job.identity
+    has = job["properties"]
+    queue, limits, resources, identity, distribution = (
+        has.get(name) or {} for name in ("queueSettings", "limits", "resources", "identity", "distribution")
+    )
+    timeout = limits.get("timeout")
     pairs = {
-        "inputs": (_expected_uris(spec.inputs), _uris(job.inputs, job.inputs or {})),
-        "outputs": (_expected_uris(spec.outputs), _uris(job.outputs, spec.outputs)),
-        "identity_client_id": (lowered(identity_client_id), lowered(getattr(identity, "client_id", None))),
-        "command": (spec.command, job.command),
-        "environment": (spec.environment, name_version(job.environment)),
-        "instance_type": (spec.instance_type.lower(), lowered(resources and resources.instance_type)),
-        "instances": (spec.instances, resources and resources.instance_count),
-        "processes": (spec.processes, getattr(job.distribution, "process_count_per_instance", 1)),
-        "tier": (_JOB_TIER[spec.tier], lowered(queue and queue.job_tier)),
-        "timeout_s": (spec.timeout_s, limits and limits.timeout),
+        "inputs": (_expected_uris(spec.inputs), _uris(has.get("inputs"), has.get("inputs") or {})),
+        "outputs": (_expected_uris(spec.outputs), _uris(has.get("outputs"), spec.outputs)),
+        "identity_client_id": (lowered(identity_client_id), lowered(identity.get("clientId"))),
+        "command": (spec.command, has.get("command")),
+        "environment": (spec.environment, name_version(has.get("environmentId"))),
+        "instance_type": (lowered(spec.instance_type), lowered(resources.get("instanceType"))),
+        "instances": (spec.instances, resources.get("instanceCount")),
+        "processes": (spec.processes, distribution.get("processCountPerInstance", 1)),
+        "tier": (lowered(_JOB_TIER[spec.tier]), lowered(queue.get("jobTier"))),
+        "timeout_s": (spec.timeout_s, timeout and _DURATION.validate_python(timeout).total_seconds()),
     }
     return {field: f"{found!r}, not {expected!r}" for field, (expected, found) in pairs.items() if expected != found}
 
 
-def managed_deployment(spec: DeploymentSpec) -> Any:
-    """A deployment of a custom container; port and routes are those of its registered environment."""
-    from azure.ai.ml.entities import ManagedOnlineDeployment, OnlineRequestSettings, ProbeSettings
-
-    start_s = _COMPILE_S + math.ceil(spec.weights_bytes / _LOADED_BYTES_PER_S)
-    return ManagedOnlineDeployment(
-        name=spec.name,
-        endpoint_name=spec.endpoint,
-        model=spec.model,
-        environment=spec.environment,
-        instance_type=spec.instance_type,
-        instance_count=spec.instance_count,
-        environment_variables=dict(spec.environment_variables),
-        tags=dict(spec.tags),
-        request_settings=OnlineRequestSettings(
-            request_timeout_ms=REQUEST_TIMEOUT_S * 1000, max_concurrent_requests_per_instance=CONCURRENT_REQUESTS
-        ),
-        liveness_probe=ProbeSettings(initial_delay=start_s, failure_threshold=10, **_PROBE),
-        readiness_probe=ProbeSettings(initial_delay=60, failure_threshold=math.ceil(start_s / 30), **_PROBE),
+def model_body(spec: ModelSpec, workspace: Workspace) -> Document:
+    """A version of a model. Its URI is a long one: the service resolves no short one here."""
+    here = (
+        f"subscriptions/{workspace.subscription}/resourcegroups/{workspace.resource_group}/workspaces/{workspace.name}"
     )
+    uri = spec.uri.replace("azureml://datastores/", f"azureml://{here}/datastores/")
+    properties = {"modelType": "custom_model", "modelUri": uri, "isAnonymous": False, "isArchived": False}
+    return {"properties": properties | {"properties": {}, "tags": dict(spec.tags)}}
+
+
+def endpoint_body(region: str, identity_id: str | None, tags: Mapping[str, str], *, is_public: bool) -> Document:
+    """An endpoint without deployments. Also that of a private workspace is public unless it is told otherwise."""
+    identity: Document = {"type": "SystemAssigned"}
+    if identity_id is not None:
+        identity = {"type": "UserAssigned", "userAssignedIdentities": {identity_id: {}}}
+    properties: Document = {"authMode": "AADToken", "properties": {}, "traffic": {}, "mirrorTraffic": {}}
+    if not is_public:
+        properties["publicNetworkAccess"] = "Disabled"
+    return {"location": region, "identity": identity, "properties": properties, "tags": dict(tags)}
+
+
+def with_traffic(endpoint: Document, traffic: Mapping[str, int]) -> Document:
+    """The whole endpoint with another traffic, without what the service alone writes: PATCH takes tags only."""
+    identity = endpoint.get("identity") or {}
+    assigned = identity.get("userAssignedIdentities")
+    kept = {"type": identity.get("type")} | (
+        {"userAssignedIdentities": {key: {} for key in assigned}} if assigned else {}
+    )
+    fields = ("authMode", "description", "properties", "mirrorTraffic", "publicNetworkAccess")
+    has = endpoint["properties"]
+    properties = {name: has[name] for name in fields if has.get(name) is not None}
+    body = {name: endpoint[name] for name in ("location", "tags") if endpoint.get(name) is not None}
+    return body | {"identity": kept, "properties": properties | {"traffic": dict(traffic)}}
+
+
+def deployment_body(spec: DeploymentSpec, workspace: Workspace, region: str) -> Document:
+    """A deployment of a custom container; port and routes are those of its registered environment."""
+    start_s = _COMPILE_S + math.ceil(spec.weights_bytes / _LOADED_BYTES_PER_S)
+    properties = {
+        "endpointComputeType": "Managed",
+        "model": version_id(workspace, "models", spec.model),
+        "environmentId": version_id(workspace, "environments", spec.environment),
+        "environmentVariables": dict(spec.environment_variables),
+        "instanceType": spec.instance_type,
+        "appInsightsEnabled": False,
+        "requestSettings": {
+            "requestTimeout": _duration(REQUEST_TIMEOUT_S),
+            "maxConcurrentRequestsPerInstance": CONCURRENT_REQUESTS,
+        },
+        "livenessProbe": {"initialDelay": _duration(start_s), "failureThreshold": 10, **_PROBE},
+        "readinessProbe": {"initialDelay": "PT1M", "failureThreshold": math.ceil(start_s / 30), **_PROBE},
+        "properties": {},
+    }
+    sku = {"name": "Default", "capacity": spec.instance_count}
+    return {"location": region, "sku": sku, "properties": properties, "tags": dict(spec.tags)}
 
 
 def autoscale(spec: DeploymentSpec, deployment_id: str, region: str) -> dict[str, Any]:
@@ -153,23 +208,17 @@ def autoscale(spec: DeploymentSpec, deployment_id: str, region: str) -> dict[str
     return {"location": region, "tags": dict(spec.tags), "properties": properties}
 
 
-def machine_size(size: Any) -> MachineSize:
-    """One size; see `_fields`."""
-    return MachineSize(name=size.name, family=size.family, cores=_fields(size)["vCPUs"])
-
-
-def core_quota(usage: Any) -> CoreQuota | None:
+def core_quota(usage: Document) -> CoreQuota | None:
     """None for what counts no cores, and for a share that a workspace was given of the subscription's quota."""
-    fields = _fields(usage)
-    kind = _QUOTA_KIND.search(usage.type or "")
-    if kind is None or "/workspaces/" in (usage.id or "").lower():
+    kind = _QUOTA_KIND.search(usage.get("type") or "")
+    if kind is None or "/workspaces/" in lowered(usage.get("id")):
         return None
     return CoreQuota(
         # `standarddfamily`, of `standardDFamily` as sizes have it or of `Standard D Family Cluster Dedicated vCPUs`.
-        family=_QUOTA_SUFFIX.sub("", fields["name"]["value"].lower()).replace(" ", "") if kind["family"] else None,
+        family=_QUOTA_SUFFIX.sub("", usage["name"]["value"].lower()).replace(" ", "") if kind["family"] else None,
         spot=kind["kind"] == "lowPriority",
-        used=fields["currentValue"],
-        limit=None if fields["limit"] < 0 else fields["limit"],
+        used=usage["currentValue"],
+        limit=None if usage["limit"] < 0 else usage["limit"],
     )
 
 
@@ -185,12 +234,6 @@ def requests_in(answer: Mapping[str, Any]) -> bool | None:
     return any(points.get("RequestsPerMinute", ())) or (None if seen < max(1, 0.9 * (len(capacity) - 5)) else False)
 
 
-def _fields(entity: Any) -> dict[str, Any]:
-    """By the service's names: what azure-ai-ml 1.35.2 offers under its own (`current_value`, `v_cp_us`) stays None."""
-    fields: dict[str, Any] = vars(entity)
-    return fields
-
-
 def _expected_uris(uris: Mapping[str, str]) -> dict[str, str]:
     return {name: short_uri(uri) for name, uri in uris.items()}
 
@@ -198,14 +241,24 @@ def _expected_uris(uris: Mapping[str, str]) -> dict[str, str]:
 def _uris(entries: Mapping[str, Any] | None, expected: Mapping[str, str]) -> dict[str, str]:
     """Of the wanted names only: the service adds an output `default` to every job."""
     entries = entries or {}
-    return {name: short_uri(entries[name].path) for name in expected if name in entries}
+    return {name: short_uri(entries[name].get("uri")) for name in expected if name in entries}
 
 
-def name_version(reference: Any) -> str:
+def version_id(workspace: Workspace, kind: str, reference: str) -> str:
+    """The id of NAME:VERSION, one of the workspace's models or environments."""
+    name, version = reference.split(":")
+    return f"{workspace.arm_id}/{kind}/{name}/versions/{version}"
+
+
+def name_version(reference: str | None) -> str:
     """NAME:VERSION of an ARM id, of `azureml:NAME:VERSION`, or of itself."""
-    text = str(reference or "").removeprefix("azureml:")
+    text = (reference or "").removeprefix("azureml:")
     parts = text.split("/")
     return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2] == "versions" else text
+
+
+def _duration(seconds: int) -> str:
+    return str(_DURATION.dump_python(timedelta(seconds=seconds), mode="json"))
 
 
 def chat_text(endpoint: str, answer: httpx.Response) -> tuple[str, int | None]:

@@ -70,7 +70,7 @@ def pins() -> dict[str, set[str]]:
 @both
 def test_every_package_of_a_lock_file_is_pinned_with_hashes_and_without_an_address(lock: Path) -> None:
     packages = list(locked(lock))
-    assert len(packages) > 100
+    assert len(packages) > 60
     assert all(package.version and package.hashes for package in packages)
     lines = lock.read_text().splitlines()
     assert len([line for line in lines if "--hash=" in line]) == sum(package.hashes for package in packages)
@@ -103,7 +103,7 @@ def test_the_lock_file_of_the_app_is_complete() -> None:
         for package in locked(ROOT / "requirements.txt")
         if not package.requirement.marker or package.requirement.marker.evaluate()
     }
-    assert len(here) > 80
+    assert len(here) > 60
     others = [name for name in here if importlib.metadata.version(name) != here[name].version]
     if others:
         pytest.skip(f"other versions than the locked ones are installed here, `make setup` installs those: {others}")

@@ -27,11 +27,6 @@ from tests.azure_ml_emulator import running
 from tests.unit.functions.http.support import asking_as
 from tests.unit.training_job.tiny_folder import write_folder
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning"),
-    pytest.mark.usefixtures("azure_ml_sdk"),
-]
-
 TINY = find_entry("droptune/tiny-llama")
 PHI = "microsoft/Phi-4"
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"

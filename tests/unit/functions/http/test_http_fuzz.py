@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import nan
 from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 import pytest
@@ -40,11 +39,6 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
 ADA = Caller("ada", frozenset({READER, OPERATOR, APPROVER}))
 
-pytestmark = [
-    # The SDK of Azure ML builds schemas in a way that marshmallow 4 will no longer have.
-    pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning"),
-]
-
 API: FastAPI = create_api(lambda: API.state.built, lambda: lambda request: ADA)
 
 
@@ -57,7 +51,7 @@ def operations() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory, azure_ml_sdk: ModuleType) -> Iterator[dict[str, list[str]]]:
+def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[str]]]:
     """An app with runs, an endpoint and a curve that is no number; the names of what is there, by path parameter."""
     root: Path = tmp_path_factory.mktemp("fuzz")
     with running(EmulatorConfig(root / "azure_ml", root / "blobs", 0, slots=0), lambda event: None) as emulator:

@@ -1,9 +1,8 @@
-"""One emulator and one client per module: the SDK's import alone takes two seconds."""
+"""One emulator and one client per module."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,11 +10,6 @@ import pytest
 from local_stack.azure_ml.config import EmulatorConfig, Environment, load_environments
 from tests.azure_ml_emulator import running
 from tests.unit.local_stack.azure_ml.support import ECHO, Local, client_of
-
-
-@pytest.fixture(scope="session", autouse=True)
-def sdk_is_imported(azure_ml_sdk: ModuleType) -> None:
-    """Its import warns, so that no test may be the first."""
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ FOLDER = ROOT / "tests" / "golden" / "azure_ml"
 
 
 def wire_body_of(local: Local, spec: JobSpec | DeploymentSpec | str) -> dict[str, Any]:
-    """What the unmodified SDK sends for a job, a deployment, or an endpoint (by its name): path and body.
+    """What the client sends for a job, a deployment, or an endpoint (by its name): path and body.
 
     The spec is submitted to the emulator, strict as it is, and taken from the requests it saw. The
     inputs of a job need not exist: it may fail afterwards.

@@ -85,7 +85,7 @@ def test_free_form_fields_take_any_key() -> None:
     check_body(f"{ARM_WORKSPACE}/jobs/tags", "2025-01-01-preview", {"properties": {**JOB, "tags": {"any": "thing"}}})
 
 
-@pytest.mark.usefixtures("sdk_is_imported")
+@pytest.mark.usefixtures("azure_ml_sdk")
 @examples(500, deadline=None)
 @given(st.text("a0-", max_size=34) | st.text(max_size=5))
 @example("a" * 32)

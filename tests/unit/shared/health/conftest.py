@@ -10,7 +10,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -21,11 +20,6 @@ from shared.domain.errors import InvalidInput
 from tests.azure_ml_emulator import running
 
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _sdk_is_imported(azure_ml_sdk: ModuleType) -> None:
-    """Its import warns, so that no test may be the first."""
 
 
 def forget() -> None:

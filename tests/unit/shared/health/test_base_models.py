@@ -11,8 +11,6 @@ from shared.domain.catalog import CATALOG
 from tests.unit.shared.health.support import FIX, IMPORT, OK, PHI, SKIPPED, TINY, base_model, bundle, found
 from tests.unit.shared.rendering import families
 
-pytestmark = pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
-
 
 @pytest.mark.usefixtures("azure_ml")
 def test_the_default_base_model_must_be_there(app: Path) -> None:

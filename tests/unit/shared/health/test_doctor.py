@@ -31,8 +31,6 @@ from shared.services import services
 from tests.unit.functions.http.support import asking_as
 from tests.unit.shared.health.support import FIX, OK, SKIPPED, TINY, base_model, bundle, found
 
-pytestmark = pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
-
 
 @pytest.mark.usefixtures("azure_ml")
 def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) -> None:

@@ -38,7 +38,6 @@ REGION = {
     T4: Machine("standardNCASv3_T4Family", 4, gpus=1),
 }
 
-pytestmark = pytest.mark.filterwarnings("ignore::marshmallow.warnings.RemovedInMarshmallow4Warning")
 Ask = Callable[..., dict[str, Check]]
 
 
@@ -129,12 +128,11 @@ def test_a_laptop_has_what_its_own_base_model_needs(ask: Ask) -> None:
     assert {check.status for name, check in checks.items() if name not in ("Local_CPU", CPU)} == {SKIPPED}
 
 
-def usage(type: str, name: str, used: int, limit: int, id: str = "/subscriptions/s/usages") -> Any:
-    """As azure-ai-ml 1.35.2 hands out an item of the answer."""
+def usage(type: str, name: str, used: int, limit: int, id: str = "/subscriptions/s/usages") -> dict[str, Any]:
+    """As an item of the answer is."""
     type = f"Microsoft.MachineLearningServices/{type}/usages"
-    return SimpleNamespace(
-        id=id, type=type, name={"value": name, "localizedValue": name}, currentValue=used, limit=limit
-    )
+    name_of = {"value": name, "localizedValue": name}
+    return {"id": id, "type": type, "name": name_of, "currentValue": used, "limit": limit, "unit": "Count"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What an exception of the SDK means for us."""
+"""What an exception of azure-core means for us."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
     IncompleteReadError,
-    ResourceNotFoundError,
     ServiceRequestError,
     ServiceResponseTimeoutError,
 )
@@ -168,25 +167,8 @@ def test_these_will_not_work_and_have_a_class(error: Exception, failure: Failure
     assert (found.failure_class, found.problem.code) == (failure, code)
 
 
-def test_what_the_sdk_refuses_to_send_is_a_fault_of_our_code(azure_ml_sdk: Any) -> None:
-    exceptions = azure_ml_sdk.exceptions
-    found = translate(exceptions.ValidationException("bad", "bad", target=exceptions.ErrorTarget.JOB))
-    assert isinstance(found, PermanentFailure)
-    assert (found.failure_class, found.problem.code) == (FailureClass.CODE, "azure_ml_invalid_request")
-
-
-def test_not_found_is_not_a_failure() -> None:
-    assert translate(answered(404, kind=ResourceNotFoundError)) is None
-
-
-def test_a_failure_of_ours_stays_itself() -> None:
-    mine = Transient("x", "y")
-    assert translate(mine) is mine
-
-
 def test_the_message_is_the_services_own_sentence() -> None:
     found = translate(answered(400, "UserError", "environment 'x' was not found\nrequest id 7"))
-    assert found is not None
     assert found.problem.message == "UserError: environment 'x' was not found"
 
 

@@ -1,15 +1,17 @@
-"""JobLauncher through the real SDK against the emulator."""
+"""JobLauncher against the emulator."""
 
 from __future__ import annotations
 
+import io
 import re
 import zlib
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
+import requests
+from azure.core.pipeline.policies import RetryPolicy
+from requests import Response
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import RUN_TAG, JobStatus
@@ -54,25 +56,28 @@ def test_a_taken_job_name_is_refused_and_the_changed_field_named(
 
 def with_echo(local: Local, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any]) -> None:
     """The service accepts a job and answers that it is another."""
-    real = local.client.session.ml.jobs.create_or_update
+    real = local.client.session.call
 
-    def answer(sent: Any) -> Any:
-        created = real(sent)
-        change(created)
-        return created
+    def answer(method: str, path: str, body: Any = None) -> Any:
+        found = real(method, path, body)
+        if method == "PUT":
+            assert found is not None
+            change(found["properties"])
+        return found
 
-    monkeypatch.setattr(local.client.session.ml.jobs, "create_or_update", answer)
+    monkeypatch.setattr(local.client.session, "call", answer)
 
 
 @pytest.mark.parametrize(
     ("change", "note"),
     [
-        (lambda job: setattr(job, "command", "sh -c true"), "the job's command is 'sh -c true', not 'true'"),
-        (lambda job: setattr(job, "environment", "droptune-training:latest"), "environment is 'droptune-training:la"),
-        (lambda job: setattr(job.limits, "timeout", None), "the job's timeout_s is None, not 600"),
-        (lambda job: setattr(job, "distribution", SimpleNamespace(process_count_per_instance=2)), "processes is 2"),
-        (lambda job: job.inputs.clear(), "the job's inputs is {}, not {'data':"),
-        (lambda job: job.outputs.clear(), "the job's outputs is {}, not {'model':"),
+        (lambda job: job.update(command="sh -c true"), "the job's command is 'sh -c true', not 'true'"),
+        (lambda job: job.update(environmentId="azureml:droptune-training:latest"), "is 'droptune-training:latest'"),
+        (lambda job: job.update(limits=None), "the job's timeout_s is None, not 600"),
+        (lambda job: job["limits"].update(timeout="PT10M1S"), "the job's timeout_s is 601.0, not 600"),
+        (lambda job: job.update(distribution={"processCountPerInstance": 2}), "processes is 2"),
+        (lambda job: job["inputs"].clear(), "the job's inputs is {}, not {'data':"),
+        (lambda job: job.pop("outputs"), "the job's outputs is {}, not {'model':"),
     ],
 )
 def test_a_job_that_is_echoed_in_other_words_goes_on_and_says_so(
@@ -93,11 +98,11 @@ def test_a_job_that_is_echoed_in_other_words_goes_on_and_says_so(
 @pytest.mark.parametrize(
     ("case", "change", "field"),
     [
-        (1, lambda job: setattr(job.queue_settings, "job_tier", "standard"), "tier"),
-        (2, lambda job: setattr(job, "queue_settings", None), "tier"),
-        (3, lambda job: setattr(job.resources, "instance_type", "Standard_ND96isr_H100_v5"), "instance_type"),
-        (4, lambda job: setattr(job.resources, "instance_count", 8), "instances"),
-        (5, lambda job: setattr(job, "identity", SimpleNamespace(client_id="somebody")), "identity_client_id"),
+        (1, lambda job: job["queueSettings"].update(jobTier="Standard"), "tier"),
+        (2, lambda job: job.update(queueSettings=None), "tier"),
+        (3, lambda job: job["resources"].update(instanceType="Standard_ND96isr_H100_v5"), "instance_type"),
+        (4, lambda job: job["resources"].update(instanceCount=8), "instances"),
+        (5, lambda job: job.update(identity={"clientId": "somebody"}), "identity_client_id"),
     ],
 )
 def test_a_job_that_would_cost_more_or_have_other_rights_is_stopped(
@@ -183,18 +188,6 @@ def test_an_environment_that_is_not_registered_is_refused_at_submission(local: L
     assert local.client.get_job("no-env") is None
 
 
-def test_submission_runs_no_git_prints_nothing_and_reads_no_source(
-    local: Local, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("subprocess.check_output", lambda *_, **__: pytest.fail("the SDK started a program"))
-    monkeypatch.setattr("inspect.stack", lambda *_, **__: pytest.fail("the SDK reads the source of its callers"))
-    local.client.submit(job("quiet", "true"))
-    local.finish("quiet")
-    assert capfd.readouterr() == ("", "")
-    put = next(i for i in local.emulator.requests if i["method"] == "PUT" and i["path"].endswith("quiet"))
-    assert put["body"]["properties"]["properties"] == {}
-
-
 def test_a_long_curve_is_read_over_several_pages(local: Local) -> None:
     local.client.submit(job("long-curve", "true"))
     for step in range(2500):
@@ -207,22 +200,33 @@ def test_the_curve_of_an_unknown_job_is_empty(local: Local) -> None:
     assert local.client.metric_history("never-submitted", "train_loss") == []
 
 
+def answering(status: int, text: str) -> Response:
+    answer = Response()
+    answer.status_code, answer.raw, answer.encoding = status, io.BytesIO(text.encode()), "utf-8"
+    return answer
+
+
 @pytest.mark.parametrize(
     "answer",
-    [httpx.Response(403), httpx.Response(500), httpx.Response(200, text="<html>"), httpx.ConnectError("down")],
+    [answering(403, "no"), answering(500, "busy"), answering(200, "<html>"), requests.ConnectionError("down")],
     ids=["refused", "busy", "not JSON", "unreachable"],
 )
 def test_a_failed_job_whose_details_cannot_be_read_has_failed_all_the_same(
-    local: Local, monkeypatch: pytest.MonkeyPatch, answer: httpx.Response | Exception
+    local: Local, monkeypatch: pytest.MonkeyPatch, answer: Response | Exception
 ) -> None:
-    def respond(request: httpx.Request) -> httpx.Response:
+    real = requests.Session.request
+
+    def respond(session: requests.Session, method: str, url: str, **more: Any) -> Response:
+        if "/history/" not in url:
+            return real(session, method, url, **more)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     local.client.submit(job("without-details", "exit 3"))
     assert local.finish("without-details").error_message is not None
-    monkeypatch.setattr(local.client.session, "http", httpx.Client(transport=httpx.MockTransport(respond)))
+    monkeypatch.setattr(requests.Session, "request", respond)
+    monkeypatch.setattr(RetryPolicy, "sleep", lambda *_, **__: None)
     view = local.client.get_job("without-details")
     assert view is not None
     assert (view.status, view.error_code) == (JobStatus.FAILED, None)
