@@ -5,7 +5,6 @@ The function app goes without that package: see docs/decisions/0039-azure-ml-ove
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -35,7 +34,7 @@ class StartOnly(ARMPolling):
 
 
 @pytest.fixture
-def sdk(azure_ml_sdk: ModuleType, local: Local, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def sdk(azure_ml_sdk: ModuleType, local: Local, monkeypatch: pytest.MonkeyPatch) -> Any:
     from azure.ai.ml.operations import _job_operations, _online_deployment_operations, _online_endpoint_operations
 
     class Loopback(RequestsTransport):  # type: ignore[misc, unused-ignore]
