@@ -39,11 +39,11 @@ def sdk(azure_ml_sdk: ModuleType, local: Local, monkeypatch: pytest.MonkeyPatch)
 
     class Loopback(RequestsTransport):  # type: ignore[misc, unused-ignore]
         def send(self, request: Any, **options: Any) -> Any:
-            asked, request.url = request.url, local.client.session.workspace.reachable(request.url)
+            original, request.url = request.url, local.client.session.workspace.reachable(request.url)
             try:
                 return super().send(request, **options)
             finally:
-                request.url = asked  # the policies refuse tokens on plain http
+                request.url = original  # the policies refuse tokens on plain http
 
     for module in (_online_deployment_operations, _online_endpoint_operations):
         monkeypatch.setattr(module, "AzureMLPolling", StartOnly)
@@ -55,8 +55,8 @@ def sdk(azure_ml_sdk: ModuleType, local: Local, monkeypatch: pytest.MonkeyPatch)
 
 def put(local: Local, path: str) -> tuple[str, Any]:
     """Version and body of the last request that wrote it."""
-    wanted = ("PUT", f"{ARM_WORKSPACE}/{path}")
-    sent = [one for one in local.emulator.requests if (one["method"], one["path"]) == wanted]
+    target = ("PUT", f"{ARM_WORKSPACE}/{path}")
+    sent = [one for one in local.emulator.requests if (one["method"], one["path"]) == target]
     return sent[-1]["api_version"], sent[-1]["body"]
 
 
