@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.latency import TOPOLOGY, bus_sender, hosted, send_all
 from benchmarks.measure import REPOSITORY, Figure, percentile
 from local_stack import emulators
-from local_stack.service_bus.server import serve
+from local_stack.service_bus.__main__ import serve
 from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock

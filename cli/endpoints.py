@@ -7,9 +7,8 @@ import typer
 from rich.table import Table
 
 from cli.client import Api, find_url
-from cli.decisions import Comment
 from cli.display import make_console, print_one, report_unreadable
-from cli.options import AsJson, Url, print_json
+from cli.options import AsJson, Comment, Url, print_json
 from cli.tables import make_table
 from shared.api.models import EndpointList
 from shared.domain.endpoint import PreviousDeployment

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from cli.client import Api, RequestRefused, Unreachable
 from cli.exit_codes import InputError
-from cli.plot import PlotPoint
 from shared.api.models import Metrics, Progress
 from shared.domain.run import Run, Status
 
@@ -17,6 +16,8 @@ UNREACHABLE_AFTER_S = 60.0
 METRICS_EVERY_S = 2.0
 NEW_RUN_WITHIN_S = 60.0
 _WITH_JOB = (Status.TRAINING, Status.EVALUATING)
+
+PlotPoint = tuple[int, float]
 
 
 @dataclass(frozen=True, slots=True)

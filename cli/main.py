@@ -9,15 +9,14 @@ import typer
 from cli.base_models import base_models
 from cli.client import Api, RequestRefused, Unreachable, find_url
 from cli.dead_letters import dlq
-from cli.decisions import approve, deny, retry
-from cli.display import make_console, report_unreadable, show, show_json, utf8_output
+from cli.display import make_console, print_one, report_unreadable, show, show_json, utf8_output
 from cli.doctor import doctor
 from cli.endpoints import endpoints_app, rollback
 from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit, InputError
 from cli.follow import follow, next_run
 from cli.grade import grade_file
 from cli.map_records import map_records
-from cli.options import AsJson, RunId, Url, print_json
+from cli.options import AsJson, Comment, RunId, Url, print_json
 from cli.policy import policy_app
 from cli.rate import rate
 from cli.report_view import report_view
@@ -110,6 +109,30 @@ def cancel(run: RunId, url: Url = None) -> None:
     with Api(find_url(url)) as api:
         api.cancel(run)
     print(f"run {run} is being cancelled; follow it with: droptune watch {run}")
+
+
+def approve(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:
+    """Approve a candidate that passed the gate; its rollout begins once enough persons have. Not by who asked for the
+    run; on a laptop DROPTUNE_USER=NAME says who you are."""
+    with Api(find_url(url)) as api:
+        missing = api.approve(run, comment=comment)
+    line = f"approved run {run}; follow the rollout with: droptune watch {run}"
+    waits = f"approved run {run}; {missing} more must approve"
+    print_one(as_json, {"id": run, "decision": "approved", "missing": missing}, waits if missing else line)
+
+
+def deny(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:
+    """Decline a candidate that passed the gate. The model in production stays."""
+    with Api(find_url(url)) as api:
+        api.deny(run, comment=comment)
+    print_one(as_json, {"id": run, "decision": "denied"}, f"denied run {run}; the model in production stays")
+
+
+def retry(run: RunId, as_json: AsJson = False, url: Url = None) -> None:
+    """Start another run with the data of one that ended without being deployed."""
+    with Api(find_url(url)) as api:
+        child = api.retry(run)
+    print_one(as_json, {"id": child, "parent_run": run}, f"started run {child}; follow it with: droptune watch {child}")
 
 
 for command in (approve, deny, retry, rollback, doctor, review, rate):

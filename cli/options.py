@@ -10,6 +10,7 @@ Url = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="for scripts")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="run id")]
+Comment = Annotated[str, typer.Option("-m", "--comment", help="why; kept with the run")]
 
 
 def print_json(value: Any) -> None:

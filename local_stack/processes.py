@@ -9,6 +9,9 @@ from pathlib import Path
 
 import psutil
 
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
 STOP_WITHIN_S = 8.0
 # Every process of a stack inherits this, jobs and deployments too: `down` finds those whose parent is gone.
 MARK = "DROPTUNE_STACK_ROOT"

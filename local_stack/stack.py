@@ -27,8 +27,7 @@ import psutil
 
 from local_stack import emulators
 from local_stack.azure_ml.tokens import load_secret
-from local_stack.paths import REPOSITORY
-from local_stack.processes import MARK, StackProcess, free_port, marked, stop
+from local_stack.processes import MARK, REPOSITORY, StackProcess, free_port, marked, stop
 from local_stack.tiny_base.shipped import WEIGHTS, BaseModelDamaged, place_base
 from shared.services import build_blob_store
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from local_stack.emulators import service_bus_url
+from local_stack.service_bus.__main__ import ServiceBusEmulator
 from local_stack.service_bus.amqp import AmqpError, AmqpLink
-from local_stack.service_bus.server import ServiceBusEmulator
 from local_stack.service_bus.service import ServiceBus
 from shared.domain.topology import Topology
 from shared.embedded.bus import SqliteEventBus

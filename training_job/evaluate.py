@@ -22,7 +22,7 @@ from shared.domain.planning.methods import served_tokens
 from shared.domain.prompts import Row, as_dialogue, reference_index
 from shared.domain.recipe import Evaluation, Reinforcement, ResolvedRecipe
 from shared.domain.results import CURVE_FILE
-from training_job.evaluation import rates, report, scoring
+from training_job.evaluation import report, scoring
 from training_job.evaluation.baselines import BaselineAnswers, baseline_answers
 from training_job.evaluation.general import MAX_NEW_TOKENS, Suite, load_suite
 from training_job.evaluation.judges import Panel, read_judges
@@ -202,8 +202,8 @@ def write_report(
     scored = [i for i in range(len(items)) if i not in unscored]
     kept, sure, pairs = [items[i] for i in scored], settings.gate.confidence, settings.pairs
     texts = {name: one.only(scored).texts for name, one in models.items()}
-    by_label = {name: rates.label_rates(settings.graders, each, kept, sure) for name, each in texts.items()}
-    alike = {name: rates.pairs_alike(pairs, each, kept, sure) for name, each in texts.items()} if pairs else {}
+    by_label = {name: report.label_rates(settings.graders, each, kept, sure) for name, each in texts.items()}
+    alike = {name: report.pairs_alike(pairs, each, kept, sure) for name, each in texts.items()} if pairs else {}
     result = result.model_copy(update={"rates": by_label, "pairs": alike})
     write_json(output / "report.json", result.model_dump(mode="json"))
     print(", ".join(f"{name} {answers.scores.mean():.3f}" for name, answers in models.items()), flush=True)

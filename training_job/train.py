@@ -145,7 +145,7 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: RunningMetric
 def write_model(task: TrainArguments, prepared: Prepared, metrics: RunningMetrics, trained_loss: float | None) -> None:
     """Merge, check the merged model, and write the manifest last: its presence says that the folder is whole."""
     from training_job.model import artifacts
-    from training_job.model.manifest import model_manifest
+    from training_job.model.artifacts import model_manifest
 
     artifacts.merge(prepared.setup)
     check = artifacts.check_merge(prepared.setup, prepared.data.probe, trained_loss)

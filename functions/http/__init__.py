@@ -5,12 +5,9 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from functions.http import (
-    api_docs,
     base_models,
-    dashboard,
     datasets,
     dead_letters,
-    doctor,
     endpoints,
     errors,
     evaluation,
@@ -20,9 +17,10 @@ from functions.http import (
     policy,
     preview,
     runs,
+    static_files,
 )
 from functions.http.auth import Authenticator, configured_authenticator
-from functions.http.json_response import JsonResponse
+from functions.http.errors import JsonResponse
 from shared.ports import Services
 
 PARTS = (
@@ -34,12 +32,10 @@ PARTS = (
     endpoints,
     base_models,
     dead_letters,
-    doctor,
     health,
     openai,
     policy,
-    api_docs,
-    dashboard,
+    static_files,
 )
 
 

@@ -1,7 +1,9 @@
 """How one emulator is set up."""
 
 import json
+import re
 import secrets
+import shlex
 import sys
 import uuid
 from collections.abc import Mapping
@@ -9,7 +11,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from local_stack.azure_ml import image
+from local_stack.processes import REPOSITORY
+
+TRAINING = REPOSITORY / "training_job" / "Dockerfile"
+SERVING = REPOSITORY / "infra" / "environments" / "serving" / "Dockerfile"
+_CODE, TMP = "/app", "{tmp}"
+# Of this machine and not of the image: its programs, and a home that nobody can use (`processes.container`).
+_OWN = ("PATH", "HOME")
+
+
+def variables_of(dockerfile: Path) -> dict[str, str]:
+    """Its ENV instructions, with the repository in the place of the folder of our code, and TMP in that of /tmp.
+
+    A job finds our code only if the image says where it is: Azure ML starts a command in a folder of its own.
+    """
+    joined = dockerfile.read_text().replace("\\\n", " ").splitlines()
+    found = dict(pair.split("=", 1) for line in joined if line.startswith("ENV ") for pair in shlex.split(line)[1:])
+    own = {name: re.sub("^/tmp", TMP, value) for name, value in found.items() if name not in _OWN}
+    return {name: value.replace(_CODE, str(REPOSITORY)) for name, value in own.items()}
+
 
 LOCATION = "local"
 ARM = "https://management.azure.com"
@@ -41,9 +61,9 @@ _TRANSFORMERS = (
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 ENVIRONMENTS = {
-    "droptune-training:5": Environment(variables=image.variables_of(image.TRAINING) | _ONE_THREAD),
+    "droptune-training:5": Environment(variables=variables_of(TRAINING) | _ONE_THREAD),
     "droptune-serving:4": Environment(
-        variables=image.variables_of(image.SERVING) | _ONE_THREAD, serve=_TRANSFORMERS, any_model_name=True
+        variables=variables_of(SERVING) | _ONE_THREAD, serve=_TRANSFORMERS, any_model_name=True
     ),
 }
 

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from local_stack.azure_ml.image import TMP
-from local_stack.paths import REPOSITORY
-from local_stack.processes import MARK
+from local_stack.azure_ml.config import TMP
+from local_stack.processes import MARK, REPOSITORY
 
 log = logging.getLogger(__name__)
 # Azure/azureml-assets#5046: on Singularity a job runs as user 9000, whatever user the image or the job names. Here it

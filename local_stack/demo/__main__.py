@@ -5,11 +5,13 @@ not, and why. 128 + N: ended by signal N, so 130 after Ctrl-C. Unless 0, the sta
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from cli.client import Api, RequestRefused, Unreachable
 from cli.display import make_console, show, utf8_output
@@ -19,7 +21,6 @@ from cli.verdict import verdict_view
 from cli.view import seconds as as_time
 from local_stack import stack
 from local_stack.azure_ml.tokens import SECRET_FILE
-from local_stack.demo.cleanup import DemoInterrupted, raise_on_signals, stopped_unless_done
 from local_stack.demo.endpoint import EndpointExample, ask
 from local_stack.demo.prepare import DemoFailed, drop, drops, fresh, recipe_folder
 from local_stack.demo.report import demo_report, shortfall, write_report
@@ -29,6 +30,39 @@ from shared.domain.errors import DroptuneError
 from shared.domain.paths import DATASETS
 from shared.domain.run import Run
 from shared.services import build_blob_store
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class DemoInterrupted(BaseException):
+    """A signal asked the demo to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number  # as a shell reports it
+
+
+def raise_on_signals() -> None:
+    """Make Ctrl-C, `kill` and a closed terminal raise DemoInterrupted."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise DemoInterrupted(number)
+
+    for number in _ENDING:
+        signal.signal(number, interrupt)
+
+
+@contextmanager
+def stopped_unless_done(root: Path) -> Iterator[None]:
+    """Stop the stack in `root` if the block raises. After `kill -9`, `make down` stops what is left."""
+    try:
+        yield
+    except BaseException:
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
+        stack.down(root)
+        raise
+
 
 DEFAULT_ROOT, EMULATORS_ROOT = Path(".droptune/demo"), Path(".droptune/demo-emulators")  # `make down` knows both
 LOGS_SHOWN = 4

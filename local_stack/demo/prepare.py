@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from local_stack import stack
-from local_stack.paths import REPOSITORY
+from local_stack.processes import REPOSITORY
 from shared.domain.paths import DATASETS
 from shared.ports import BlobStore
 

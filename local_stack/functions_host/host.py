@@ -11,9 +11,8 @@ from pathlib import Path
 import azure.functions as func
 import uvicorn
 
-from local_stack.functions_host.limits import Limits
 from local_stack.functions_host.loading import App, BusTrigger, HttpTrigger, StartRefused, TimerTrigger, read_app
-from local_stack.functions_host.messages import BusReceiver, LockKeeper
+from local_stack.functions_host.messages import BusReceiver, Limits, LockKeeper
 from local_stack.functions_host.timers import NextOccurrence, TimerRunner, next_occurrence
 from local_stack.functions_host.web import HttpFront
 from shared.ports import EventBus

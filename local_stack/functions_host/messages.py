@@ -12,11 +12,21 @@ import azure.functions as func
 from azure.functions.meta import Datum
 
 from local_stack.functions_host.invocation import decode, log_invocation
-from local_stack.functions_host.limits import Limits
 from local_stack.functions_host.loading import BusTrigger, HostConfig, LocalFunction
 from local_stack.worker import Worker
 from shared.domain.errors import LockLost
 from shared.ports import EventBus, ReceivedMessage
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long the host waits, and what it takes."""
+
+    receive_wait_s: float = 0.5  # how late a stop may be seen
+    after_error_s: float = 1.0
+    lease_retry_s: float = 0.5
+    max_body_bytes: int = 100 * 1024 * 1024  # Azure's own limit
+
 
 logger = logging.getLogger("local_stack.host")
 

@@ -15,7 +15,7 @@ from standardwebhooks import Webhook
 
 from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, Transient
 from shared.domain.urls import CHANNEL, CHANNEL_NAME, check_web_url
-from shared.ports.notifier import BUSY, GONE
+from shared.ports.services import BUSY, GONE
 from shared.tls import tls_context
 
 # Of a whole call, up to the last header of the answer: timeouts of a client count anew for each read.

@@ -3,9 +3,7 @@
 from shared.ports.azure_ml import JobLauncher, ModelHost
 from shared.ports.blobs import BlobInfo, BlobStore
 from shared.ports.bus import DEAD_LETTERS, EventBus, Message, Publisher, ReceivedMessage
-from shared.ports.clock import Clock
-from shared.ports.notifier import Notifier
-from shared.ports.services import Channel, Config, Services
+from shared.ports.services import Channel, Clock, Config, Notifier, Services
 from shared.ports.store import Document, RunStore, Stored, Write
 
 __all__ = [

@@ -1,13 +1,35 @@
 """The ports together, with the settings that steps need."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
 
 from shared.ports.azure_ml import JobLauncher, ModelHost
 from shared.ports.blobs import BlobStore
 from shared.ports.bus import EventBus
-from shared.ports.clock import Clock
-from shared.ports.notifier import Notifier
 from shared.ports.store import RunStore
+
+# The code of a PermanentFailure that says that the receiver wants no more of anything.
+GONE = "webhook_gone"
+# The code of a Transient: nothing was sent, since enough calls to the receiver, or for the project, are in progress.
+BUSY = "webhook_busy"
+
+
+class Notifier(Protocol):
+    """Delivery of one CloudEvent to one receiver."""
+
+    def deliver(self, url: str, message_id: str, body: bytes, project: str | None = None) -> None:
+        """Post once to a URL, or to `channel:NAME`, for a project or the platform.
+
+        Raises Transient (worth a retry) or PermanentFailure (refused for good).
+        """
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now(self) -> datetime:
+        """Current time, timezone-aware UTC."""
 
 
 @dataclass(frozen=True, slots=True)

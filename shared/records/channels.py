@@ -7,7 +7,7 @@ from datetime import datetime
 
 from shared.domain.errors import Problem, StoreConflict
 from shared.ports import RunStore, Write
-from shared.ports.notifier import GONE
+from shared.ports.services import GONE
 from shared.records.document import head
 from shared.records.query import pages, readable
 

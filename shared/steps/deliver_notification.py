@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from shared.domain.errors import InvalidInput, PermanentFailure, Transient
 from shared.domain.topology import DELIVERIES
 from shared.ports import Message, Services
-from shared.ports.notifier import BUSY
+from shared.ports.services import BUSY
 from shared.records import channels
 from shared.steps.notify import Delivery
 

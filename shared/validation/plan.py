@@ -1,11 +1,12 @@
 """What a run with a validated dataset would be: the recipe resolved and the cost, from what the report counted."""
 
-from shared.domain.catalog import find_entry
+from dataclasses import dataclass
+
+from shared.domain.catalog import SKUS, Sku, find_entry, find_sku
 from shared.domain.cost import CostEstimate
 from shared.domain.dataset import Plan, Statistics
-from shared.domain.planning.machines import Counts, plan
-from shared.domain.planning.plan import estimate_tokens
-from shared.domain.recipe import Recipe, ResolvedRecipe
+from shared.domain.planning.plan import can_train, estimate_cost, estimate_tokens, holds_merged, resolve
+from shared.domain.recipe import AUTO, Recipe, ResolvedRecipe
 from shared.domain.tokens import TokenStatistics
 
 
@@ -40,4 +41,84 @@ def in_short(resolved: ResolvedRecipe, cost: CostEstimate, rows: Statistics, tok
         rows_per_step=chosen.batch_size,
         tokens_per_step=round(chosen.batch_size * mean),
         training_instance_type=resolved.training_instance_type,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted of the data. Means and maxima are a row's.
+
+    `tokens_max` is None where tokens were not counted; `tokens_mean` is estimated then.
+    """
+
+    train_rows: int
+    eval_rows: int
+    characters_max: int
+    tokens_mean: float
+    tokens_max: int | None = None
+
+
+def plan(recipe: Recipe, project: str, counts: Counts) -> tuple[ResolvedRecipe, CostEstimate]:
+    """Raises PermanentFailure as `resolve` does."""
+    resolved = resolve(
+        recipe,
+        project,
+        train_rows=counts.train_rows,
+        characters_max=counts.characters_max,
+        tokens_max=counts.tokens_max,
+    )
+    estimate = _estimate(resolved, counts)
+    if estimate.low_hours <= recipe.budget.deadline_hours or recipe.budget.instance_type != AUTO:
+        return resolved, estimate
+    return _faster(resolved, estimate, counts) or (resolved, estimate)
+
+
+def _faster(
+    resolved: ResolvedRecipe, alone: CostEstimate, counts: Counts
+) -> tuple[ResolvedRecipe, CostEstimate] | None:
+    """The same run where it is cheapest of the machines that may keep deadline and budget, if there is one.
+
+    May, for the low end of the estimate decides, as the refusal of what no machine can keep is.
+    """
+    budget, keeping = resolved.requested.budget, []
+    for sku in _others(resolved):
+        candidate = resolved.model_copy(update={"training_instance_type": sku.name})
+        estimate = _estimate(candidate, counts)
+        if estimate.low_hours <= budget.deadline_hours and estimate.low_usd <= budget.max_usd:
+            keeping.append((candidate, estimate))
+    if not keeping:
+        return None
+    chosen, estimate = min(keeping, key=lambda pair: pair[1].low_usd)
+    machines = (find_sku(each.training_instance_type) for each in (resolved, chosen))
+    slow, fast = (f"{sku.gpus} {sku.gpu}" for sku in machines)
+    reason = (
+        f"{slow} takes at least {alone.low_hours:.1f} h, allowed are {budget.deadline_hours:g} h; {fast} takes at "
+        f"least {estimate.low_hours:.1f} h: the cheapest that may keep the deadline and {budget.max_usd:g} USD"
+    )
+    return chosen.model_copy(update={"reasons": {**chosen.reasons, "training_instance_type": reason}}), estimate
+
+
+def _others(resolved: ResolvedRecipe) -> list[Sku]:
+    """Machines whose every GPU holds the run as it was planned, and has rows of a batch to work on."""
+    one, nodes = find_sku(resolved.training_instance_type), resolved.requested.budget.nodes
+    entry = find_entry(resolved.requested.base_model)
+    most = resolved.hyperparameters.batch_size // nodes if resolved.requested.method.type == "supervised" else 1
+    return [
+        sku
+        for sku in SKUS
+        if sku.gpus <= most
+        and (sku.gpus >= one.gpus or resolved.hyperparameters.sharding == "none")
+        and sku.memory_bytes >= one.memory_bytes
+        and can_train(entry, sku)
+        and holds_merged(entry, sku)
+    ]
+
+
+def _estimate(resolved: ResolvedRecipe, counts: Counts) -> CostEstimate:
+    return estimate_cost(
+        resolved,
+        train_rows=counts.train_rows,
+        eval_rows=counts.eval_rows,
+        tokens_mean=counts.tokens_mean,
+        counted=counts.tokens_max is not None,
     )

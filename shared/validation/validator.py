@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 
+from shared.domain.beside import read_beside
 from shared.domain.catalog import CATALOG
 from shared.domain.dataset import DataQuality, Ignored, Outliers, Plan, Report, Statistics
 from shared.domain.errors import PermanentFailure
@@ -20,7 +21,6 @@ from shared.rendering.check import TOKEN_CODES
 from shared.rendering.facts import TokenFacts, length_policy
 from shared.validation.ahead import Ahead
 from shared.validation.codes import CODES, CONTENT_CODES, FEW_ROWS, MIN_ROWS
-from shared.validation.consequences import consequences, followers
 from shared.validation.content.scan import ContentScan
 from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_for
 from shared.validation.examples import Examples, ignored
@@ -250,3 +250,21 @@ def _plan(
     for problem in check_budget(recipe, cost):
         findings.add(problem.code, "recipe", detail=problem.message)
     return in_short(resolved, cost, rows, tokens)
+
+
+_TABLES = read_beside(__file__, "consequences.toml")
+DECIDED_BY = {
+    setting: frozenset(code for group in groups.split() for code in _TABLES["groups"][group].split())
+    for setting, groups in _TABLES["settings"].items()
+}
+_FOLLOW = {code: frozenset(others.split()) for code, others in _TABLES["follow"].items()}
+
+
+def followers(codes: Iterable[str]) -> frozenset[str]:
+    """The codes of findings that only follow from these."""
+    return frozenset().union(*(_FOLLOW.get(code, ()) for code in codes))
+
+
+def consequences(recipe: ReadRecipe) -> frozenset[str]:
+    """The codes of findings that may be there only because a setting is not known."""
+    return frozenset().union(*(DECIDED_BY[name] for name in DECIDED_BY if not recipe.knows(*name.split("."))))

@@ -21,7 +21,7 @@ from typing import Any
 from cli.display import make_console, utf8_output
 from cli.tables import make_table
 from local_stack.demo.report import write_report
-from local_stack.paths import REPOSITORY
+from local_stack.processes import REPOSITORY
 from tests.smoke.commands import TABLE, Commands, Failed, masked
 
 STEPS: dict[str, dict[str, Any]] = {step["name"]: step for step in TABLE["step"]}

@@ -11,7 +11,7 @@ from collections import defaultdict
 from contextlib import suppress
 from typing import Any
 
-from local_stack.paths import REPOSITORY
+from local_stack.processes import REPOSITORY
 from shared.domain.beside import read_beside
 
 TABLE: dict[str, Any] = read_beside(__file__, "smoke.toml")

@@ -1,6 +1,6 @@
 """A demo that does not succeed ends with a code other than 0 and leaves no server running.
 
-These are the tests of `local_stack.demo.cleanup`.
+These are the tests of `local_stack.demo.__main__`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,6 @@ UNIT = Path("tests/unit")
 # A module that a suite of several modules tests, and the suite, which names it.
 IN_A_SUITE = {
     "local_stack/azure_ml/published.py": "tests/unit/infra/test_types.py",
-    "local_stack/demo/cleanup.py": "tests/stack/test_demo_failures.py",
-    "local_stack/service_bus/__main__.py": "tests/unit/local_stack/service_bus/test_server.py",
     "local_stack/service_bus/amqp.py": "tests/contract/test_event_bus.py",
     "local_stack/service_bus/messages.py": "tests/contract/test_event_bus.py",
     "local_stack/service_bus/service.py": "tests/contract/test_event_bus.py",
@@ -23,7 +21,6 @@ IN_A_SUITE = {
     "shared/ports/blob_paths.py": "tests/contract/test_blob_store.py",
     "shared/ports/document_rules.py": "tests/contract/test_run_store.py",
     "shared/ports/message_rules.py": "tests/contract/test_event_bus.py",
-    "training_job/model/sharding.py": "tests/unit/training_job/job/test_processes.py",
 }
 BRANCHES = (
     ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.Match, ast.BoolOp, ast.comprehension,

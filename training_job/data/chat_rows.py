@@ -6,14 +6,14 @@ How a row is rendered and which tokens loss falls on is `shared.rendering`'s, wh
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import orjson
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.prompts import Row
+from shared.domain.prompts import OUTPUTS, Row
 from shared.rendering import Bundle, TemplateNotTrainable, Tokens, tokenize
-from shared.rendering.check import LengthPolicy, Readings, apply_length_policy, readings
+from shared.rendering.check import LengthPolicy, Readings, apply_length_policy, apply_length_policy_to_prompt, readings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -132,3 +132,60 @@ def data_failure(code: str, what: str, numbers: list[int], path: Path) -> Perman
     rows = "row" if len(numbers) == 1 else "rows"
     message = f"{path.name}: {len(numbers)} {rows} {what}: {rows} {shown}"
     return PermanentFailure(FailureClass.DATA, code, message, path.name)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to one prompt, each with the prompt before it; loss falls on the answers."""
+
+    chosen: Encoded
+    rejected: Encoded
+
+
+def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[Pair]:
+    """Encode every pair of a curated file; what befalls one answer for its length befalls the pair.
+
+    Raises PermanentFailure as `chat_rows.encode_file` does; `bad_row` where a line is no preference row.
+    """
+    texts = [text for pair in read_all(path, bundle, read_rows(path, _is_pair)) for text in pair]
+    tokens = list(tokenize(bundle, texts))
+    found: Codes = {}
+    pairs = []
+    for number, outputs in enumerate(zip(tokens[::2], tokens[1::2], strict=True), start=1):
+        checked = [apply_length_policy(output, policy) for output in outputs]
+        for code in {code for verdict in checked for code in verdict.codes}:
+            found.setdefault(code, []).append(number)
+        if all(verdict.kept for verdict in checked):
+            pairs.append(Pair(*(encoded(output, number, v.kept) for output, v in zip(outputs, checked, strict=True))))
+    return encoded_file(pairs, found, policy, path)
+
+
+def _is_pair(row: Row) -> object:
+    return row["input"]["messages"][0]["role"], [row[output][0]["role"] for output in OUTPUTS]
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """A row without its answer: token ids `[length]`, up to the assistant's turn, and the fields graders read."""
+
+    number: int
+    ids: list[int]
+    item: dict[str, Any]
+
+
+def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[EncodedPrompt]:
+    """Encode every prompt of a curated file. One that is too long is left out or refused: cut, it asks for less.
+
+    Raises PermanentFailure of class data: `bad_row`, `row_not_renderable`, `row_too_long`, `no_rows`.
+    """
+    rows = read_rows(path, lambda row: row["messages"][0]["role"])
+    texts = [text for (text,) in read_all(path, bundle, rows)]
+    found: Codes = {}
+    prompts = []
+    for number, (row, tokens) in enumerate(zip(rows, tokenize(bundle, texts), strict=True), start=1):
+        checked = apply_length_policy_to_prompt(tokens, policy)
+        for code in checked.codes:
+            found.setdefault(code, []).append(number)
+        if checked.kept:
+            prompts.append(EncodedPrompt(number, list(tokens.encoding.ids), row.get("item", {})))
+    return encoded_file(prompts, found, policy, path)

@@ -15,7 +15,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.methods import rows_per_step
 from shared.domain.recipe import Reinforcement, ResolvedReinforcement
 from shared.grading.calibration import calibrate
-from training_job.data.prompts import EncodedPrompt
+from training_job.data.chat_rows import EncodedPrompt
 from training_job.job.files import write_json
 from training_job.job.runtime import CALIBRATION_FILE
 from training_job.job.setup import Setup

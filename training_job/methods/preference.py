@@ -18,9 +18,8 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from shared.domain.recipe import ResolvedPreference
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
-from training_job.data.chat_rows import IGNORED, Encoded
+from training_job.data.chat_rows import IGNORED, Encoded, Pair, encode_pairs
 from training_job.data.packing import ByLength
-from training_job.data.pairs import Pair, encode_pairs
 from training_job.job import diagnosis as loss_diagnosis
 from training_job.job.setup import Setup
 from training_job.methods import EncodedData

@@ -18,8 +18,7 @@ from shared.domain.planning.methods import rows_per_step
 from shared.domain.recipe import Reinforcement, ResolvedReinforcement
 from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
-from training_job.data.chat_rows import IGNORED, Encoded
-from training_job.data.prompts import EncodedPrompt, encode_prompts
+from training_job.data.chat_rows import IGNORED, Encoded, EncodedPrompt, encode_prompts
 from training_job.job.setup import Setup
 from training_job.methods import EncodedData
 from training_job.methods.calibration import Calibrator

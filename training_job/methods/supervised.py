@@ -11,6 +11,9 @@ from typing import Any, cast
 import torch
 from accelerate.utils import send_to_device
 from peft import PeftModel, get_peft_model
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.functional import cross_entropy, linear, linear_cross_entropy
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainingArguments
@@ -24,7 +27,7 @@ from training_job.job.diagnosis import diagnose
 from training_job.job.setup import Setup
 from training_job.methods import EncodedData
 from training_job.methods.trainer import adapted, common_settings, finished, model_of
-from training_job.model import attention, sharding
+from training_job.model import attention
 from training_job.model.quantized import share_adapter_inputs
 
 # Logits of so many tokens exist at a time, as the memory plan assumes.
@@ -49,7 +52,7 @@ def build(setup: Setup, data: EncodedData) -> "SupervisedTrainer":
         model = get_peft_model(model, start["peft_config"], autocast_adapter_dtype=False)
     share_adapter_inputs(model)
     if setup.hyperparameters.sharding == "full":
-        sharding.shard(model)
+        shard(model)
     settings = common_settings(setup) | {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
     trainer = SupervisedTrainer(setup, model, data, TrainingArguments(**settings))
     return finished(trainer)
@@ -108,7 +111,7 @@ class SupervisedTrainer(Trainer):
                 self.accelerator.backward(loss)
             total += loss.detach()
         if self._sharded:
-            sharding.average_gradients(model)
+            average_gradients(model)
         self.state.num_input_tokens_seen += inputs["tokens"]
         self.state.epoch = (self.state.global_step + 1) / self._steps_per_epoch
         return total
@@ -184,3 +187,29 @@ def take_head(model: PeftModel) -> torch.Tensor:
     head: torch.Tensor = model.get_output_embeddings().weight
     cast(PreTrainedModel, model.get_base_model()).set_output_embeddings(torch.nn.Identity())
     return head
+
+
+def shard(model: PeftModel) -> None:
+    """Leave each process its shard of every decoder layer's frozen weights; each has loaded the whole base before."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    mesh = init_device_mesh(device, (torch.distributed.get_world_size(),))
+    decoder = model.get_base_model().get_submodule("model")
+    layers = list(decoder.get_submodule("layers").children())
+    whole = {each for each in decoder.parameters() if each.requires_grad}
+    for layer in layers:
+        fully_shard(layer, mesh=mesh, reshard_after_forward=True, ignored_params=whole)
+    # Around them all, so that the next layer comes while one computes; embeddings and the last norm stay whole.
+    inside = {each for layer in layers for each in layer.parameters()}
+    fully_shard(decoder, mesh=mesh, ignored_params=whole | (set(decoder.parameters()) - inside))
+    parts = [each for each in decoder.parameters() if isinstance(each, DTensor)]
+    kept, all_of_it = (sum(each.nbytes for each in tensors) for tensors in ((p.to_local() for p in parts), parts))
+    print(f"sharded: this process keeps {kept} of {all_of_it} bytes of the frozen layers", flush=True)
+
+
+def average_gradients(model: torch.nn.Module) -> None:
+    """What DDP does for models that are not sharded."""
+    processes = torch.distributed.get_world_size()
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            torch.distributed.all_reduce(parameter.grad)
+            parameter.grad /= processes

@@ -5,9 +5,26 @@ An address has a street with a number and a kind (Street, -straße, rue), a numb
 them, a post-office box, or names before a British or Irish code. RE2 takes linear time on any text.
 """
 
+from pathlib import Path
+
 import re2
 
-from training_job.names.words import PATTERNS, WORDS
+from shared.domain.beside import read_beside
+from shared.domain.patterns import composed
+
+
+def _read(path: Path) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for line in path.read_text("utf-8").splitlines():
+        if not line.startswith("#"):
+            name, _, words = line.partition(": ")
+            found.setdefault(name, set()).update(words.split())
+    return {name: frozenset(words) for name, words in found.items()}
+
+
+WORDS = _read(Path(__file__).with_name("words.txt"))
+PATTERNS = {table: composed(patterns) for table, patterns in read_beside(__file__, "patterns.toml").items()}
+
 
 _OPTIONS = re2.Options()
 _OPTIONS.max_mem = 64 * 2**20  # with less it matches at half the speed

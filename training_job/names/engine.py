@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from shared.validation.content.personal_data import Found
-from training_job.names.addresses import addresses
-from training_job.names.words import PATTERNS, WORDS
+from training_job.names.addresses import PATTERNS, WORDS, addresses
 
 PIECE_CHARACTERS = 20_000  # of a text that the model reads at once
 

@@ -20,8 +20,7 @@ from azure.servicebus import (
 from azure.servicebus.amqp import AmqpMessageBodyType
 from azure.servicebus.exceptions import MessageSizeExceededError
 
-from shared.clients.service_bus.errors import translated
-from shared.clients.service_bus.links import TIMEOUT_S, SdkLink, connect
+from shared.clients.service_bus.links import TIMEOUT_S, SdkLink, connect, translated
 from shared.domain.errors import LockLost, Transient
 from shared.domain.topology import Topology
 from shared.ports import DEAD_LETTERS, Message, ReceivedMessage

@@ -9,9 +9,12 @@ from urllib.parse import urlsplit
 
 from azure.identity import DefaultAzureCredential
 from azure.servicebus import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
+from azure.servicebus import exceptions as sdk
 
-from shared.domain.errors import InvalidInput
+from shared.clients.azure_errors import Meaning, meaning
+from shared.domain.errors import DroptuneError, FailureClass, InvalidInput, LockLost, PermanentFailure, Transient
 from shared.domain.urls import is_loopback
+from shared.ports.message_rules import unknown_entity
 
 _EMULATOR_FIELDS = ("Endpoint", "SharedAccessKeyName", "SharedAccessKey", "UseDevelopmentEmulator")
 
@@ -110,3 +113,29 @@ class SdkLink(Generic[Handler]):
             with self._turn:
                 self._busy = False
                 self._turn.notify_all()
+
+
+def translate(error: Exception, entity: str, message_id: str) -> DroptuneError:
+    """Ours for an exception of the SDK at an entity, while it dealt with a message (empty if with none)."""
+    text = str(error).strip().split("\n", 1)[0][:1000]
+    match error:
+        case sdk.MessagingEntityNotFoundError():
+            return unknown_entity(entity)
+        case sdk.MessageSizeExceededError():
+            return InvalidInput("message_too_large", f"{entity} takes no message as large as {message_id}: {text}")
+    match meaning(error):
+        case Meaning.CONFLICT:
+            return LockLost(message_id)
+        case Meaning.PERMANENT | Meaning.EXISTS:
+            return PermanentFailure(FailureClass.PLATFORM, "service_bus_refused", f"{entity}: {text}", entity)
+        case _:  # not done, or perhaps done: all we send carries an id by which a repeat is known
+            return Transient("service_bus_unavailable", f"{entity}: {text}")
+
+
+@contextmanager
+def translated(entity: str, message_id: str = "") -> Iterator[None]:
+    """Raises failures of the SDK as ours."""
+    try:
+        yield
+    except (sdk.ServiceBusError, sdk.MessageAlreadySettled) as error:
+        raise translate(error, entity, message_id) from error

@@ -18,9 +18,8 @@ from shared.domain.prompts import as_dialogue, prompt_before, reference_index
 from tests.unit.recipes.ready import RECIPES, Row, recipe_of, rows_of
 from training_job.evaluate import ModelOutputs, fields_of, write_report
 from training_job.evaluation import baselines
-from training_job.evaluation.baselines import BaselineAnswers
+from training_job.evaluation.baselines import BaselineAnswers, Lookup
 from training_job.evaluation.judges import read_judges
-from training_job.evaluation.lookup import Lookup
 from training_job.evaluation.scoring import Answers, Question, grade_answers
 
 BASE = "I am not sure."  # the worst that a base can say, so that no gain over it refuses a bad model

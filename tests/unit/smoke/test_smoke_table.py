@@ -11,10 +11,10 @@ import yaml
 
 from shared.domain.catalog import CATALOG, SKUS, find_sku
 from shared.domain.errors import PermanentFailure
-from shared.domain.planning.machines import Counts, plan
 from shared.domain.planning.plan import can_train
 from shared.domain.recipe import Recipe
 from shared.settings import Settings
+from shared.validation.plan import Counts, plan
 from tests.paths import ROOT
 from tests.smoke.__main__ import STEPS, costs
 from tests.smoke.commands import TABLE

@@ -13,8 +13,7 @@ import psutil
 import pytest
 
 from local_stack.azure_ml import processes
-from local_stack.azure_ml.config import ENVIRONMENTS
-from local_stack.azure_ml.image import TMP
+from local_stack.azure_ml.config import ENVIRONMENTS, TMP
 from local_stack.azure_ml.processes import LAUNCH_WITHIN_S, starting
 from local_stack.processes import MARK
 from shared.domain.jobs import JobStatus

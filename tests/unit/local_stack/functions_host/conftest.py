@@ -7,7 +7,7 @@ import azure.functions as func
 import pytest
 
 from local_stack.functions_host import Host
-from local_stack.functions_host.limits import Limits
+from local_stack.functions_host.messages import Limits
 from local_stack.functions_host.timers import NextOccurrence, next_occurrence
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock

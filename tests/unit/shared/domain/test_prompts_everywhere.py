@@ -21,9 +21,7 @@ from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.rows import read_row
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import TOOLS, message
-from training_job.data.chat_rows import IGNORED, encode_file
-from training_job.data.pairs import encode_pairs
-from training_job.data.prompts import encode_prompts
+from training_job.data.chat_rows import IGNORED, encode_file, encode_pairs, encode_prompts
 
 Row = dict[str, Any]
 ANSWER = message("assistant", "<think>Look it up.</think>A bolt, M5.")

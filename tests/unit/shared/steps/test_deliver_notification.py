@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 from shared.clients.webhook import WebhookNotifier
 from shared.domain.errors import InvalidInput, Transient
 from shared.ports import Channel, Message, Services
-from shared.ports.notifier import BUSY
+from shared.ports.services import BUSY
 from shared.records import channels
 from shared.steps.deliver_notification import BUSY_WAIT_S, WAITS_S, deliver_notification
 from shared.steps.notify import delivery

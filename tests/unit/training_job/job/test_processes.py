@@ -1,7 +1,7 @@
 """Training by several processes, started as Azure ML starts those of a PyTorch distribution. Gloo on the CPU.
 
-Some keep a part of the base each (`training_job.model.sharding`). The job is sent as the SDK sends it, without the SDK,
-whose import takes two seconds.
+Some keep a part of the base each (`training_job.methods.supervised`). The job is sent as the SDK sends it,
+without the SDK, whose import takes two seconds.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def test_a_dpo_run_leaves_a_whole_model_and_what_it_watched(compared: Any) -> No
 
 
 def test_both_answers_are_counted_in_the_tokens(compared: Any, bundle: Any) -> None:
-    from training_job.data.pairs import encode_pairs
+    from training_job.data.chat_rows import encode_pairs
 
     read = encode_pairs(compared.data / "train.jsonl", bundle, LengthPolicy(256, "reject")).rows
     total = sum(len(one.chosen.input_ids) + len(one.rejected.input_ids) for one in read)

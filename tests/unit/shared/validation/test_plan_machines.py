@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import PermanentFailure
-from shared.domain.planning.machines import Counts, plan
 from shared.domain.planning.plan import check_budget
 from shared.domain.planning.time_limit import TimeLimit
 from shared.domain.recipe import Recipe
+from shared.validation.plan import Counts, plan
 
 PHI = "microsoft/Phi-4"
 ONE, FOUR, EIGHT = "Standard_NC24ads_A100_v4", "Standard_NC96ads_A100_v4", "Standard_ND96amsr_A100_v4"

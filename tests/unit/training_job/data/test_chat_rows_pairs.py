@@ -16,8 +16,7 @@ def test_pairs_have_the_tokens_trl_would_make_up_to_the_end_of_the_answer(
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
 
-    from training_job.data.chat_rows import IGNORED
-    from training_job.data.pairs import encode_pairs
+    from training_job.data.chat_rows import IGNORED, encode_pairs
 
     talk = {
         **pairs[0],
@@ -49,7 +48,7 @@ def test_pairs_have_the_tokens_trl_would_make_up_to_the_end_of_the_answer(
 
 
 def test_a_pair_goes_with_either_of_its_answers(tmp_path: Path, bundle: Any, write_data: Any, pairs: list[Any]) -> None:
-    from training_job.data.pairs import encode_pairs
+    from training_job.data.chat_rows import encode_pairs
 
     long = pair(7, rejected="ask a dealer " * 60)
     data = write_data(tmp_path / "d", [pairs[0], long, pairs[1]], pairs[:1])

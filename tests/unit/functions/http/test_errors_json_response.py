@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from functions.http import create_api
 from functions.http.auth import LoopbackAuth
-from functions.http.json_response import JsonResponse
+from functions.http.errors import JsonResponse
 from shared.domain import paths
 from shared.domain.dataset import Report, Statistics
 from shared.domain.evaluation import GradedRow

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from shared.domain.graders import Grader
-from training_job.evaluation.rates import label_rates, pairs_alike, share
+from training_job.evaluation.report import label_rates, pairs_alike, share
 
 TRIAGE = {"name": "triage", "type": "label", "labels": ["routine", "Urgent"], "reference": "{{item.level}}"}
 READ = TypeAdapter[Any](Grader).validate_python

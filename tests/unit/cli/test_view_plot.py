@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.plot import plot
+from cli.view import plot
 
 
 def test_a_falling_line_goes_from_the_upper_left_to_the_lower_right() -> None:

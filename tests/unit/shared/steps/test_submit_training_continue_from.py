@@ -14,8 +14,7 @@ from shared.domain.run import Run
 from shared.ports import Services
 from shared.records import endpoints, runs
 from shared.runner import Runner
-from shared.step_support.continue_from import with_start
-from shared.steps.submit_training import training_job
+from shared.steps.submit_training import training_job, with_start
 from tests.unit.shared.support import CURATED, drop
 
 TINY = "droptune/tiny-llama"

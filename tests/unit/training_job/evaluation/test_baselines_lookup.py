@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.recipes.ready import RECIPES, prompt_of, rows_of
-from training_job.evaluation.lookup import Lookup
+from training_job.evaluation.baselines import Lookup
 
 Pairs = list[tuple[str, str]]
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
-from functions.http.dashboard import CONTENT_SECURITY_POLICY
+from functions.http.static_files import DASHBOARD_POLICY
 
 
 def test_the_page_and_each_of_its_parts_are_served_under_the_policy(client: TestClient) -> None:
@@ -15,7 +15,7 @@ def test_the_page_and_each_of_its_parts_are_served_under_the_policy(client: Test
     parts = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
     assert parts
     for answer in (page, *map(client.get, parts)):
-        assert (answer.status_code, answer.headers["content-security-policy"]) == (200, CONTENT_SECURITY_POLICY)
+        assert (answer.status_code, answer.headers["content-security-policy"]) == (200, DASHBOARD_POLICY)
         again = client.get(answer.url, headers={"if-none-match": answer.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
 

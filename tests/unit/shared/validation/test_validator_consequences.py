@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from shared.domain.recipe import Data, Recipe
-from shared.validation.consequences import DECIDED_BY, followers
 from shared.validation.formats import FORMATS
-from shared.validation.validator import ALL_CODES
+from shared.validation.validator import ALL_CODES, DECIDED_BY, followers
 from tests.unit.shared.validation.conftest import Check
 
 Path = tuple[str, ...]

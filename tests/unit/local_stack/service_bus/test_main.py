@@ -29,8 +29,8 @@ TOPOLOGY = Topology(
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from local_stack.service_bus.server import serve
-from tests.unit.local_stack.service_bus.test_server import TOPOLOGY
+from local_stack.service_bus.__main__ import serve
+from tests.unit.local_stack.service_bus.test_main import TOPOLOGY
 asyncio.run(serve(TOPOLOGY, Path(sys.argv[1])))
 """
 

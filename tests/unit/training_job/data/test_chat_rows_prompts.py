@@ -13,7 +13,7 @@ from shared.rendering.check import LengthPolicy
 def test_prompts_have_the_tokens_that_are_asked_with_at_evaluation_and_that_trl_would_make(
     tmp_path: Path, tokenizer: Any, bundle: Any, write_data: Any, prompts: list[Any]
 ) -> None:
-    from training_job.data.prompts import encode_prompts
+    from training_job.data.chat_rows import encode_prompts
     from training_job.evaluation.answers import question
 
     talk = {"messages": [{"role": "system", "content": "Be short."}, *prompts[3]["messages"]], "item": {}}
@@ -28,7 +28,7 @@ def test_a_prompt_that_is_too_long_is_never_cut(
     tmp_path: Path, bundle: Any, write_data: Any, prompts: list[Any]
 ) -> None:
     from shared.domain.errors import PermanentFailure
-    from training_job.data.prompts import encode_prompts
+    from training_job.data.chat_rows import encode_prompts
 
     long = {"messages": [{"role": "user", "content": "bolt " * 200}], "item": {}}
     file = write_data(tmp_path / "d", [*prompts[:2], long], prompts[:1]) / "train.jsonl"

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from cli.agreement import agreement, cohen_kappa, krippendorff_alpha
+from cli.rate import agreement, cohen_kappa, krippendorff_alpha
 
 
 def table(*rows: tuple[int, ...]) -> list[tuple[str, str]]:

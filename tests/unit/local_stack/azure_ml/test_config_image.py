@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local_stack.azure_ml.config import ENVIRONMENTS, Environment
-from local_stack.azure_ml.image import SERVING, TMP, TRAINING, variables_of
+from local_stack.azure_ml.config import ENVIRONMENTS, SERVING, TMP, TRAINING, Environment, variables_of
 from shared.domain.jobs import JobStatus, JobView
 from tests.paths import ROOT
 from tests.unit.local_stack.azure_ml.support import Local, job

@@ -9,7 +9,7 @@ import pytest
 
 from training_job.job.files import ADAPTER_FILE, sha256_of
 from training_job.job.setup import Setup
-from training_job.model.manifest import lineage
+from training_job.model.artifacts import lineage
 
 
 @pytest.mark.parametrize("run", [None, "run-0123456789ab"])
