@@ -126,12 +126,13 @@ def _leave_cases_to_ci(items: list[pytest.Item]) -> None:
     for item in items:
         few = item.get_closest_marker("few_cases") if "few_cases" in item.keywords else None
         if few and "slow" not in item.keywords:
-            tables[item.nodeid.partition("[")[0], few.args[0]].append(item)
-    for (_, number), cases in tables.items():
+            tables[item.nodeid.partition("[")[0], few.args[0], few.kwargs.get("ci")].append(item)
+    for (_, number, of_ci), cases in tables.items():
         kept = spread(number, len(cases))
+        also = set(range(len(cases))) if of_ci is None else spread(of_ci, len(cases))
         for index, case in enumerate(cases):
             if index not in kept:
-                case.add_marker(pytest.mark.ci)
+                case.add_marker(pytest.mark.ci if index in also else pytest.mark.slow)
 
 
 def _file_of(item: pytest.Item) -> str:

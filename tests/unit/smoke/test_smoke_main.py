@@ -91,7 +91,7 @@ def test_a_smoke_test_whose_steps_all_pass_leaves_nothing(smoke: Smoke) -> None:
     assert smoke.report()["result"] == "passed"
 
 
-@pytest.mark.few_cases(2)
+@pytest.mark.few_cases(2, ci=4)
 @pytest.mark.parametrize("step", STEPS_AFTER)
 def test_a_step_that_fails_leads_to_the_removal_at_once(step: str, smoke: Smoke) -> None:
     smoke.steps[step]["command"] += [
@@ -111,7 +111,7 @@ def test_a_step_that_fails_leads_to_the_removal_at_once(step: str, smoke: Smoke)
     assert report["result"] == f"failed: {step}"
 
 
-@pytest.mark.few_cases(1)
+@pytest.mark.few_cases(2, ci=2)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("step", ["provision", "tuning"])
 def test_a_signal_leads_to_the_removal_and_a_second_one_does_not_stop_it(
@@ -182,6 +182,7 @@ def test_where_nothing_was_made_nothing_is_removed(smoke: Smoke) -> None:
     assert (smoke.machine.exists(), smoke.file.read_text()) == (True, before)
 
 
+@pytest.mark.few_cases(2, ci=2)
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+from azure.core.pipeline.transport import RequestsTransport
 from fastapi.testclient import TestClient
 
 from functions.http import create_api
@@ -145,7 +146,10 @@ def test_base_models_whose_blobs_are_refused_are_to_be_fixed(app: Path) -> None:
     assert [one.status for one in refused] == [FIX]
 
 
-def test_an_azure_ml_that_does_not_answer_is_said_of_all_that_it_has_and_no_clock(app: Path) -> None:
+def test_an_azure_ml_that_does_not_answer_is_said_of_all_that_it_has_and_no_clock(
+    app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RequestsTransport, "sleep", lambda _, seconds: None)  # between tries, half a minute in all
     checks = found()
     environments = ("environment droptune-training:5", "environment droptune-serving:4")
     for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace", *environments):
@@ -271,6 +275,7 @@ def test_the_route_answers_operators_only(app: Path) -> None:
     assert Check.model_validate(answer.json()["data"][0]).name == "settings"
 
 
+@pytest.mark.usefixtures("azure_ml")
 def test_what_timers_failed_at_and_documents_that_cannot_be_read_are_named(app: Path) -> None:
     built = services()
     ticks.record_failures(built.store, "probe_deployments", built.clock.now(), {"run-1": "it hangs"})
@@ -281,6 +286,7 @@ def test_what_timers_failed_at_and_documents_that_cannot_be_read_are_named(app: 
     assert "run run of run-2" in checks["documents"].detail
 
 
+@pytest.mark.usefixtures("azure_ml")
 def test_a_run_of_a_later_version_is_named_with_what_helps(app: Path) -> None:
     later = {"id": "run", "type": "run", "finished": 0, "schema_version": 99, "run": {}}
     services().store.batch("run-3", [Write("create", "run", later)])

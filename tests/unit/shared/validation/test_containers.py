@@ -70,7 +70,7 @@ CARRIAGE_RETURNS = {
 }
 
 
-@pytest.mark.few_cases(3)
+@pytest.mark.few_cases(3, ci=15)
 @pytest.mark.parametrize("size", [1, 4096, 10**9])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("data", CARRIAGE_RETURNS.values(), ids=CARRIAGE_RETURNS)

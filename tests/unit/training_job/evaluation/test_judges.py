@@ -164,9 +164,16 @@ def rows(count: int) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def evaluated(
-    bench: Callable[..., Any], write_data: Any, resolved: Any, random_base: Path, as_job: Any, tmp_path: Path
+    bench: Callable[..., Any],
+    write_data: Any,
+    resolved: Any,
+    random_base: Path,
+    as_job: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[JudgeServer, int], tuple[int, Path, Any]]:
     """An evaluation job of the base against itself, graded by a server: exit code, output, bench."""
+    monkeypatch.setitem(vars(Panel)["__init__"].__kwdefaults__, "first_wait_s", 0.01)  # five tries take half a minute
     graders = [{**SPEC, "input": [{"role": "user", "content": "Row {{item.number}}: {{sample.output_text}}"}]}]
     evaluation = {"graders": graders, "slices": ["kind"], "max_new_tokens": 2, "gate": {"max_general_regression": None}}
 
