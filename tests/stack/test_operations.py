@@ -128,14 +128,14 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
             local.dead_letter(queue)
         local.start_part("host", module=(recording_host.__name__, str(file)))
         until(local.is_up, "the host is back", within_s=60)
-        live(local)
+        live(local, file)
         yield everything(local, file)
     finally:
         print(stack.tail(root / "logs" / "host.log", 60))
         local.down()
 
 
-def live(local: EmulatedStack) -> None:
+def live(local: EmulatedStack, file: Path) -> None:
     """Every kind of thing that happens to a run, an endpoint and a base model."""
     automatic = {"approval": "automatic", "rollout": [50, 100]}
     at_once: dict[str, Any] = {"approval": "automatic", "rollout": [100], "keep_previous_hours": 0}
@@ -146,7 +146,7 @@ def live(local: EmulatedStack) -> None:
     ended(local, seen(local, "alpha", "received"), "deployed")
 
     # Azure Monitor knows a minute once it is over: there is always one within this time.
-    drop(local, "idle", **at_once, idle_hours=65 / 3600)
+    drop(local, "idle", **{**at_once, "idle_hours": 65 / 3600})
     drop(local, "gamma", "hold training-1")
     drop(local, "broken", "broken")
     local.drop_project("large", train, rows("eval.jsonl"), **QUICK, deployment={"approval": "required"})
@@ -171,6 +171,9 @@ def live(local: EmulatedStack) -> None:
 
     local.wait("idle", {"deployed"}, within_s=300)
     until(lambda: local.get("/api/endpoints/idle")["stopped"], "nobody asks it", within_s=400)
+    local.inject_fault("deployment_quota")
+    local.post("/api/endpoints/idle/restore")
+    until(lambda: "mfeOperationsStatus" in file.read_text(), "why its deployment failed is read", within_s=120)
 
     for read in ("events", "metrics", "report", "preview", "evaluation", "evaluation/rows"):
         local.get(f"/api/runs/{local.runs('alpha')[0]['id']}/{read}")
