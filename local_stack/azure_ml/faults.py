@@ -9,11 +9,11 @@ from local_stack.azure_ml.strict import user_error
 # its operation may say so after the request was accepted ("Troubleshoot online endpoints", common deployment errors).
 _FAILURE: Document = {"kind": "job_failure"}
 _NO_QUOTA = {"code": "OutOfQuota", "message": "Not enough quota available for the requested instance type."}
+_NO_CAPACITY = {"code": "AllocationFailed", "message": "The region has no capacity for the requested instance type."}
 _PRESETS: dict[str, Document] = {
     "quota": _FAILURE | _NO_QUOTA,
-    "deployment_quota": {"kind": "deployment_quota", **_NO_QUOTA},
-    "capacity": _FAILURE
-    | {"code": "AllocationFailed", "message": "The region has no capacity for the requested instance type."},
+    "capacity": _FAILURE | _NO_CAPACITY,
+    "no_machine": {"kind": "no_machine", **_NO_QUOTA},
     "job_failure": _FAILURE | {"code": "UserError", "message": "A fault was injected."},
     "drop_events": {"kind": "drop_events"},
     "disorder_events": {"kind": "disorder_events", "late_s": 2.0},
@@ -32,7 +32,7 @@ class Faults:
     def inject(self, body: Document) -> None:
         """Inject a fault, to strike `count` times.
 
-        `kind`: job_failure, quota, capacity (the next jobs fail with `code` and `message`; deployment_quota: the next
+        `kind`: job_failure, quota, capacity (the next jobs fail with `code` and `message`; no_machine: the next
         deployment), refuse (the next writes are answered `status`, `code`, `message`), drop_events, disorder_events
         (each comes twice, up to twice `late_s` late, every second one after its successor), vanish (a running job
         leaves no trace), slow_job, slow_endpoint, slow_deployment (the next waits `seconds` for its machines).

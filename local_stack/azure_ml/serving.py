@@ -100,7 +100,7 @@ class ServingRunner:
             self._set_state(deployment, "Succeeded")
         elif "port" not in notes and self._faults.delays("slow_deployment", notes):
             self._store.put("deployment", _key(deployment), deployment)
-        elif "port" not in notes and (refused := self._faults.take("deployment_quota")):
+        elif "port" not in notes and (refused := self._faults.take("no_machine")):
             self._set_state(deployment, "Failed", {"code": refused["code"], "message": refused["message"]})
         elif "port" not in notes:
             self._launch(deployment)

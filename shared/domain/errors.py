@@ -60,7 +60,8 @@ RETRY_RULES = {
 
 
 MAX_CODE_CHARACTERS, MAX_MESSAGE_CHARACTERS = 200, 4000
-NO_QUOTA = "azure_ml_quota"  # of a deployment, whether it was refused at once or failed after it was accepted
+# Codes of a deployment for which there is no machine, whether it was refused at once or failed after it was accepted.
+NO_MACHINE = {f"azure_ml_{one.value}": one for one in (FailureClass.QUOTA, FailureClass.CAPACITY)}
 
 
 def shortened(text: str, characters: int = MAX_MESSAGE_CHARACTERS) -> str:

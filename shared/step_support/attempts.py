@@ -1,6 +1,6 @@
 """Which attempt of a stage comes next, and whether there is one."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 from shared.domain.errors import RETRY_RULES
@@ -53,12 +53,16 @@ def retry_after(
     of_job = (RETRY_OF_JOB[job.kind] for job in run.jobs if job.name == getattr(failure, "job", None))
     retry = RETRY_OF_STAGE.get(failure.stage) if isinstance(failure, StageRefused) else next(of_job, None)
     rule = RETRY_RULES[failure.failure_class]
-    entered = min((line.at for line in in_this_status(run)), default=event.time)  # no line of a salvaged run is known
-    waited = max(timedelta(0), event.time - entered) / timedelta(seconds=wait_s)
+    waited = max(timedelta(0), event.time - entered_at(run, event.time)) / timedelta(seconds=wait_s)
     if retry is None or (waited >= rule.lasts if rule.lasts else run.attempt >= rule.attempts):
         return None
     wait = max(rule.first_wait, waited) if rule.lasts else rule.first_wait * 2 ** (run.attempt - 1)
     return retry, timedelta(seconds=wait_s * min(wait, rule.longest_wait))
+
+
+def entered_at(run: Run, now: datetime) -> datetime:
+    """When the run entered its status; of a salvaged run no line of history is known."""
+    return min((line.at for line in in_this_status(run)), default=now)
 
 
 def in_this_status(run: Run) -> list[Transition]:

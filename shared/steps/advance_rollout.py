@@ -4,7 +4,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import NO_QUOTA, FailureClass, PermanentFailure, Problem, Transient
+from shared.domain.errors import NO_MACHINE, PermanentFailure, Problem, Transient
 from shared.domain.events import (
     DeploymentProbed,
     Event,
@@ -51,14 +51,14 @@ def advance_rollout(event: Event[DeploymentProbed], run: Run, services: Services
         return _advance(event, run, run.rollout, services)
     if problem.code in (NOT_ANSWERING, REQUESTS_FAIL, TOO_SLOW):
         return _wait_or_roll_back(event, run, run.rollout, problem)
-    if problem.code == NO_QUOTA and not run.rollout.step:
-        return _wait_for_quota(problem)
+    if problem.code in NO_MACHINE and not run.rollout.step:
+        return _wait_for_machine(problem)
     return begin_rollback(event, run, problem)
 
 
-def _wait_for_quota(problem: Problem) -> Outcome:
-    """Azure accepted the deployment and found no cores for it: it is begun anew, as one that was refused at once."""
-    refused = StageRefused(stage="deploy_model", failure_class=FailureClass.QUOTA, problem=problem)
+def _wait_for_machine(problem: Problem) -> Outcome:
+    """Azure accepted the deployment and found no machine for it: it is begun anew, as one that was refused at once."""
+    refused = StageRefused(stage="deploy_model", failure_class=NO_MACHINE[problem.code], problem=problem)
     return Outcome(Status.APPROVED, {"rollout": None}, (Draft(refused),), note=f"{problem.code}: {problem.message}")
 
 

@@ -19,7 +19,7 @@ from shared.domain.jobs import EndpointView, JobKind
 from shared.domain.run import Run, RunError, Status
 from shared.ports import Services
 from shared.records import claims, endpoints
-from shared.step_support.attempts import in_this_status, retry_after
+from shared.step_support.attempts import entered_at, in_this_status, retry_after
 from shared.step_support.dataset_files import needs_validation_job
 from shared.step_support.loops import for_each
 from shared.step_support.outcome import Draft, Outcome
@@ -40,7 +40,7 @@ def fail_run(event: Event[JobFailed | StageRefused | RunOverdue], run: Run, serv
         facts = [Draft(retry_due(failure_class=failure_class, problem=problem), delay=delay)]
         if no_quota and not any(line.note.startswith(f"{failure_class.value}: ") for line in lines):
             lasts = timedelta(seconds=RETRY_RULES[failure_class].lasts * services.config.retry_wait_s)
-            facts.append(Draft(QuotaMissing(problem=problem, until=lines[-1].at + lasts)))
+            facts.append(Draft(QuotaMissing(problem=problem, until=entered_at(run, event.time) + lasts)))
         submitted = not (no_quota and isinstance(event.data, StageRefused))  # else there was no attempt
         return Outcome(
             status=run.status,

@@ -18,7 +18,7 @@ import orjson
 from shared.domain import paths
 from shared.domain.catalog import SKUS
 from shared.domain.dataset import CuratedVersion
-from shared.domain.errors import NO_QUOTA, FailureClass, PermanentFailure, Problem, Transient
+from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.evaluation import EvaluationResult, Gain, GradedRow, Score
 from shared.domain.jobs import (
     ChatAnswer,
@@ -124,7 +124,8 @@ class Platform:
         self.created: list[str] = []
         self.autoscaled: set[tuple[str, str]] = set()
         self.machines_after_s: float | None = None  # of jobs, endpoints and deployments; None: by the seed
-        self.no_quota = 0  # so many of the next deployments are accepted, and fail for quota
+        self.no_machine = 0  # so many of the next deployments are accepted, and fail with this code
+        self.no_machine_code = "azure_ml_quota"
         self.broken: list[str] = []
         self._answers: dict[tuple[str, bytes], str] = {}
         self._refusals = 0
@@ -249,8 +250,8 @@ class Platform:
             outcome = "fails"
         elif chance < fault_rates.deployment_fails + fault_rates.deployment_answers_badly:
             outcome = "answers as base"
-        if self.no_quota:
-            self.no_quota, outcome = self.no_quota - 1, "no quota"
+        if self.no_machine:
+            self.no_machine, outcome = self.no_machine - 1, "no machine"
         ready = self.clock.now() + timedelta(seconds=self.machines_after_s or rng.choice((5, 120)))
         silent = (
             ready + timedelta(seconds=rng.choice((30, 300)))
@@ -269,8 +270,8 @@ class Platform:
             return DeploymentView(name=name, state=DeploymentState.CREATING)
         if found.outcome == "fails":
             return DeploymentView(name=name, state=DeploymentState.FAILED, error_code="ResourceNotReady")
-        if found.outcome == "no quota":
-            return DeploymentView(name=name, state=DeploymentState.FAILED, error_code=NO_QUOTA)
+        if found.outcome == "no machine":
+            return DeploymentView(name=name, state=DeploymentState.FAILED, error_code=self.no_machine_code)
         return DeploymentView(name=name, state=DeploymentState.SUCCEEDED)
 
     def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:

@@ -171,7 +171,7 @@ def live(local: EmulatedStack, file: Path) -> None:
 
     local.wait("idle", {"deployed"}, within_s=300)
     until(lambda: local.get("/api/endpoints/idle")["stopped"], "nobody asks it", within_s=400)
-    local.inject_fault("deployment_quota")
+    local.inject_fault("no_machine")
     local.post("/api/endpoints/idle/restore")
     until(lambda: "mfeOperationsStatus" in file.read_text(), "why its deployment failed is read", within_s=120)
 

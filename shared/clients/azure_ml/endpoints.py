@@ -21,7 +21,7 @@ from shared.clients.azure_ml.wire import (
     short_uri,
     with_traffic,
 )
-from shared.domain.errors import NO_QUOTA, FailureClass, PermanentFailure
+from shared.domain.errors import NO_MACHINE, FailureClass, PermanentFailure
 from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
 
 
@@ -116,11 +116,11 @@ class AzureMlEndpoints:
             return DeploymentView(state=DeploymentState.CREATING, **fields)
         operation = (properties.get("properties") or {}).get("AzureAsyncOperationUri")
         error = ((self.session.ask("GET", operation) or {}).get("error") or {}) if operation else {}
-        known = failure_class(error.get("code"), error.get("message"))
+        code = f"azure_ml_{failure_class(error.get('code'), error.get('message')).value}"
         return DeploymentView(
             **fields,
             state=DeploymentState.FAILED,
-            error_code=NO_QUOTA if known is FailureClass.QUOTA else error.get("code"),
+            error_code=code if code in NO_MACHINE else error.get("code"),
             error_message=error.get("message") or f"deployment {name} is {state}; see its logs",
         )
 

@@ -7,7 +7,6 @@ import time
 import httpx
 import pytest
 
-from shared.domain.errors import NO_QUOTA
 from shared.domain.jobs import DeploymentState, JobStatus
 from tests.unit.local_stack.azure_ml.deployed import CHAMPION, created
 from tests.unit.local_stack.azure_ml.support import Local, eventually, job
@@ -24,14 +23,22 @@ def test_a_fault_can_be_ordered_for_the_next_job(local: Local, kind: str, code: 
     assert (view.status, view.error_code) == (JobStatus.FAILED, code)
 
 
-def test_a_deployment_can_be_accepted_and_then_fail_for_quota(local: Local) -> None:
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({}, "azure_ml_quota"),
+        ({"code": "OutOfCapacity", "message": "The region has no capacity."}, "azure_ml_capacity"),
+        ({"code": "ResourceNotReady", "message": "User container has crashed."}, "ResourceNotReady"),
+    ],
+)
+def test_a_deployment_can_be_accepted_and_then_get_no_machine(local: Local, fault: dict[str, str], code: str) -> None:
     local.client.register_model(CHAMPION)
     local.client.begin_endpoint("full", {"project": "p"})
     eventually(lambda: local.client.begin_endpoint("full", {"project": "p"}))
-    httpx.post(f"{local.url}/_emulator/faults", json={"kind": "deployment_quota"}, headers=local.token)
-    view = created(local, "full", "blue")
-    message = "Not enough quota available for the requested instance type."
-    assert (view.state, view.error_code, view.error_message) == (DeploymentState.FAILED, NO_QUOTA, message)
+    httpx.post(f"{local.url}/_emulator/faults", json={"kind": "no_machine", **fault}, headers=local.token)
+    view = created(local, "full", f"blue-{code.rpartition('_')[2].lower()}")
+    message = fault.get("message", "Not enough quota available for the requested instance type.")
+    assert (view.state, view.error_code, view.error_message) == (DeploymentState.FAILED, code, message)
 
 
 def delay(local: Local, kind: str) -> None:

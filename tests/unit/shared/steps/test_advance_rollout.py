@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.errors import NO_QUOTA, FailureClass, Problem
+from shared.domain.errors import FailureClass, Problem
 from shared.domain.events import (
     CancelRequested,
     DeploymentProbed,
@@ -132,17 +132,16 @@ def test_a_good_rollout_goes_by_its_steps_and_ends_promoted(run: Run, ports: Ser
     assert (record.champion, record.deployment) == (run.id, NEW)
 
 
-def test_a_deployment_that_was_accepted_and_then_failed_for_quota_waits_as_one_that_was_refused(
-    run: Run, ports: Services, platform: Traffic
+@pytest.mark.parametrize("failure", [FailureClass.QUOTA, FailureClass.CAPACITY])
+def test_a_deployment_that_was_accepted_and_then_got_no_machine_waits_as_one_that_was_refused(
+    run: Run, ports: Services, platform: Traffic, failure: FailureClass
 ) -> None:
-    problem = Problem(code=NO_QUOTA, message="Not enough quota available")
+    problem = Problem(code=f"azure_ml_{failure}", message="Not enough of it available")
     seen = {"state": "failed", "problem": problem, "answers_requested": 0, "answers_as_evaluated": 0}
     outcome = advance_rollout(probe(run, **seen), run, ports)
     assert facts(outcome) == ["stage.refused"]
     assert outcome is not None
-    assert outcome.events[0].data == StageRefused(
-        stage="deploy_model", failure_class=FailureClass.QUOTA, problem=problem
-    )
+    assert outcome.events[0].data == StageRefused(stage="deploy_model", failure_class=failure, problem=problem)
     assert (after(run, outcome).status, after(run, outcome).rollout) == (Status.APPROVED, None)
     assert platform.requests == [], "nothing is undone before this is written"
     assert run.rollout is not None

@@ -67,6 +67,10 @@ def test_each_retry_leaves_its_cause_on_the_run_and_in_an_event(
         job = JobRef(name=f"{run.id}-{what}-1", kind=what, attempt=1, submitted_at=run.created_at)
         run = run.evolve(jobs=(job,))
         data = JobFailed(job=job.name, failure_class=failure_class, problem=CAUSE)
+    salvaged = run.evolve(history=())
+    assert [event.data for event in failed(salvaged, services, data).events] == [
+        event.data for event in failed(run.evolve(updated_at=run.history[-1].at), services, data).events
+    ]
     first = failed(run, services, data)
     assert first.note.startswith(f"{failure_class}: {CAUSE.code}, again in ")
     assert first.note.endswith(CAUSE.message)

@@ -1,4 +1,4 @@
-"""Azure accepts a deployment and then has no quota for it: the run waits, as where Azure refuses at once."""
+"""Azure accepts a deployment and then has no machine for it: the run waits, as where Azure refuses at once."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PARTS = 16
 PART_IDS = [pytest.param(part, marks=pytest.mark.slow) for part in range(PARTS)]
 
 
-def begin(world: World, no_quota: int) -> Driver:
-    world.platform.no_quota = no_quota
+def begin(world: World, no_machine: int) -> Driver:
+    world.platform.no_machine = no_machine
     prepare(world, "shop", rollout="[100]")
     drop(world, "shop", 70)
     return Driver(world, random.Random(0))
@@ -67,6 +67,23 @@ def test_a_model_for_which_there_is_no_quota_in_seven_days_fails_and_leaves_noth
     approved = next(line.at for line in run.history if line.status is Status.APPROVED)
     assert 7 <= (run.history[-1].at - approved).days < 8
     assert world.platform.endpoints["shop"].deployments == {}
+    world.platform.created.clear()
+    assert problems(world) == []
+
+
+@pytest.mark.parametrize(("missing", "end"), [(5, Status.DEPLOYED), (6, Status.FAILED)])
+def test_a_region_without_capacity_is_tried_six_times_in_an_hour(
+    make_world: MakeWorld, missing: int, end: Status
+) -> None:
+    world = make_world("reference", channel=False)
+    world.platform.no_machine_code = "azure_ml_capacity"
+    driver = begin(world, missing)
+    driver.settle()
+    (run,) = world.runs()
+    assert (run.status, run.error and run.error.problem.code) == (end, "azure_ml_capacity" if run.error else None)
+    waits = [line.note for line in run.history if line.note.startswith("capacity: azure_ml_capacity, again in ")]
+    assert [note.split(" in ")[1].split(" s:")[0] for note in waits] == ["120", "240", "480", "960", "1920"]
+    assert len(world.platform.created) == 6
     world.platform.created.clear()
     assert problems(world) == []
 
