@@ -83,7 +83,7 @@ def reconcile(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) ->
         "unsent": runner.publish_all_unsent,
         "silent_jobs": partial(reconcile_step.inspect_silent_jobs, services, known.last),
         "missed_blobs": partial(reconcile_step.start_missed_runs, services),
-        "overdue": partial(_publish_overdue, stage, runner, known.pauses),
+        "overdue": partial(_publish_overdue, stage, runner, known),
         "next_evaluations": partial(_start_next_evaluations, stage, runner),
         "claims": partial(reconcile_step.release_claims, services, runner.note_timer),
     }
@@ -117,14 +117,14 @@ def _of_now(draft: Draft, runner: Runner) -> Draft:
     return replace(draft, key=str(int(runner.services.clock.now().timestamp())))
 
 
-def _publish_overdue(stage: Stage, runner: Runner, pauses: tuple[ticks.Pause, ...]) -> LoopResult[bool]:
+def _publish_overdue(stage: Stage, runner: Runner, known: ticks.Ticks) -> LoopResult[bool]:
     now = runner.services.clock.now()
 
-    def publish(run: Run) -> bool:
-        return _publish(stage, runner, run, reconcile_step.overdue(run, now, pauses))
+    def found(run: Run) -> Draft | None:
+        return reconcile_step.overdue(run, now, known.pauses) or reconcile_step.reminder(run, known.last, now)
 
-    late = where(lambda run: reconcile_step.overdue(run, now, pauses), runs.unfinished(runner.services.store))
-    return for_each("overdue", late, publish, id_of=_id)
+    late = where(found, runs.unfinished(runner.services.store))
+    return for_each("overdue", late, lambda run: _publish(stage, runner, run, found(run)), id_of=_id)
 
 
 def retrain(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:

@@ -195,6 +195,12 @@ class ApprovalRequested(GateDecision, type="approval.requested"):
     """The gate passed; a person decides. The numbers they need are here."""
 
 
+class ApprovalReminder(EventData, type="approval.reminder"):
+    """A quarter of the time for the decision is left."""
+
+    deadline_at: UtcTime
+
+
 class PersonsDecision(EventData):
     """What a person decided about a candidate."""
 

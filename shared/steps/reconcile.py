@@ -8,7 +8,7 @@ from shared.domain import paths
 from shared.domain.commands import InspectJob, StartRun
 from shared.domain.drop_zone import is_answered
 from shared.domain.errors import DroptuneError, InvalidInput
-from shared.domain.events import ApprovalExpired, EvaluationDue, RunOverdue
+from shared.domain.events import ApprovalExpired, ApprovalReminder, EvaluationDue, RunOverdue
 from shared.domain.run import PASSED_OVER, Run, Status
 from shared.domain.topology import EVENT_ALLOWANCE, JOB_EVENTS, STORAGE_EVENTS
 from shared.ports import BlobInfo, Services
@@ -127,6 +127,15 @@ def overdue(run: Run, now: datetime, pauses: Iterable[Pause] = ()) -> Draft | No
     if run.status is Status.AWAITING_APPROVAL:
         return Draft(ApprovalExpired(deadline_at=run.deadline_at))
     return Draft(RunOverdue(status=run.status.value, deadline_at=run.deadline_at))
+
+
+def reminder(run: Run, last: datetime | None, now: datetime) -> Draft | None:
+    """The event that a quarter of the time for a decision is left, at the first tick from then on; `last` is the one
+    before. A tick that is repeated states the same event."""
+    if run.status is not Status.AWAITING_APPROVAL or run.deadline_at is None or last is None:
+        return None
+    due = run.deadline_at - timedelta(hours=run.resolved.requested.deployment.approval_hours) / 4
+    return Draft(ApprovalReminder(deadline_at=run.deadline_at)) if last < due <= now < run.deadline_at else None
 
 
 def release_claims(services: Services, note: Note) -> LoopResult[bool]:

@@ -291,6 +291,25 @@ def test_an_approval_expires_once_when_the_clock_says_so_and_not_before(
     assert ids == {f"{run.id}.approval.expired.{waiting.revision}"}
 
 
+def test_a_person_is_reminded_once_of_an_approval_before_it_expires(
+    services: Services, run: Run, clock: ManualClock
+) -> None:
+    recipe = Recipe(base_model="droptune/tiny-llama", deployment=Deployment(approval_hours=12))
+    resolved = resolve(recipe, "shop", train_rows=100, characters_max=100)
+    waiting = enter(services, run, Status.AWAITING_APPROVAL, recipe=resolved)
+    take(services, "pipeline/notify")
+    sent = []
+    for _ in range(12 * 6 - 1):
+        tick(services, "reconcile")
+        clock.advance(10 * 60)
+        ids = [received.message.id for received in take(services, "pipeline/notify")]
+        sent += [(clock.now(), id) for id in ids if ".approval." in id]
+    ((at, id),) = sent
+    assert id == f"{run.id}.approval.reminder.{waiting.revision}"
+    assert waiting.deadline_at is not None
+    assert timedelta(hours=2.5) < waiting.deadline_at - at <= timedelta(hours=3)
+
+
 class Slow(Platform):
     """Some endpoints answer only once it is over."""
 

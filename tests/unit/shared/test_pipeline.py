@@ -40,6 +40,7 @@ def test_every_event_a_stage_publishes_wakes_somebody_besides_notify_or_ends_the
         "validation.failed",
         "training.started",
         "approval.requested",
+        "approval.reminder",
         "model.declined",
         "deployment.retired",
         "endpoint.changed",

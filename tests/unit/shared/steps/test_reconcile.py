@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -15,7 +16,7 @@ import pytest
 from shared.domain import paths
 from shared.domain.commands import InspectJob, StartRun
 from shared.domain.errors import InvalidInput, StoreConflict, Transient
-from shared.domain.events import ApprovalExpired, EvaluationDue, EventData, RunOverdue
+from shared.domain.events import ApprovalExpired, ApprovalReminder, EvaluationDue, EventData, RunOverdue
 from shared.domain.jobs import EndpointView, JobKind
 from shared.domain.run import NON_TERMINAL, PASSED_OVER, JobRef, Run, Status
 from shared.ports import BlobInfo, RunStore, Services, Stored, Write
@@ -30,6 +31,7 @@ from shared.steps.reconcile import (
     next_evaluation,
     overdue,
     release_claims,
+    reminder,
     start_missed_runs,
 )
 from tests.clock import ManualClock
@@ -342,6 +344,24 @@ def test_a_status_that_began_in_the_future_lasts_from_when_the_clock_was_set_bac
     assert draft is not None
     assert draft.data.model_dump()["deadline_at"] == run.deadline_at
     assert overdue(run, right + timedelta(hours=2)) is None  # nothing says when the clock was set back
+
+
+def test_who_decides_is_reminded_once_when_a_quarter_of_the_time_is_left(prepared: Run) -> None:
+    due, deadline = prepared.created_at + timedelta(hours=126), prepared.created_at + timedelta(hours=168)
+    run = prepared.evolve(status=Status.AWAITING_APPROVAL, deadline_at=deadline)
+    assert run.resolved.requested.deployment.approval_hours == 168
+    minute = timedelta(minutes=1)
+    ticks = [prepared.created_at + minute * number for number in range(1, 169 * 60)]
+    found = [now for last, now in pairwise(ticks) if reminder(run, last, now)]
+    assert found == [due]
+    draft = reminder(run, due - minute, due)
+    assert draft is not None
+    assert draft.data == ApprovalReminder(deadline_at=deadline)
+    late = reminder(run, due - minute, deadline - minute)  # no tick came meanwhile
+    assert (late and late.data) == draft.data
+    assert reminder(run, due - minute, deadline) is None, "it has expired"
+    assert reminder(run, None, due) is None
+    assert reminder(run.evolve(status=Status.APPROVED), due - minute, due) is None
 
 
 def test_a_finished_run_is_never_overdue(prepared: Run) -> None:
