@@ -40,6 +40,7 @@ from shared.step_support.outcome import Draft
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 
 POLL_S = 0.25
+IfMatch = Annotated[str | None, Header(max_length=400)]
 
 
 @router.get("")
@@ -80,13 +81,17 @@ async def get_run(
     end = asyncio.get_running_loop().time() + wait_s
     while True:
         run = await run_in_threadpool(find_run, services, run_id, access)
-        etag = f'"{"-".join([str(run.revision), *(one.timer for one in run.attention)])}"'
+        etag = _etag(run)
         if etag != if_none_match:
             response.headers["ETag"] = etag
             return shown(run)
         if asyncio.get_running_loop().time() >= end:
             return Response(status_code=304, headers={"ETag": etag})
         await asyncio.sleep(POLL_S)
+
+
+def _etag(run: Run) -> str:
+    return f'"{"-".join([str(run.revision), *(one.timer for one in run.attention)])}"'
 
 
 @router.get("/{run_id}/events")
@@ -123,10 +128,16 @@ def cancel(run_id: str, access: Operator, runner: CurrentRunner) -> RunReference
 
 
 @router.post("/{run_id}/approve", status_code=202)
-def approve(run_id: str, access: Approver, runner: CurrentRunner, request: CommentRequest | None = None) -> Approved:
+def approve(
+    run_id: str,
+    access: Approver,
+    runner: CurrentRunner,
+    request: CommentRequest | None = None,
+    if_match: IfMatch = None,
+) -> Approved:
     """Approve a candidate that passed the gate. Not by who asked for the run or uploaded a file of it; where a file did
-    not come over the API, two persons must, or as many as the policy says."""
-    run = _awaiting_approval(runner.services, run_id, access)
+    not come over the API, two persons must, or as many as the policy says. If-Match: the ETag of the run looked at."""
+    run = _awaiting_approval(runner.services, run_id, access, if_match)
     candidate = candidate_sha256(run)
     if problem := objection(run, access.caller.id, candidate):
         raise ApiError(403, problem.code, problem.message, run_id)
@@ -140,17 +151,25 @@ def approve(run_id: str, access: Approver, runner: CurrentRunner, request: Comme
 
 
 @router.post("/{run_id}/deny", status_code=202)
-def deny(run_id: str, access: Approver, runner: CurrentRunner, request: CommentRequest | None = None) -> RunReference:
-    """Decline a candidate that passed the gate; what runs today stays."""
-    run = _awaiting_approval(runner.services, run_id, access)
+def deny(
+    run_id: str,
+    access: Approver,
+    runner: CurrentRunner,
+    request: CommentRequest | None = None,
+    if_match: IfMatch = None,
+) -> RunReference:
+    """Decline a candidate that passed the gate; what runs today stays. If-Match: the ETag of the run looked at."""
+    run = _awaiting_approval(runner.services, run_id, access, if_match)
     by = {"by": access.caller.name, "by_id": access.caller.id}
     denied = ApprovalDenied(**by, candidate=candidate_sha256(run), comment=_comment(request))
     runner.publish(run, Draft(denied, key=_key(access)))
     return RunReference(id=run_id)
 
 
-def _awaiting_approval(services: Services, run_id: str, access: Access) -> Run:
+def _awaiting_approval(services: Services, run_id: str, access: Access, if_match: str | None) -> Run:
     run = find_run(services, run_id, access)
+    if if_match not in (None, "*", _etag(run)):
+        raise ApiError(412, "run_changed", "the run has changed since it was looked at: look again", run_id)
     if run.status is not Status.AWAITING_APPROVAL:
         raise ApiError(409, "not_awaiting_approval", f"the run is {run.status.value}", run_id)
     return run

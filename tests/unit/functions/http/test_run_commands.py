@@ -171,6 +171,20 @@ def test_a_model_whose_files_changed_after_its_evaluation_cannot_be_approved(
     assert (refused.data.failure_class, refused.data.problem.code) == (FailureClass.DATA, "model_changed")
 
 
+@pytest.mark.parametrize("decision", ["approve", "deny"])
+def test_a_run_that_changed_since_it_was_looked_at_is_not_decided_on(
+    client: TestClient, services: Services, decision: str
+) -> None:
+    run = awaiting_approval(services)
+    seen = client.get(f"/api/runs/{run.id}").headers["ETag"]
+    enter(services, run, Status.AWAITING_APPROVAL, verdict=Verdict(passed=True, checks=()))
+    refused = client.post(f"/api/runs/{run.id}/{decision}", headers={"If-Match": seen})
+    assert code_of(refused) == (412, "run_changed")
+    assert events_at(services, "record_decision") == []
+    for accepted in ("*", client.get(f"/api/runs/{run.id}").headers["ETag"]):
+        assert client.post(f"/api/runs/{run.id}/{decision}", headers={"If-Match": accepted}).status_code == 202
+
+
 def test_an_approval_of_another_candidate_is_void(client: TestClient, services: Services) -> None:
     run = awaiting_approval(services)
     client.post(f"/api/runs/{run.id}/approve")
