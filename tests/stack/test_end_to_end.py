@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from tests.paths import ROOT
 from tests.receiver import Receiver
 from tests.stack import ledger
 from tests.stack.local import RECIPE, LocalStack, ask, until
@@ -186,13 +185,14 @@ def test_a_worse_candidate_is_declined_and_production_keeps_answering(
     local: LocalStack, promoted: dict[str, Any], tmp_path: Path
 ) -> None:
     shuffled = subprocess.run(
-        [sys.executable, "-m", "recipes", RECIPE.name, str(tmp_path), "--shuffle-answers"],
-        cwd=ROOT,
+        [sys.executable, str(RECIPE / "generate.py"), str(tmp_path), "--shuffle-answers"],
         capture_output=True,
         text=True,
     )
     assert shuffled.returncode == 0, shuffled.stderr
     worse = (tmp_path / "train.jsonl").read_bytes().splitlines(keepends=True)[:WORSE_ROWS]
+    once = (RECIPE / "recipe.yaml").read_text().replace("n_epochs: 5", "n_epochs: 1")
+    local.drop(PROJECT, "recipe.yaml", once.encode())
     local.drop(PROJECT, "train-shuffled.jsonl", b"".join(worse))
     run = local.wait(PROJECT, {"declined"}, runs=3)
     assert run["champion"] == promoted["id"]
