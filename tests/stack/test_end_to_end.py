@@ -7,14 +7,12 @@ One stack serves all tests of this file, in order: the later ones need the model
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recipes.__main__ import sample
 from tests.receiver import Receiver
 from tests.stack import ledger
 from tests.stack.local import RECIPE, LocalStack, ask, until
@@ -182,18 +180,12 @@ def test_the_same_bytes_dropped_twice_end_duplicate(local: LocalStack, promoted:
 
 
 def test_a_worse_candidate_is_declined_and_production_keeps_answering(
-    local: LocalStack, promoted: dict[str, Any], tmp_path: Path
+    local: LocalStack, promoted: dict[str, Any]
 ) -> None:
-    shuffled = subprocess.run(
-        [sys.executable, str(RECIPE / "generate.py"), str(tmp_path), "--shuffle-answers"],
-        capture_output=True,
-        text=True,
-    )
-    assert shuffled.returncode == 0, shuffled.stderr
-    worse = (tmp_path / "train.jsonl").read_bytes().splitlines(keepends=True)[:WORSE_ROWS]
+    worse = sample(RECIPE.name, shuffle_answers=True)["train.jsonl"][:WORSE_ROWS]
     once = (RECIPE / "recipe.yaml").read_text().replace("n_epochs: 5", "n_epochs: 1")
     local.drop(PROJECT, "recipe.yaml", once.encode())
-    local.drop(PROJECT, "train-shuffled.jsonl", b"".join(worse))
+    local.drop(PROJECT, "train-shuffled.jsonl", "\n".join(map(json.dumps, worse)).encode())
     run = local.wait(PROJECT, {"declined"}, runs=3)
     assert run["champion"] == promoted["id"]
     failed = [check["name"] for check in run["verdict"]["checks"] if not check["passed"]]

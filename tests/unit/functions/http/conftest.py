@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from azure.core.pipeline.transport import RequestsTransport
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -43,7 +44,11 @@ def settings(tmp_path: Path, bus_url: str) -> Settings:
 
 
 @pytest.fixture
-def services(settings: Settings, clock: SettableClock, curves: JobCurves) -> Iterator[Services]:
+def services(
+    settings: Settings, clock: SettableClock, curves: JobCurves, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Services]:
+    # No Azure ML runs here: those that ask it need not wait between their tries, half a minute in all.
+    monkeypatch.setattr(RequestsTransport, "sleep", lambda _, seconds: None)
     built = build_services(settings)
     curves.platform = built.launcher
     yield replace(built, clock=clock, launcher=curves)
