@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from cli.follow import Update
@@ -116,9 +116,11 @@ def utf8_output() -> None:
             stream.reconfigure(errors="replace", line_buffering=True)
 
 
-def print_one(as_json: bool, value: Any, line: str) -> None:
-    """What was done: `value` for scripts, else `line`."""
+def print_one(as_json: bool, value: Any, shown: RenderableType) -> None:
+    """What was done or found: `value` for scripts, else `shown`, a line or a table."""
     if as_json:
         print_json(value)
+    elif isinstance(shown, str):
+        print(shown)
     else:
-        print(line)
+        make_console().print(shown)

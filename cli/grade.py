@@ -8,9 +8,9 @@ import typer
 from pydantic import BaseModel, ValidationError
 from rich.table import Table
 
-from cli.display import make_console
+from cli.display import print_one
 from cli.exit_codes import Exit
-from cli.options import AsJson, print_json
+from cli.options import AsJson
 from cli.tables import make_table
 from cli.validate import DEFAULT_BASE_MODEL
 from shared.domain.findings import Findings
@@ -47,10 +47,7 @@ def grade_file(
         raise typer.Exit(Exit.REFUSED)
     with Engine(read.evaluation.graders) as engine:
         grades = engine.grade([one.output_text for one in given], [one.item for one in given])
-    if as_json:
-        print_json([_document(grade) for grade in grades])
-    else:
-        make_console().print(_table(grades))
+    print_one(as_json, [_document(grade) for grade in grades], _table(grades))
     if any(grade.score is None for grade in grades):
         raise typer.Exit(Exit.REFUSED)
 

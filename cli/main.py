@@ -6,18 +6,15 @@ from typing import Annotated
 
 import typer
 
-from cli.base_models import base_models
 from cli.client import Api, RequestRefused, Unreachable, find_url
-from cli.dead_letters import dlq
 from cli.display import make_console, print_one, report_unreadable, show, show_json, utf8_output
-from cli.doctor import doctor
 from cli.endpoints import endpoints_app, rollback
 from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit, InputError
 from cli.follow import follow, next_run
 from cli.grade import grade_file
 from cli.map_records import map_records
+from cli.operate import base_models, dlq, doctor, policy_app
 from cli.options import AsJson, Comment, RunId, Url, print_json
-from cli.policy import policy_app
 from cli.rate import rate
 from cli.report_view import report_view
 from cli.review import review
@@ -97,10 +94,7 @@ def report(run: RunId, as_json: AsJson = False, url: Url = None) -> None:
     """Show what validation found in a run's data and recipe."""
     with Api(find_url(url)) as api:
         found = api.report(run)
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        make_console().print(report_view(found))
+    print_one(as_json, found.model_dump(mode="json"), report_view(found))
 
 
 @app.command()

@@ -16,9 +16,8 @@ from cli.exit_codes import InputError
 from cli.mapping import Mapping, Record
 from shared.validation.formats import CHAT, Format
 from shared.validation.intake import ExpectedRows, open_rows
-from shared.validation.lines import RefusedLine, Unreadable
+from shared.validation.lines import RefusedLine, Unreadable, chunks_of
 
-CHUNK_BYTES = 1 << 20
 _TAG = re.compile(r"<[^>]+>")
 _WRITTEN = re.compile("attachment|component|conclusion|contained|content|note|presentedForm|section|valueString")
 _FORMATTED = {".br": "\n", ".sp": "\n", "H": "", "N": ""}  # HL7 version 2.5, 2.7.4 and 2.7.6
@@ -55,7 +54,7 @@ def _rows(path: Path) -> Iterator[Record]:
 def lines_of(path: Path) -> Iterator[tuple[int, bytes, Format]]:
     """Numbered rows, as JSON, of what the validator reads: CSV, Excel, Parquet, JSON, JSON Lines, a file in a zip."""
     try:
-        intake = open_rows(_chunks(path), ExpectedRows(table=path.suffix.lower() in (".csv", ".tsv")))
+        intake = open_rows(chunks_of(path), ExpectedRows(table=path.suffix.lower() in (".csv", ".tsv")))
         for first, _, lines in intake.blocks:
             for number, line in enumerate(lines, start=first):
                 if isinstance(line, RefusedLine):
@@ -64,12 +63,6 @@ def lines_of(path: Path) -> Iterator[tuple[int, bytes, Format]]:
                     yield number, line, intake.form or CHAT
     except Unreadable as error:
         raise InputError(f"{path.name} cannot be read: {error.code}; `droptune validate` says more") from error
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
 
 
 def _fixed_width(path: Path, mapping: Mapping) -> Iterator[Record]:

@@ -16,11 +16,11 @@ from cli.report_view import preview_view, report_view
 from shared.domain.catalog import find_entry
 from shared.rendering import Bundle, read_bundle_folder
 from shared.validation.ahead import useful_processes
-from shared.validation.codes import MAX_RECIPE_BYTES
+from shared.validation.lines import chunks_of
+from shared.validation.recipes import recipe_text
 from shared.validation.sink import spooled_sink
 from shared.validation.validator import Validated, validate
 
-CHUNK_BYTES = 1 << 20
 PROJECT = "local"
 DEFAULT_BASE_MODEL = "droptune/tiny-llama"
 
@@ -55,7 +55,7 @@ def validate_file(
         validated = validate(
             _chunks(file, advance),
             _chunks(held_out, advance) if held_out else None,
-            _head(recipe, MAX_RECIPE_BYTES + 1) if recipe else None,
+            recipe_text(recipe) if recipe else None,
             project=project,
             file_name=file.name,
             default_base_model=DEFAULT_BASE_MODEL,
@@ -76,16 +76,9 @@ def validate_file(
 
 
 def _chunks(path: Path, advance: Advance) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
-            advance(len(chunk))
-
-
-def _head(path: Path, count: int) -> bytes:
-    """The validator refuses a longer recipe, so no more of it is read."""
-    with path.open("rb") as file:
-        return file.read(count)
+    for chunk in chunks_of(path):
+        yield chunk
+        advance(len(chunk))
 
 
 def _document(validated: Validated) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from shared.domain.catalog import find_entry
 from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure
 from shared.domain.paths import run_id_of_job
 from shared.domain.recipe import Reinforcement, ResolvedRecipe
+from shared.rendering import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.evaluation.judges import Panel, read_judges
 from training_job.job import checkpoints
@@ -35,7 +36,6 @@ from training_job.model.base_folder import content_sha256
 from training_job.selftest import check_machine
 
 if TYPE_CHECKING:
-    from shared.rendering import Bundle
     from training_job.methods import EncodedData, TuningMethod
 
 
@@ -105,7 +105,7 @@ class Prepared:
     setup: Setup
     method: "TuningMethod"
     data: "EncodedData"
-    bundle: "Bundle"
+    bundle: Bundle
     data_manifest: dict[str, Any]
     identity: checkpoints.Identity
 
@@ -169,7 +169,7 @@ def require_start(recipe: ResolvedRecipe, adapter: Path | None) -> None:
         raise PermanentFailure(FailureClass.CODE, "wrong_start", message, "method.continue_from")
 
 
-def require_same_reading(data_manifest: dict[str, Any], bundle: "Bundle") -> None:
+def require_same_reading(data_manifest: dict[str, Any], bundle: Bundle) -> None:
     """Refuse a base model that reads rows otherwise than the one they were validated for."""
     validated_for = data_manifest.get("tokenizer_sha256")
     if validated_for not in (None, bundle.sha256):

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, BinaryIO
 from urllib.parse import unquote
@@ -30,9 +31,10 @@ from shared.domain.upgrades import read_file
 from shared.rendering.bundle import files_in
 from shared.rendering.export import read_kept
 from shared.validation.ahead import useful_processes
-from shared.validation.codes import MAX_RECIPE_BYTES
 from shared.validation.curated import curated_version
 from shared.validation.deidentify import NameFinder
+from shared.validation.lines import chunks_of
+from shared.validation.recipes import recipe_text
 from shared.validation.sink import Sink
 from shared.validation.validator import Earlier, Validated, validate
 from training_job.job.arguments import parse_arguments
@@ -119,7 +121,7 @@ def _validated(task: ValidateArguments, sink: Sink, opened: ExitStack) -> tuple[
     validated = validate(
         dataset,
         rest[0] if rest else None,
-        _head(task.recipe, MAX_RECIPE_BYTES + 1) if task.recipe else None,
+        recipe_text(task.recipe) if task.recipe else None,
         project=task.project,
         file_name=task.name,
         default_base_model=task.default_base_model,
@@ -146,14 +148,7 @@ def _names() -> NameFinder | None:
 
 def _earlier(folder: Path) -> Earlier:
     manifest = read_file(CuratedVersion, (folder / "manifest.json").read_bytes())
-    return Earlier(manifest.version, _chunks([folder / name for name in manifest.files_of_rows]))
-
-
-def _chunks(files: list[Path]) -> Iterator[bytes]:
-    for path in files:
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                yield chunk
+    return Earlier(manifest.version, chain.from_iterable(chunks_of(folder / name) for name in manifest.files_of_rows))
 
 
 class ReadingProgress:
@@ -203,12 +198,6 @@ class Reading:
         for _ in self:
             pass
         return self._digest.hexdigest()
-
-
-def _head(path: Path, count: int) -> bytes:
-    """The validator refuses a longer recipe, so no more of it is read."""
-    with path.open("rb") as file:
-        return file.read(count)
 
 
 def _publish(place: Path, version: Path, validated: Validated, curated: CuratedVersion) -> None:

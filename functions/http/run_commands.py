@@ -8,8 +8,7 @@ from shared.domain.events import CancelRequested
 from shared.domain.topology import STORAGE_EVENTS
 from shared.ports import BlobInfo, Publisher
 from shared.runner import Runner
-from shared.step_support.commands import message_of
-from shared.step_support.outcome import Draft
+from shared.step_support.outcome import Draft, message_of
 
 
 def start_run(bus: Publisher, info: BlobInfo, key: str, access: Access, parent_run: str | None = None) -> str:

@@ -9,6 +9,7 @@ from local_stack.azure_ml.strict import local_path, user_error
 from shared.domain.errors import BlobNotFound, PermanentFailure
 from shared.ports import BlobStore
 from shared.ports.blob_paths import is_part
+from shared.validation.lines import chunks_of
 
 PUSH_EVERY_S = 1.0
 
@@ -99,7 +100,7 @@ class BlobCopies(Mounts):
         for path in sorted(states, key=lambda one: states[one]):
             if saved.get(path) != states[path]:
                 try:
-                    self._blobs.write(path, _chunks(files[path]))
+                    self._blobs.write(path, chunks_of(files[path]))
                 except FileNotFoundError:  # renamed or deleted meanwhile; seen next time
                     continue
                 saved[path] = states[path]
@@ -131,9 +132,3 @@ def _state(file: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_size
-
-
-def _chunks(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as stream:
-        while chunk := stream.read(1024 * 1024):
-            yield chunk

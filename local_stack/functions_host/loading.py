@@ -3,7 +3,9 @@
 import importlib
 import inspect
 import json
+import logging
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import azure.functions as func
+from azure.functions.meta import Datum
 from croniter import croniter
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
@@ -188,3 +191,31 @@ def _read_function(function: Any, environment: Mapping[str, str], problems: list
         plain = "is called in a thread, with the trigger's value alone: no `async def`, no `context`"
         problems.append(f"function {name}: {plain}")
     return LocalFunction(name, call, triggers[0])
+
+
+logger = logging.getLogger("local_stack.host")
+
+
+def converter_for(binding_type: str) -> Any:
+    """The class that azure-functions' own worker would convert with."""
+    return func.get_binding_registry().get(binding_type)
+
+
+def decode(binding_type: str, data: Datum, metadata: dict[str, Datum] | None = None) -> Any:
+    """The trigger's value, made by the library."""
+    return converter_for(binding_type).decode(data, trigger_metadata=metadata or {})
+
+
+def log_invocation(function: str, id: str, outcome: str, started: float, *, error: BaseException | None = None) -> None:
+    """One line; `started` is from `time.perf_counter`. An error adds its traceback, never a message body."""
+    elapsed_ms = (time.perf_counter() - started) * 1000
+    logger.log(
+        logging.ERROR if error else logging.INFO,
+        "function=%s id=%s outcome=%s ms=%.1f",
+        function,
+        id,
+        outcome,
+        elapsed_ms,
+        exc_info=error,
+        extra={"function": function, "message_id": id, "outcome": outcome, "elapsed_ms": elapsed_ms},
+    )

@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 import azure.functions as func
 from azure.functions.meta import Datum
 
-from local_stack.functions_host.invocation import decode, log_invocation
-from local_stack.functions_host.loading import BusTrigger, HostConfig, LocalFunction
+from local_stack.functions_host.loading import BusTrigger, HostConfig, LocalFunction, decode, log_invocation
 from local_stack.worker import Worker
 from shared.domain.errors import LockLost
 from shared.ports import EventBus, ReceivedMessage

@@ -12,8 +12,7 @@ from pathlib import Path
 from azure.functions.meta import Datum
 from croniter import croniter
 
-from local_stack.functions_host.invocation import decode, log_invocation
-from local_stack.functions_host.loading import LocalFunction, TimerTrigger
+from local_stack.functions_host.loading import LocalFunction, TimerTrigger, decode, log_invocation
 from local_stack.worker import Worker
 
 logger = logging.getLogger("local_stack.host")

@@ -5,10 +5,10 @@ Both have the envelope of CloudEvents 1.0. A command names who asks for what; an
 
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from shared.domain.errors import InvalidInput, shortened
-from shared.domain.model import MAX_PERSON
+from shared.domain.model import MAX_PERSON, Lenient
 from shared.domain.paths import DATASETS, run_id_of_blob
 
 C = TypeVar("C", bound=BaseModel)
@@ -18,10 +18,8 @@ MAX_KEY = 200  # characters
 _BLOBS_OF = "/blobServices/default/containers/"
 
 
-class StartRun(BaseModel):
+class StartRun(Lenient):
     """Start a run for one version of a blob in the drop zone. The same command gives the same run."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     wire_type: ClassVar[str] = "droptune.run.start.v1"
 
@@ -42,10 +40,8 @@ class StartRun(BaseModel):
         return run_id_of_blob(self.path, self.etag, self.key)
 
 
-class InspectJob(BaseModel):
+class InspectJob(Lenient):
     """Look at a job of which no event came. `poll` tells apart one look from the next."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     wire_type: ClassVar[str] = "droptune.job.inspect.v1"
 
@@ -57,10 +53,8 @@ class InspectJob(BaseModel):
         return f"{self.job}.poll.{self.poll}"
 
 
-class BlobCreated(BaseModel):
+class BlobCreated(Lenient):
     """Event Grid's event of a blob in the drop zone, as far as it is read here. Its run has no key and no requester."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     wire_type: ClassVar[str] = "Microsoft.Storage.BlobCreated"
 

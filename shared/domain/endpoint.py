@@ -2,23 +2,21 @@
 
 from datetime import datetime
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
+
+from shared.domain.model import Lenient
 
 
-class Stopped(BaseModel):
+class Stopped(Lenient):
     """The deployment was deleted and costs nothing; `droptune endpoints restore` deploys the model again."""
-
-    model_config = ConfigDict(frozen=True)
 
     deployment: str = Field(description="an earlier version of the app may have promoted another one since")
     at: AwareDatetime
     reason: str
 
 
-class PreviousDeployment(BaseModel):
+class PreviousDeployment(Lenient):
     """The deployment before the present one, kept warm until `keep_until`."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     champion: str
     project: str
@@ -27,10 +25,8 @@ class PreviousDeployment(BaseModel):
     keep_until: AwareDatetime
 
 
-class EndpointRecord(BaseModel):
+class EndpointRecord(Lenient):
     """`champion` is the run in production; `deployment` and `model` are its names on the platform."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     endpoint: str
     project: str

@@ -14,10 +14,16 @@ MAX_PERSON, MAX_COMMENT, MAX_TEXT = 1000, 2000, 500  # characters
 MAX_ITEMS = 100
 
 
-class Frozen(BaseModel):
-    """Immutable, and refuses a field that it does not know."""
+class Lenient(BaseModel):
+    """Immutable, and ignores a field that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+
+class Frozen(Lenient):
+    """Refuses a field that it does not know."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class Finite(Frozen):

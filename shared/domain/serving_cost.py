@@ -4,20 +4,19 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from shared.domain import paths
 from shared.domain.catalog import SKUS
+from shared.domain.model import Lenient
 from shared.domain.run import Run
 
 MAX_ENDED, MAX_MONTHS = 20, 24
 PRICE_NOTE = "estimated by list prices (East US, read in 2026): it is not the bill"
 
 
-class ServedDeployment(BaseModel):
+class ServedDeployment(Lenient):
     """A deployment from before it was requested until it was seen to be gone."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     deployment: str
     run: str
@@ -40,10 +39,8 @@ class ServedDeployment(BaseModel):
         return found
 
 
-class ServingCosts(BaseModel):
+class ServingCosts(Lenient):
     """What is deployed at an endpoint (in production, the one before, a candidate), and what was deployed there."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     endpoint: str
     running: tuple[ServedDeployment, ...] = ()

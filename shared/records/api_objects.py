@@ -8,10 +8,10 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator
 
 from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, StoreConflict, UnreadableDocument
-from shared.domain.model import UtcTime
+from shared.domain.model import Lenient, UtcTime
 from shared.domain.upgrades import upgraded
 from shared.ports import RunStore, Stored, Write
 from shared.ports.document_rules import cursor_of
@@ -19,10 +19,8 @@ from shared.records.document import head
 from shared.records.query import pages, readable
 
 
-class ApiObject(BaseModel):
+class ApiObject(Lenient):
     """`kind` is the type of its document. Objects are never changed."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     kind: ClassVar[str]
 

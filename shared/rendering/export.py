@@ -8,20 +8,19 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.domain.catalog import BaseModelEntry, TemplateArguments, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.model import Lenient
 from shared.domain.upgrades import read_file
 from shared.rendering.bundle import CONFIG, TEMPLATE, TOKENIZER, Bundle, read_bundle
 
 MANIFEST = "bundle.json"
 
 
-class BundleManifest(BaseModel):
+class BundleManifest(Lenient):
     """What the bundle is and of which model. The hashes are `Bundle.sha256` and `Bundle.template_sha256`."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
 
     base_model: str = Field(description="catalog id")
     asset: str | None = Field(description="URI it was exported from")

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
+import orjson
 from pydantic import TypeAdapter
 from typing_extensions import Unpack
 
+from shared.domain.commands import Command, to_cloudevent
 from shared.domain.events import Event, EventData
 from shared.domain.run import Run, RunChanges, Status
 from shared.ports import Message, Services
@@ -65,3 +67,8 @@ class Outcome:
 
 
 Step = Callable[[Any, Run, Services], Outcome | None]
+
+
+def message_of(command: Command) -> Message:
+    """The same command has the same message id."""
+    return Message(command.id, command.wire_type, orjson.dumps(to_cloudevent(command)))

@@ -12,7 +12,7 @@ from shared.domain.run import Run
 from shared.domain.topology import EVENT_ALLOWANCE, STORAGE_EVENTS
 from shared.ports import BlobInfo, Services
 from shared.records import endpoints, outbox, runs
-from shared.step_support.commands import message_of
+from shared.step_support.outcome import message_of
 
 # Before data that is on its way is looked for again.
 WAIT_S = 600

@@ -1,8 +1,7 @@
 """Find all that is wrong with data and recipe before anything is spent; plan the run if nothing is."""
 
 import shlex
-from collections.abc import Iterator
-from typing import BinaryIO
+from functools import partial
 from urllib.parse import quote
 
 from shared.base_models.bundles import base_bundle, bundle_folder
@@ -195,16 +194,11 @@ def _validate(run: Run, services: Services, sink: Sink) -> Validated:
 def _curate(run: Run, validated: Validated, sink: Sink, services: Services) -> CuratedVersion:
     """Write the immutable version; the manifest comes last and marks it complete."""
     curated = curated_version(validated, run.project, run.dataset)
-    services.blobs.write(paths.curated(curated, "train.jsonl"), _chunks(sink.train))
-    services.blobs.write(paths.curated(curated, "eval.jsonl"), _chunks(sink.eval))
+    for name, file in (("train.jsonl", sink.train), ("eval.jsonl", sink.eval)):
+        services.blobs.write(paths.curated(curated, name), iter(partial(file.read, CHUNK_BYTES), b""))
     write_model(services.blobs, paths.curated(curated, "report.json"), validated.report)
     write_model(services.blobs, paths.curated(curated, "manifest.json"), curated)
     return curated
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
 
 
 def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, services: Services) -> Outcome:

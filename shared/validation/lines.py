@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import cast
 
 from shared.validation.codes import MAX_ROW_BYTES
@@ -31,6 +33,12 @@ class Unreadable(Exception):
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code)
         self.code, self.detail = code, detail
+
+
+def chunks_of(path: Path) -> Iterator[bytes]:
+    """The bytes of a file."""
+    with path.open("rb") as file:
+        yield from iter(partial(file.read, 2**20), b"")
 
 
 def decoded(text: bytes, encoding: str = "utf-8") -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from operator import eq
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -68,6 +69,12 @@ def keys_given_twice(node: yaml.Node | None, where: Location = ()) -> Iterator[t
                 yield inside, key.start_mark.line + 1
             seen.add(key.value)
         yield from keys_given_twice(value, inside)
+
+
+def recipe_text(path: Path) -> bytes:
+    """As much of a file as `read_recipe` reads: a longer recipe is refused."""
+    with path.open("rb") as file:
+        return file.read(MAX_RECIPE_BYTES + 1)
 
 
 def read_recipe(text: bytes | None, default_base_model: str, findings: Findings) -> ReadRecipe:

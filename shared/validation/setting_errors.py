@@ -5,14 +5,12 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from shared.validation.suggestions import Location, Names, has
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 _WRONG_VALUES = ("literal_error", "enum", "union_tag_invalid", "method_type")
 NOT_AN_OBJECT = ("model_type", "model_attributes_type", "dict_type")
@@ -60,7 +58,7 @@ def setting_errors(
     return sorted(found, key=lambda one: not one.unknown)
 
 
-def _wrong_type(problem: "ErrorDetails", place: Location, raw: Any, names: Names) -> Iterator[SettingError]:
+def _wrong_type(problem: ErrorDetails, place: Location, raw: Any, names: Names) -> Iterator[SettingError]:
     """The `type` of a section with a misspelled name or value. It is corrected in `raw`, for what else is wrong with
     the section depends on it."""
     section = _value(raw, place[:-1])
@@ -78,7 +76,7 @@ def _wrong_type(problem: "ErrorDetails", place: Location, raw: Any, names: Names
             return
 
 
-def _errors(problems: "list[tuple[ErrorDetails, Location]]", raw: Any, names: Names) -> list[SettingError]:
+def _errors(problems: list[tuple[ErrorDetails, Location]], raw: Any, names: Names) -> list[SettingError]:
     unknown: list[SettingError] = []
     misspelled: set[Location] = set()
     messages: dict[Location, list[str]] = {}
@@ -121,12 +119,12 @@ def remove(raw: Any, where: Location) -> None:
         del raw[where[-1]]
 
 
-def _place(problem: "ErrorDetails", raw: Any) -> Location:
+def _place(problem: ErrorDetails, raw: Any) -> Location:
     where = location(problem["loc"], raw, missing=problem["type"] == "missing")
     return (*where, "type") if problem["type"] in _ABOUT_TYPE else where
 
 
-def _message(problem: "ErrorDetails") -> str:
+def _message(problem: ErrorDetails) -> str:
     if problem["type"] == "union_tag_invalid":
         return f"Input should be one of {problem['ctx']['expected_tags']}"
     if problem["type"] in _MESSAGES:

@@ -31,10 +31,9 @@ from shared.validation.keys import Keys
 from shared.validation.plan import in_short, plan_run
 from shared.validation.reader import ReadRow, RowReader
 from shared.validation.recipes import ReadRecipe, read_recipe
-from shared.validation.scanner import RowScanner
+from shared.validation.scanner import RowScanner, Splitter
 from shared.validation.sink import RowCounter, Sink
 from shared.validation.split import Split, SplitLabel
-from shared.validation.splitter import Splitter
 
 ALL_CODES: Mapping[str, ProblemCode] = {**CODES, **CONTENT_CODES, **TOKEN_CODES}
 _TABLE_ENDS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")

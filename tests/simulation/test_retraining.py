@@ -11,7 +11,7 @@ from shared.domain.commands import StartRun
 from shared.domain.paths import run_id_of_blob
 from shared.domain.run import Run, Status
 from shared.domain.topology import STORAGE_EVENTS
-from shared.step_support.commands import message_of
+from shared.step_support.outcome import message_of
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.driver import Driver, drop, prepare
 from tests.simulation.invariants import problems

@@ -37,7 +37,7 @@ from shared.embedded.store import SqliteRunStore
 from shared.pipeline import STAGES, TOPOLOGY, Stage
 from shared.ports import Message, ReceivedMessage
 from shared.records import runs
-from shared.step_support.commands import message_of
+from shared.step_support.outcome import message_of
 from tests.azure_events import blob_created
 from tests.paths import ROOT
 from tests.worker.installed import PACKAGES, unpacked

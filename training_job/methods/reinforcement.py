@@ -21,8 +21,7 @@ from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded, EncodedPrompt, encode_prompts
 from training_job.job.setup import Setup
 from training_job.methods import EncodedData
-from training_job.methods.calibration import Calibrator
-from training_job.methods.reward_watch import RewardWatch, diagnose
+from training_job.methods.reward_watch import Calibrator, RewardWatch, diagnose
 from training_job.methods.rewards import Rewards
 from training_job.methods.trainer import adapted, common_settings, finished, no_model_card
 

@@ -24,8 +24,7 @@ from shared.pipeline import BY_NAME
 from shared.ports import Message, Services, Write
 from shared.records import claims, runs
 from shared.runner import RETRY, Handled, Runner
-from shared.step_support.commands import message_of
-from shared.step_support.outcome import event_of
+from shared.step_support.outcome import event_of, message_of
 from shared.steps.notify import delivery
 from tests.azure_events import blob_created
 from tests.fresh_process import fresh_process

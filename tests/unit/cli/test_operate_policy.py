@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli.policy import policy_app
+from cli.operate import policy_app
 
 
 @pytest.mark.parametrize(

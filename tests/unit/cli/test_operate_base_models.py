@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cli.base_models import base_models_table
 from cli.display import make_console
+from cli.operate import base_models_table
 from shared.api.models import BaseModelSummary
 
 

@@ -1,0 +1,219 @@
+"""Commands for who operates a Droptune: `doctor`, `base-models`, `dlq` (messages that failed too often), `policy`."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.table import Table
+from rich.text import Text
+
+from cli.client import Api, RequestRefused, find_url
+from cli.display import make_console, print_one
+from cli.exit_codes import Exit, InputError
+from cli.options import AsJson, Url, print_json
+from cli.tables import make_grid, make_table
+from shared.api.models import BaseModelDetail, BaseModelSummary, EntityDeadLetters
+from shared.domain.errors import UnreadableDocument
+from shared.domain.policy import PlatformPolicy
+from shared.health.checks import Check, CheckStatus
+
+_STYLE = {CheckStatus.OK: "green", CheckStatus.FIX: "bold red", CheckStatus.SKIPPED: "dim"}
+
+
+def doctor(as_json: AsJson = False, url: Url = None) -> None:
+    """Check what a run will need; exit code 1 if there is something to fix."""
+    with Api(find_url(url)) as api:
+        checks = _checks(api)
+    print_one(as_json, [check.model_dump(mode="json") for check in checks], _checks_table(checks))
+    if any(check.status is CheckStatus.FIX for check in checks):
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _checks(api: Api) -> list[Check]:
+    try:
+        return api.doctor()
+    except RequestRefused as error:
+        # Without its settings the app cannot authenticate a caller, so it refuses before it can check anything.
+        if error.problem.code not in ("bad_settings", "bad_auth_url"):
+            raise
+        fix = "correct the setting in the app's configuration and restart the app"
+        return [Check(name="settings", status=CheckStatus.FIX, detail=error.problem.message, fix=fix)]
+
+
+def _checks_table(checks: list[Check]) -> Table:
+    table = make_grid(3, whole=(0,))
+    for check in checks:
+        detail = Text(check.detail)
+        if check.fix:
+            detail.append(f"\nfix: {check.fix}", style="bold")
+        table.add_row(Text(check.status.value, style=_STYLE[check.status]), Text(check.name), detail)
+    return table
+
+
+base_models = typer.Typer(help="What may be tuned, and the import before the first run.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="catalog id, as `droptune base-models list` shows it")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="until the job has ended")]
+
+POLL_EVERY_S = 1.0
+
+
+@base_models.command("list")
+def list_base_models(as_json: AsJson = False, url: Url = None) -> None:
+    """List the catalog: licenses, and whose tokenizer has been imported."""
+    with Api(find_url(url)) as api:
+        found = api.base_models()
+    print_one(as_json, [each.model_dump(mode="json", by_alias=True) for each in found], base_models_table(found))
+
+
+@base_models.command("import")
+def import_base_model(id: Id, wait: Wait = True, as_json: AsJson = False, url: Url = None) -> None:
+    """Check a base model's folder and export its tokenizer. Exit code 1 if the job did not complete."""
+    with Api(find_url(url)) as api:
+        job = api.import_base_model(id)
+        if not as_json:
+            print(f"job {job} checks {id}")
+        state = _ended(api, id) if wait else api.base_model(id)
+    last = state.last_import
+    if as_json:
+        print_json(state.model_dump(mode="json", by_alias=True))
+    elif last and last.problem:
+        print(f"{last.status}: {last.problem.code}: {last.problem.message}")
+    elif wait:
+        obligations = " ".join(state.obligations)
+        print(f"imported, license {state.license}: {obligations}\ntokenizer bundle {state.tokenizer_sha256}")
+    if last and last.problem:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _ended(api: Api, id: str) -> BaseModelDetail:
+    while (state := api.base_model(id)).last_import is None or not state.last_import.status.final:
+        time.sleep(POLL_EVERY_S)
+    return state
+
+
+def base_models_table(found: Iterable[BaseModelSummary]) -> Table:
+    table = make_table("id", "license", "may be tuned", "tokenizer")
+    for each in found:
+        allowed = {"allow": "yes", "review": "after a review", "deny": "no"}[each.license_policy]
+        table.add_row(*map(Text, (each.id, each.license, allowed, (each.tokenizer_sha256 or "not imported")[:12])))
+    return table
+
+
+dlq = typer.Typer(help="Messages that failed too often, and another try for them.", no_args_is_help=True)
+
+EntityArgument = Annotated[
+    str | None, typer.Argument(metavar="ENTITY", help="a queue or topic/subscription; else all of them")
+]
+PartitionArgument = Annotated[str, typer.Argument(metavar="PARTITION", help="as `dlq list` names it: a run's id")]
+DocumentId = Annotated[str, typer.Option("--id", help="which document of it")]
+MessageId = Annotated[str | None, typer.Option("--id", help="only this message of ENTITY")]
+
+
+@dlq.command("list")
+def list_dead_letters(as_json: AsJson = False, url: Url = None) -> None:
+    """List dead letters and stored documents that cannot be read: where they lie and why, never what is in them."""
+    with Api(find_url(url)) as api:
+        found = api.dead_letters()
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    if found.data:
+        make_console().print(dead_letters_table(found.data))
+    if found.unreadable:
+        make_console().print(unreadable_table(found.unreadable))
+    if not found.data and not found.unreadable:
+        print("no dead letters")
+
+
+@dlq.command()
+def replay(
+    entity: EntityArgument = None, message_id: MessageId = None, as_json: AsJson = False, url: Url = None
+) -> None:
+    """Send dead letters again. A function that has handled a message ignores the repeat."""
+    if message_id is not None and entity is None:
+        raise typer.BadParameter("--id needs an ENTITY")
+    with Api(find_url(url)) as api:
+        entities = [entity] if entity else [each.entity for each in api.dead_letters().data]
+        replayed = {name: api.replay(name, message_id) for name in entities}
+    if as_json:
+        print_json(replayed)
+        return
+    for name, count in replayed.items():
+        print(f"{name}: {count} sent again")
+    if not replayed:
+        print("no dead letters")
+
+
+@dlq.command()
+def release(partition: PartitionArgument, id: DocumentId = "run", as_json: AsJson = False, url: Url = None) -> None:
+    """Take a document that cannot be read out of the run store; it is kept in the container `quarantine`.
+
+    A run keeps what can be read of it. One under way ends as failed, and gives back what it holds.
+    """
+    with Api(find_url(url)) as api:
+        released = api.release(partition, id)
+    stays = f"; of run {released.run} what can be read stays: droptune watch {released.run}" if released.run else ""
+    print_one(as_json, released.model_dump(), f"kept as {released.path}{stays}")
+
+
+def unreadable_table(found: Iterable[UnreadableDocument]) -> Table:
+    table = make_table("document", "partition", "id", "why")
+    for each in found:
+        table.add_row(each.type, each.partition, each.id, each.problem)
+    return table
+
+
+def dead_letters_table(found: Iterable[EntityDeadLetters]) -> Table:
+    """One line per message; where there are more than the API shows, a line says how many."""
+    table = make_table("entity", "id", "subject", "deliveries", "enqueued", "why")
+    for each in found:
+        for message in each.messages:
+            why = ": ".join(part for part in (message.reason, message.description) if part)
+            enqueued = f"{message.enqueued_at.astimezone():%Y-%m-%d %H:%M:%S}"
+            table.add_row(each.entity, message.id, message.subject, str(message.delivery_count), enqueued, why)
+        if each.problem:
+            table.add_row(each.entity, "", "", "", "", f"not looked at: {each.problem}")
+        if each.count > len(each.messages):
+            table.add_row(each.entity, f"and {each.count - len(each.messages)} more")
+    return table
+
+
+policy_app = typer.Typer(help="Show and apply the platform's policy.", no_args_is_help=True)
+
+
+@policy_app.command()
+def show(
+    version: Annotated[int | None, typer.Option(min=1, help="instead of the one in force")] = None, url: Url = None
+) -> None:
+    """Show the policy as `apply` takes it, and who applied it."""
+    with Api(find_url(url)) as api:
+        applied = api.policy(version)
+    who = f"applied by {applied.by} at {applied.at:%Y-%m-%d %H:%M} UTC" if applied.at else "none was applied"
+    print(f"# version {applied.version}, {who}")
+    print(yaml.safe_dump(applied.policy.model_dump(mode="json", exclude_unset=True), sort_keys=False), end="")
+
+
+@policy_app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    replacing: Annotated[int | None, typer.Option(min=0, help="the version that FILE was made from")] = None,
+    url: Url = None,
+) -> None:
+    """Put the policy of FILE (YAML) in force. Runs under way are held to it in their next step."""
+    try:
+        policy = PlatformPolicy.model_validate(yaml.safe_load(file.read_bytes()) or {})
+    except yaml.YAMLError as error:
+        raise InputError(f"{file} is no YAML: {error}") from error
+    except ValidationError as error:
+        places = (".".join(map(str, one["loc"])) for one in error.errors())
+        lines = (f"  {place or 'policy'}: {one['msg']}" for place, one in zip(places, error.errors(), strict=True))
+        raise InputError("\n".join((f"{file} is no policy:", *lines))) from error
+    with Api(find_url(url)) as api:
+        replaced = api.policy().version if replacing is None else replacing
+        applied = api.apply_policy(policy.model_dump(mode="json", exclude_unset=True), replacing=replaced)
+    print(f"version {applied.version} of the policy is in force, in the place of version {replaced}")
