@@ -385,6 +385,14 @@ class QuotaMissing(EventData, type="quota.missing"):
     until: UtcTime
 
 
+class BudgetWarning(EventData, type="budget.warning"):
+    """With this run more than the policy's `warn_at_percent` of a month's budget is taken."""
+
+    budget: str = Field(description="a project, `team NAME`, or `all projects`")
+    taken_usd: float
+    limit_usd: float
+
+
 class RunOverdue(EventData, type="run.overdue"):
     """The run passed the deadline of its status."""
 

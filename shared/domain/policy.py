@@ -117,6 +117,13 @@ class Project(Rules):
         return {"reader": everybody, "operator": operators, "approver": approvers}.get(role, ())
 
 
+class Team(Frozen):
+    """Projects that spend one budget, beside their own."""
+
+    projects: tuple[Name, ...] = Field(min_length=1)
+    monthly_usd: float = Field(gt=0, allow_inf_nan=False)
+
+
 class PlatformPolicy(Rules):
     """All of it. The one that nobody has applied limits nothing."""
 
@@ -132,6 +139,11 @@ class PlatformPolicy(Rules):
         le=5,
         description="the same where a file did not come over the API: nobody knows whose it is",
     )
+    monthly_usd: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="of all projects; null: any")
+    warn_at_percent: float = Field(
+        default=80, gt=0, le=100, description="of a month's budget: the run that goes beyond it says so"
+    )
+    teams: dict[Name, Team] = {}
     projects: dict[Name, Project] = {}
 
     @model_validator(mode="after")
@@ -147,6 +159,13 @@ class PlatformPolicy(Rules):
         """The project that an endpoint is of; None if the policy does not say."""
         named = (name for name, project in self.projects.items() if endpoint in (name, *project.endpoints))
         return next(named, None)
+
+    def budgets(self, project: str, otherwise_usd: float | None) -> dict[str, float]:
+        """What may be spent in a month by each that a run of the project is paid by: account -> USD."""
+        own = self.projects.get(project)
+        limits = {project: (own and own.monthly_usd) or otherwise_usd, "all projects": self.monthly_usd}
+        limits |= {f"team {name}": team.monthly_usd for name, team in self.teams.items() if project in team.projects}
+        return {name: usd for name, usd in limits.items() if usd is not None}
 
     def rules(self, project: str) -> Mapping[str, Rules]:
         """Those that a recipe of the project is under, by who set them."""

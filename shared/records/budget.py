@@ -1,6 +1,7 @@
-"""What a project may spend in a month: reserved before a job is submitted, settled when its run ends."""
+"""What projects, teams and all may spend in a month: reserved before a job is submitted, settled when its run ends."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Annotated
@@ -8,10 +9,12 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict, Transient, WaitsForRelease
+from shared.domain.events import BudgetWarning
 from shared.domain.run import Run
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored
 from shared.records.document import head, put
+from shared.records.policies import read
 from shared.records.query import pages
 
 BUDGET = "budget"
@@ -19,40 +22,51 @@ MAX_CONFLICTS = 8
 _ENTRIES = TypeAdapter(dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]])
 
 
-def account(project: str, month: datetime) -> str:
-    return f"budget:{project}:{month:%Y-%m}"
+def account(whose: str, month: datetime) -> str:
+    return f"budget:{whose}:{month:%Y-%m}"
 
 
-def reserve(store: RunStore, run: Run, limit_usd: float | None) -> None:
+def reserve(store: RunStore, run: Run, limits_usd: Mapping[str, float], warn_at_percent: float) -> list[BudgetWarning]:
     """Reserve the high end of a run's estimate in the month it was created; the same again is fine.
 
-    Raises PermanentFailure (budget, `monthly_budget`) with the numbers if it does not fit.
+    Returns what is said of the budgets of which it takes the first part beyond `warn_at_percent`. Raises
+    PermanentFailure (budget, `monthly_budget`) with the numbers of one that it does not fit.
     """
-    if limit_usd is None or run.cost is None:
-        return
-    cost_usd = run.cost.high_usd
+    if run.cost is None:
+        return []
+    cost_usd, taken = run.cost.high_usd, dict[str, float]()
+    for whose, limit_usd in limits_usd.items():
 
-    def change(entries: dict[str, float]) -> bool:
-        others = sum(usd for owner, usd in entries.items() if owner != run.id)
-        if others + cost_usd > limit_usd:
-            message = f"{others:.2f} of {limit_usd:.2f} USD are taken this month; the run may cost {cost_usd:.2f}"
-            raise PermanentFailure(FailureClass.BUDGET, "monthly_budget", message, run.project)
-        entries[run.id] = cost_usd
-        return True
+        def change(entries: dict[str, float], whose: str = whose, limit_usd: float = limit_usd) -> bool:
+            taken[whose] = others = sum(usd for owner, usd in entries.items() if owner != run.id)
+            if others + cost_usd > limit_usd:
+                numbers = f"{others:.2f} of {limit_usd:.2f} USD are taken this month; the run may cost {cost_usd:.2f}"
+                raise PermanentFailure(FailureClass.BUDGET, "monthly_budget", f"{whose}: {numbers}", run.project)
+            entries[run.id] = cost_usd
+            return True
 
-    _change(store, account(run.project, run.created_at), change)
+        _change(store, account(whose, run.created_at), change)
+    return [
+        BudgetWarning(budget=whose, taken_usd=others + cost_usd, limit_usd=limits_usd[whose])
+        for whose, others in taken.items()
+        if others <= limits_usd[whose] * warn_at_percent / 100 < others + cost_usd
+    ]
 
 
 def settle(store: RunStore, run: Run) -> None:
-    """Replace a finished run's reservation by what it spent."""
+    """Replace a finished run's reservation by what it spent. One in a budget that is the run's no more stays."""
+    if run.cost is None:
+        return  # it never reserved anything
+    spent_usd = run.cost.actual_usd or 0.0
 
     def change(entries: dict[str, float]) -> bool:
         if run.id not in entries:
             return False
-        entries[run.id] = (run.cost.actual_usd or 0.0) if run.cost else 0.0
+        entries[run.id] = spent_usd
         return True
 
-    _change(store, account(run.project, run.created_at), change)
+    for whose in read(store).policy.budgets(run.project, math.inf):
+        _change(store, account(whose, run.created_at), change)
 
 
 def _change(store: RunStore, name: str, change: Callable[[dict[str, float]], bool]) -> None:

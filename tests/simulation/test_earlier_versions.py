@@ -137,7 +137,7 @@ def test_what_a_project_has_reserved_in_the_month_still_counts(world: World) -> 
     spent = [usd for account in accounts for usd in account["usd"].values()]
     (run,) = [run for run in world.runs() if run.status is Status.TRAINING]
     with pytest.raises(PermanentFailure, match="monthly_budget"):
-        reserve(world.store, run.evolve(id="run-another"), limit_usd=max(spent) / 2)
+        reserve(world.store, run.evolve(id="run-another"), {run.project: max(spent) / 2}, 80)
 
 
 def test_every_event_is_read_and_means_what_it_meant(world: World) -> None:

@@ -39,6 +39,7 @@ def test_every_event_a_stage_publishes_wakes_somebody_besides_notify_or_ends_the
         "validation.started",
         "validation.failed",
         "training.started",
+        "budget.warning",
         "approval.requested",
         "approval.reminder",
         "model.declined",

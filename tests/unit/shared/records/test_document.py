@@ -101,7 +101,11 @@ KINDS = (
         lambda s, run: claims.settle(s.store, "endpoint:shop", run.id),
     ),
     Kind("outbox", put_entry, lambda s, run: outbox.mark_sent(s.store, run.id, [entry(s, run)]), "body"),
-    Kind("budget", lambda s, run: budget.reserve(s.store, run, 100), lambda s, run: budget.settle(s.store, run)),
+    Kind(
+        "budget",
+        lambda s, run: budget.reserve(s.store, run, {"shop": 100}, 80),
+        lambda s, run: budget.settle(s.store, run),
+    ),
     Kind("serving_costs", serve("run-000000000001"), serve("run-000000000002"), "costs"),
     Kind(
         "policy",

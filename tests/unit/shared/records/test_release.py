@@ -27,7 +27,7 @@ def run(services: Services, runner: Runner) -> Run:
     cost = CostEstimate(low_usd=0, high_usd=60, hourly_usd=1, low_hours=0, high_hours=1)
     claims.take(services.store, ENDPOINT, created.id, services.clock.now())
     changed = created.evolve(recipe=recipe, cost=cost)
-    budget.reserve(services.store, changed, 100)
+    budget.reserve(services.store, changed, {"shop": 100}, 80)
     return changed
 
 
@@ -48,7 +48,7 @@ def test_the_same_data_may_come_again_after_an_end_that_says_nothing_about_it(
 
 def test_an_unused_reservation_is_free_for_another_run(services: Services, run: Run) -> None:
     release(services.store, run.evolve(status=Status.FAILED), services.clock.now())
-    budget.reserve(services.store, run.evolve(id="run-other"), 60)
+    budget.reserve(services.store, run.evolve(id="run-other"), {"shop": 60}, 80)
 
 
 @pytest.mark.parametrize("status", [Status.DECLINED, Status.REJECTED, Status.DEPLOYED])

@@ -12,7 +12,7 @@ import pytest
 from shared.domain import paths
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
-from shared.domain.events import EventData, TrainingRetryDue, TrainingStarted, ValidationPassed
+from shared.domain.events import BudgetWarning, EventData, TrainingRetryDue, TrainingStarted, ValidationPassed
 from shared.domain.jobs import JobKind
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Notify, Recipe, ResolvedRecipe
@@ -139,6 +139,9 @@ def test_what_the_month_cannot_pay_is_refused_before_a_job_is_submitted(prepared
         submitted(prepared.evolve(cost=cost), limited, platform)
     assert (refused.value.failure_class, refused.value.problem.code) == (FailureClass.BUDGET, "monthly_budget")
     assert platform.jobs == []
+    enough = replace(services, config=replace(services.config, project_monthly_usd=70))
+    sent = [draft.data for draft in submitted(prepared.evolve(cost=cost), enough, platform).events]
+    assert sent[1:] == [BudgetWarning(budget="shop", taken_usd=60, limit_usd=70)]
 
 
 @pytest.mark.parametrize(("before", "refused"), [((), True), ((1,), False)], ids=["first", "again"])
