@@ -160,6 +160,12 @@ def _is_fast(item: pytest.Function) -> bool:
     )
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For where no Azure ML runs: nobody waits between the tries to reach it, some seconds for each question."""
+    monkeypatch.setattr("azure.core.pipeline.transport.RequestsTransport.sleep", lambda _, seconds: None)
+
+
 @pytest.fixture(scope="session")
 def torch() -> ModuleType:
     return importlib.import_module("torch")

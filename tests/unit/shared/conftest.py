@@ -1,4 +1,4 @@
-"""Services on embedded ports in a temporary folder. No test here submits a job: Azure ML is never reached."""
+"""Services on embedded ports in a temporary folder. No Azure ML runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def services(tmp_path: Path, clock: ManualClock) -> Iterator[Services]:
+def services(tmp_path: Path, clock: ManualClock, impatient: None) -> Iterator[Services]:
     settings = Settings()
     azure_ml = AzureMLClient(settings.azure_ml_url)
     store = SqliteRunStore(tmp_path / "state.db", clock)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from azure.core.pipeline.transport import RequestsTransport
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -44,11 +43,7 @@ def settings(tmp_path: Path, bus_url: str) -> Settings:
 
 
 @pytest.fixture
-def services(
-    settings: Settings, clock: SettableClock, curves: JobCurves, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Services]:
-    # No Azure ML runs here: those that ask it need not wait between their tries, half a minute in all.
-    monkeypatch.setattr(RequestsTransport, "sleep", lambda _, seconds: None)
+def services(settings: Settings, clock: SettableClock, curves: JobCurves, impatient: None) -> Iterator[Services]:
     built = build_services(settings)
     curves.platform = built.launcher
     yield replace(built, clock=clock, launcher=curves)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
-from azure.core.pipeline.transport import RequestsTransport
 from fastapi.testclient import TestClient
 
 from functions.http import create_api
@@ -146,10 +145,8 @@ def test_base_models_whose_blobs_are_refused_are_to_be_fixed(app: Path) -> None:
     assert [one.status for one in refused] == [FIX]
 
 
-def test_an_azure_ml_that_does_not_answer_is_said_of_all_that_it_has_and_no_clock(
-    app: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(RequestsTransport, "sleep", lambda _, seconds: None)  # between tries, half a minute in all
+@pytest.mark.usefixtures("impatient")
+def test_an_azure_ml_that_does_not_answer_is_said_of_all_that_it_has_and_no_clock(app: Path) -> None:
     checks = found()
     environments = ("environment droptune-training:5", "environment droptune-serving:4")
     for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace", *environments):

@@ -466,7 +466,7 @@ def reading_of(row: dict[str, Any], form: Format) -> tuple[bytes, set[str]]:
     return read.canonical if read else b"", set(codes)
 
 
-@pytest.mark.few_cases(50)
+@pytest.mark.few_cases(50, ci=150)
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_value_of_each_type_at_each_place_is_read_kept_or_reported(shape: str, kind: str) -> None:

@@ -173,7 +173,7 @@ def test_rows_pass_by_the_recipe_and_not_without_it(check: Check, method: str) -
     assert check(rows(method), None, b"").errors != []
 
 
-@pytest.mark.few_cases(3)
+@pytest.mark.few_cases(3, ci=150)
 @pytest.mark.parametrize(("method", "text", "named"), CASES, ids=[f"{m} {named}" for m, _, named in CASES])
 def test_one_mistake_in_a_setting_is_one_finding_that_names_it(
     check: Check, method: str, text: str, named: str

@@ -69,7 +69,7 @@ DAMAGED: dict[str, tuple[str, float]] = {
 }
 
 
-@pytest.mark.few_cases(3)
+@pytest.mark.few_cases(3, ci=50)
 @pytest.mark.parametrize(("answer", "limit"), DAMAGED.values(), ids=[str(number) for number in range(len(DAMAGED))])
 @pytest.mark.parametrize("form", [of_pair, of_turns])
 def test_destroyed_answers_are_one_finding_and_many_of_them_refuse_the_file(check, answer, limit, form) -> None:
