@@ -110,6 +110,10 @@ class AzureMlEmulator:
             if match and route_method == method:
                 if method != "GET" and (fault := self.faults.take("refuse")):
                     raise ArmError(int(fault["status"]), fault["code"], fault["message"])
+                if version is None and not path.startswith("/history/"):
+                    # The answer of Resource Manager in github.com/MicrosoftDocs/feedback/issues/2279.
+                    message = "The api-version query parameter (?api-version=) is required for all requests."
+                    raise ArmError(400, "MissingApiVersionParameter", message)
                 if method == "PUT":
                     check_body(path, version, body)
                 return handler(match.groupdict(), body)

@@ -125,7 +125,7 @@ class EndpointsResource:
                 "traffic": known["properties"]["traffic"] if known else {},
                 "scoringUri": f"{self._config.url}/endpoints/{name}/",
                 "swaggerUri": f"{self._config.url}/endpoints/{name}/swagger.json",
-                "publicNetworkAccess": "Enabled",
+                "publicNetworkAccess": properties.get("publicNetworkAccess") or "Enabled",
                 "provisioningState": "Updating" if known else "Creating",
                 "properties": {"AzureAsyncOperationUri": operation_url(operation)},
             },

@@ -1,6 +1,7 @@
 """The part of the MLflow REST API that carries a live curve: a job's batches, and our own reader. A run has its job's
 name."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 
@@ -8,6 +9,7 @@ from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import ArmError
 
 _PAGE = 1000
+_AFTER = "{}/&="  # opaque for callers, who have to quote it
 
 
 class Mlflow:
@@ -37,9 +39,11 @@ class Mlflow:
 
     def _history(self, run: str, arguments: Document) -> Document:
         limit = min(int(arguments.get("max_results") or _PAGE), 25_000)
-        after = int(arguments.get("page_token") or 0)
-        rows = self._store.metrics(run, arguments["metric_key"], after, limit + 1)
+        token = re.fullmatch(_AFTER.format(r"(\d+)"), arguments.get("page_token") or _AFTER.format(0))
+        if token is None:
+            raise ArmError(400, "InvalidParameterValue", f"'{arguments['page_token']}' is no page_token")
+        rows = self._store.metrics(run, arguments["metric_key"], int(token[1]), limit + 1)
         page: Document = {"metrics": [point for _, point in rows[:limit]]}
         if len(rows) > limit:
-            page["next_page_token"] = str(rows[limit - 1][0])
+            page["next_page_token"] = _AFTER.format(rows[limit - 1][0])
         return page

@@ -21,7 +21,7 @@ from shared.clients.azure_ml.wire import (
     short_uri,
     with_traffic,
 )
-from shared.domain.errors import NO_MACHINE, FailureClass, PermanentFailure
+from shared.domain.errors import NO_MACHINE, FailureClass, InvalidInput, PermanentFailure, Transient
 from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
 
 
@@ -62,7 +62,7 @@ class AzureMlEndpoints:
         endpoint = self._get_endpoint(name)
         if endpoint is None:
             body = endpoint_body(self._region(), self._identity_id, tags, is_public=self._is_public)
-            there(self.session.call("PUT", f"onlineEndpoints/{name}", body), "the workspace")
+            self.session.call("PUT", f"onlineEndpoints/{name}", body)
             return False
         state = lowered(endpoint["properties"].get("provisioningState"))
         if state in ("failed", "canceled"):
@@ -74,13 +74,15 @@ class AzureMlEndpoints:
         endpoint = self._get_endpoint(name)
         if endpoint is None:
             return None
+        deployments = self.session.items(self.session.call("GET", f"onlineEndpoints/{name}/deployments"))
+        if deployments is None:  # it went meanwhile
+            return None
         traffic = endpoint["properties"].get("traffic") or {}
-        deployments = there(self.session.call("GET", f"onlineEndpoints/{name}/deployments"), f"endpoint {name}")
         return EndpointView(
             name=name,
             scoring_uri=endpoint["properties"].get("scoringUri") or "",
             traffic={key: int(value) for key, value in traffic.items() if value},
-            deployments=tuple(sorted(one["name"] for one in deployments["value"])),
+            deployments=tuple(sorted(one["name"] for one in deployments)),
         )
 
     def is_name_taken(self, endpoint: str) -> bool:
@@ -96,8 +98,11 @@ class AzureMlEndpoints:
         known = self._get_deployment(spec.endpoint, spec.name)
         if known is None:
             body = deployment_body(spec, self.session.workspace, self._region())
-            there(self.session.call("PUT", _path(spec.endpoint, spec.name), body), f"endpoint {spec.endpoint}")
-        elif (model := name_version(known["properties"].get("model"))) != spec.model:
+            self.session.call("PUT", _path(spec.endpoint, spec.name), body)
+            return
+        if lowered(known["properties"].get("provisioningState")) == "deleting":
+            raise Transient("azure_ml_busy", f"an earlier deployment {spec.name} of {spec.endpoint} is being deleted")
+        if (model := name_version(known["properties"].get("model"))) != spec.model:
             message = f"deployment {spec.name} of {spec.endpoint} exists with another model: {model}"
             raise PermanentFailure(FailureClass.PLATFORM, "deployment_name_taken", message, "model")
 
@@ -109,13 +114,12 @@ class AzureMlEndpoints:
         properties = deployment["properties"]
         state = lowered(properties.get("provisioningState"))
         # REST reference, Online Deployments: `sku` is there for autoscale, which changes its capacity.
-        fields: dict[str, Any] = {"name": name, "instances": deployment["sku"]["capacity"]}
+        fields: dict[str, Any] = {"name": name, "instances": (deployment.get("sku") or {}).get("capacity")}
         if state == "succeeded":
             return DeploymentView(state=DeploymentState.SUCCEEDED, model=name_version(properties["model"]), **fields)
         if state not in ("failed", "canceled"):
             return DeploymentView(state=DeploymentState.CREATING, **fields)
-        operation = (properties.get("properties") or {}).get("AzureAsyncOperationUri")
-        error = ((self.session.ask("GET", operation) or {}).get("error") or {}) if operation else {}
+        error = self._error_of((properties.get("properties") or {}).get("AzureAsyncOperationUri"))
         code = f"azure_ml_{failure_class(error.get('code'), error.get('message')).value}"
         return DeploymentView(
             **fields,
@@ -127,8 +131,7 @@ class AzureMlEndpoints:
     def set_autoscale(self, spec: DeploymentSpec) -> None:
         endpoint = there(self._get_endpoint(spec.endpoint), f"endpoint {spec.endpoint}")
         body = autoscale(spec, f"{endpoint['id']}/deployments/{spec.name}", endpoint["location"])
-        set_to = self.session.ask("PUT", self._autoscale_url(spec.endpoint, spec.name), body=body)
-        there(set_to, f"deployment {spec.name} of {spec.endpoint}")
+        self.session.ask("PUT", self._autoscale_url(spec.endpoint, spec.name), body=body)
 
     def delete_autoscale(self, endpoint: str, name: str) -> None:
         self.session.ask("DELETE", self._autoscale_url(endpoint, name))
@@ -136,7 +139,7 @@ class AzureMlEndpoints:
     def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
         """See ModelHost. Transient while another change of the endpoint is in progress."""
         known = there(self._get_endpoint(endpoint), f"endpoint {endpoint}")
-        there(self.session.call("PUT", f"onlineEndpoints/{endpoint}", with_traffic(known, traffic)), "the workspace")
+        self.session.call("PUT", f"onlineEndpoints/{endpoint}", with_traffic(known, traffic))
 
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
         self.session.call("DELETE", _path(endpoint, name))
@@ -155,6 +158,14 @@ class AzureMlEndpoints:
         resource = f"{self.session.workspace.arm_id}/onlineEndpoints/{endpoint}/deployments/{deployment}"
         url = f"https://{ARM_HOST}{resource}/providers/Microsoft.Insights/metrics"
         return requests_in(self.session.ask("GET", url, arguments) or {})
+
+    def _error_of(self, operation: str | None) -> Document:
+        """Empty where Azure has it no more. A deployment whose operation may not be read has failed all the same."""
+        try:
+            found = self.session.ask("GET", operation) if operation else None
+        except (InvalidInput, PermanentFailure) as refused:
+            return {"message": f"its operation cannot be read: {refused}"}
+        return (found or {}).get("error") or {}
 
     def _autoscale_url(self, endpoint: str, name: str) -> str:
         workspace = self.session.workspace

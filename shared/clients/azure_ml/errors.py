@@ -58,6 +58,8 @@ def _of_answer(error: HttpResponseError) -> DroptuneError:
         return Transient("azure_ml_busy", f"{status} {code}: {message}")
     if status in (401, 403) or isinstance(error, ClientAuthenticationError):
         return PermanentFailure(FailureClass.PLATFORM, "azure_ml_access_denied", message)
+    if status == 404:
+        return PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", f"{code}: {message}")
     return PermanentFailure(FailureClass.PLATFORM, "azure_ml_refused", f"{code}: {message}")
 
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from shared.clients.azure_ml.connection import Workspace
 from shared.domain.beside import read_beside
@@ -124,11 +124,13 @@ def job_differences(spec: JobSpec, job: Document, identity_client_id: str | None
         "command": (spec.command, has.get("command")),
         "environment": (spec.environment, name_version(has.get("environmentId"))),
         "instance_type": (lowered(spec.instance_type), lowered(resources.get("instanceType"))),
-        "instances": (spec.instances, resources.get("instanceCount")),
-        "processes": (spec.processes, distribution.get("processCountPerInstance", 1)),
+        "instances": (spec.instances, resources.get("instanceCount") or 1),
+        "processes": (spec.processes, distribution.get("processCountPerInstance") or 1),
         "tier": (lowered(_JOB_TIER[spec.tier]), lowered(queue.get("jobTier"))),
-        "timeout_s": (spec.timeout_s, timeout and _DURATION.validate_python(timeout).total_seconds()),
+        "timeout_s": (spec.timeout_s, timeout),
     }
+    with contextlib.suppress(ValidationError):  # else it is shown as it is
+        pairs["timeout_s"] = spec.timeout_s, _DURATION.validate_python(timeout).total_seconds()
     return {field: f"{found!r}, not {expected!r}" for field, (expected, found) in pairs.items() if expected != found}
 
 
@@ -157,14 +159,15 @@ def with_traffic(endpoint: Document, traffic: Mapping[str, int]) -> Document:
     """The whole endpoint with another traffic, without what the service alone writes: PATCH takes tags only."""
     identity = endpoint.get("identity") or {}
     assigned = identity.get("userAssignedIdentities")
-    kept = {"type": identity.get("type")} | (
+    kept = {"type": identity.get("type") or "SystemAssigned"} | (
         {"userAssignedIdentities": {key: {} for key in assigned}} if assigned else {}
     )
     fields = ("authMode", "description", "properties", "mirrorTraffic", "publicNetworkAccess")
     has = endpoint["properties"]
     properties = {name: has[name] for name in fields if has.get(name) is not None}
     body = {name: endpoint[name] for name in ("location", "tags") if endpoint.get(name) is not None}
-    return body | {"identity": kept, "properties": properties | {"traffic": dict(traffic)}}
+    shares = {name: share for name, share in traffic.items() if share}  # azure-ai-ml sends no zeros either
+    return body | {"identity": kept, "properties": properties | {"traffic": shares}}
 
 
 def deployment_body(spec: DeploymentSpec, workspace: Workspace, region: str) -> Document:
@@ -254,7 +257,7 @@ def name_version(reference: str | None) -> str:
     """NAME:VERSION of an ARM id, of `azureml:NAME:VERSION`, or of itself."""
     text = (reference or "").removeprefix("azureml:")
     parts = text.split("/")
-    return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2] == "versions" else text
+    return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2].lower() == "versions" else text
 
 
 def _duration(seconds: int) -> str:

@@ -7,10 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import requests
 
 from shared.domain.errors import PermanentFailure, Transient
+from shared.domain.jobs import DeploymentState
 from tests.unit.local_stack.azure_ml.deployed import CANDIDATE, CHAMPION, HELLO, endpoint_with, set_traffic
 from tests.unit.local_stack.azure_ml.support import Local, deployment, eventually
+from tests.unit.shared.clients.azure_ml.answered import WORKSPACE, answer, client_answered, refusal
 
 
 def test_registering_the_same_model_again_is_fine(local: Local) -> None:
@@ -117,10 +120,65 @@ def test_a_name_is_taken_if_dns_knows_it_and_no_name_that_nobody_has(
     assert {host.partition(".")[2] for host in looked_up} == {"local.inference.ml.azure.com"}
 
 
-def test_an_endpoint_is_deleted_with_its_deployments_and_not_while_it_changes(local: Local) -> None:
+def test_an_endpoint_is_deleted_with_its_deployments_and_not_while_it_changes(
+    local: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
     endpoint_with(local, "leaves", "blue")
-    local.client.begin_delete_endpoint("leaves")
-    with pytest.raises(Transient):
+    with monkeypatch.context() as stopped:  # deletion may end before the second request otherwise
+        ticks: list[int] = []
+        stopped.setattr(local.emulator.serving, "tick", lambda: ticks.append(1))
+        eventually(lambda: ticks)
         local.client.begin_delete_endpoint("leaves")
+        with pytest.raises(Transient):
+            local.client.begin_delete_endpoint("leaves")
     eventually(lambda: local.client.get_endpoint("leaves") is None)
     local.client.begin_delete_endpoint("leaves")
+
+
+def test_the_deployments_of_all_pages_are_those_of_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    def respond(_: str, url: str) -> requests.Response:
+        if "/deployments" not in url:
+            return answer(200, {"properties": {"traffic": {"blue": "100", "green": 0}, "scoringUri": "https://x"}})
+        name = "green" if "skip" in url else "blue"
+        return answer(
+            200, {"value": [{"name": name}], "nextLink": None if "skip" in url else f"{WORKSPACE}{url}&$skip=1"}
+        )
+
+    client, _ = client_answered(monkeypatch, respond)
+    view = client.get_endpoint("shop")
+    assert view is not None
+    assert (view.deployments, view.traffic) == (("blue", "green"), {"blue": 100})
+
+
+def test_an_endpoint_that_goes_while_it_is_read_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = answer(200, {"properties": {}})
+    client, _ = client_answered(monkeypatch, lambda _, url: answer(404) if "/deployments" in url else there)
+    assert client.get_endpoint("shop") is None
+
+
+@pytest.mark.parametrize("operation", [f"{WORKSPACE}/op?api-version=1", "https://example.com/op"])
+def test_a_deployment_whose_operation_may_not_be_read_has_failed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    failed = {"provisioningState": "Failed", "properties": {"AzureAsyncOperationUri": operation}}
+
+    def respond(_: str, url: str) -> requests.Response:
+        return refusal(403, "AuthorizationFailed", "no") if "/op" in url else answer(200, {"properties": failed})
+
+    client, _ = client_answered(monkeypatch, respond)
+    view = client.get_deployment("shop", "blue")
+    assert view is not None
+    assert (view.state, view.error_code, view.instances) == (DeploymentState.FAILED, None, None)
+    assert str(view.error_message).startswith("its operation cannot be read: ")
+
+
+@pytest.mark.parametrize("state", ["Deleting", "deleting"])
+def test_a_deployment_does_not_begin_while_an_earlier_one_of_its_name_is_being_deleted(
+    monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    old = {"properties": {"provisioningState": state, "model": "azureml:shop:1"}}
+    client, sent = client_answered(monkeypatch, lambda *_: answer(200, old))
+    with pytest.raises(Transient) as later:
+        client.begin_deployment(deployment("shop", "blue", "shop:1"))
+    assert later.value.problem.code == "azure_ml_busy"
+    assert [one[:3] for one in sent] == ["GET"]

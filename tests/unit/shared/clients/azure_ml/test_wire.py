@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 
 from shared.clients.azure_ml.connection import Workspace
-from shared.clients.azure_ml.wire import deployment_body, input_type, short_uri, status_of, with_traffic
+from shared.clients.azure_ml.wire import (
+    deployment_body,
+    input_type,
+    job_body,
+    job_differences,
+    name_version,
+    short_uri,
+    status_of,
+    with_traffic,
+)
 from shared.domain.catalog import CATALOG, BaseModelEntry
 from shared.domain.jobs import JobStatus
 from shared.domain.run import Status
 from shared.pipeline import DEADLINES
-from tests.unit.local_stack.azure_ml.support import deployment
+from tests.unit.local_stack.azure_ml.support import deployment, job
 
 
 @pytest.mark.parametrize(
@@ -85,10 +96,15 @@ def iso_seconds(duration: str) -> float:
             {"type": "UserAssigned", "userAssignedIdentities": {"/id": {"principalId": "p", "clientId": "c"}}},
             {"type": "UserAssigned", "userAssignedIdentities": {"/id": {}}},
         ),
+        (
+            {"type": "SystemAssigned,UserAssigned", "userAssignedIdentities": {"/id": {"clientId": "c"}}},
+            {"type": "SystemAssigned,UserAssigned", "userAssignedIdentities": {"/id": {}}},
+        ),
+        (None, {"type": "SystemAssigned"}),
     ],
 )
 def test_an_endpoint_with_another_traffic_is_otherwise_the_same_but_for_what_only_the_service_writes(
-    identity: dict[str, object], kept: dict[str, object]
+    identity: dict[str, object] | None, kept: dict[str, object]
 ) -> None:
     settings = {
         "authMode": "AADToken",
@@ -107,5 +123,65 @@ def test_an_endpoint_with_another_traffic_is_otherwise_the_same_but_for_what_onl
         "location": "here",
         "tags": {"project": "p"},
         "identity": kept,
-        "properties": settings | {"traffic": {"blue": 0, "green": 100}},
+        "properties": settings | {"traffic": {"green": 100}},
     }
+
+
+HERE = Workspace("s", "g", "w")
+URI = "datastores/curated/paths/p/1"
+
+
+@pytest.mark.parametrize(
+    ("where", "echoes"),
+    [
+        (("limits", "timeout"), ("PT600S", "P0DT0H10M0S", "PT10M0.000S", "00:10:00")),
+        (("queueSettings", "jobTier"), ("spot", "SPOT")),
+        (("resources", "instanceType"), ("STANDARD_NC24ADS_A100_V4",)),
+        (("resources", "instanceCount"), (None,)),
+        (("distribution",), (None, {}, {"distributionType": "PyTorch", "processCountPerInstance": None})),
+        (("identity", "clientId"), ("A-1",)),
+        (
+            ("environmentId",),
+            (
+                "azureml:droptune-training:5",
+                "droptune-training:5",
+                f"azureml:{HERE.arm_id}/environments/droptune-training/versions/5",
+                f"{HERE.arm_id.lower()}/environments/droptune-training/Versions/5",
+                "azureml://registries/r/environments/droptune-training/versions/5",
+            ),
+        ),
+        (
+            ("inputs", "data", "uri"),
+            (f"azureml://{URI}", f"azureml://subscriptions/s/ResourceGroups/g/Workspaces/w/{URI}/"),
+        ),
+        (("outputs", "default"), ({"jobOutputType": "uri_folder", "uri": None},)),
+    ],
+)
+def test_a_job_in_other_words_of_the_same_meaning_is_the_same_job(
+    where: tuple[str, ...], echoes: tuple[Any, ...]
+) -> None:
+    spec = job("a", "true")
+    sent = job_body(spec, HERE, "droptune", "a-1")
+    assert job_differences(spec, sent, "a-1") == {}
+    for echo in echoes:
+        body = copy.deepcopy(sent)
+        place = body["properties"]
+        for name in where[:-1]:
+            place = place[name]
+        place[where[-1]] = echo
+        assert job_differences(spec, body, "a-1") == {}, echo
+
+
+@pytest.mark.parametrize(("timeout", "shown"), [("1.00:00:00", "'1.00:00:00'"), (None, "None"), ("P1D", "86400.0")])
+def test_a_time_limit_that_cannot_be_read_is_another_one(timeout: str | None, shown: str) -> None:
+    spec = job("a", "true")
+    body = job_body(spec, HERE, "droptune", None)
+    body["properties"]["limits"]["timeout"] = timeout
+    assert job_differences(spec, body, None) == {"timeout_s": f"{shown}, not 600"}
+
+
+@pytest.mark.parametrize(
+    "reference", [None, "", "m", "m:1", "/a/b", "azureml:m:1", f"{HERE.arm_id}/models/m/versions/1"]
+)
+def test_any_reference_has_a_name(reference: str | None) -> None:
+    assert name_version(reference) == ("m:1" if reference and reference[-1] == "1" else reference or "")

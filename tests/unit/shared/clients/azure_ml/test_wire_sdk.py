@@ -5,14 +5,17 @@ The function app goes without that package: see docs/decisions/0039-azure-ml-ove
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
 import pytest
+from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
 from shared.clients.azure_ml.connection import LocalCredential
+from shared.domain.errors import PermanentFailure
 from shared.domain.jobs import DeploymentSpec, JobSpec, ModelSpec
 from shared.domain.recipe import Tier
 from tests.unit.local_stack.azure_ml.support import ARM_WORKSPACE, Local, deployment, eventually, job
@@ -138,15 +141,20 @@ def test_an_endpoint_and_its_traffic(local: Local, sdk: Any, is_public: bool, id
     assert put(local, f"onlineEndpoints/{name}") == put(local, f"onlineEndpoints/{by_sdk}")
     eventually(lambda: client.begin_endpoint(name, {}))
     known = sdk.online_endpoints.get(name)
-    known.traffic = {}
-    sdk.online_endpoints.begin_create_or_update(known)
-    expected = put(local, f"onlineEndpoints/{name}")
-    eventually(lambda: client.begin_endpoint(name, {}))
-    client.begin_traffic(name, {})
-    found = put(local, f"onlineEndpoints/{name}")
-    for _, body in (found, expected):
-        del body["properties"]["properties"]  # of each change; the SDK adds who changed it and when
-    assert found == expected
+    traffics: tuple[dict[str, int], ...] = ({"blue": 0, "green": 100}, {"blue": 60, "green": 40}, {})
+    for traffic in traffics:  # there are no such deployments, so only the last is accepted
+        known.traffic = dict(traffic)
+        with suppress(HttpResponseError):
+            sdk.online_endpoints.begin_create_or_update(known)
+        expected = put(local, f"onlineEndpoints/{name}")
+        eventually(lambda: client.begin_endpoint(name, {}))
+        with suppress(PermanentFailure):
+            client.begin_traffic(name, traffic)
+        found = put(local, f"onlineEndpoints/{name}")
+        for _, body in (found, expected):
+            del body["properties"]["properties"]  # of each change; the SDK adds who changed it and when
+        assert found == expected
+        assert found[1]["properties"]["publicNetworkAccess"] == ("Enabled" if is_public else "Disabled")
     client.close()
 
 
