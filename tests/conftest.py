@@ -67,6 +67,7 @@ _SLOW_FIXTURES = {"azure_ml_sdk", "emulator", "torch"}
 _NOT_FAST = (
     "tests/unit/functions/test_timers.py",  # each loop broken in each way
     "tests/unit/shared/grading/test_confined.py",  # likewise
+    "tests/unit/shared/grading/test_isolated.py",
     "tests/unit/shared/grading/test_sandbox.py",  # a confined process for each test
     "tests/unit/shared/validation/test_containers.py",  # large files
     "tests/unit/shared/validation/test_split.py",  # random files

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from functions.http import (
     base_models,
+    bodies,
     datasets,
     dead_letters,
     endpoints,
@@ -54,6 +55,7 @@ def create_api(
     )
     api.state.services, api.state.authenticator = services, authenticator
     errors.install(api)
+    api.add_middleware(bodies.Bodies)
     for part in PARTS:
         api.include_router(part.router)
     return api

@@ -119,7 +119,7 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     def on_http_error(request: Request, error: HTTPException) -> JsonResponse:
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code, "http_error")
         return answer(request, error.status_code, Problem(code=code, message=str(error.detail), param=request.url.path))
 
     @api.exception_handler(RequestValidationError)

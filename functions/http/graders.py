@@ -67,7 +67,7 @@ def run_graders(request: GradeRequest, _: Operator, services: CurrentServices) -
         raise ApiError(400, "too_many_graders", message, "graders")
     if _number_of(ScoreModel, graders) > MAX_JUDGES:
         raise ApiError(400, "too_many_graders", f"at most {MAX_JUDGES} judges are asked at once", "graders")
-    with Engine(graders, partial(_ask, services.models)) as engine:
+    with Engine(graders, partial(_ask, services.models), isolated=True) as engine:
         [grade] = engine.grade([request.output_text], [request.item])
     failures = (GraderFailure(grader=one.grader, code=one.code, message=one.message) for one in grade.errors)
     return GradeResult(score=grade.score, sub_scores=grade.parts, errors=tuple(failures), reasons=grade.reasons)

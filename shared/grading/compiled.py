@@ -14,7 +14,7 @@ from shared.grading.facts import facts_score
 from shared.grading.formula import Formula
 from shared.grading.llm_judge import Ask, LlmJudge, no_judge
 from shared.grading.patterns import Pattern, groups
-from shared.grading.sandbox import Sandbox
+from shared.grading.sandbox import IsolatedGraders, Sandbox
 from shared.grading.similarity import similarity
 from shared.grading.templates import Item, Sample, Template
 
@@ -40,14 +40,14 @@ class Compiled:
     parts: Mapping[str, "Compiled"] = field(default_factory=dict)
 
 
-def compile_grader(spec: graders.Grader, ask: Ask = no_judge) -> Compiled:
-    """`ask` reaches the judges. Raises BadGrader with the setting that can never work."""
+def compile_grader(spec: graders.Grader, ask: Ask = no_judge, isolated: IsolatedGraders | None = None) -> Compiled:
+    """`ask` reaches the judges; `isolated` scores in this one's place. Raises BadGrader with what can never work."""
     if not isinstance(spec, graders.Multi):
-        return _compile_simple(spec, ask)
+        return _compile_simple(spec, ask, isolated)
     parts = {}
     for name, part in spec.graders.items():
         try:
-            parts[name] = _compile_simple(part, ask)
+            parts[name] = _compile_simple(part, ask, isolated)
         except BadGrader as error:
             raise BadGrader(f"graders.{name}.{error.setting}", error.message) from error
     try:
@@ -66,7 +66,7 @@ def compile_grader(spec: graders.Grader, ask: Ask = no_judge) -> Compiled:
     return Compiled(frozenset[str]().union(*(part.fields for part in every)), formula, optional, close, judges, parts)
 
 
-def _compile_simple(spec: graders.SimpleGrader, ask: Ask) -> Compiled:
+def _compile_simple(spec: graders.SimpleGrader, ask: Ask, isolated: IsolatedGraders | None) -> Compiled:
     if isinstance(spec, graders.PythonGrader):
         return _python(spec)
     if isinstance(spec, graders.ScoreModel):
@@ -78,7 +78,10 @@ def _compile_simple(spec: graders.SimpleGrader, ask: Ask) -> Compiled:
     def score(sample: Sample, item: Item) -> float:
         return how(source.text(sample, item).strip(), (sample, item))
 
-    return Compiled(frozenset[str]().union(source.fields, *(part.fields for part in reads)), score)
+    fields = frozenset[str]().union(source.fields, *(part.fields for part in reads))
+    if isolated is None:
+        return Compiled(fields, score)
+    return Compiled(fields, isolated.add(spec, fields), close=isolated.close)
 
 
 _OPERATIONS: dict[str, Callable[[str, str], bool]] = {

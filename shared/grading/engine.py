@@ -11,6 +11,7 @@ from shared.grading.compiled import Compiled, compile_grader
 from shared.grading.errors import JUDGE_CODES, AnswerUnreadable, BadGrader, GradeError, GradingErrorCode, GradingFailed
 from shared.grading.formula import Formula
 from shared.grading.llm_judge import Ask, no_judge
+from shared.grading.sandbox import IsolatedGraders
 from shared.grading.templates import Item, Sample
 
 
@@ -45,13 +46,15 @@ class _Notes:
 
 
 class Engine:
-    """Graders, ready. A context manager: leaving it ends the processes of python graders. `ask` reaches the judges.
+    """Graders, ready. A context manager: leaving it ends the processes of graders. `ask` reaches the judges.
 
+    `isolated`: what is no judge and no python grader scores in a process of its own too, for specs and rows of others.
     Raises BadGrader for a spec that can never work; `problems` reports the same without raising.
     """
 
-    def __init__(self, graders: Sequence[Grader], ask: Ask = no_judge) -> None:
-        self._graders = [(grader, compile_grader(grader, ask)) for grader in graders]
+    def __init__(self, graders: Sequence[Grader], ask: Ask = no_judge, *, isolated: bool = False) -> None:
+        apart = IsolatedGraders() if isolated else None
+        self._graders = [(grader, compile_grader(grader, ask, apart)) for grader in graders]
 
     def __enter__(self) -> Self:
         return self
@@ -107,10 +110,10 @@ def _score(name: str, compiled: Compiled, sample: Sample, item: Item, notes: _No
     return notes.parts[name]
 
 
-def _working(graders: Sequence[Grader]) -> Iterator[Compiled]:
+def _working(graders: Sequence[Grader], isolated: IsolatedGraders | None = None) -> Iterator[Compiled]:
     for grader in graders:
         with suppress(BadGrader):
-            yield compile_grader(grader)
+            yield compile_grader(grader, isolated=isolated)
 
 
 def read_fields(graders: Sequence[Grader]) -> set[str] | None:
@@ -132,17 +135,23 @@ _OF_ROWS = {"absent", "brier", "citation", "facts", "label", "refusal", "step_or
 
 
 def row_check(graders: Sequence[Grader]) -> Callable[[Item], Iterator[str]]:
-    """Gives what the graders cannot read in a row, whatever the answer; of fields that it lacks `fields` tells."""
+    """Gives what the graders cannot read in a row, whatever the answer; of fields that it lacks `fields` tells.
+
+    A grader that a row is too much for is not asked about more rows.
+    """
     parts = [part for one in graders for part in (one.graders.values() if isinstance(one, Multi) else [one])]
-    compiled = [*_working([part for part in parts if part.type in _OF_ROWS])]
+    isolated = IsolatedGraders()
+    compiled = [*_working([part for part in parts if part.type in _OF_ROWS], isolated)]
 
     def faults(item: Item) -> Iterator[str]:
         answer = str(item.get("answer", ""))
-        for one in compiled:
+        for one in [*compiled]:
             try:
                 if not isinstance(one.score, Formula) and not any(is_missing(item, path) for path in one.fields):
                     one.score(Sample(answer if answer.startswith("{") else "{}"), item)
             except GradingFailed as error:
+                if not isolated.running:
+                    compiled.remove(one)
                 if not isinstance(error, AnswerUnreadable):
                     yield f"{', '.join(f'item.{path}' for path in sorted(one.fields))}: {error.message}"
 

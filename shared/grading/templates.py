@@ -11,6 +11,7 @@ from shared.grading.errors import AnswerUnreadable, BadGrader, GradingErrorCode,
 
 Item = dict[str, Any]
 _MISSING = object()
+MAX_CHARACTERS = 10_000_000  # of a filled template, which may name one field hundreds of times
 REFERENCE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)\s*\}\}")
 
 
@@ -57,9 +58,16 @@ class Template:
     def text(self, sample: Sample, item: Item, change: Callable[[str], str] = str) -> str:
         """The filled text, each value put through `change`; values that are no text stand as JSON."""
 
+        left = MAX_CHARACTERS
+
         def filled(match: re.Match[str]) -> str:
+            nonlocal left
             value = _look_up(match[1].split("."), sample, item)
-            return change(_whole(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
+            text = _whole(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+            left -= len(text)
+            if left < 0:
+                raise GradingFailed(GradingErrorCode.OTHER, "row and answer make a filled template too large")
+            return change(text)
 
         return REFERENCE.sub(filled, self._source)
 

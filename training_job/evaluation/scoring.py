@@ -75,7 +75,7 @@ def grade_answers(
     graders: Sequence[Grader], texts: list[str], items: list[dict[str, Any]], ask: Ask = no_judge
 ) -> GradedAnswers:
     """Score every answer; `ask` reaches the judges."""
-    with Engine(graders, ask) as engine:
+    with Engine(graders, ask, isolated=True) as engine:
         return graded(texts, engine.grade(texts, items))
 
 

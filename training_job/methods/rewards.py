@@ -26,7 +26,7 @@ class Rewards:
         setting: str = "method",
         ask: Ask = no_judge,
     ) -> None:
-        self._engine, self._items, self._setting = Engine(graders, ask), items, f"{setting}.graders"
+        self._engine, self._items, self._setting = Engine(graders, ask, isolated=True), items, f"{setting}.graders"
         self._graded, self._failed = 0, Counter[str]()
 
     def __call__(
@@ -43,8 +43,7 @@ class Rewards:
         Once more than a tenth of all answers had none, raises PermanentFailure: `judge_unreachable` of class platform
         where a judge's silence is the commonest reason, else `grader_errors` of class recipe.
         """
-        with self._engine:  # no process of a python grader outlives the batch it was started for
-            grades = self._engine.grade(answers, items)
+        grades = self._engine.grade(answers, items)  # its processes end with it
         failures = [grade for grade in grades if grade.score is None]
         self._graded += len(grades)
         self._failed.update(grade.errors[0].code for grade in failures)

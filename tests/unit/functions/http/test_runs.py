@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.testclient import TestClient
 
+from functions.http import runs as routes
+from functions.http.auth import READER, Access, Caller
 from shared.domain import paths
 from shared.domain.errors import BlobNotFound, DroptuneError, FailureClass, PermanentFailure, Transient
 from shared.domain.events import CancelRequested
+from shared.domain.policy import PlatformPolicy
 from shared.domain.recipe import Notify
 from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME
@@ -144,6 +148,35 @@ def test_sixteen_who_wait_at_once_leave_room_for_sixteen_more(
             return [one.status_code for one in others], [one.json()["status"] for one in answers]
 
     assert asyncio.run(ask()) == ([200] * 16, ["cancelled"] * 16)
+
+
+def test_the_more_a_caller_waits_for_the_less_often_each_request_looks_and_nobody_else_notices(
+    services: Services, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: dict[str, list[float]] = {"many": [], "one": []}
+
+    async def wait(name: str) -> None:
+        access = Access(Caller(name, frozenset({READER}), id=name), READER, PlatformPolicy)
+        with pytest.raises(TimeoutError):
+            await routes.get_run(run.id, Response(), access, services, wait_s=60, if_none_match='"1"')
+
+    async def pause(seconds: float) -> None:
+        paused[asyncio.current_task().get_name()].append(seconds)  # type: ignore[union-attr]
+        if sum(map(len, paused.values())) == 21:
+            everybody.set()
+        await asyncio.wait_for(everybody.wait(), 60)
+        raise TimeoutError
+
+    async def all_wait() -> None:
+        tasks = [asyncio.create_task(wait(name), name=name) for name in ["many"] * 20 + ["one"]]
+        await asyncio.gather(*tasks)
+
+    everybody = asyncio.Event()
+    loop = asyncio.get_running_loop
+    monkeypatch.setattr(routes, "asyncio", SimpleNamespace(sleep=pause, get_running_loop=loop))
+    asyncio.run(all_wait())
+    assert paused == {"many": [0.25] * 4 + [0.25 * number / 4 for number in range(5, 21)], "one": [0.25]}
+    assert routes._waiting.total() == 0
 
 
 def test_cancel_asks_and_a_finished_run_cannot_be_cancelled(client: TestClient, services: Services, run: Run) -> None:
