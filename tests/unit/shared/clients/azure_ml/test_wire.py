@@ -108,16 +108,12 @@ def test_an_endpoint_with_another_traffic_is_otherwise_the_same_but_for_what_onl
 ) -> None:
     settings = {
         "authMode": "AADToken",
+        "description": "of a person",
         "publicNetworkAccess": "Disabled",
         "properties": {"a": "b"},
         "mirrorTraffic": {},
     }
-    written = {
-        "provisioningState": "Succeeded",
-        "scoringUri": "https://x",
-        "traffic": {"blue": 100},
-        "description": None,
-    }
+    written = {"provisioningState": "Succeeded", "scoringUri": "https://x", "traffic": {"blue": 100}}
     known = {"id": "/x", "location": "here", "tags": {"project": "p"}, "systemData": {}, "identity": identity}
     assert with_traffic({**known, "properties": settings | written}, {"blue": 0, "green": 100}) == {
         "location": "here",
@@ -125,6 +121,8 @@ def test_an_endpoint_with_another_traffic_is_otherwise_the_same_but_for_what_onl
         "identity": kept,
         "properties": settings | {"traffic": {"green": 100}},
     }
+    nothing = with_traffic({"identity": identity, "properties": dict.fromkeys(settings)}, {})
+    assert nothing == {"identity": kept, "properties": {"traffic": {}}}
 
 
 HERE = Workspace("s", "g", "w")
