@@ -132,15 +132,18 @@ class LocalStack:
         self.drop(project, "eval.jsonl", (RECIPE / "eval.jsonl").read_bytes())
         self.drop(project, "train.jsonl", training or (RECIPE / "train.jsonl").read_bytes())
 
-    def runs(self, project: str) -> list[dict[str, Any]]:
-        """Newest first."""
-        return list(self.get(f"/api/runs?project={project}")["data"])
+    def runs(self, project: str, file: str | None = None) -> list[dict[str, Any]]:
+        """Newest first; of one file of a project that has several, if it is named."""
+        found = self.get(f"/api/runs?project={project}")["data"]
+        return [run for run in found if file in (None, run["dataset"]["path"].rpartition("/")[2])]
 
-    def wait(self, project: str, statuses: set[str], runs: int = 1, within_s: float = 600) -> dict[str, Any]:
-        """The newest of a project's `runs` runs, once it has one of the statuses."""
+    def wait(
+        self, project: str, statuses: set[str], runs: int = 1, within_s: float = 600, file: str | None = None
+    ) -> dict[str, Any]:
+        """The newest of a project's `runs` runs, or of a file's, once it has one of the statuses."""
         until = time.monotonic() + within_s
         while time.monotonic() < until:
-            found = self.runs(project)
+            found = self.runs(project, file)
             if len(found) >= runs and found[0]["status"] in statuses:
                 return found[0]
             if len(found) >= runs and found[0]["status"] in TERMINAL:
@@ -153,12 +156,14 @@ class LocalStack:
         """Every job the emulator ever knew."""
         return list(self._emulator("GET", "/_emulator/jobs").json()["jobs"])
 
-    def drop_project(self, project: str, train: Sequence[bytes], held_out: Sequence[bytes], **changes: Any) -> None:
+    def drop_project(
+        self, project: str, train: Sequence[bytes], held_out: Sequence[bytes], file: str = "train.jsonl", **changes: Any
+    ) -> None:
         """Rows under the manufacturing recipe with parts of it changed: `deployment={"approval": "required"}`."""
         recipe = merged(yaml.safe_load((RECIPE / "recipe.yaml").read_text()), changes)
         self.drop(project, "recipe.yaml", yaml.safe_dump(recipe).encode())
         self.drop(project, "eval.jsonl", b"".join(held_out))
-        self.drop(project, "train.jsonl", b"".join(train))
+        self.drop(project, file, b"".join(train))
 
     def delete_endpoint(self, name: str) -> None:
         assert self._http.delete(f"{self.url}/api/endpoints/{name}").status_code == 202

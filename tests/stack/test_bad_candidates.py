@@ -1,8 +1,8 @@
 """A candidate that goes bad at a tenth of the traffic is rolled back by itself, whatever is wrong with it.
 
-A champion, and six candidates that beat it. Each waits for its approval, is found good once, gets a tenth of the
-traffic, and goes bad in its own way (`faulty_server`) while clients send requests. The tests run in the order of
-the candidates.
+A champion, and six candidates of the same project that beat it. Each waits for its approval, is found good once, gets
+a tenth of the traffic, and goes bad in its own way (`faulty_server`) while clients send requests. The tests run in the
+order of the candidates.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FINISH_FIRST = "^[a-z ]+ finish,"
 class Bad:
     """How a candidate goes bad, and what its history then says; `fails` is the share of requests it fails."""
 
-    project: str
+    name: str
     fault: dict[str, str]
     notes_so_far: tuple[str, ...]
     fails: float = 0.0
@@ -127,7 +127,7 @@ def _healthy(url: str) -> bool:
 @pytest.fixture(scope="module")
 def champion(local: LocalStack) -> Run:
     drop(local, "champion", training(0), rows("eval.jsonl")[:8], FINISH_LAST)
-    return local.wait("champion", {"deployed"}, within_s=600)
+    return local.wait(ENDPOINT, {"deployed"})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -138,8 +138,8 @@ def candidates(local: LocalStack, champion: Run) -> Iterator[None]:
         held_out = [finish_first(row) for row in rows("eval.jsonl")[:8]]
         for number, bad in enumerate(CANDIDATES, start=1):
             train = [finish_first(row) for row in training(number)]
-            drop(local, bad.project, train, held_out, FINISH_FIRST, approval="required")
-            local.wait(bad.project, {"evaluating", "awaiting_approval"}, within_s=600)
+            drop(local, bad.name, train, held_out, FINISH_FIRST, approval="required")
+            local.wait(ENDPOINT, {"evaluating", "awaiting_approval"}, file=f"{bad.name}.jsonl")
 
     with ThreadPoolExecutor(1) as pool:
         preparing = pool.submit(prepare)
@@ -153,12 +153,13 @@ def training(number: int) -> list[bytes]:
 
 
 def drop(
-    local: LocalStack, project: str, train: list[bytes], held_out: list[bytes], pattern: str, **deployment: Any
+    local: LocalStack, name: str, train: list[bytes], held_out: list[bytes], pattern: str, **deployment: Any
 ) -> None:
     local.drop_project(
-        project,
+        ENDPOINT,
         train,
         held_out,
+        f"{name}.jsonl",
         method={"hyperparameters": {"n_epochs": 4, "batch_size": 4}},
         evaluation={
             "graders": [{"name": "wanted", "type": "regex", "pattern": pattern}],
@@ -166,7 +167,7 @@ def drop(
             "max_new_tokens": 32,
             "gate": {"min_score": 0.0, "min_gain": 0.0, "max_regression": 1.0, "min_rows": 2},
         },
-        deployment={"endpoint": ENDPOINT, **deployment},
+        deployment=deployment,
     )
 
 
@@ -186,11 +187,11 @@ def share_of(requests: list[TimedRequest], failed: list[TimedRequest]) -> int:
     return math.ceil(sum(one.ended >= first and one.began <= last for one in requests) / 10)
 
 
-@pytest.mark.parametrize("bad", CANDIDATES, ids=lambda bad: bad.project)
+@pytest.mark.parametrize("bad", CANDIDATES, ids=lambda bad: bad.name)
 def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
     local: LocalStack, faults: Path, champion: Run, base_url: str, bad: Bad
 ) -> None:
-    run = local.wait(bad.project, {"awaiting_approval"}, within_s=600)
+    run = local.wait(ENDPOINT, {"awaiting_approval"}, file=f"{bad.name}.jsonl")
     assert run["champion"] == champion["id"]
     assert run["evaluation"]["gains"][1]["low"] > 0
     (faults / f"{run['id']}.json").write_text(json.dumps({**bad.fault, "url": base_url}))
@@ -200,7 +201,7 @@ def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
         split = until(lambda: len(now := local.traffic(ENDPOINT)) == 2 and now, "it has traffic", every_s=0.05)
         until(lambda: local.traffic(ENDPOINT) == {old: 100}, "the champion has the traffic back", every_s=0.05)
         back = time.monotonic()
-        run = local.wait(bad.project, {"rolled_back"})
+        run = local.wait(ENDPOINT, {"rolled_back"}, file=f"{bad.name}.jsonl")
         time.sleep(1)
 
     new = run["rollout"]["deployment"]

@@ -1,7 +1,7 @@
 """One model takes another's place while people ask: races, rollouts, ways back, and data that grows.
 
-Two projects share an endpoint. One stack serves all tests of this file, in order: each leaves in production what the
-next begins with.
+A project has two files of data, each with runs of its own. One stack serves all tests of this file, in order: each
+leaves in production what the next begins with.
 """
 
 from __future__ import annotations
@@ -42,22 +42,26 @@ DEBOUNCE_S, RETRAIN_AFTER_S = 4, 45
 
 
 def drop(
-    local: LocalStack, project: str, train: list[bytes], approval: str = "automatic", **changes: dict[str, Any]
+    local: LocalStack, name: str, train: list[bytes], approval: str = "automatic", **changes: dict[str, Any]
 ) -> None:
-    deployment = {"endpoint": ENDPOINT, "approval": approval}
-    method = {"hyperparameters": {"n_epochs": 4}}  # for half of the recipe's rows, or fewer
-    local.drop_project(project, train, HELD_OUT, method=method, evaluation=GATE, deployment=deployment, **changes)
+    changes |= {"deployment": {"approval": approval}, "evaluation": GATE}
+    changes["method"] = {"hyperparameters": {"n_epochs": 4}}  # for half of the recipe's rows, or fewer
+    local.drop_project(ENDPOINT, train, HELD_OUT, f"{name}.jsonl", **changes)
 
 
-def seen(local: LocalStack, project: str, status: str, times: int = 1) -> Run:
-    """The project's newest run, once it has entered a status so many times."""
+def runs_of(local: LocalStack, name: str) -> list[Run]:
+    return local.runs(ENDPOINT, f"{name}.jsonl")
+
+
+def seen(local: LocalStack, name: str, status: str, times: int = 1) -> Run:
+    """The newest run of that data, once it has entered a status so many times."""
 
     def check() -> Run | None:
-        found = local.runs(project)
+        found = runs_of(local, name)
         assert not found or found[0]["error"] is None, found[0]["error"]
         return found[0] if found and statuses(found[0]).count(status) >= times else None
 
-    return until(check, f"{project} is {status}", within_s=600, every_s=0.1)
+    return until(check, f"{name} is {status}", within_s=600, every_s=0.1)
 
 
 def entered(run: Run, status: str) -> list[str]:
@@ -75,9 +79,9 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="module")
 def first(local: LocalStack) -> Run:
-    """In production; the run of the other project was approved while it went there."""
+    """In production; the run of the other data was approved while it went there."""
     drop(local, "weak", WEAK, approval="required")
-    until(lambda: local.runs("weak"), "the weak run exists")
+    until(lambda: runs_of(local, "weak"), "the weak run exists")
     drop(local, "strong", FULL, approval="required")
     weak, strong = seen(local, "weak", "awaiting_approval"), seen(local, "strong", "awaiting_approval")
     local.approve(weak["id"])
@@ -88,7 +92,7 @@ def first(local: LocalStack) -> Run:
 
 @pytest.fixture(scope="module")
 def rolled_out(local: LocalStack, first: Run) -> tuple[Run, LoadClients]:
-    """The other project's run, in production instead of the first, and who asked meanwhile."""
+    """The run of the other data, in production instead of the first, and who asked meanwhile."""
     strong = seen(local, "strong", "awaiting_approval", times=3)  # twice for the two approvals before
     with LoadClients(local, ENDPOINT, first["rollout"]["scoring_uri"]) as load_clients:
         local.approve(strong["id"])
@@ -104,17 +108,17 @@ def second(rolled_out: tuple[Run, LoadClients]) -> Run:
 
 @pytest.fixture(scope="module")
 def third(local: LocalStack, first: Run, second: Run) -> Run:
-    """Begun: the data of the project that is in production no more has grown, in two goes."""
+    """Begun: the data whose model is in production no more have grown, in two goes."""
     drop(local, "weak", FULL[:600], retrain={"every_days": RETRAIN_AFTER_S / 86400})
     log = stack.Stack.load(local.root).log("host")
-    until(lambda: log.read_text().count("posted path=datasets/weak/train.jsonl") == 2, "its event is sent")
-    local.drop("weak", "train.jsonl", b"".join(FULL))
-    return until(lambda: [run for run in local.runs("weak") if run["id"] != first["id"]], "it is received")[0]
+    until(lambda: log.read_text().count(f"posted path=datasets/{ENDPOINT}/weak.jsonl") == 2, "its event is sent")
+    local.drop(ENDPOINT, "weak.jsonl", b"".join(FULL))
+    return until(lambda: [run for run in runs_of(local, "weak") if run["id"] != first["id"]], "it is received")[0]
 
 
 @pytest.fixture(scope="module")
 def unhelpful(local: LocalStack, third: Run) -> Run:
-    """The same project's run after half of its answers were dealt to other questions; its end."""
+    """The run of the same data after half of its answers were dealt to other questions; its end."""
     records = [json.loads(line) for line in FULL[400:]]
     answers = [record["messages"][1] for record in records]
     random.Random(5).shuffle(answers)
@@ -122,9 +126,9 @@ def unhelpful(local: LocalStack, third: Run) -> Run:
         json.dumps({**record, "messages": [record["messages"][0], answer]}).encode() + b"\n"
         for record, answer in zip(records, answers, strict=True)
     ]
-    known = len(local.runs("weak"))
+    known = len(runs_of(local, "weak"))
     drop(local, "weak", WEAK + shuffled)
-    dropped = until(lambda: local.runs("weak")[:-known], "it is received")[0]
+    dropped = until(lambda: runs_of(local, "weak")[:-known], "it is received")[0]
 
     def over() -> Run | None:
         now = local.run(dropped["id"])
@@ -211,12 +215,8 @@ def test_a_person_rolls_back_and_forward_and_back_again_and_no_request_fails(
         for _ in range(3):
             record = request_rollback(local)
             assert local.traffic(ENDPOINT) == {record["deployment"]: 100}
-            champions.append((record["champion"], record["previous"]["champion"], record["project"]))
-    assert champions == [
-        (first["id"], second["id"], "weak"),
-        (second["id"], first["id"], "strong"),
-        (first["id"], second["id"], "weak"),
-    ]
+            champions.append((record["champion"], record["previous"]["champion"]))
+    assert champions == [(first["id"], second["id"]), (second["id"], first["id"]), (first["id"], second["id"])]
     assert load_clients.failed() == []
     until(lambda: not local.claims(kind="endpoint"), "the endpoint is free", within_s=10)
     traffic = [e["data"]["traffic"] for e in local.events(first["id"]) if e["type"] == "droptune.model.rolled_back.v1"]
@@ -226,8 +226,8 @@ def test_a_person_rolls_back_and_forward_and_back_again_and_no_request_fails(
 def test_data_that_grew_is_trained_on_once_and_the_better_model_goes_live_by_itself(
     local: LocalStack, first: Run, second: Run, third: Run
 ) -> None:
-    run = local.wait("weak", {"deployed"}, runs=2, within_s=600)
-    assert [known["id"] for known in local.runs("weak")] == [third["id"], first["id"]]
+    run = local.wait(ENDPOINT, {"deployed"}, runs=2, file="weak.jsonl")
+    assert [known["id"] for known in runs_of(local, "weak")] == [third["id"], first["id"]]
     assert run["dataset"]["sha256"] == hashlib.sha256(b"".join(FULL)).hexdigest()
     assert (run["requested_by"], run["parent_run"], run["decision"]) == (None, None, None)
     assert run["champion"] == first["id"]
@@ -263,7 +263,7 @@ def test_a_schedule_looks_at_the_newest_data_once_a_period_and_trains_on_what_wa
 
     def scheduled() -> list[Run]:
         """Newest first."""
-        return [run for run in local.runs("weak") if run["parent_run"] == third["id"]]
+        return [run for run in runs_of(local, "weak") if run["parent_run"] == third["id"]]
 
     before = period()
     again = until(scheduled, "it is looked at again", within_s=2 * RETRAIN_AFTER_S)[-1]
