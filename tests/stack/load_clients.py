@@ -71,7 +71,6 @@ class LoadClients:
         self._stopped.set()
         self._pool.shutdown()
         self._http.close()
-        self.per_second = len(self.requests) / (time.monotonic() - self._began)
         for thread in self._busy:
             thread.result()
 

@@ -226,7 +226,7 @@ def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
         assert 1 <= len(failed) <= math.ceil(share_of(load_clients.requests, failed) * bad.fails)
     else:
         assert failed == []
-    assert load_clients.per_second >= 10
+    assert len(load_clients.requests) >= 100
 
     assert local.traffic(ENDPOINT) == {old: 100}
     assert local.get(f"/api/endpoints/{ENDPOINT}")["champion"] == champion["id"]

@@ -189,7 +189,7 @@ def test_the_better_model_takes_over_in_steps_and_no_request_fails(
         "100 % of the traffic",
     ]
     assert load_clients.failed() == []
-    assert load_clients.per_second >= 10
+    assert len(load_clients.requests) >= 100
     by_split = load_clients.by_split()
     for share in (0, 10, 50, 100):
         split = split_of({old: 100 - share, new: share})
