@@ -25,7 +25,7 @@ from shared.domain.run import PASSED_OVER, Attention, Run, Status, Transition
 from shared.domain.topology import TOPIC
 from shared.pipeline import BY_NAME, RESTATED, Stage, deadline
 from shared.ports import Message, Services, Write
-from shared.ports.message_rules import check
+from shared.ports.bus import check
 from shared.records import budget, endpoints, outbox, runs
 from shared.records.claims import endpoint_claim
 from shared.records.outbox import Outgoing

@@ -28,10 +28,9 @@ from training_job.job.arguments import parse_arguments
 from training_job.job.curve import Curve
 from training_job.job.files import model_folder, sha256_of, write_json
 from training_job.job.libraries import importing
-from training_job.job.limits import length_limit, total_steps
 from training_job.job.processes import init_process_group, is_main_process
 from training_job.job.runtime import RunningMetrics, classify, read_recipe, require, run_job, work_offline
-from training_job.job.setup import Setup
+from training_job.job.setup import Setup, length_limit, total_steps
 from training_job.model.base_folder import content_sha256
 from training_job.selftest import check_machine
 

@@ -23,12 +23,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from local_stack.azure_ml import capacity, events, processes
 from local_stack.azure_ml.autoscale import Autoscaling
 from local_stack.azure_ml.config import LOCATION, EmulatorConfig, arm_id, operation_url
-from local_stack.azure_ml.endpoints import EndpointsResource, shown
+from local_stack.azure_ml.endpoints import EndpointsResource, Monitor, shown
 from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.jobs import JobRunner, JobsResource
 from local_stack.azure_ml.mlflow import Mlflow
 from local_stack.azure_ml.models import Models
-from local_stack.azure_ml.monitor import Monitor
 from local_stack.azure_ml.mounts import make_mounts
 from local_stack.azure_ml.serving import Proxy, ServingRunner
 from local_stack.azure_ml.store import Document, WorkspaceStore

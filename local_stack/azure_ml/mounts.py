@@ -8,7 +8,7 @@ from local_stack.azure_ml.config import EmulatorConfig
 from local_stack.azure_ml.strict import local_path, user_error
 from shared.domain.errors import BlobNotFound, PermanentFailure
 from shared.ports import BlobStore
-from shared.ports.blob_paths import is_part
+from shared.ports.blobs import is_part
 from shared.validation.lines import chunks_of
 
 PUSH_EVERY_S = 1.0

@@ -15,10 +15,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from local_stack.azure_ml import processes
 from local_stack.azure_ml.config import EmulatorConfig, Environment
-from local_stack.azure_ml.endpoints import EndpointsResource
+from local_stack.azure_ml.endpoints import EndpointsResource, Monitor
 from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.models import Models
-from local_stack.azure_ml.monitor import Monitor
 from local_stack.azure_ml.refusals import refusal
 from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import ArmError, seconds

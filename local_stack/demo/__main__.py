@@ -21,9 +21,8 @@ from cli.verdict import verdict_view
 from cli.view import seconds as as_time
 from local_stack import stack
 from local_stack.azure_ml.tokens import SECRET_FILE
-from local_stack.demo.endpoint import EndpointExample, ask
 from local_stack.demo.prepare import DemoFailed, drop, drops, fresh, recipe_folder
-from local_stack.demo.report import demo_report, shortfall, write_report
+from local_stack.demo.report import EndpointExample, ask, demo_report, shortfall, write_report
 from local_stack.emulators import NotInstalled
 from local_stack.tiny_base.shipped import WEIGHTS, BaseModelDamaged
 from shared.domain.errors import DroptuneError

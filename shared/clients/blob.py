@@ -17,7 +17,7 @@ from shared.clients.azure_errors import Meaning, failure, meaning
 from shared.domain.errors import BlobNotFound, InvalidInput
 from shared.domain.urls import is_loopback
 from shared.ports import BlobInfo
-from shared.ports.blob_paths import check_path, check_prefix, is_part
+from shared.ports.blobs import check_path, check_prefix, is_part
 
 CHUNK_BYTES = 4 * 1024 * 1024
 # A blob has at most 50,000 blocks: 390 GiB, and one block is what a write holds in memory.

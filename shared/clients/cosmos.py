@@ -22,7 +22,7 @@ from shared.clients.azure_errors import Meaning, failure, meaning
 from shared.domain.errors import InvalidInput, StoreConflict
 from shared.domain.urls import is_loopback
 from shared.ports import Stored, Write
-from shared.ports.document_rules import (
+from shared.ports.store import (
     FILTERS,
     MAX_BATCH_BYTES,
     check_query,

@@ -1,13 +1,16 @@
 """`result.json`: what a job leaves when it ends. Written by jobs, read by the pipeline."""
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from shared.domain.catalog import find_sku
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.model import FirstItems, Frozen, Measured, Text, finite
+from shared.domain.recipe import ResolvedRecipe, Tier
 
 # Seconds of all attempts of a training run; each point of the curve has them too, for a kill may cut a file short.
 SPENT_FILE, CURVE_FILE = "spent.json", "metrics.jsonl"
@@ -75,3 +78,22 @@ class JobResult(Frozen):
         if failed != (self.failure_class is not None) or failed != (self.problem is not None):
             raise ValueError("a failed job, and no other, has a failure_class and a problem")
         return self
+
+
+@dataclass(frozen=True)
+class TimeLimit:
+    """Seconds of training, over all attempts, and which of the recipe's two limits they come from."""
+
+    seconds: float
+    kind: Literal["deadline", "budget"]
+
+    @classmethod
+    def of(cls, recipe: ResolvedRecipe, share: float = 1.0) -> "TimeLimit":
+        """A share of the earlier of deadline and budget; a machine that costs nothing has no budget."""
+        budget, sku = recipe.requested.budget, find_sku(recipe.training_instance_type)
+        price = sku.price(spot=budget.tier == Tier.SPOT)
+        deadline = cls(budget.deadline_hours * 3600 * share, "deadline")
+        if not price:
+            return deadline
+        affordable = budget.max_usd / (price * budget.nodes) * 3600 * share
+        return min(deadline, cls(affordable, "budget"), key=lambda limit: limit.seconds)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from shared.domain.errors import BlobNotFound, InvalidInput, StoreConflict
 from shared.ports import BlobInfo
-from shared.ports.blob_paths import bad_path, check_path, check_prefix, is_part
+from shared.ports.blobs import bad_path, check_path, check_prefix, is_part
 
 CHUNK_BYTES = 1024 * 1024
 

@@ -17,7 +17,7 @@ from shared.domain.topology import Topology
 from shared.embedded.clock import from_microseconds, to_microseconds
 from shared.embedded.sqlite import Database
 from shared.ports import DEAD_LETTERS, Clock, Message, ReceivedMessage
-from shared.ports.message_rules import check, unknown_entity
+from shared.ports.bus import check, unknown_entity
 
 MAX_DELIVERY_COUNT_EXCEEDED = "MaxDeliveryCountExceeded"
 

@@ -11,7 +11,7 @@ from shared.domain.errors import StoreConflict
 from shared.embedded.clock import to_microseconds
 from shared.embedded.sqlite import Database
 from shared.ports import Clock, Stored, Write
-from shared.ports.document_rules import check_query, checked_bodies, cursor_of, known_as, read_cursor
+from shared.ports.store import check_query, checked_bodies, cursor_of, known_as, read_cursor
 
 _SQL: dict[str, str] = read_beside(__file__)
 

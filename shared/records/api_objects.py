@@ -14,7 +14,7 @@ from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, S
 from shared.domain.model import Lenient, UtcTime
 from shared.domain.upgrades import upgraded
 from shared.ports import RunStore, Stored, Write
-from shared.ports.document_rules import cursor_of
+from shared.ports.store import cursor_of
 from shared.records.document import head
 from shared.records.query import pages, readable
 

@@ -20,7 +20,7 @@ from shared.domain.run import Run
 from shared.domain.topology import DELIVERIES, JOB_EVENTS, STORAGE_EVENTS, TOPIC
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, Message, RunStore, Stored, Write
-from shared.ports.document_rules import MAX_BATCH_WRITES
+from shared.ports.store import MAX_BATCH_WRITES
 from shared.records.document import head, put
 from shared.records.query import Content, pages, readable
 

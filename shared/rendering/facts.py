@@ -3,15 +3,16 @@
 from array import array
 from bisect import bisect_left, insort
 from collections import Counter
+from collections.abc import Iterator
 
 from shared.domain.findings import Findings, Place
 from shared.domain.planning.methods import row_limit, served_tokens
 from shared.domain.prompts import Row
 from shared.domain.recipe import ANSWER_TOKENS_MAX, AUTO, Recipe
-from shared.domain.tokens import Histogram, PreviewRow, TokenStatistics
+from shared.domain.tokens import Histogram, Piece, PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
-from shared.rendering.check import OF_TEMPLATE, LengthPolicy, RowTokens, TokenCheck
-from shared.rendering.preview import preview_row
+from shared.rendering.check import OF_TEMPLATE, LengthPolicy, RowTokens, TokenCheck, readings
+from shared.rendering.rows import tokenize
 
 FLUSH_ROWS = 256
 FLUSH_CHARACTERS = 2**20
@@ -168,3 +169,38 @@ def packed_sequences(ordered: list[int], size: int) -> int:
             insort(free, rest)
         left[rest] = left.get(rest, 0) + 1
     return sequences
+
+
+SHOWN_CHARACTERS = 1200
+
+
+def preview_row(bundle: Bundle, row: Row, *, file: str, number: int) -> PreviewRow:
+    """One row, of a preference pair the preferred side. Raises as `render_row` does."""
+    rendered = readings(bundle, row)[0]
+    (tokens,) = tokenize(bundle, [rendered])
+    bounds = tokens.encoding.offsets
+    with_loss = [(bounds[first][0], bounds[last - 1][1]) for first, last in tokens.spans if first < last]
+    return PreviewRow(
+        file=file,
+        row=number,
+        tokens=len(tokens),
+        trained_tokens=tokens.trained(),
+        pieces=tuple(_pieces(rendered.text, with_loss)),
+    )
+
+
+def _pieces(text: str, with_loss: list[tuple[int, int]]) -> Iterator[Piece]:
+    at = 0
+    for start, end in [*with_loss, (len(text), len(text))]:
+        if start > at:
+            yield Piece(text=_shortened(text[at:start]), has_loss=False)
+        if end > start:
+            yield Piece(text=_shortened(text[start:end]), has_loss=True)
+        at = end
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= SHOWN_CHARACTERS:
+        return text
+    half = SHOWN_CHARACTERS // 2
+    return f"{text[:half]}\n[{len(text) - 2 * half} characters more]\n{text[-half:]}"

@@ -9,9 +9,8 @@ from shared.domain import paths
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure
 from shared.domain.events import Event, EventData, TrainingRetryDue, TrainingStarted, ValidationPassed
 from shared.domain.jobs import RUN_TAG, JobKind, JobSpec
-from shared.domain.planning.time_limit import TimeLimit
 from shared.domain.recipe import ResolvedRecipe
-from shared.domain.results import CURVE_FILE, SPENT_FILE, seconds_spent
+from shared.domain.results import CURVE_FILE, SPENT_FILE, TimeLimit, seconds_spent
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Config, RunStore, Services
 from shared.records import budget, endpoints, runs

@@ -12,12 +12,11 @@ from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
 from shared.domain.row_fields import is_missing, value_at
 from shared.rendering.facts import TokenFacts
-from shared.validation.ahead import Ahead
+from shared.validation.ahead import Ahead, FactFinder, Facts
 from shared.validation.compared import label_key, plain_label, tools_of
 from shared.validation.content.eval_kinds import kind_of
 from shared.validation.content.scan import ContentScan
 from shared.validation.examples import Examples
-from shared.validation.facts import FactFinder, Facts
 from shared.validation.keys import Keys, RowKeys
 from shared.validation.reader import ReadRow
 from shared.validation.rows import ParsedRow, row_of

@@ -19,12 +19,11 @@ from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import TOKEN_CODES
 from shared.rendering.facts import TokenFacts, length_policy
-from shared.validation.ahead import Ahead
+from shared.validation.ahead import Ahead, FactFinder, policy_of
 from shared.validation.codes import CODES, CONTENT_CODES, FEW_ROWS, MIN_ROWS
 from shared.validation.content.scan import ContentScan
 from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_for
 from shared.validation.examples import Examples, ignored
-from shared.validation.facts import FactFinder, policy_of
 from shared.validation.fields import REFUSED_KEYS
 from shared.validation.held_out import report_distance, report_labels, report_sizes, report_slices, split_labels
 from shared.validation.keys import Keys

@@ -1,4 +1,4 @@
-"""What a BlobStore promises, whichever it is, also by the rules of `shared.ports.blob_paths`."""
+"""What a BlobStore promises, whichever it is, also by the rules of `shared.ports.blobs`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shared.domain.errors import InvalidInput, StoreConflict
 from shared.domain.run import Status
 from shared.ports import RunStore, Stored, Write
-from shared.ports.document_rules import FILTERS
+from shared.ports.store import FILTERS
 from shared.records import runs
 from shared.records.unreadable import unreadable
 from shared.runner import Runner

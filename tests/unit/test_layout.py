@@ -18,9 +18,9 @@ IN_A_SUITE = {
     "local_stack/service_bus/messages.py": "tests/contract/test_event_bus.py",
     "local_stack/service_bus/service.py": "tests/contract/test_event_bus.py",
     "local_stack/stack.py": "tests/stack/test_stack.py",
-    "shared/ports/blob_paths.py": "tests/contract/test_blob_store.py",
-    "shared/ports/document_rules.py": "tests/contract/test_run_store.py",
-    "shared/ports/message_rules.py": "tests/contract/test_event_bus.py",
+    "shared/ports/blobs.py": "tests/contract/test_blob_store.py",
+    "shared/ports/store.py": "tests/contract/test_run_store.py",
+    "shared/ports/bus.py": "tests/contract/test_event_bus.py",
 }
 BRANCHES = (
     ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.Match, ast.BoolOp, ast.comprehension,

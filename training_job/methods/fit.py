@@ -14,16 +14,15 @@ from shared.domain.catalog import find_entry, find_sku
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.memory import memory_plan
 from shared.domain.planning.methods import rows_per_step
-from shared.domain.planning.time_limit import TimeLimit
+from shared.domain.results import TimeLimit
 from training_job.data.chat_rows import Encoded
 from training_job.job import checkpoints
 from training_job.job.curve import Curve
 from training_job.job.diagnosis import memory
 from training_job.job.files import ADAPTER_FILE, sha256_of, write_json
-from training_job.job.limits import FINISH_SHARE
 from training_job.job.processes import is_main_process
 from training_job.job.runtime import RunningMetrics, classify
-from training_job.job.setup import Setup
+from training_job.job.setup import FINISH_SHARE, Setup
 from training_job.methods import EncodedData, TuningMethod
 from training_job.methods.trainer import model_of, probe_loss
 from training_job.methods.watch import Watch, measured_peak_bytes, start_measuring

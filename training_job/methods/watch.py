@@ -11,7 +11,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.planning.time_limit import TimeLimit
+from shared.domain.results import TimeLimit
 from training_job.job import checkpoints
 from training_job.job.curve import Curve
 from training_job.job.runtime import RunningMetrics

@@ -24,7 +24,7 @@ from shared.clients.service_bus.links import TIMEOUT_S, SdkLink, connect, transl
 from shared.domain.errors import LockLost, Transient
 from shared.domain.topology import Topology
 from shared.ports import DEAD_LETTERS, Message, ReceivedMessage
-from shared.ports.message_rules import check, unknown_entity
+from shared.ports.bus import check, unknown_entity
 
 # A receiver that waits lets others settle this often. The SDK reads its socket for 0.2 s at a time anyway.
 _TURN_S = 0.2

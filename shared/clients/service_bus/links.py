@@ -14,7 +14,7 @@ from azure.servicebus import exceptions as sdk
 from shared.clients.azure_errors import Meaning, meaning
 from shared.domain.errors import DroptuneError, FailureClass, InvalidInput, LockLost, PermanentFailure, Transient
 from shared.domain.urls import is_loopback
-from shared.ports.message_rules import unknown_entity
+from shared.ports.bus import unknown_entity
 
 _EMULATOR_FIELDS = ("Endpoint", "SharedAccessKeyName", "SharedAccessKey", "UseDevelopmentEmulator")
 

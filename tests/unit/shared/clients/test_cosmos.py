@@ -15,7 +15,7 @@ from shared.clients import cosmos
 from shared.clients.cosmos import CosmosRunStore
 from shared.domain.errors import InvalidInput, PermanentFailure, Transient
 from shared.ports import Write
-from shared.ports.document_rules import FILTERS
+from shared.ports.store import FILTERS
 from tests.emulator_servers import cosmos_url
 
 

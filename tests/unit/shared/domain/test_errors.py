@@ -11,7 +11,7 @@ from shared.domain import errors
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.events import Event, JobFailed
 from shared.ports import Message
-from shared.ports.message_rules import check
+from shared.ports.bus import check
 
 
 def test_the_drawing_shows_every_error_class_and_no_other() -> None:

@@ -12,7 +12,7 @@ import pytest
 from shared.domain.errors import PermanentFailure, UnreadableDocument
 from shared.embedded.store import SqliteRunStore, query_of
 from shared.ports import Services, Write
-from shared.ports.document_rules import FILTERS, cursor_of
+from shared.ports.store import FILTERS, cursor_of
 from shared.records import api_objects
 from shared.records.api_objects import File
 from shared.runner import Runner

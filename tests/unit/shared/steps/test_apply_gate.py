@@ -21,8 +21,8 @@ from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import Run, Status
 from shared.ports import Services
-from shared.ports.document_rules import checked_bodies
-from shared.ports.message_rules import check
+from shared.ports.bus import check
+from shared.ports.store import checked_bodies
 from shared.records import runs
 from shared.records.blob_documents import write_model
 from shared.runner import Runner

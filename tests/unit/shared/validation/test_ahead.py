@@ -17,7 +17,7 @@ import pytest
 
 from shared.domain.recipe import Recipe
 from shared.validation import ahead
-from shared.validation.facts import Facts
+from shared.validation.ahead import Facts
 from shared.validation.reader import ReadRow
 from shared.validation.sink import spooled_sink
 from shared.validation.validator import validate

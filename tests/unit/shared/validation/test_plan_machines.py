@@ -8,8 +8,8 @@ import pytest
 
 from shared.domain.errors import PermanentFailure
 from shared.domain.planning.plan import check_budget
-from shared.domain.planning.time_limit import TimeLimit
 from shared.domain.recipe import Recipe
+from shared.domain.results import TimeLimit
 from shared.validation.plan import Counts, plan
 
 PHI = "microsoft/Phi-4"

@@ -184,7 +184,7 @@ def test_a_kill_at_any_point_of_saving_loses_neither_the_newest_nor_the_best_che
     from transformers import TrainerState
     from transformers.trainer_callback import ExportableState
 
-    from shared.domain.planning.time_limit import TimeLimit
+    from shared.domain.results import TimeLimit
     from training_job.job import checkpoints
     from training_job.job.curve import Curve
     from training_job.job.runtime import RunningMetrics

@@ -108,7 +108,7 @@ def test_adapters_are_trained_in_float32_even_if_they_were_not(
 ) -> None:
     import torch
 
-    from shared.domain.planning.time_limit import TimeLimit
+    from shared.domain.results import TimeLimit
     from training_job.job.checkpoints import Identity
     from training_job.job.curve import Curve
     from training_job.job.runtime import RunningMetrics

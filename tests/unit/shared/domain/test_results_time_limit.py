@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from shared.domain.planning.plan import resolve
-from shared.domain.planning.time_limit import TimeLimit
 from shared.domain.recipe import Recipe
+from shared.domain.results import TimeLimit
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from training_job.job.limits import length_limit, total_steps
+from training_job.job.setup import length_limit, total_steps
 
 REINFORCEMENT = {"method": {"type": "reinforcement", "graders": [{"name": "x", "type": "regex", "pattern": "x"}]}}
 

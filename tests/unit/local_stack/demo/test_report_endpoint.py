@@ -9,8 +9,8 @@ from threading import Thread
 
 import pytest
 
-from local_stack.demo.endpoint import ask
 from local_stack.demo.prepare import DemoFailed
+from local_stack.demo.report import ask
 from tests.paths import ROOT
 
 HELD_OUT = ROOT / "recipes" / "manufacturing" / "eval.jsonl"

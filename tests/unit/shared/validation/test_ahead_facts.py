@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from shared.domain.recipe import Recipe
+from shared.validation.ahead import FactFinder, Facts, policy_of
 from shared.validation.compared import content_of
 from shared.validation.content.row_scan import RowScan
-from shared.validation.facts import FactFinder, Facts, policy_of
 from shared.validation.rows import row_of
 
 
