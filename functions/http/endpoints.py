@@ -27,7 +27,7 @@ def list_endpoints(access: Reader, services: CurrentServices) -> EndpointList:
     """By name, and what each costs by list prices."""
     unreadable: list[UnreadableDocument] = []
     every = sorted(all_records(services.store, unreadable), key=lambda record: record.endpoint)
-    records = [record for record in every if access.allows(record.project)]
+    records = [record for record in every if access.allows(_project_of(record, access))]
     hidden = {record.endpoint for record in every} - {record.endpoint for record in records}
     usd: dict[str, tuple[float | None, float | None]] = {record.endpoint: (0.0, 0.0) for record in records}
     for one in serving_costs.all_costs(services.store, unreadable):
@@ -51,11 +51,15 @@ def get_endpoint(name: str, access: Reader, services: CurrentServices) -> Endpoi
 
 def _find_record(name: str, access: Access, services: Services) -> EndpointRecord:
     record = read(services.store, name)
-    project = access.policy.owner(name) or (record.project if record else None)
+    project = _project_of(record, access) if record else access.policy.owner(name)
     message = f"no model is in production at {name}"
     record = existing(None if access.hides(project) else record, "endpoint_not_found", message, "name")
     access.require(project)
     return record
+
+
+def _project_of(record: EndpointRecord, access: Access) -> str:
+    return access.policy.owner(record.endpoint) or record.project
 
 
 @router.post("/{name}/rollback", status_code=202)

@@ -10,9 +10,10 @@ from fastapi.testclient import TestClient
 from functions.http.auth import APPROVER, READER
 from shared.domain.endpoint import Stopped
 from shared.domain.events import EndpointOrdered, RollbackRequested
+from shared.domain.policy import PlatformPolicy
 from shared.domain.serving_cost import PRICE_NOTE, ServedDeployment
 from shared.ports import Services, Write
-from shared.records import claims, endpoints, runs, serving_costs
+from shared.records import claims, endpoints, policies, runs, serving_costs
 from shared.records.endpoints import RECORD
 from shared.runner import Runner
 from tests.unit.functions.http.support import SettableClock, asking_as, in_production
@@ -26,6 +27,21 @@ def test_endpoints_are_listed_by_name(client: TestClient, services: Services) ->
     data = client.get("/api/endpoints").json()["data"]
     assert [record["endpoint"] for record in data] == ["bank", "shop"]
     assert data[1]["previous"]["deployment"] == "d-old"
+
+
+def test_an_endpoint_that_was_given_to_another_project_is_shown_to_its_owner_alone(
+    client: TestClient, services: Services
+) -> None:
+    in_production(services, name="letters")
+    projects = {"shop": {"owners": ["sue"]}, "claims": {"owners": ["cleo"], "endpoints": ["letters"]}}
+    policy = PlatformPolicy.model_validate({"projects": projects})
+    policies.apply(services.store, policy, 0, "root", "root", services.clock.now())
+    for person, status in (("sue", 404), ("cleo", 200)):
+        with asking_as(client, person):
+            listed = client.get("/api/endpoints").json()
+            assert client.get("/api/endpoints/letters").status_code == status
+        assert [one["endpoint"] for one in listed["data"]] == (["letters"] if status == 200 else [])
+        assert [one["endpoint"] for one in listed["costs"]] == [one["endpoint"] for one in listed["data"]]
 
 
 @pytest.mark.parametrize("content", [None, {}, {"endpoint": "bank"}, "x", [1]])
