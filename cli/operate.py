@@ -201,7 +201,7 @@ def show(
 @policy_app.command()
 def apply(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
-    replacing: Annotated[int | None, typer.Option(min=0, help="the version that FILE was made from")] = None,
+    replacing: Annotated[int, typer.Option(min=0, help="the version that FILE was made from; 0 if none was applied")],
     url: Url = None,
 ) -> None:
     """Put the policy of FILE (YAML) in force. Runs under way are held to it in their next step."""
@@ -214,6 +214,5 @@ def apply(
         lines = (f"  {place or 'policy'}: {one['msg']}" for place, one in zip(places, error.errors(), strict=True))
         raise InputError("\n".join((f"{file} is no policy:", *lines))) from error
     with Api(find_url(url)) as api:
-        replaced = api.policy().version if replacing is None else replacing
-        applied = api.apply_policy(policy.model_dump(mode="json", exclude_unset=True), replacing=replaced)
-    print(f"version {applied.version} of the policy is in force, in the place of version {replaced}")
+        applied = api.apply_policy(policy.model_dump(mode="json", exclude_unset=True), replacing=replacing)
+    print(f"version {applied.version} of the policy is in force, in the place of version {replacing}")

@@ -18,12 +18,13 @@ router = APIRouter(prefix="/api/policy", tags=["policy"])
 def get_policy(
     access: Reader, services: CurrentServices, version: Annotated[int | None, Query(ge=1)] = None
 ) -> AppliedPolicy:
-    """The policy in force, or a version of it, with those projects that the caller may see."""
+    """The policy in force, or a version of it, with those projects that the caller may see, and their teams."""
     applied = policies.read(services.store, version)
     if version is not None and applied.version == 0:
         raise ApiError(404, "policy_not_found", f"no policy has version {version}", "version")
     seen = {name: project for name, project in applied.policy.projects.items() if access.allows(name)}
-    return applied.model_copy(update={"policy": applied.policy.model_copy(update={"projects": seen})})
+    teams = {name: team for name, team in applied.policy.teams.items() if all(map(access.allows, team.projects))}
+    return applied.model_copy(update={"policy": applied.policy.model_copy(update={"projects": seen, "teams": teams})})
 
 
 @router.put("")
@@ -32,6 +33,9 @@ def apply_policy(
 ) -> AppliedPolicy:
     """Put a policy in force in the place of version `replacing`; 409 if another was applied since. Runs under way are
     held to it in their next step."""
+    if (found := policies.read(services.store).version) != replacing:
+        message = f"version {found} is in force: look at it, and say replacing={found}"
+        raise ApiError(409, "policy_changed", message, "replacing")
     caller, now = access.caller, services.clock.now()
     return policies.apply(services.store, policy, replacing, caller.name, caller.id, now)
 

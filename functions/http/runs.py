@@ -146,7 +146,7 @@ def approve(
     not come over the API, two persons must, or as many as the policy says. If-Match: the ETag of the run looked at."""
     run = _awaiting_approval(runner.services, run_id, access, if_match)
     candidate = candidate_sha256(run)
-    if problem := objection(run, access.caller.id, candidate):
+    if problem := objection(run, access.caller.id, candidate, access.policy):
         raise ApiError(403, problem.code, problem.message, run_id)
     try:
         require_same_model(run, runner.services.blobs)
@@ -154,7 +154,7 @@ def approve(
         raise ApiError(409, error.problem.code, error.problem.message, run_id) from error
     by = {"by": access.caller.name, "by_id": access.caller.id}
     runner.publish(run, Draft(ApprovalGranted(**by, candidate=candidate, comment=_comment(request)), key=_key(access)))
-    return Approved(id=run_id, missing=approvals_missing(run, access.policy) - 1)
+    return Approved(id=run_id, missing=max(0, approvals_missing(run, access.policy) - 1))
 
 
 @router.post("/{run_id}/deny", status_code=202)

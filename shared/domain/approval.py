@@ -19,7 +19,7 @@ def candidate_sha256(run: Run) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
-def objection(run: Run, person_id: str, candidate: str) -> Problem | None:
+def objection(run: Run, person_id: str, candidate: str, policy: PlatformPolicy) -> Problem | None:
     """Why this person's approval does not count; None if it does."""
     if candidate != candidate_sha256(run):
         message = "the model, its rows or its verdict are others than those that were looked at: look again"
@@ -29,7 +29,8 @@ def objection(run: Run, person_id: str, candidate: str) -> Problem | None:
     if person_id in (run.requester_id, *(run.uploader_ids or ())):
         message = "who asked for a run or uploaded its files may not approve it"
         return Problem(code="self_approval", message=message, param=run.id)
-    if any(person_id == one.by_id for one in run.approvals):
+    # Where the policy asks for fewer by now, one of those who approved says so again.
+    if approvals_missing(run, policy) and any(person_id == one.by_id for one in run.approvals):
         message = "this person has approved already, and another one is needed"
         return Problem(code="approved_already", message=message, param=run.id)
     return None
@@ -37,5 +38,5 @@ def objection(run: Run, person_id: str, candidate: str) -> Problem | None:
 
 def approvals_missing(run: Run, policy: PlatformPolicy) -> int:
     """How many persons more must approve. Where it is not known whose the files are, nobody can be ruled out."""
-    needed = policy.approvers if run.uploader_ids else policy.approvers_if_unknown
+    needed = policy.approvers if run.uploader_ids else max(policy.approvers, policy.approvers_if_unknown)
     return max(0, needed - len(run.approvals))

@@ -16,6 +16,8 @@ from shared.domain.errors import Problem
 from shared.domain.model import MAX_PERSON, Frozen
 from shared.domain.recipe import Name, Recipe, ResolvedRecipe
 
+# What the rows were read with before the policy is looked at: changed afterwards, it would say what was not done.
+_READ_WITH_ROWS = ("base_model", "data.", "evaluation.pairs", "evaluation.slices")
 # `auto` in a recipe: what was chosen counts.
 _RESOLVED = {"budget.instance_type": "training_instance_type", "deployment.instance_type": "serving_instance_type"}
 
@@ -34,6 +36,8 @@ class Limit(Frozen):
     def _limits_something(self) -> Self:
         if self.one_of is None and self.at_least is None and self.at_most is None:
             raise ValueError("a limit has at_least, at_most or one_of")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(f"nothing is {self}")
         return self
 
     def allows(self, value: Any) -> bool:
@@ -177,7 +181,9 @@ class PlatformPolicy(Rules):
         changed, given = dict[str, str](), recipe
         for whose, path, limit in self._limits(project):
             value = _value(recipe, path)
-            if not _is_given(given, path) and path not in _RESOLVED and (target := limit.nearest(value)) != value:
+            if _is_given(given, path) or path in _RESOLVED or path.startswith(_READ_WITH_ROWS):
+                continue
+            if (target := limit.nearest(value)) != value:
                 with suppress(ValidationError):  # it needs another setting: the violation says so
                     recipe = _with(recipe, path, target)
                     changed[path] = f"{_value(recipe, path)}: {whose} wants {limit}"

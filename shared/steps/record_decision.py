@@ -32,13 +32,14 @@ def record_decision(
     assert run.evaluation is not None
     assert run.verdict is not None
     note = f"approved by {decision.by}{comment}"
-    if (problem := objection(run, decision.by_id, event.data.candidate)) is not None:
+    policy = policies.read(services.store).policy
+    if (problem := objection(run, decision.by_id, event.data.candidate, policy)) is not None:
         # Here too, whatever the route looked at: this is what the rollout goes by.
         return Outcome(Status.AWAITING_APPROVAL, note=f"{problem.code}: {note}")
     require_same_model(run, services.blobs)
     passed = Draft(EvaluationPassed.of(run.evaluation, run.verdict))
     run = run.evolve(approvals=(*run.approvals, decision))
-    if missing := approvals_missing(run, policies.read(services.store).policy):
+    if missing := approvals_missing(run, policy):
         more = f"{note}; {missing} more must approve"
         return Outcome(Status.AWAITING_APPROVAL, {"approvals": run.approvals}, note=more)
     changes = RunChanges(approvals=run.approvals, decision=decision, attempt=1)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from shared.base_models.bundles import base_bundle, bundle_folder
 from shared.domain import paths
 from shared.domain.catalog import CATALOG, find_entry
+from shared.domain.cost import CostEstimate
 from shared.domain.dataset import CuratedVersion, Report
 from shared.domain.drop_zone import Role, role_of
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, StoreConflict
@@ -21,6 +22,7 @@ from shared.domain.events import (
 )
 from shared.domain.findings import Findings
 from shared.domain.jobs import RUN_TAG, JobKind, JobSpec
+from shared.domain.planning.plan import check_budget
 from shared.domain.policy import AppliedPolicy
 from shared.domain.recipe import Recipe, ResolvedRecipe, Tier
 from shared.domain.run import Run, RunChanges, Status, ValidationSummary
@@ -206,7 +208,7 @@ def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, 
     applied = policies.read(services.store)
     recipe, tightened = applied.policy.tightened(recipe, run.project)
     resolved, cost = plan_run(recipe, run.project, report.statistics, report.tokens)
-    report = _with_policy(report, resolved, tightened, applied, services)
+    report = _with_policy(report, resolved, cost, tightened, applied, services)
     if not report.passed:
         return rejected(run, report, services)
     require_judges(resolved, services.models)
@@ -221,6 +223,7 @@ def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, 
 def _with_policy(
     report: Report,
     resolved: ResolvedRecipe,
+    cost: CostEstimate,
     tightened: dict[str, str],
     applied: AppliedPolicy,
     services: Services,
@@ -228,7 +231,7 @@ def _with_policy(
     findings = Findings(ALL_CODES)
     for path, why in tightened.items():
         findings.add("policy_applied", "recipe", detail=f"{path} is {why} (policy version {applied.version})")
-    for problem in violations(resolved, applied.policy, services.store):
+    for problem in (*violations(resolved, applied.policy, services.store), *check_budget(resolved.requested, cost)):
         findings.add(problem.code, "recipe", detail=problem.message)
     needed = resolved.requested.evaluation.gate.min_rows
     if report.statistics.eval_rows < needed:  # the recipe had a smaller number when the rows were split

@@ -16,6 +16,7 @@ from cli.operate import policy_app
         ("projects: [", "is no YAML"),
         ("approvers: none", "approvers: Input should be a valid integer"),
         ("limits: {deployment.aproval: {one_of: [required]}}", "a recipe has no setting deployment.aproval"),
+        ("limits: {budget.max_usd: {at_least: 10, at_most: 5}}", "nothing is at least 10 and at most 5"),
         ("nonsense: 1", "nonsense: Extra inputs are not permitted"),
         ("- a", "is no policy"),
     ],
@@ -23,5 +24,5 @@ from cli.operate import policy_app
 def test_a_file_that_is_no_policy_is_refused_before_anything_is_sent(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(text)
-    result = CliRunner().invoke(policy_app, ["apply", str(file), "--url", "http://127.0.0.1:1"])
+    result = CliRunner().invoke(policy_app, ["apply", str(file), "--replacing", "0", "--url", "http://127.0.0.1:1"])
     assert message in str(result.exception)

@@ -143,7 +143,7 @@ def test_approvals_of_two_persons_at_once_both_count(client: TestClient, service
     assert approved.status is Status.APPROVED
 
 
-@pytest.mark.parametrize(("requested_by", "missing"), [("ada@contoso.example", 2), (None, 0)])
+@pytest.mark.parametrize(("requested_by", "missing"), [("ada@contoso.example", 2), (None, 2)])
 def test_the_policy_says_how_many_persons_approve(
     client: TestClient, services: Services, requested_by: str | None, missing: int
 ) -> None:
@@ -152,6 +152,28 @@ def test_the_policy_says_how_many_persons_approve(
     run = awaiting_approval(services, requested_by=requested_by)
     with asking_as(client, "grace", APPROVER):
         assert client.post(f"/api/runs/{run.id}/approve").json()["missing"] == missing
+
+
+def test_a_run_that_waits_goes_on_once_the_policy_asks_for_as_many_as_have_approved(
+    client: TestClient, services: Services
+) -> None:
+    client.put("/api/policy?replacing=0", json={"approvers": 2})
+    run = awaiting_approval(services, requested_by="ada@contoso.example")
+    with asking_as(client, "grace", APPROVER):
+        assert client.post(f"/api/runs/{run.id}/approve").json()["missing"] == 1
+        assert after_decision(services, run).status is Status.AWAITING_APPROVAL
+        assert code_of(client.post(f"/api/runs/{run.id}/approve")) == (403, "approved_already")
+    assert client.put("/api/policy?replacing=1", json={"approvers": 1}).status_code == 200
+    with asking_as(client, "grace", APPROVER):
+        assert client.post(f"/api/runs/{run.id}/approve").json() == {"id": run.id, "missing": 0}
+    assert after_decision(services, run).status is Status.APPROVED
+
+
+def test_a_policy_that_nobody_has_seen_is_not_replaced(client: TestClient) -> None:
+    assert client.put("/api/policy?replacing=0", json={}).status_code == 200
+    refused = client.put("/api/policy?replacing=0", json={})
+    assert code_of(refused) == (409, "policy_changed")
+    assert "version 1 " in refused.json()["error"]["message"]
 
 
 def test_a_model_whose_files_changed_after_its_evaluation_cannot_be_approved(

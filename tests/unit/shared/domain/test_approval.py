@@ -54,6 +54,8 @@ def test_a_run_of_files_of_nobody_known_needs_two_persons(
     given = tuple(Decision(granted=True, by=f"p{n}", by_id=f"p{n}", at=AT) for n in range(approvals))
     run = prepared.evolve(requester_id="carol", uploader_ids=uploaders, approvals=given)
     assert approvals_missing(run, PlatformPolicy()) == missing
+    fewer = PlatformPolicy(approvers=3, approvers_if_unknown=1)
+    assert approvals_missing(run, fewer) == 3 - approvals, "never fewer than of a file whose uploader is known"
 
 
 @pytest.mark.parametrize(
@@ -68,5 +70,5 @@ def test_a_run_of_files_of_nobody_known_needs_two_persons(
 )
 def test_neither_who_asked_nor_who_uploaded_a_file_approves(prepared: Run, person: str, code: str | None) -> None:
     run = candidate(prepared).evolve(requester_id="carol", uploader_ids=("ada", "bob"))
-    found = objection(run, person, candidate_sha256(run))
+    found = objection(run, person, candidate_sha256(run), PlatformPolicy())
     assert (found.code if found else None) == code

@@ -46,7 +46,6 @@ def violated(rules: PlatformPolicy, found: Recipe, project: str = "shop") -> lis
         ("budget.tier", {"one_of": ["dedicated"]}, "budget", {"tier": "spot"}, "dedicated"),
         ("deployment.instances", {"at_least": 2, "at_most": 3}, "deployment", {"instances": 4}, 2),
         ("deployment.keep_previous_hours", {"at_least": 48}, "deployment", {"keep_previous_hours": 0}, 48),
-        ("data.personal_data", {"one_of": ["block"]}, "data", {"personal_data": "allow"}, "block"),
         ("retrain.every_days", {"at_least": 7}, "retrain", {"every_days": 1}, 7),
     ],
 )
@@ -64,6 +63,20 @@ def test_what_a_recipe_leaves_open_is_tightened_and_what_it_loosens_is_refused(
     loose = recipe(**{section: value})
     assert rules.tightened(loose, "shop") == (loose, {}), "what it says is not changed behind its back"
     assert violated(rules, loose) == [path]
+
+
+@pytest.mark.parametrize(
+    ("path", "limit"),
+    [
+        ("data.personal_data", {"one_of": ["allow"]}),
+        ("data.validation_split", {"at_least": 0.4}),
+        ("base_model", {"one_of": ["microsoft/Phi-4"]}),
+    ],
+)
+def test_what_the_rows_were_read_with_is_not_said_to_be_another_afterwards(path: str, limit: dict[str, Any]) -> None:
+    rules = policy(**{path: limit})
+    assert rules.tightened(recipe(), "shop") == (recipe(), {})
+    assert violated(rules, recipe()) == [path]
 
 
 def test_a_stricter_recipe_is_left_as_it_is() -> None:

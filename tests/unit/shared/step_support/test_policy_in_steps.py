@@ -126,6 +126,16 @@ def test_a_recipe_within_the_policy_passes_and_the_report_says_what_was_set(prep
     assert [problem.code for problem in shown.problems] == ["policy_applied"]
 
 
+def test_a_budget_that_the_policy_sets_is_one_that_the_estimate_has_to_fit(prepared: Run, governed: Services) -> None:
+    limits = {"budget.max_usd": {"at_most": 0.001}}
+    policies.apply(
+        governed.store, PlatformPolicy.model_validate({"limits": limits}), 1, "root", "root", prepared.created_at
+    )
+    recipe = Recipe.model_validate({"base_model": "microsoft/Phi-4"})
+    outcome = accepted(prepared, recipe, report(), CURATED, governed)
+    assert (outcome.status, outcome.note) == (Status.REJECTED, "over_budget")
+
+
 def test_rows_too_few_for_the_policys_gate_are_found_before_training(prepared: Run, governed: Services) -> None:
     outcome = accepted(prepared.evolve(recipe=None), Recipe.model_validate(KEPT), report(19), CURATED, governed)
     assert (outcome.status, outcome.note) == (Status.REJECTED, "policy")
