@@ -48,7 +48,7 @@ def import_base(task: ImportArguments) -> None:
     """Raises PermanentFailure of class recipe, `base_model_unfit` or as `export_bundle` does; `input_missing`."""
     require(task.folder)
     entry, folder = find_entry(task.base_model), model_folder(task.folder)
-    print(f"{entry.id}, license {entry.license}: {' '.join(entry.obligations)}", flush=True)
+    print(f"{entry.id}, license {entry.terms.id}: {' '.join(entry.terms.obligations)}", flush=True)
     wrong = list(objections(entry, folder))
     if wrong:
         raise PermanentFailure(FailureClass.RECIPE, "base_model_unfit", "; ".join(wrong), entry.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generator import cli, codes, errors, events, http, permissions, recipe, recipes, settings, waits
+from docs.generator import cli, codes, errors, events, http, licenses, permissions, recipe, recipes, settings, waits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES: dict[str, Callable[[], str]] = {
@@ -19,6 +19,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "http.md": http.page,
     "deadlines-and-retries.md": waits.page,
     "permissions.md": permissions.page,
+    "licenses.md": licenses.page,
 }
 
 

@@ -57,9 +57,9 @@ def _summary(entry: BaseModelEntry, services: Services) -> dict[str, Any]:
     manifest = bundle_manifest(entry, services.blobs)
     return {
         "id": entry.id,
-        "license": entry.license,
-        "license_policy": entry.license_policy,
-        "obligations": entry.obligations,
+        "license": entry.terms.id,
+        "license_policy": entry.terms.policy,
+        "obligations": entry.terms.obligations,
         "asset": entry.asset,
         "tokenizer_sha256": manifest.sha256 if manifest else None,
     }

@@ -21,8 +21,8 @@ def start_import(entry: BaseModelEntry, services: Services) -> JobView:
 
     Raises PermanentFailure of class license for a model that is listed to be refused, and as JobLauncher.submit does.
     """
-    if entry.license_policy != "allow" or entry.asset is None:
-        problem = check_license(entry, "")[0]
+    if entry.asset is None:
+        problem = next(check_license(entry.id, ""))
         raise PermanentFailure(FailureClass.LICENSE, problem.code, problem.message, problem.param)
     known = _jobs(entry, services.launcher)
     if known and not known[-1].status.final:

@@ -4,13 +4,14 @@ The base models are those of `catalog.toml`. Prices are list prices in USD per h
 mirror of the retail catalog, read in 2026; spot prices are the upper end of the range seen. The invoice decides.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from shared.domain.beside import read_beside
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
+from shared.domain.licenses import USES, License, Use
 from shared.domain.model import Frozen
 
 GIB = 2**30
@@ -47,10 +48,7 @@ class BaseModelEntry(Frozen):
     """One base model. `architecture` and `asset` are None where the license refuses the model anyway."""
 
     id: str
-    license: str = Field(description="SPDX id, or LicenseRef-...")
-    license_policy: Literal["allow", "review", "deny"]
-    obligations: tuple[str, ...] = Field(default=(), description="what the license asks of its user, or why it refuses")
-    needs_use_case: bool = False
+    terms: License
     parameters: int = 0
     architecture: Architecture | None = None
     asset: str | None = Field(default=None, description="URI of the job input with weights and tokenizer")
@@ -77,13 +75,13 @@ class BaseModelEntry(Frozen):
 
 
 _CATALOG: dict[str, Any] = read_beside(__file__)
+LICENSES = {text["id"]: License.model_validate(text) for text in _CATALOG["license"]}
 
 
 def _entries() -> Iterator[BaseModelEntry]:
     """Raises ValidationError for a key that is missing, unknown or wrong."""
     for entry in _CATALOG["model"]:
-        if (license_text := entry.pop("obligations_of", None)) is not None:
-            entry["obligations"] = _CATALOG["obligations"][license_text]
+        entry["terms"] = LICENSES[entry.pop("license")]
         if "asset" in entry:
             entry["tokenizer"] = f"models/{entry['id']}/tokenizer/"
         yield BaseModelEntry.model_validate(entry)
@@ -101,37 +99,25 @@ def find_entry(base_model: str) -> BaseModelEntry:
 
 
 def _unknown_message(base_model: str) -> str:
-    offered = ", ".join(entry.id for entry in CATALOG.values() if entry.license_policy == "allow")
+    offered = ", ".join(entry.id for entry in CATALOG.values() if entry.terms.policy != "deny")
     return f"{base_model} is not in the catalog; offered are {offered}"
 
 
-def check_license(base_model: str | BaseModelEntry, use_case: str) -> list[Problem]:
-    """Everything the license gate has against this model for this use; an empty list lets it through.
-
-    Takes a catalog id or an entry. An unknown id is refused: its license was not reviewed.
-    """
-    if isinstance(base_model, str):
-        if base_model not in CATALOG:
-            return [_problem("unknown_base_model", _unknown_message(base_model), "base_model")]
-        base_model = CATALOG[base_model]
-    return list(_objections(base_model, use_case.strip()))
-
-
-def _objections(entry: BaseModelEntry, use_case: str) -> list[Problem]:
-    obligations = " ".join(entry.obligations)
-    if entry.license_policy == "deny":
-        return [_problem("license_denied", f"{entry.id} ({entry.license}): {obligations}", "base_model")]
-    if entry.license_policy == "review":
-        message = f"{entry.id} ({entry.license}) needs a person's review, which is not built yet: {obligations}"
-        return [_problem("license_review", message, "base_model")]
-    if entry.needs_use_case and not use_case:
-        message = f"{entry.id} ({entry.license}) has an acceptable use policy: say what the model is for"
-        return [_problem("license_needs_use_case", message, "use_case")]
-    return []
-
-
-def _problem(code: str, message: str, param: str) -> Problem:
-    return Problem(code=code, message=message, param=param)
+def check_license(base_model: str, use_case: str, intended_uses: Iterable[Use] | None = None) -> Iterator[Problem]:
+    """Everything the license's text has against this model for this use. Of an unknown id it was not reviewed."""
+    if (entry := CATALOG.get(base_model)) is None:
+        yield Problem(code="unknown_base_model", message=_unknown_message(base_model), param="base_model")
+        return
+    named, barred = f"{entry.id} ({entry.terms.id})", entry.terms.barred_uses
+    if entry.terms.policy == "deny":
+        message = f"{named}: {' '.join(entry.terms.obligations)}"
+        yield Problem(code="license_denied", message=message, param="base_model")
+    elif barred and (not use_case.strip() or intended_uses is None):
+        message = f"{named} bars some uses: say in use_case and intended_uses what it is for"
+        missing = "intended_uses" if use_case.strip() else "use_case"
+        yield Problem(code="license_needs_use_case", message=message, param=missing)
+    for use in sorted({*(intended_uses or ())} & {*barred}):
+        yield Problem(code="license_bars_use", message=f"{named} bars {use}: {USES[use]}", param="intended_uses")
 
 
 class Sku(Frozen):

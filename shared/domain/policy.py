@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from shared.domain.errors import Problem
+from shared.domain.licenses import Use
 from shared.domain.model import MAX_PERSON, Frozen
 from shared.domain.recipe import Name, Recipe, ResolvedRecipe
 
@@ -100,6 +101,7 @@ class Rules(Frozen):
     notify_hosts: tuple[Pattern, ...] | None = Field(
         default=None, description="hosts that channels of recipes may be at, as shell patterns; null: any"
     )
+    intended_uses: tuple[Use, ...] = Field(default=(), description="what models are for, whatever a recipe says")
 
 
 class Project(Rules):

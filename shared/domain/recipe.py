@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from shared.domain.beside import read_beside
 from shared.domain.graders import Grader, StringCheck, judges_named
+from shared.domain.licenses import Use
 from shared.domain.model import Finite
 from shared.domain.urls import CHANNEL, CHANNEL_NAME, check_web_url
 
@@ -447,7 +448,11 @@ class Recipe(Finite):
     evaluation: Evaluation = Evaluation()
     deployment: Deployment = Deployment()
     budget: Budget = Budget()
-    use_case: str = Field(default="", description="what the model is for; the license gate reads it")
+    use_case: str = Field(default="", description="what the model is for; some licenses ask for it")
+    intended_uses: tuple[Use, ...] | None = Field(
+        default=None,
+        description="which of the uses that licenses bar it is for: docs/reference/licenses.md; an empty list: none",
+    )
     notify: tuple[Notify, ...] = Field(
         default=(), max_length=MAX_CHANNELS, description="webhooks that are told about the project's runs; at most 20"
     )

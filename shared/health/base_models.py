@@ -23,7 +23,7 @@ from shared.rendering import read_bundle
 def base_model_checks(blobs: BlobStore, default: str) -> Iterator[Check]:
     """One or two checks per model of the catalog that may be tuned."""
     for entry in CATALOG.values():
-        if entry.license_policy == "allow" and entry.asset is not None:
+        if entry.asset is not None:
             folder = asset_folder(entry.asset)
             yield _weights(entry, folder, blobs, needed=entry.id == default)
             yield _imported(entry, folder, blobs, needed=entry.id == default)

@@ -44,8 +44,8 @@ def export_bundle(entry: BaseModelEntry, folder: Path) -> dict[str, bytes]:
     manifest = BundleManifest(
         base_model=entry.id,
         asset=entry.asset,
-        license=entry.license,
-        obligations=entry.obligations,
+        license=entry.terms.id,
+        obligations=entry.terms.obligations,
         sha256=bundle.sha256,
         template_sha256=bundle.template_sha256,
         special_tokens=bundle.special_tokens,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from shared.domain.catalog import check_license
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.policy import AppliedPolicy, PlatformPolicy
 from shared.domain.recipe import ResolvedRecipe
@@ -22,7 +23,11 @@ def endpoint_owner(endpoint: str, policy: PlatformPolicy, store: RunStore) -> st
 
 def violations(resolved: ResolvedRecipe, policy: PlatformPolicy, store: RunStore) -> Iterator[Problem]:
     """Everything that the run may not do. Raises WaitsForRelease, and LaterVersion."""
-    project, endpoint = resolved.project, resolved.endpoint
+    project, endpoint, recipe = resolved.project, resolved.endpoint, resolved.requested
+    uses = recipe.intended_uses
+    if uses is not None:
+        uses += tuple(use for rules in policy.rules(project).values() for use in rules.intended_uses)
+    yield from check_license(recipe.base_model, recipe.use_case, uses)
     yield from policy.violations(resolved, project)
     if (owner := endpoint_owner(endpoint, policy, store)) not in (None, project):
         message = f"deployment.endpoint: endpoint {endpoint} is of project {owner}"
@@ -30,10 +35,11 @@ def violations(resolved: ResolvedRecipe, policy: PlatformPolicy, store: RunStore
 
 
 def require_allowed(run: Run, store: RunStore) -> AppliedPolicy:
-    """The policy in force. Raises PermanentFailure (recipe) of the first violation, which names them all."""
+    """The policy in force. Raises PermanentFailure (license, recipe) of the first violation, which names them all."""
     applied = policies.read(store)
     found = list(violations(run.resolved, applied.policy, store))
     if found:
         message = f"{'; '.join(one.message for one in found)} (policy version {applied.version})"
-        raise PermanentFailure(FailureClass.RECIPE, found[0].code, message, found[0].param)
+        failure_class = FailureClass.LICENSE if found[0].code.startswith("license_") else FailureClass.RECIPE
+        raise PermanentFailure(failure_class, found[0].code, message, found[0].param)
     return applied

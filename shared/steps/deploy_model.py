@@ -27,7 +27,7 @@ def model_spec(run: Run) -> ModelSpec:
         name=run.project,
         version=paths.model_version(run),
         uri=paths.datastore_uri(paths.merged_model(run.id)),
-        tags={**job_tags(run), "base_model": run.resolved.requested.base_model},
+        tags=job_tags(run),
     )
 
 

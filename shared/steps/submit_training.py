@@ -82,9 +82,13 @@ def job_of(
 
 
 def job_tags(run: Run) -> dict[str, str]:
-    """Lineage on every job."""
+    """Lineage on every job, model and deployment, and what the license asks for: at most 256 characters each (Azure
+    Resource Manager, "Use tags to organize your Azure resources")."""
     assert run.curated is not None
-    return {RUN_TAG: run.id, "project": run.project, "data_version": run.curated.version}
+    base = catalog.find_entry(run.resolved.requested.base_model)
+    of_run = {RUN_TAG: run.id, "project": run.project, "data_version": run.curated.version}
+    asks = {f"license_asks_{n}": text for n, text in enumerate(base.terms.obligations, 1)}
+    return {**of_run, "base_model": base.id, "license": base.terms.id, **asks}
 
 
 def _time_kept(run: Run, services: Services) -> Iterator[bytes]:

@@ -104,7 +104,7 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
         read = ReadRecipe(None if unknown else assumed, assumed, frozenset(unknown))
     if _check_events(read.assumed.notify, findings):
         read = replace(read, recipe=None)
-    _check_license(raw, findings)
+    _check_license(raw, read.assumed, findings)
     return read
 
 
@@ -227,8 +227,8 @@ def _check_events(channels: Sequence[Notify], findings: Findings) -> bool:
     return bool(unknown)
 
 
-def _check_license(raw: dict[str, Any], findings: Findings) -> None:
+def _check_license(raw: dict[str, Any], assumed: Recipe, findings: Findings) -> None:
     base_model, use_case = raw["base_model"], raw.get("use_case", "")
     if isinstance(base_model, str) and isinstance(use_case, str):
-        for problem in check_license(base_model, use_case):
+        for problem in check_license(base_model, use_case, assumed.intended_uses):
             findings.add(problem.code, "recipe", detail=problem.message)

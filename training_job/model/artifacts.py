@@ -144,7 +144,7 @@ def model_manifest(
         "base_model": recipe.requested.base_model,
         "base_sha256": identity.base_sha256,
         "generation_settings_left_out": left_out(read_json(setup.base_model / "generation_config.json") or {}),
-        "license": find_entry(recipe.requested.base_model).license,
+        "license": find_entry(recipe.requested.base_model).terms.id,
         "continued_from": lineage(setup),
         "data_version": data_manifest["version"],
         "files_sha256": identity.data_sha256,

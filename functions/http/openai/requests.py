@@ -13,7 +13,7 @@ from shared.grading import problems
 from shared.validation.setting_errors import setting_errors
 
 DEFAULT_PROJECT = "fine-tuning"
-USE_CASE = "use_case"
+USE_CASE, INTENDED_USES = "use_case", "intended_uses"
 
 
 class RequestPart(BaseModel):
@@ -125,17 +125,17 @@ def recipe_of(request: JobRequest, project_recipe: Recipe | None) -> Recipe:
         method_block["graders"] = [block.grader]
     own = project_recipe.model_dump(mode="json", exclude_unset=True) if project_recipe else {}
     raw = {**own, "base_model": request.model, "method": method_block}
-    if request.metadata and USE_CASE in request.metadata:
-        raw[USE_CASE] = request.metadata[USE_CASE]
+    metadata = request.metadata or {}
+    raw |= {USE_CASE: metadata[USE_CASE]} if USE_CASE in metadata else {}
+    raw |= {INTENDED_USES: metadata[INTENDED_USES].replace(",", " ").split()} if INTENDED_USES in metadata else {}
     recipe = _checked(raw)
     multiplier = block.hyperparameters.learning_rate_multiplier
     if multiplier != AUTO:
         given["learning_rate"] = multiplier * default_learning_rate(recipe, entry)[0]
         recipe = _checked(raw)
-    objections = check_license(entry, recipe.use_case)
-    if objections:
-        param = "metadata" if objections[0].param == USE_CASE else "model"
-        raise ApiError(400, objections[0].code, objections[0].message, param)
+    for problem in check_license(entry.id, recipe.use_case, recipe.intended_uses):
+        param = "metadata" if problem.param in (USE_CASE, INTENDED_USES) else "model"
+        raise ApiError(400, problem.code, problem.message, param)
     return recipe
 
 

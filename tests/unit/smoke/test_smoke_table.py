@@ -31,7 +31,7 @@ KEYS |= {"none", "otherwise", "unknown", "remedy", "masked"}
 def test_the_machine_is_the_cheapest_that_tunes_and_serves_a_base_of_the_registries_and_the_base_the_smallest() -> None:
     found = []
     for entry in CATALOG.values():
-        if entry.license_policy != "allow" or not (entry.asset or "").startswith("azureml://registries/"):
+        if entry.terms.policy != "allow" or not (entry.asset or "").startswith("azureml://registries/"):
             continue
         budget = {"budget": {"tier": "dedicated"}, "deployment": {}}
         try:

@@ -29,7 +29,7 @@ def test_a_base_model_as_the_catalog_has_it_leaves_its_bundle_and_what_its_licen
     assert (code, result.status, result.problem) == (0, "completed", None)
     assert left(base) == export_bundle(TINY, base)
     output = capsys.readouterr().out
-    assert f"license {TINY.license}: {TINY.obligations[0]}" in output
+    assert f"license {TINY.terms.id}: {TINY.terms.obligations[0]}" in output
     assert "exported: tokenizer.json, tokenizer_config.json, chat_template.jinja, bundle.json" in output
 
 

@@ -45,7 +45,11 @@ def test_the_function_finds_the_bundle_of_a_base_model_by_its_path(folder: Path,
     manifest, bundle = bundle_manifest(LLAMA, blobs), exported_bundle(LLAMA, blobs)
     assert manifest is not None
     assert bundle is not None
-    assert (manifest.base_model, manifest.license, manifest.obligations) == (LLAMA.id, LLAMA.license, LLAMA.obligations)
+    assert (manifest.base_model, manifest.license, manifest.obligations) == (
+        LLAMA.id,
+        LLAMA.terms.id,
+        LLAMA.terms.obligations,
+    )
     assert (manifest.asset, manifest.sha256) == (LLAMA.asset, bundle.sha256)
     assert manifest.special_tokens == bundle.special_tokens
     assert manifest.files["tokenizer.json"] == hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()

@@ -26,7 +26,7 @@ def test_an_attempt_is_one_job_and_the_next_is_another(services: Services) -> No
     assert f"--base-model {PHI.id} " in first.command
 
 
-@pytest.mark.parametrize("id", ["Qwen/Qwen2.5-3B-Instruct", "Qwen/Qwen2.5-72B-Instruct"])
+@pytest.mark.parametrize("id", ["Qwen/Qwen2.5-3B-Instruct", "mistralai/Codestral-22B-v0.1"])
 def test_a_model_that_may_not_be_tuned_is_refused_before_anything_is_asked(services: Services, id: str) -> None:
     with pytest.raises(PermanentFailure) as refused:
         start_import(CATALOG[id], services)

@@ -1,28 +1,57 @@
 from __future__ import annotations
 
+import re
+from itertools import product
+
 import pytest
 
-from shared.domain.catalog import CATALOG, SKUS, check_license, find_entry, find_sku
+from shared.domain.catalog import CATALOG, LICENSES, SKUS, check_license, find_entry, find_sku
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.licenses import USES
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 
 
-def refusal(base_model, use_case: str = "") -> list[str]:
-    return [problem.code for problem in check_license(base_model, use_case)]
+BARRED_BY_LLAMA = {
+    "critical_infrastructure", "military", "weapons", "controlled_substances", "unlicensed_profession",
+    "sensitive_data_without_rights", "unlawful_discrimination", "deception", "malicious_code", "harm_to_people",
+    "infringement",
+}  # fmt: skip
+# What the text of each license bars.
+BARS: dict[str, set[str]] = {
+    "LicenseRef-droptune-project": set(),
+    "Apache-2.0": set(),
+    "MIT": set(),
+    "LicenseRef-scancode-llama-3.1-license-2024": BARRED_BY_LLAMA,
+    "LicenseRef-llama-3.3": {*BARRED_BY_LLAMA, "bypassing_safeguards"},
+    "LicenseRef-qwen-research": {"commercial", "production"},
+    "LicenseRef-mistral-research-0.1": {"commercial", "production"},
+    "LicenseRef-mistral-non-production-0.1": {"commercial", "production"},
+}
 
 
-def test_only_models_whose_license_was_read_and_fits_get_through() -> None:
-    samples = {
-        "meta-llama/Llama-3.3-70B-Instruct": ["license_needs_use_case"],
-        "microsoft/Phi-4": [],
-        "Qwen/Qwen2.5-72B-Instruct": ["license_review"],
-        "Qwen/Qwen2.5-3B-Instruct": ["license_denied"],
-        "mistralai/Codestral-22B-v0.1": ["license_denied"],
-    }
-    assert {id: refusal(id) for id in samples} == samples
-    passed = {id for id in CATALOG if not refusal(id, "summaries of maintenance logs")}
-    assert passed == {entry.id for entry in CATALOG.values() if entry.license_policy == "allow"}
+def refusal(base_model, use_case: str = "", uses: list[str] | None = None) -> list[str]:
+    return [problem.code for problem in check_license(base_model, use_case, uses)]
+
+
+def test_each_use_is_stopped_by_the_licenses_whose_text_bars_it_and_by_no_other() -> None:
+    assert set(BARS) == set(LICENSES)
+    for entry, use in product(CATALOG.values(), USES):
+        found = refusal(entry.id, "summaries of maintenance logs", [use])
+        assert ("license_bars_use" in found) is (use in BARS[entry.terms.id]), (entry.id, use)
+        assert ("license_denied" in found) is (entry.terms.policy == "deny")
+    assert refusal(LLAMA, "spare parts", ["weapons", "military", "commercial"]) == ["license_bars_use"] * 2
+
+
+def test_a_license_has_its_text_what_it_asks_for_and_says_so_in_tags_of_azure() -> None:
+    for text in LICENSES.values():
+        assert text.obligations, text.id
+        assert all(len(one) <= 256 for one in text.obligations), "Azure takes no longer value of a tag"
+        assert bool(text.texts) is (text.id != "LicenseRef-droptune-project")
+        assert all(place.startswith("https://") for place in text.texts)
+        assert all(re.fullmatch("[0-9a-f]{64}|", sha256) for sha256 in text.texts.values())
+        assert text.policy == "deny" or not text.barred_uses or all(text.texts.values()), "what it bars was read"
+    assert {entry.terms.id for entry in CATALOG.values()} == set(LICENSES)
 
 
 def test_an_unknown_model_is_refused_and_the_offered_ones_are_named() -> None:
@@ -32,18 +61,16 @@ def test_an_unknown_model_is_refused_and_the_offered_ones_are_named() -> None:
     assert "Ministral" not in problem.message
 
 
-def test_llama_needs_a_use_case_that_says_something() -> None:
-    assert refusal(LLAMA, "  ") == ["license_needs_use_case"]
-    assert refusal(LLAMA, "summaries of maintenance logs") == []
+def test_where_a_license_bars_uses_a_recipe_says_what_the_model_is_for() -> None:
+    assert refusal(LLAMA, "  ", []) == refusal(LLAMA, "logs") == ["license_needs_use_case"]
+    assert refusal(LLAMA, "summaries of maintenance logs", []) == []
+    assert refusal("microsoft/Phi-4") == []
 
 
-def test_an_entry_says_what_its_license_asks() -> None:
-    assert all(entry.obligations and entry.license for entry in CATALOG.values())
-    assert all(
-        entry.asset and entry.architecture and entry.context_tokens and entry.parameters
-        for entry in CATALOG.values()
-        if entry.license_policy == "allow"
-    )
+def test_a_model_is_offered_if_its_license_does_not_refuse_it() -> None:
+    for entry in CATALOG.values():
+        offered = bool(entry.asset and entry.architecture and entry.context_tokens and entry.parameters)
+        assert offered is (entry.terms.policy != "deny"), entry.id
 
 
 def test_what_is_not_in_the_catalog_is_a_permanent_failure() -> None:

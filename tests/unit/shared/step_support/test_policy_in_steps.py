@@ -10,7 +10,7 @@ import pytest
 from shared.domain import paths
 from shared.domain.dataset import Report, Statistics
 from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import PermanentFailure
+from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.events import EvaluationPassed, ValidationPassed
 from shared.domain.planning.plan import resolve
 from shared.domain.policy import PlatformPolicy
@@ -21,6 +21,7 @@ from shared.records import claims, endpoints, policies
 from shared.records.blob_documents import read_model
 from shared.step_support.candidate import model_sha256
 from shared.step_support.outcome import event_of
+from shared.step_support.policy import require_allowed
 from shared.steps.deploy_model import deploy_model
 from shared.steps.submit_training import submit_training
 from shared.steps.validate_dataset import accepted
@@ -159,3 +160,41 @@ def test_a_model_that_changed_after_its_evaluation_is_not_deployed(prepared: Run
     with pytest.raises(PermanentFailure, match="model_changed"):
         deploy_model(event_of(run, EvaluationPassed.of(RESULT, VERDICT), run.created_at), run, governed)
     assert governed.models.deployments == []  # type: ignore[attr-defined]
+
+
+LLAMA = {"base_model": "meta-llama/Llama-3.1-8B-Instruct", "use_case": "spare parts", "intended_uses": ["commercial"]}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "policy", "code"),
+    [
+        ({}, {}, None),
+        ({"intended_uses": None}, {}, "license_needs_use_case"),
+        ({"intended_uses": ["deception"]}, {}, "license_bars_use"),
+        ({}, {"intended_uses": ["weapons"]}, "license_bars_use"),
+        ({}, {"projects": {"shop": {"intended_uses": ["military"]}}}, "license_bars_use"),
+        ({}, {"projects": {"bank": {"intended_uses": ["military"]}}}, None),
+        ({"base_model": TINY}, {"intended_uses": ["weapons"]}, None),
+    ],
+)
+def test_a_use_that_the_license_bars_stops_the_run_before_it_costs(
+    prepared: Run, services: Services, recipe: dict[str, Any], policy: dict[str, Any], code: str | None
+) -> None:
+    platform = Platform(None)
+    services = replace(services, models=platform, launcher=platform)  # type: ignore[arg-type]
+    applied = PlatformPolicy.model_validate(policy)
+    policies.apply(services.store, applied, 0, "root", "root", services.clock.now())
+    chosen = Recipe.model_validate({**LLAMA, **recipe})
+    outcome = accepted(prepared.evolve(recipe=None), chosen, report(), CURATED, services)
+    assert (outcome.status, outcome.note) == ((Status.REJECTED, code) if code else (Status.VALIDATED, ""))
+    run = prepared.evolve(recipe=resolve(chosen, "shop", train_rows=100, characters_max=100))
+    if code is None:
+        require_allowed(run, services.store)
+        return
+    passed = ValidationPassed(version="v1", train_rows=100, eval_rows=60)
+    with pytest.raises(PermanentFailure) as refused:
+        submit_training(event_of(run, passed, run.created_at), run, services)
+    assert (refused.value.failure_class, refused.value.problem.code) == (FailureClass.LICENSE, code)
+    with pytest.raises(PermanentFailure, match=code):
+        deploy_model(event_of(run, EvaluationPassed.of(RESULT, VERDICT), run.created_at), run, services)
+    assert (platform.jobs, platform.deployments) == ([], [])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from shared.domain import paths
+from shared.domain.catalog import find_entry
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.events import BudgetWarning, EventData, TrainingRetryDue, TrainingStarted, ValidationPassed
@@ -101,7 +102,10 @@ def test_the_job_has_what_the_recipe_says(
     recipe = resolve(requested, "shop", train_rows=100, characters_max=100)
     spec = training_job(prepared.evolve(recipe=recipe), services.config)
     assert {name: getattr(spec, name) for name in expected} == expected
-    assert spec.tags == {"droptune_run": prepared.id, "project": "shop", "data_version": CURATED.version}
+    of_run = {"droptune_run": prepared.id, "project": "shop", "data_version": CURATED.version}
+    base = find_entry(requested.base_model)
+    of_license = {"base_model": base.id, "license": base.terms.id, "license_asks_1": base.terms.obligations[0]}
+    assert spec.tags == {**of_run, **of_license}
 
 
 @pytest.mark.few_cases(3)

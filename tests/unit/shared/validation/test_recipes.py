@@ -30,8 +30,13 @@ BAD_RECIPES = {
     "an unknown key inside": (b"budget: {max_eur: 5}", ["recipe_unknown_key"]),
     "an unknown base model": (b"base_model: acme/gpt", ["unknown_base_model"]),
     "a research license": (b"base_model: mistralai/Ministral-8B-Instruct-2410", ["license_denied"]),
-    "a license to review": (b"base_model: Qwen/Qwen2.5-72B-Instruct", ["license_review"]),
     "no use case": (b"base_model: meta-llama/Llama-3.1-8B-Instruct", ["license_needs_use_case"]),
+    "no intended uses": (b"{base_model: meta-llama/Llama-3.1-8B-Instruct, use_case: a}", ["license_needs_use_case"]),
+    "a use that the license bars": (
+        b"{base_model: meta-llama/Llama-3.1-8B-Instruct, use_case: a, intended_uses: [commercial, military]}",
+        ["license_bars_use"],
+    ),
+    "a use that no license knows": (b"intended_uses: [gardening]", ["recipe_value"]),
     "an unknown machine": (b"deployment: {instance_type: Standard_X}", ["unknown_instance_type"]),
     "a length beyond the context": (
         b"method: {hyperparameters: {max_length_tokens: 8000}}",

@@ -41,6 +41,7 @@ OTHERS = {
     "deployment": {"endpoint": "oven-answers", "approval": "required", "rollout": [50, 100]},
     "budget": {"max_usd": 80, "deadline_hours": 9, "tier": "spot", "instance_type": "auto"},
     "use_case": "answers about ovens",
+    "intended_uses": ["commercial"],
     "notify": [{"url": "https://hooks.example.com/a", "events": ["run.*"]}],
     "retrain": {"every_days": 9},
 }

@@ -63,6 +63,8 @@ def test_preferences_and_rewards_are_methods_too(ai: OpenAI, training: str, serv
     [
         ({"model": "gpt-4o-mini"}, 400, "model_not_found", "model"),
         ({"model": "meta-llama/Llama-3.1-8B-Instruct"}, 400, "license_needs_use_case", "metadata"),
+        ({"model": "meta-llama/Llama-3.1-8B-Instruct",
+          "metadata": {"use_case": "a", "intended_uses": "commercial, military"}}, 400, "license_bars_use", "metadata"),
         ({"training_file": "file-0"}, 404, "file_not_found", "training_file"),
         ({"validation_file": "../eval"}, 404, "file_not_found", "validation_file"),
         ({"suffix": "My Model"}, 400, "bad_request", "suffix"),

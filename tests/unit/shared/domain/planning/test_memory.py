@@ -12,7 +12,7 @@ from shared.domain.planning.memory import lora_parameters, lora_targets
 from tests.paths import ROOT
 
 GOLDEN = ROOT / "tests" / "golden/lora"
-OFFERED = [entry for entry in CATALOG.values() if entry.license_policy == "allow"]
+OFFERED = [entry for entry in CATALOG.values() if entry.asset]
 
 
 def build(entry: BaseModelEntry):
