@@ -43,7 +43,9 @@ def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceB
         # `reconcile` asks at each tick for what has no run yet: one message at a time goes round.
         if tried or not claims.read(services.store, chain):
             claims.take(services.store, chain, chain, services.clock.now())
-            _send_again(message, services.clock.now() + CLAIM_RETRY, services, tried + 1)
+            # A minute more each time for a project that floods: to ask again is not to be what takes the time.
+            wait = CLAIM_RETRY * (min(tried + 1, 60) if error.problem.code == receive_step.BUSY else 1)
+            _send_again(message, services.clock.now() + wait, services, tried + 1)
         return
     if tried:
         claims.release(services.store, chain, chain)

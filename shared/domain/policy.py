@@ -150,6 +150,9 @@ class PlatformPolicy(Rules):
         default=80, gt=0, le=100, description="of a month's budget: the run that goes beyond it says so"
     )
     teams: dict[Name, Team] = {}
+    runs_at_once: int = Field(
+        default=20, ge=1, le=1000, description="of a project in validation and training; further drops wait"
+    )
     projects: dict[Name, Project] = {}
 
     @model_validator(mode="after")

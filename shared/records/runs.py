@@ -164,6 +164,15 @@ def page(
     return FoundRuns(read, tuple(unreadable), cursor)
 
 
+def are_begun(store: RunStore, project: str, limit: int) -> bool:
+    """Whether so many runs of the project wait for validation or training, or are in it."""
+    for status in (Status.RECEIVED, Status.VALIDATING, Status.VALIDATED, Status.TRAINING):
+        limit -= len(store.query(RUN, {"project": project, "status": status.value}, limit=limit)[0])
+        if limit <= 0:
+            return True
+    return False
+
+
 def any_of(store: RunStore, project: str) -> bool:
     """Whether the project has a run."""
     return bool(store.query(RUN, {"project": project}, limit=1)[0])

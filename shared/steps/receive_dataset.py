@@ -12,12 +12,13 @@ from shared.domain.errors import RETRY_RULES, BlobNotFound, FailureClass, Perman
 from shared.domain.events import DatasetUploaded, RunFailed
 from shared.domain.run import Run, RunError, Status
 from shared.ports import BlobInfo, Services
-from shared.records import claims, runs, uploads
+from shared.records import claims, policies, runs, uploads
 from shared.step_support.dataset_files import held_out_file, recipe_files
 from shared.step_support.outcome import Draft
 
 # Times what a blob of some bytes waits.
 EMPTY_WAITS = 30
+BUSY = "project_is_busy"
 MAX_TRIES = 1440  # once a minute: a blob is brought back from the archive tier in up to 15 hours
 REMEDY = "bring it back from the archive tier, or let the app read it; then `droptune retry` the run"
 
@@ -33,7 +34,7 @@ class Reception:
 def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: int = 0) -> Reception | None:
     """None if the blob starts no run, or is gone by now. What still cannot be read after enough tries fails its run.
 
-    Raises InvalidInput `bad_blob_path`, Transient `claim_without_run` or what a try met, StoreConflict if it is
+    Raises InvalidInput `bad_blob_path`, Transient BUSY, `claim_without_run` or what a try met, StoreConflict if it is
     replaced meanwhile.
     """
     path, key = request.path, request.key
@@ -41,6 +42,9 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
     if info is None or not (is_answered(path) or request.requested_by):
         return None
     project = path.split("/")[1]
+    run_id, limit = paths.run_id_of_blob(path, info.etag, key), policies.read(services.store).policy.runs_at_once
+    if runs.are_begun(services.store, project, limit) and not runs.exists(services.store, run_id):
+        raise Transient(BUSY, f"{limit} runs of {project} are being validated or trained", path)
     failed: PermanentFailure | Transient | None = None
     try:
         sha256, (fingerprint, files) = _sha256(info, services), _beside(path, services)
@@ -55,7 +59,7 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
     by = uploads.uploader(services.store, path, sha256)
     now = services.clock.now()
     run = Run(
-        id=paths.run_id_of_blob(path, info.etag, key),
+        id=run_id,
         project=project,
         status=Status.RECEIVED,
         revision=1,

@@ -19,10 +19,11 @@ from shared.domain.commands import InspectJob, StartRun, to_cloudevent
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.events import CancelRequested, RunOverdue
 from shared.domain.jobs import JobStatus, JobView
+from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Run
 from shared.pipeline import BY_NAME
 from shared.ports import Message, Services, Write
-from shared.records import claims, runs
+from shared.records import claims, policies, runs
 from shared.runner import RETRY, Handled, Runner
 from shared.step_support.outcome import event_of, message_of
 from shared.steps.notify import delivery
@@ -92,6 +93,27 @@ def test_a_dropped_blob_waits_while_the_claim_on_its_data_cannot_be_read(service
     assert Runner(services).release_unreadable(claim.name, claims.CLAIM, "ada") is not None
     deliver(services, "receive_dataset", again)
     assert len(list(runs.unfinished(services.store))) == 2
+
+
+def test_what_a_project_drops_beyond_its_share_waits_longer_each_time_and_nobody_elses_does(services: Services) -> None:
+    now = services.clock.now()
+    policies.apply(services.store, PlatformPolicy(runs_at_once=2), 0, "ada", "ada", now)
+    paths = [f"datasets/{name}" for name in ("shop/a.jsonl", "shop/b.jsonl", "shop/c.jsonl", "bank/a.jsonl")]
+    events = [blob_created(path, services.blobs.write(path, [ROW, path.encode()]).etag) for path in paths]
+    for event in (*events, events[0]):
+        deliver(services, "receive_dataset", event)
+    assert sorted(run.dataset.path for run in runs.unfinished(services.store)) == sorted([paths[0], paths[1], paths[3]])
+    for tried in (1, 70):
+        deliver(services, "receive_dataset", replace(events[2], properties={RETRY: str(tried)}))
+    again = services.bus.peek("storage-events", limit=10)
+    assert {one.message.id for one in again} == {events[2].id}
+    dues = sorted(one.message.scheduled_at for one in again if one.message.scheduled_at)
+    waits = [round((due - now).total_seconds() / 60) for due in dues]
+    assert waits == [1, 2, 60]
+    first = next(run for run in runs.unfinished(services.store) if run.dataset.path == paths[0])
+    Runner(services).handle(BY_NAME["cancel_run"], event_of(first, CancelRequested(by="ada"), now))
+    deliver(services, "receive_dataset", replace(events[2], properties={RETRY: "1"}))
+    assert paths[2] in [run.dataset.path for run in runs.unfinished(services.store)]
 
 
 def test_a_blob_that_is_refused_once_gets_its_run_and_one_that_stays_refused_fails_it_at_the_third_try(

@@ -1,0 +1,114 @@
+"""One project floods the platform; another one's run takes at most twice the time that it takes alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from shared.domain.errors import Transient
+from shared.domain.policy import PlatformPolicy
+from shared.domain.run import Run
+from shared.ports.services import BUSY
+from shared.records import policies
+from tests.simulation.conftest import MakeWorld
+from tests.simulation.driver import drop, prepare
+from tests.simulation.world import TIMERS, World
+
+SERVERS = 8  # calls at once of a function: `maxConcurrentCalls` of host.json; each function has its own instances
+TICK_S = 10
+SLOW_S = 10.0  # a receiver that never answers: TIMEOUT_S of shared/clients/webhook.py
+AT_ONCE = 4  # calls for one project, there
+# What a call takes, of the flood: a validation as long as a row that takes a grader's whole time.
+CALL_S, VALIDATION_S, BOMB_S = 0.05, 1.0, 5.0
+
+
+class Receivers:
+    """Those of the flood never answer; the notifier's own limit holds."""
+
+    def __init__(self) -> None:
+        self.calls, self.delivered, self.took = 0, Counter[str](), CALL_S
+
+    def deliver(self, url: str, message_id: str, body: bytes, project: str | None = None) -> None:
+        if "slow" not in url:
+            self.delivered[message_id] += 1
+        elif self.calls >= AT_ONCE:
+            raise Transient(BUSY, "calls are in progress")
+        else:
+            self.calls, self.took = self.calls + 1, SLOW_S
+            raise Transient("webhook_unreachable", "no answer")
+
+
+class Host:
+    """Each function handles so many messages at once, and each takes its time."""
+
+    def __init__(self, world: World, servers: int) -> None:
+        self.world, self.receivers = world, Receivers()
+        world.notifier = self.receivers  # type: ignore[assignment]
+        self.free = {entity: [world.clock.now()] * servers for entity in world.entities}
+
+    def tick(self) -> None:
+        now = self.world.clock.now()
+        end = now + timedelta(seconds=TICK_S)
+        self.receivers.calls = 0
+        for entity, servers in self.free.items():
+            while min(servers) < end and (found := self.world.receive(entity)):
+                [received] = found
+                first = servers.index(min(servers))
+                self.receivers.took = CALL_S
+                self.world.handle(received)
+                took = self.receivers.took if entity == "deliveries" else CALL_S
+                if entity.endswith("validate_dataset"):
+                    took = BOMB_S if b"datasets/flood" in received.message.body else VALIDATION_S
+                servers[first] = max(servers[first], now) + timedelta(seconds=took)
+        for timer in TIMERS:
+            self.world.tick(timer)
+        self.world.advance(TICK_S)
+
+
+def channel(world: World, project: str, host: str) -> None:
+    path = f"datasets/{project}/recipe.yaml"
+    recipe = b"".join(world.blobs.read(path))
+    world.blobs.write(path, [recipe + f"notify: [{{url: 'https://{host}.example/', events: ['*']}}]\n".encode()])
+
+
+def duration_s(world: World, servers: int) -> float:
+    """Of the run of the project `shop`, up to the delivery of its last event."""
+    host, begun = Host(world, servers), world.clock.now()
+    channel(world, "shop", "quick")
+    drop(world, "shop", 70)
+
+    def own() -> Run | None:
+        return next((run for run in world.runs() if run.project == "shop"), None)
+
+    while (run := own()) is None or not run.terminal or not is_notified(host):
+        host.tick()
+        assert world.clock.now() - begun < timedelta(days=2)
+    assert run.status == "deployed"
+    return (world.clock.now() - begun).total_seconds()
+
+
+def is_notified(host: Host) -> bool:
+    return any("model.promoted" in message_id for message_id in host.receivers.delivered)
+
+
+@pytest.mark.parametrize(
+    ("drops", "servers", "at_once"),
+    [pytest.param(10_000, SERVERS, 20, marks=pytest.mark.slow), pytest.param(400, 1, 2, marks=pytest.mark.ci)],
+)
+def test_the_run_of_another_project_takes_at_most_twice_its_time(
+    drops: int, servers: int, at_once: int, make_world: MakeWorld
+) -> None:
+    times = {}
+    for flood in (0, drops):
+        world = make_world(1, channel=False)
+        policies.apply(world.store, PlatformPolicy(runs_at_once=at_once), 0, "ada", "ada", world.clock.now())
+        prepare(world, "shop")
+        if flood:
+            prepare(world, "flood")
+            channel(world, "flood", "slow")
+        for number in range(flood):
+            drop(world, "flood", (10, 50, 90)[number % 3], number, count=3 if number % 2 else 12)
+        times[flood] = duration_s(world, servers)
+    assert times[drops] <= 2 * times[0]
