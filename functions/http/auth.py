@@ -83,9 +83,8 @@ class LoopbackAuth:
         if request.headers.get("origin") and urlsplit(request.headers["origin"]).hostname not in LOOPBACK_HOSTS:
             raise ApiError(403, "foreign_origin", "this origin may not use the API", "origin")
         roles = frozenset({READER, OPERATOR, APPROVER})
-        if name := request.headers.get(LOCAL_USER):
-            return Caller(shortened(name, MAX_PERSON), roles, id=shortened(name, MAX_PERSON))
-        return Caller("local", roles | {ADMINISTRATOR}, id="local")
+        name = shortened(request.headers.get(LOCAL_USER) or "local", MAX_PERSON)
+        return Caller(name, roles | {ADMINISTRATOR} if name == "local" else roles, id=name)
 
 
 class EntraAuth:

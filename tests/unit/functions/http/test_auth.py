@@ -96,6 +96,7 @@ def test_on_a_laptop_a_header_says_who_somebody_is_and_only_the_nameless_one_adm
         return LoopbackAuth()(Request({"type": "http", "headers": [host, *headers], "path": "/"}))
 
     assert local() == Caller("local", frozenset({READER, OPERATOR, APPROVER, ADMINISTRATOR}), id="local")
+    assert local((b"x-droptune-user", b"local")) == local(), "the same person, however it is named"
     assert local((b"x-droptune-user", b"bob")) == Caller("bob", frozenset({READER, OPERATOR, APPROVER}), id="bob")
 
 
