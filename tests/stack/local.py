@@ -210,7 +210,8 @@ class LocalStack:
     def azure(self, method: str, path: str, body: Any = None) -> httpx.Response:
         """What the emulator of Azure ML answers, an error too."""
         url = stack.Stack.load(self.root).azure_ml_url.removeprefix("azureml+").split("/subscriptions")[0]
-        return self._http.request(method, f"{url}{path}", json=body, headers=bearer(self.root))
+        version = {"api-version": "2023-04-01-preview"} if path.startswith("/subscriptions/") else {}
+        return self._http.request(method, f"{url}{path}", params=version, json=body, headers=bearer(self.root))
 
     def _emulator(self, method: str, path: str, body: Any = None) -> httpx.Response:
         return self.azure(method, path, body).raise_for_status()
