@@ -186,7 +186,9 @@ def mixed() -> dict[str, Any]:
     rows += [row("pain in the left arm since noon", label) for label in ("urgent", "routine")]
     rows += [row(note(1500), "routine"), rows[0]]
     rows[1]["approved"], rows[2]["approved"] = True, False
-    recipe = b"use_case: Sorts notes by urgency, for a nurse to check.\nevaluation: {slices: [intent]}"
+    recipe = (
+        b"use_case: Sorts notes by urgency, for a nurse to check.\nintended_uses: []\nevaluation: {slices: [intent]}"
+    )
     with spooled_sink() as sink:
         found = validate(
             [b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in rows) + b"\n"],
