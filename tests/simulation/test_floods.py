@@ -95,7 +95,7 @@ def is_notified(host: Host) -> bool:
 
 @pytest.mark.parametrize(
     ("drops", "servers", "at_once"),
-    [pytest.param(10_000, SERVERS, 20, marks=pytest.mark.slow), pytest.param(400, 1, 2, marks=pytest.mark.ci)],
+    [pytest.param(10_000, SERVERS, 20, marks=pytest.mark.slow), pytest.param(400, 1, 2, marks=pytest.mark.slow)],
 )
 def test_the_run_of_another_project_takes_at_most_twice_its_time(
     drops: int, servers: int, at_once: int, make_world: MakeWorld
