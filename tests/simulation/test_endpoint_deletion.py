@@ -16,7 +16,7 @@ from tests.simulation.invariants import problems
 from tests.simulation.test_crashes import Counting, finish
 from tests.simulation.world import World
 
-pytestmark = pytest.mark.ci
+pytestmark = pytest.mark.slow
 
 
 def in_production(world: World) -> Driver:

@@ -20,7 +20,7 @@ from tests.simulation.world import World, undisturbed
 
 HOUR_S = 3600
 IDLE_HOURS = 4
-pytestmark = pytest.mark.ci
+pytestmark = pytest.mark.slow
 RECIPE = "datasets/shop/recipe.yaml"
 # Points at which a process dies, spread over the tests of `make test` and the others.
 PARTS = 16

@@ -14,7 +14,7 @@ from tests.simulation.invariants import problems
 from tests.simulation.test_crashes import Counting, finish
 from tests.simulation.world import World
 
-pytestmark = pytest.mark.ci
+pytestmark = pytest.mark.slow
 PARTS = 16
 PART_IDS = [pytest.param(part, marks=pytest.mark.slow) for part in range(PARTS)]
 
