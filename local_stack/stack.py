@@ -1,14 +1,13 @@
 """Start and stop the local stack: the Azure ML emulator and the functions host, as detached processes.
 
-    python -m local_stack.stack up|down|status --root DIR [--port PORT] [--emulators]
+    python -m local_stack.stack up|down --root DIR [--port PORT] [--emulators]
 
 Runs, messages and blobs are kept in SQLite and files; with `--emulators` in emulators of Cosmos DB, Service Bus and
 Blob Storage, three parts more. A folder keeps the choice of its first `up`.
 
 `DIR/stack.json` holds what runs where. It outlives a crash, so `up` comes back on the same ports with the
 same state. `DIR/environments.json`, if there is one, adds to the environments of jobs and deployments, or
-replaces some (`local_stack.azure_ml.config.Environment`). Exit code 0: done; 1: a part did not start, or
-(status) does not run.
+replaces some (`local_stack.azure_ml.config.Environment`). Exit code 0: done; 1: a part did not start.
 """
 
 import argparse

@@ -6,6 +6,7 @@ from fastapi import HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from functions.http.auth import authenticate
 from functions.http.errors import ApiError, answer
 from shared.domain.errors import DroptuneError
 
@@ -37,7 +38,7 @@ class Bodies:
 
         try:
             with suppress(DroptuneError):  # a wrong setting, which the route's own look states
-                await run_in_threadpool(lambda: scope["app"].state.authenticator()(request))
+                await run_in_threadpool(authenticate, request)
         except ApiError as error:
             await answer(request, error.status, error.problem)(scope, receive, send)
             return

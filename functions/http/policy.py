@@ -8,6 +8,7 @@ from functions.http.auth import Administrator, Reader
 from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
 from shared.api.models import PolicyRequest, SchemaDocument
+from shared.domain.errors import StoreConflict
 from shared.domain.policy import AppliedPolicy, PlatformPolicy
 from shared.records import policies
 
@@ -33,11 +34,13 @@ def apply_policy(
 ) -> AppliedPolicy:
     """Put a policy in force in the place of version `replacing`; 409 if another was applied since. Runs under way are
     held to it in their next step."""
-    if (found := policies.read(services.store).version) != replacing:
-        message = f"version {found} is in force: look at it, and say replacing={found}"
-        raise ApiError(409, "policy_changed", message, "replacing")
     caller, now = access.caller, services.clock.now()
-    return policies.apply(services.store, policy, replacing, caller.name, caller.id, now)
+    try:
+        return policies.apply(services.store, policy, replacing, caller.name, caller.id, now)
+    except StoreConflict as conflict:
+        found = policies.read(services.store).version
+        message = f"version {found} is in force: look at it, and say replacing={found}"
+        raise ApiError(409, "policy_changed", message, "replacing") from conflict
 
 
 @router.get("/schema")

@@ -39,4 +39,4 @@ def objection(run: Run, person_id: str, candidate: str, policy: PlatformPolicy) 
 def approvals_missing(run: Run, policy: PlatformPolicy) -> int:
     """How many persons more must approve. Where it is not known whose the files are, nobody can be ruled out."""
     needed = policy.approvers if run.uploader_ids else max(policy.approvers, policy.approvers_if_unknown)
-    return max(0, needed - len(run.approvals))
+    return max(0, needed - len({one.by_id for one in run.approvals}))

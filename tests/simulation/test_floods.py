@@ -93,10 +93,8 @@ def is_notified(host: Host) -> bool:
     return any("model.promoted" in message_id for message_id in host.receivers.delivered)
 
 
-@pytest.mark.parametrize(
-    ("drops", "servers", "at_once"),
-    [pytest.param(10_000, SERVERS, 20, marks=pytest.mark.slow), pytest.param(400, 1, 2, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("drops", "servers", "at_once"), [(10_000, SERVERS, 20), (400, 1, 2)])
 def test_the_run_of_another_project_takes_at_most_twice_its_time(
     drops: int, servers: int, at_once: int, make_world: MakeWorld
 ) -> None:

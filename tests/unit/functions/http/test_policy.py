@@ -8,6 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from functions.http.auth import ADMINISTRATOR, APPROVER, OPERATOR, READER
+from shared.ports import Services, Write
+from shared.records.policies import POLICY
 from tests.unit.functions.http.support import asking_as
 
 LIMITED = {"limits": {"deployment.approval": {"one_of": ["required"]}}, "projects": {"shop": {"owners": ["ada"]}}}
@@ -28,8 +30,21 @@ def test_a_policy_is_applied_shown_and_kept(client: TestClient) -> None:
 
 def test_of_two_administrators_at_once_the_second_is_told(client: TestClient) -> None:
     client.put("/api/policy?replacing=0", json=LIMITED)
-    assert client.put("/api/policy?replacing=0", json={}).status_code == 409
+    refused = client.put("/api/policy?replacing=0", json={})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "policy_changed")
+    assert "version 1 " in refused.json()["error"]["message"]
     assert client.get("/api/policy").json()["version"] == 1
+
+
+def test_a_policy_that_cannot_be_read_is_replaced_by_one_that_can(client: TestClient, services: Services) -> None:
+    client.put("/api/policy?replacing=0", json=LIMITED)
+    stored = services.store.get(POLICY, POLICY)
+    assert stored is not None
+    spoiled = {**stored.document, "content": {"policy": {"approvers": "many"}}}
+    services.store.batch(POLICY, [Write("replace", POLICY, spoiled)])
+    assert client.get("/api/policy").status_code == 503
+    applied = client.put("/api/policy?replacing=1", json={})
+    assert (applied.status_code, applied.json()["version"]) == (200, 2)
 
 
 @pytest.mark.parametrize("role", [READER, OPERATOR, APPROVER])

@@ -169,13 +169,6 @@ def test_a_run_that_waits_goes_on_once_the_policy_asks_for_as_many_as_have_appro
     assert after_decision(services, run).status is Status.APPROVED
 
 
-def test_a_policy_that_nobody_has_seen_is_not_replaced(client: TestClient) -> None:
-    assert client.put("/api/policy?replacing=0", json={}).status_code == 200
-    refused = client.put("/api/policy?replacing=0", json={})
-    assert code_of(refused) == (409, "policy_changed")
-    assert "version 1 " in refused.json()["error"]["message"]
-
-
 def test_a_model_whose_files_changed_after_its_evaluation_cannot_be_approved(
     client: TestClient, services: Services
 ) -> None:

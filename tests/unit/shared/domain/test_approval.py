@@ -58,6 +58,12 @@ def test_a_run_of_files_of_nobody_known_needs_two_persons(
     assert approvals_missing(run, fewer) == 3 - approvals, "never fewer than of a file whose uploader is known"
 
 
+def test_one_person_counts_once_however_often(prepared: Run) -> None:
+    twice = (Decision(granted=True, by="eve", by_id="eve", at=AT),) * 2
+    run = prepared.evolve(requester_id="carol", uploader_ids=("ada",), approvals=twice)
+    assert approvals_missing(run, PlatformPolicy(approvers=2)) == 1
+
+
 @pytest.mark.parametrize(
     ("person", "code"),
     [
