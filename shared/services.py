@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from shared.domain.errors import InvalidInput
 from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS
+from shared.domain.urls import channel_lines
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
@@ -112,7 +113,13 @@ def build_config(settings: Settings) -> Config:
     url, events = settings.notify_webhook_url, _split(settings.notify_events) or DEFAULT_NOTIFY_EVENTS
     names = {field.name for field in fields(Config)} & type(settings).model_fields.keys()
     named = {name: getattr(settings, name) for name in names}
-    return Config(**named, channels=(Channel(url, events),) if url else ())
+    lines = (line.split() for line in channel_lines(settings.notify_channels))
+    return Config(
+        **named,
+        channels=(Channel(url, events),) if url else (),
+        named_channels={name: rest[0] for name, *rest in lines if rest},
+        private_hosts=_split(settings.notify_private_hosts),
+    )
 
 
 def _split(text: str) -> tuple[str, ...]:

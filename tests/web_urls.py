@@ -140,3 +140,11 @@ NOT_ALLOWED: dict[str, str | None] = {
     "https://93.184.215.14:9200/hook": None,
     "http://93.184.215.14/hook": None,
 }
+# Of these the text shows nothing: only what the name resolves to is not allowed.
+NEEDS_DNS = {
+    *(f"https://a{number}.example/hook" for number in range(3)),
+    *(f"https://b{number}.example/hook" for number in range(2)),
+    "https://d.example/hook#@93.184.215.14",
+    "https://xn--e1afmkfd.example/hook",
+    "https://metadata.google.internal/hook",
+}

@@ -6,15 +6,15 @@ import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import httpcore
-import httpx
 from standardwebhooks import Webhook
 
 from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, Transient
-from shared.domain.urls import CHANNEL, CHANNEL_NAME, check_web_url
+from shared.domain.urls import CHANNEL, CHANNEL_NAME, ascii_host, channel_lines, is_public, objection
 from shared.ports.services import BUSY, GONE
 from shared.tls import tls_context
 
@@ -24,9 +24,6 @@ TIMEOUT_S = 10.0
 AT_ONCE = 4
 # ValueError: a name that TLS or the resolver cannot encode.
 _UNREACHABLE = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError, ValueError)
-# Microsoft Learn, "What is IP address 168.63.129.16?": the platform's own address, which every machine reaches.
-_OF_AZURE = IPv4Address("168.63.129.16")
-_GLOBAL, _NAT64, _6TO4 = IPv6Network("2000::/3"), IPv6Network("64:ff9b::/96"), IPv6Network("2002::/16")
 
 
 class WebhookNotifier:
@@ -58,29 +55,26 @@ class WebhookNotifier:
         Raises PermanentFailure `webhook_not_allowed`, and GONE: the receiver wants no more; Transient
         `webhook_unreachable`, `webhook_refused`, and BUSY: nothing was sent, AT_ONCE calls are in progress.
         """
-        keys = self._keys
-        if url.startswith(CHANNEL):
-            name = url.removeprefix(CHANNEL)
-            if name not in self._channels:
-                raise _not_allowed(f"the setting NOTIFY_CHANNELS has no {name}")
-            url, *keys = self._channels[name]
-        address = _address(url)
-        host = address.host
-        if host not in self._private_hosts and (address.scheme != "https" or address.port not in (None, 443)):
-            raise _not_allowed(f"{host}: only https at port 443")
+        urls = {name: own for name, (own, *_) in self._channels.items()}
+        if (why := objection(url, urls, self._private_hosts)) is not None:
+            raise _not_allowed(why)
+        url, *keys = self._channels[url.removeprefix(CHANNEL)] if url.startswith(CHANNEL) else (url, *self._keys)
+        address = urlsplit(url)
         code = self._post(address, _headers(address, keys, message_id, body), body, project)
-        if code == httpx.codes.GONE:
-            raise PermanentFailure(FailureClass.PLATFORM, GONE, f"{host} answered {code}")
-        if not httpx.codes.is_success(code):
-            raise Transient("webhook_refused", f"{host} answered {code}")
+        if code == HTTPStatus.GONE:
+            raise PermanentFailure(FailureClass.PLATFORM, GONE, f"{address.hostname} answered {code}")
+        if not 200 <= code < 300:
+            raise Transient("webhook_refused", f"{address.hostname} answered {code}")
 
     def close(self) -> None:
         self._pool.close()
 
-    def _post(self, url: httpx.URL, headers: dict[bytes | str, bytes | str], body: bytes, project: str | None) -> int:
+    def _post(self, url: SplitResult, headers: dict[bytes | str, bytes | str], body: bytes, project: str | None) -> int:
         """The status of the answer, whose body is not read."""
-        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        counted = [f"at {url.netloc.decode()}", *([f"for {project}"] if project else [])]
+        # RFC 3986: these are let stand in a path and a query, and what is percent-encoded already.
+        path = quote(f"{url.path or '/'}{url.query and '?'}{url.query}", safe="%!$&'()*+,;=:@/?~[]")
+        target = httpcore.URL(scheme=url.scheme, host=ascii_host(url), port=url.port, target=path)
+        counted = [f"at {_host_and_port(url)}", *([f"for {project}"] if project else [])]
         self._calls += counted
         try:
             for call in counted:
@@ -89,7 +83,7 @@ class WebhookNotifier:
             with self._pool.stream("POST", target, headers=headers, content=body) as response:
                 return response.status
         except _UNREACHABLE as error:
-            raise Transient("webhook_unreachable", f"{url.host}: {type(error).__name__}") from error
+            raise Transient("webhook_unreachable", f"{url.hostname}: {type(error).__name__}") from error
         finally:
             for call in counted:
                 self._calls.remove(call)
@@ -110,7 +104,7 @@ def keys_of(text: str, setting: str = "WEBHOOK_SECRET") -> list[str]:
 def channels_of(text: str) -> dict[str, list[str]]:
     """Name -> URL and keys. Raises InvalidInput `bad_settings`, which quotes nothing."""
     channels: dict[str, list[str]] = {}
-    for line in filter(str.strip, re.split(r"\n|\s;\s", text)):
+    for line in channel_lines(text):
         name, url, keys = (*line.split(maxsplit=2), "", "")[:3]
         if not re.fullmatch(CHANNEL_NAME, name) or name in channels or not url.startswith("http"):
             message = f"NOTIFY_CHANNELS: channel {len(channels) + 1} is not NAME URL KEY, or has the name of another"
@@ -119,18 +113,25 @@ def channels_of(text: str) -> dict[str, list[str]]:
     return channels
 
 
-def _headers(url: httpx.URL, keys: Sequence[str], message_id: str, body: bytes) -> dict[bytes | str, bytes | str]:
+def _host_and_port(url: SplitResult) -> str:
+    """As in the header `host`: a default port is left out."""
+    host, is_default = ascii_host(url), url.port in (None, {"http": 80, "https": 443}[url.scheme])
+    return (f"[{host}]" if ":" in host else host) + ("" if is_default else f":{url.port}")
+
+
+def _headers(url: SplitResult, keys: Sequence[str], message_id: str, body: bytes) -> dict[bytes | str, bytes | str]:
     now = datetime.now(UTC)
     headers: dict[bytes | str, bytes | str] = {
-        "host": url.netloc,
+        "host": _host_and_port(url),
         "content-type": "application/cloudevents+json; charset=utf-8",
         "webhook-id": message_id,
         "webhook-timestamp": str(int(now.timestamp())),
     }
     if keys:
         headers["webhook-signature"] = " ".join(Webhook(key).sign(message_id, now, body.decode()) for key in keys)
-    if url.userinfo:
-        headers["authorization"] = b"Basic " + base64.b64encode(f"{url.username}:{url.password}".encode())
+    if url.username is not None:
+        user = f"{unquote(url.username)}:{unquote(url.password or '')}"
+        headers["authorization"] = b"Basic " + base64.b64encode(user.encode())
     return headers
 
 
@@ -179,28 +180,6 @@ def _public_address(host: str, port: int) -> str:
     if not is_public(address):
         raise _not_allowed(f"{host} is not a public address")
     return address
-
-
-def is_public(text: str) -> bool:
-    """Whether only the internet is behind the address, also where an IPv6 address stands for one of IPv4.
-
-    Forms that nothing public has any more are refused whole: 6to4, IPv4-compatible, site-local, the NAT64 of a network.
-    """
-    address = ip_address(text)
-    if isinstance(address, IPv6Address):
-        if address in _NAT64 or address.ipv4_mapped:
-            address = IPv4Address(int(address) & 0xFFFFFFFF)
-        elif address not in _GLOBAL or address in _6TO4:
-            return False
-    return address.is_global and not address.is_multicast and address != _OF_AZURE
-
-
-def _address(url: str) -> httpx.URL:
-    """Raises PermanentFailure `webhook_not_allowed` if the URL cannot be read. It may be a secret: it is not quoted."""
-    try:
-        return httpx.URL(check_web_url(url))
-    except (httpx.InvalidURL, ValueError) as error:
-        raise _not_allowed("the URL is not a web address") from error
 
 
 def _not_allowed(message: str) -> PermanentFailure:

@@ -1,8 +1,11 @@
 """Which URLs a webhook may have, as far as their text shows, and which are of this machine."""
 
 import re
-from ipaddress import IPv4Address, IPv6Address
-from urllib.parse import urlsplit
+import socket
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from urllib.parse import SplitResult, urlsplit
 
 CHANNEL = "channel:"  # begins what stands for the URL of a channel that the platform keeps; its name follows
 CHANNEL_NAME = r"^[a-z][a-z0-9_-]{0,63}$"
@@ -10,6 +13,10 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>.+)\]|(?P<name>[^][:]+))(?::\d*)?")
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _MAX_NAME_CHARACTERS = 253  # of the 255 octets of RFC 1035, two are no characters of the text
+_MAX_URL_CHARACTERS = 8000  # RFC 9110, section 4.1: what everybody should take at least
+# Microsoft Learn, "What is IP address 168.63.129.16?": the platform's own address, which every machine reaches.
+_OF_AZURE = IPv4Address("168.63.129.16")
+_GLOBAL, _NAT64, _6TO4 = IPv6Network("2000::/3"), IPv6Network("64:ff9b::/96"), IPv6Network("2002::/16")
 
 
 def check_web_url(url: str) -> str:
@@ -38,6 +45,71 @@ def _is_name(host: str) -> bool:
     if labels[-1].isdecimal():  # as in the URL standard, a name does not end in a number
         return bool(IPv4Address(name))
     return len(name) <= _MAX_NAME_CHARACTERS and all(map(_LABEL.fullmatch, labels))
+
+
+def channel_lines(text: str) -> list[str]:
+    """The channels of the setting NOTIFY_CHANNELS, each `NAME URL KEY` if it is well formed."""
+    return [line for line in re.split(r"\n|\s;\s", text) if line.strip()]
+
+
+def objection(receiver: str, channels: Mapping[str, str], private_hosts: Collection[str]) -> str | None:
+    """Why no webhook goes to a URL, or to `channel:NAME` of these channels; None if its text gives no reason.
+
+    What a name resolves to is seen when connecting. A URL may be a secret: it is not quoted.
+    """
+    name = receiver.removeprefix(CHANNEL) if receiver.startswith(CHANNEL) else None
+    url = receiver if name is None else channels.get(name)
+    if url is None:
+        return f"the setting NOTIFY_CHANNELS has no {name}"
+    try:
+        parts = urlsplit(check_web_url(url))
+        host = ascii_host(parts)
+    except ValueError:
+        return "the URL is not a web address"
+    if len(url) > _MAX_URL_CHARACTERS:
+        return f"{host}: the URL is longer than {_MAX_URL_CHARACTERS} characters"
+    if name is None and "@" in parts.netloc:
+        return f"{host}: a URL with a user or a password in it belongs into the setting NOTIFY_CHANNELS"
+    if host in private_hosts:
+        return None
+    if parts.scheme != "https" or parts.port not in (None, 443):
+        return f"{host}: only https at port 443"
+    return None if _may_be_public(host) else f"{host} is not a public address"
+
+
+def ascii_host(parts: SplitResult) -> str:
+    """The host of a web URL as the resolver and TLS get it. Raises ValueError if it has no such form."""
+    host = parts.hostname or ""
+    if host.isascii():
+        return host
+    import idna  # what knows of no host needs no tables of Unicode
+
+    return idna.encode(host, uts46=True).decode()
+
+
+def _may_be_public(host: str) -> bool:
+    if host.removesuffix(".").rpartition(".")[2] == "localhost":  # RFC 6761: itself and all names below
+        return False
+    with suppress(ValueError):
+        return is_public(host)
+    try:  # numbers that the system reads as an address, as 0x7f000001
+        return is_public(str(IPv4Address(socket.inet_aton(host))))
+    except OSError:
+        return True
+
+
+def is_public(text: str) -> bool:
+    """Whether only the internet is behind the address, also where an IPv6 address stands for one of IPv4.
+
+    Forms that nothing public has any more are refused whole: 6to4, IPv4-compatible, site-local, the NAT64 of a network.
+    """
+    address = ip_address(text)
+    if isinstance(address, IPv6Address):
+        if address in _NAT64 or address.ipv4_mapped:
+            address = IPv4Address(int(address) & 0xFFFFFFFF)
+        elif address not in _GLOBAL or address in _6TO4 or address.scope_id:
+            return False
+    return address.is_global and not address.is_multicast and address != _OF_AZURE
 
 
 def is_loopback(url: str) -> bool:

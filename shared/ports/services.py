@@ -1,6 +1,7 @@
 """The ports together, with the settings that steps need."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -56,6 +57,8 @@ class Config:
     endpoint_idle_hours: float
     run_retention_days: int
     channels: tuple[Channel, ...]
+    named_channels: Mapping[str, str] = field(repr=False)  # name -> URL, which may be a secret
+    private_hosts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

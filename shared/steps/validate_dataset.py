@@ -26,6 +26,7 @@ from shared.domain.planning.plan import check_budget
 from shared.domain.policy import AppliedPolicy
 from shared.domain.recipe import Recipe, ResolvedRecipe, Tier
 from shared.domain.run import Run, RunChanges, Status, ValidationSummary
+from shared.domain.urls import objection
 from shared.ports import Services
 from shared.records import policies, runs
 from shared.records.blob_documents import write_model
@@ -233,6 +234,11 @@ def _with_policy(
         findings.add("policy_applied", "recipe", detail=f"{path} is {why} (policy version {applied.version})")
     for problem in (*violations(resolved, applied.policy, services.store), *check_budget(resolved.requested, cost)):
         findings.add(problem.code, "recipe", detail=problem.message)
+    config = services.config
+    for number, channel in enumerate(resolved.requested.notify):
+        if (found := objection(channel.receiver, config.named_channels, config.private_hosts)) is not None:
+            setting = f"notify[{number}].{'url' if channel.url else 'channel'}"
+            findings.add("webhook_not_allowed", "recipe", detail=f"{setting}: {found}")
     needed = resolved.requested.evaluation.gate.min_rows
     if report.statistics.eval_rows < needed:  # the recipe had a smaller number when the rows were split
         findings.add("policy", "recipe", detail=f"evaluation.gate.min_rows: set it to {needed}, or hold out more rows")

@@ -23,10 +23,11 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from shared.clients import webhook
 from shared.clients.webhook import WebhookNotifier
+from shared.domain import urls
 from shared.domain.errors import InvalidInput, PermanentFailure, Transient
 from tests.examples import examples
 from tests.receiver import RawReceiver, Receiver
-from tests.web_urls import NO_WEB_URLS, NOT_ALLOWED
+from tests.web_urls import NEEDS_DNS, NO_WEB_URLS, NOT_ALLOWED
 
 
 @pytest.fixture
@@ -73,11 +74,13 @@ def test_what_is_not_public_is_refused_before_anything_is_sent(
     if (address := NOT_ALLOWED[url]) is not None:
         names[httpx.URL(url).raw_host.decode()] = address
     notifier = WebhookNotifier()
-    # A form that the resolver of the system does not know is no host, which is as good.
-    with pytest.raises((PermanentFailure, Transient), match=r"webhook_(not_allowed|unreachable: .*ConnectError)"):
+    with pytest.raises(PermanentFailure, match="webhook_not_allowed") as refused:
         notifier.deliver(url, "id", b"{}")
     notifier.close()
     assert connected == []
+    why = urls.objection(url, {}, ())
+    assert (why is None) == (url in NEEDS_DNS)
+    assert refused.value.problem.message == (why or f"{httpx.URL(url).raw_host.decode()} is not a public address")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +103,32 @@ def test_a_public_address_is_connected_to(
     assert connected == [address]
 
 
+@pytest.mark.parametrize(
+    ("url", "host", "path"),
+    [
+        ("https://HOOKS.example:443/a/b?c=d&e=%20#f", "hooks.example", "/a/b?c=d&e=%20"),
+        ("https://hooks.example?q=ä b", "hooks.example", "/?q=%C3%A4%20b"),
+        ("https://stra\u00dfe.example/", "xn--strae-oqa.example", "/"),
+        ("https://[2606:2800:21f::1]/", "[2606:2800:21f::1]", "/"),
+    ],
+)
+def test_host_and_path_are_sent_as_the_url_says(
+    url: str, host: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[bytes, bytes]] = []
+
+    def stream(pool: object, method: str, target: httpcore.URL, *, headers: Any, content: bytes) -> Any:
+        sent.append((headers["host"].encode(), target.target))
+        raise httpcore.ConnectError("as far as a test goes")
+
+    monkeypatch.setattr(httpcore.ConnectionPool, "stream", stream)
+    notifier = WebhookNotifier()
+    with pytest.raises(Transient, match="webhook_unreachable"):
+        notifier.deliver(url, "id", b"{}")
+    notifier.close()
+    assert sent == [(host.encode(), path.encode())]
+
+
 @examples(300)
 @given(st.ip_addresses(v=4))
 def test_an_ipv6_address_is_no_more_public_than_the_ipv4_address_in_it(inner: IPv4Address) -> None:
@@ -111,8 +140,8 @@ def test_an_ipv6_address_is_no_more_public_than_the_ipv4_address_in_it(inner: IP
         0x64FF9B0001 << 80 | number,
         0x2002 << 112 | number << 80,
     ]
-    public = [webhook.is_public(str(IPv6Address(form))) for form in forms]
-    assert public == [webhook.is_public(str(inner)), False, webhook.is_public(str(inner)), False, False]
+    public = [urls.is_public(str(IPv6Address(form))) for form in forms]
+    assert public == [urls.is_public(str(inner)), False, urls.is_public(str(inner)), False, False]
 
 
 @pytest.mark.parametrize("url", [*NO_WEB_URLS, "", "no-url", "https://h/\ud800", f"https://h/{'a' * 70_000}"])
@@ -198,11 +227,12 @@ def test_a_wrong_setting_of_channels_is_named_and_not_quoted(text: str) -> None:
     assert "zzz" not in str(refused.value)
 
 
-def test_a_user_in_the_url_is_sent_and_no_cookie_of_another_answer(receiver: Receiver) -> None:
-    notifier = WebhookNotifier(private_hosts=("127.0.0.1",))
+def test_a_user_in_the_url_of_a_channel_is_sent_and_no_cookie_of_another_answer(receiver: Receiver) -> None:
+    url = receiver.url.replace("//", "//jane:p%20w@")
+    notifier = WebhookNotifier(channels={"ops": [url]}, private_hosts=("127.0.0.1",))
     receiver.headers = {"set-cookie": "a=b"}
     for _ in range(2):
-        notifier.deliver(receiver.url.replace("//", "//jane:p%20w@"), "id", b"{}")
+        notifier.deliver("channel:ops", "id", b"{}")
     notifier.close()
     for headers, _ in receiver.got:
         assert base64.b64decode(headers["authorization"].removeprefix("Basic ")) == b"jane:p w"

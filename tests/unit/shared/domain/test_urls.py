@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.domain.urls import check_web_url, is_loopback
+from shared.domain.urls import check_web_url, is_loopback, objection
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,35 @@ def test_a_url_that_leads_nowhere_is_refused(url: str) -> None:
 )
 def test_only_a_host_of_this_machine_is_loopback(url: str, is_here: bool) -> None:
     assert is_loopback(url) is is_here
+
+
+HERE = {"ops": "http://10.0.0.4:8080/in", "siem": "https://jane:word@siem.example/in", "bad": "https://10.0.0.4/zzz"}
+USER = "siem.example: a URL with a user or a password in it belongs into the setting NOTIFY_CHANNELS"
+
+
+@pytest.mark.parametrize(
+    ("receiver", "private_hosts", "why"),
+    [
+        ("https://hooks.example.org/x", (), None),
+        ("https://hooks.example.org:443/x", (), None),
+        ("https://93.184.215.14/x", (), None),
+        ("https://bücher.example/x", (), None),
+        ("https://10.0.0.4/x", ("10.0.0.4",), None),
+        ("http://siem:8080/x", ("siem",), None),
+        ("http://siem:8080/x", (), "siem: only https at port 443"),
+        ("channel:siem", (), None),
+        ("channel:ops", ("10.0.0.4",), None),
+        ("channel:bad", (), "10.0.0.4 is not a public address"),
+        ("channel:audit", (), "the setting NOTIFY_CHANNELS has no audit"),
+        (HERE["siem"], (), USER),
+        (HERE["siem"], ("siem.example",), USER),
+        ("https://@siem.example/", (), USER),
+        ("https://a.localhost/x", (), "a.localhost is not a public address"),
+        ("https://[2606:2800::1%25eth0]/x", (), "2606:2800::1%25eth0 is not a public address"),
+        ("ftp://hooks.example/x", (), "the URL is not a web address"),
+        ("https://a_\u2603.example/\n", (), "the URL is not a web address"),
+        (f"https://h.example/{'a' * 8000}", (), "h.example: the URL is longer than 8000 characters"),
+    ],
+)
+def test_where_no_webhook_is_sent_to(receiver: str, private_hosts: tuple[str, ...], why: str | None) -> None:
+    assert objection(receiver, HERE, private_hosts) == why
