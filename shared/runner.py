@@ -78,7 +78,7 @@ class Runner:
         run = self._entered(reception.run, event_id, event_type, Outcome())
         _require_declared(BY_NAME["receive_dataset"], None, run.status, reception.events)
         outgoing = _checked([self._outgoing(draft, run) for draft in reception.events])
-        writes = [runs.creation(run, self.services.config.run_retention_days), *self._outbox(run, outgoing)]
+        writes = [runs.creation(run), *self._outbox(run, outgoing)]
         try:
             self.services.store.batch(run.id, writes)
         except StoreConflict:
@@ -134,7 +134,7 @@ class Runner:
         if found is None:
             return None
         stored, path = found
-        store, now, days = self.services.store, self.services.clock.now(), self.services.config.run_retention_days
+        store, now = self.services.store, self.services.clock.now()
         if id == budget.BUDGET:
             budget.repair(store, stored)
             return path, None
@@ -147,7 +147,7 @@ class Runner:
             return path, None
         with suppress(PermanentFailure):  # its copies alone are damaged
             whole = runs.run_of(stored)
-            store.batch(partition, [runs.replacement(whole, runs.StoredRun(whole, stored), days)])
+            store.batch(partition, [runs.replacement(whole, runs.StoredRun(whole, stored))])
             return path, whole.id
         status = Status.DEPLOYED if partition in endpoints.in_production(store) else Status.RECEIVED
         run = runs.salvaged(stored, status, now)
@@ -174,8 +174,7 @@ class Runner:
             short, since = shortened(problem, MAX_NOTE), self.services.clock.now()
             attention.append(Attention(timer=timer, problem=short, since=since))
         noted = stored.run.evolve(attention=tuple(attention))
-        days = self.services.config.run_retention_days
-        self.services.store.batch(run_id, [runs.replacement(noted, stored, days)])
+        self.services.store.batch(run_id, [runs.replacement(noted, stored)])
 
     def publish(self, run: Run, draft: Draft, by: Stage | None = None) -> Event[EventData]:
         """Publish an event that changes no run. A repeat has the same id unless its key differs.
@@ -258,7 +257,7 @@ class Runner:
         writes = self._outbox(moved, _checked(outgoing))
         if outcome.status is not None or outcome.events:
             # Also where nothing changes: a refusal must not be stated about a run that moved on.
-            writes.insert(0, runs.replacement(moved, stored, self.services.config.run_retention_days))
+            writes.insert(0, runs.replacement(moved, stored))
         writes.append(outbox.mark_handled(mark))
         self.services.store.batch(run.id, writes)
         if outcome.status is not None:
@@ -267,7 +266,7 @@ class Runner:
             outcome.after()
         self._publish(run.id, outgoing)
         if moved.terminal and not run.terminal:
-            release(self.services.store, moved, self.services.clock.now(), self.services.config.run_retention_days)
+            release(self.services.store, moved, self.services.clock.now())
 
     def _outgoing(self, draft: Draft, run: Run) -> Outgoing:
         now = self.services.clock.now()

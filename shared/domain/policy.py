@@ -115,6 +115,13 @@ class Project(Rules):
     monthly_usd: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="null: the setting PROJECT_MONTHLY_USD"
     )
+    retention_days: int | None = Field(
+        default=None,
+        ge=0,
+        le=3650,
+        description="days after its end in which a run that deployed nothing is kept, if it begins from now on; 0: for "
+        "ever; null: the setting RUN_RETENTION_DAYS",
+    )
 
     def members(self, role: str) -> tuple[str, ...]:
         """Who has the role `reader`, `operator` or `approver`; nobody has another one by a project."""
@@ -175,6 +182,11 @@ class PlatformPolicy(Rules):
         limits = {project: (own and own.monthly_usd) or otherwise_usd, "all projects": self.monthly_usd}
         limits |= {f"team {name}": team.monthly_usd for name, team in self.teams.items() if project in team.projects}
         return {name: usd for name, usd in limits.items() if usd is not None}
+
+    def retention_days(self, project: str, otherwise: int) -> int:
+        """How long a run of the project is kept after its end, if it deployed nothing; 0: for ever."""
+        own = self.projects.get(project)
+        return otherwise if own is None or own.retention_days is None else own.retention_days
 
     def rules(self, project: str) -> Mapping[str, Rules]:
         """Those that a recipe of the project is under, by who set them."""

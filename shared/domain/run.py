@@ -169,6 +169,9 @@ class Run(Frozen):
         default=None, description="who uploaded data, recipe and held-out rows; None if that is not known of each"
     )
     cancel_requested_by: str | None = None
+    retention_days: int = Field(
+        default=0, ge=0, description="days after its end in which it is kept if it deployed nothing; 0: for ever"
+    )
     history: tuple[Transition, ...] = ()
     attention: tuple[Attention, ...] = ()
 

@@ -96,20 +96,20 @@ def salvaged(stored: Stored, status: Status, now: datetime) -> Run:
     return found
 
 
-def ttl_s(run: Run, retention_days: int) -> int | None:
+def ttl_s(run: Run) -> int | None:
     """How long what is stored of a run in this status is kept; None: for ever, as that of a model that went live."""
-    ends = retention_days > 0 and run.terminal and run.status is not Status.DEPLOYED
-    return retention_days * 24 * 3600 if ends else None
+    ends = run.retention_days > 0 and run.terminal and run.status is not Status.DEPLOYED
+    return run.retention_days * 24 * 3600 if ends else None
 
 
-def creation(run: Run, retention_days: int = 0) -> Write:
+def creation(run: Run) -> Write:
     """The write that fails if the run exists."""
-    return Write("create", RUN, document_of(run), ttl_s=ttl_s(run, retention_days))
+    return Write("create", RUN, document_of(run), ttl_s=ttl_s(run))
 
 
-def replacement(run: Run, read: StoredRun, retention_days: int = 0) -> Write:
+def replacement(run: Run, read: StoredRun) -> Write:
     """The write that fails if the run is not in the version that was read; it keeps fields that are not known here."""
-    return put(RUN, document_of(run), read.stored, document_of(read.run), ttl_s=ttl_s(run, retention_days))
+    return put(RUN, document_of(run), read.stored, document_of(read.run), ttl_s=ttl_s(run))
 
 
 def read(store: RunStore, run_id: str) -> StoredRun | None:

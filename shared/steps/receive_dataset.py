@@ -42,7 +42,8 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
     if info is None or not (is_answered(path) or request.requested_by):
         return None
     project = path.split("/")[1]
-    run_id, limit = paths.run_id_of_blob(path, info.etag, key), policies.read(services.store).policy.runs_at_once
+    run_id, policy = paths.run_id_of_blob(path, info.etag, key), policies.read(services.store).policy
+    limit = policy.runs_at_once
     if runs.are_begun(services.store, project, limit) and not runs.exists(services.store, run_id):
         raise Transient(BUSY, f"{limit} runs of {project} are being validated or trained", path)
     failed: PermanentFailure | Transient | None = None
@@ -73,6 +74,7 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         requester_id=request.requester_id or (by.id if by else None),
         uploader_ids=_uploaders({**files, path: sha256}, request, services),
         parent_run=request.parent_run,
+        retention_days=policy.retention_days(project, services.config.run_retention_days),
     )
     if failed is not None:
         problem = failed.problem.model_copy(update={"message": f"{failed.problem.message}; {REMEDY}", "param": path})

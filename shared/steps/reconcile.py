@@ -12,7 +12,7 @@ from shared.domain.events import ApprovalExpired, ApprovalReminder, EvaluationDu
 from shared.domain.run import PASSED_OVER, Run, Status
 from shared.domain.topology import EVENT_ALLOWANCE, JOB_EVENTS, STORAGE_EVENTS
 from shared.ports import BlobInfo, Services
-from shared.records import claims, endpoints, runs, ticks
+from shared.records import claims, endpoints, policies, runs, ticks
 from shared.records.release import RELEASING, release_dataset
 from shared.records.ticks import Pause
 from shared.step_support.loops import LoopResult, for_each, where
@@ -68,11 +68,13 @@ def start_missed_runs(services: Services, page_size: int = SCAN_PAGE) -> LoopRes
     since = []
     if scan.since is not None:  # a clock that was ahead dated the scan; blobs are dated by other clocks
         since.append(now - SET_BACK_LAG if scan.since > now else scan.since - WATERMARK_LAG)
-    if days := services.config.run_retention_days:
-        since.append(now - timedelta(days=days))  # the run of an older blob may have expired
+    policy = policies.read(services.store).policy
 
     def is_due(info: BlobInfo) -> bool:
-        is_new = all(info.modified_at >= time for time in since)
+        days = policy.retention_days(info.path.split("/")[1], services.config.run_retention_days)
+        # The run of an older blob may have expired.
+        times = [*since, now - timedelta(days=days)] if days else since
+        is_new = all(info.modified_at >= time for time in times)
         return is_new and abs(now - info.modified_at) > EVENT_ALLOWANCE and is_answered(info.path)
 
     def start(info: BlobInfo) -> bool:
@@ -177,7 +179,7 @@ def _release_if_finished(services: Services, note: Note, claim: claims.Claim) ->
     if run.status is not Status.DEPLOYED:
         undo_work(run, endpoint, services)
     if claim.kind == "dataset":
-        release_dataset(services.store, run, services.clock.now(), services.config.run_retention_days)
+        release_dataset(services.store, run, services.clock.now())
         if run.status in RELEASING:  # of a run that was repaired the name may not be known any more
             claims.release(services.store, claim.name, run.id)
     elif run.status is Status.DEPLOYED or not _still_there(run.id, endpoint, services):

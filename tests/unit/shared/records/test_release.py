@@ -55,7 +55,7 @@ def test_an_unused_reservation_is_free_for_another_run(services: Services, run: 
 def test_the_claim_on_the_data_goes_with_the_run_that_holds_it(
     services: Services, clock: ManualClock, run: Run, status: Status
 ) -> None:
-    release(services.store, run.evolve(status=status), clock.now(), retention_days=90)
+    release(services.store, run.evolve(status=status, retention_days=90), clock.now())
     clock.advance(91 * 24 * 3600)
     held = claims.read(services.store, dataset_claim(run))
     assert (held is not None) is (status is Status.DEPLOYED)

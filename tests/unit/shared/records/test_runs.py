@@ -201,11 +201,11 @@ def test_of_the_newest_deployed_run_no_older_one_takes_the_place(services: Servi
 def test_what_ended_and_deployed_nothing_is_kept_for_the_days_of_the_policy(
     services: Services, clock: ManualClock, template: Run, status: Status
 ) -> None:
-    run = template.evolve(id="run-000000000001", project="shop", status=status)
-    services.store.batch(run.id, [runs.creation(run, retention_days=90)])
+    run = template.evolve(id="run-000000000001", project="shop", status=status, retention_days=90)
+    services.store.batch(run.id, [runs.creation(run)])
     goes = status in TERMINAL - {Status.DEPLOYED}
     clock.advance(89 * 24 * 3600)
     assert runs.exists(services.store, run.id)
     clock.advance(2 * 24 * 3600)
     assert runs.exists(services.store, run.id) is not goes
-    assert runs.exists(services.store, template.id), "without a policy everything is kept"
+    assert runs.exists(services.store, template.id), "without days everything is kept"

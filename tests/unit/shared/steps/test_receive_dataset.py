@@ -11,10 +11,12 @@ import pytest
 from shared.domain import paths
 from shared.domain.commands import BlobCreated, StartRun, parse_request
 from shared.domain.dataset import Report
+from shared.domain.policy import PlatformPolicy, Project
 from shared.domain.run import Status
 from shared.domain.topology import STORAGE_EVENTS
 from shared.pipeline import BY_NAME
 from shared.ports import Services
+from shared.records import policies
 from shared.runner import Runner
 from shared.step_support.dataset_files import held_out_file, recipe_file
 from shared.steps.receive_dataset import receive_dataset, settles_at
@@ -134,6 +136,18 @@ def test_what_the_api_keeps_for_itself_starts_a_run_only_when_somebody_asks(
 
 def test_a_blob_gone_by_now_starts_no_run(services: Services) -> None:
     assert receive_dataset(BlobCreated(id="e", path="datasets/shop/gone.jsonl"), services) is None
+
+
+@pytest.mark.parametrize(("project", "days"), [("claims", 5), ("kept", 0), ("shop", 30)])
+def test_a_run_is_kept_as_long_as_the_policy_of_its_project_said_when_it_began(
+    services: Services, clock: ManualClock, project: str, days: int
+) -> None:
+    sound = replace(services, config=replace(services.config, run_retention_days=30))
+    projects = {"claims": Project(retention_days=5), "kept": Project(retention_days=0)}
+    policies.apply(services.store, PlatformPolicy(projects=projects), 0, "ada", "ada", clock.now())
+    run = drop(sound, Runner(sound), f"datasets/{project}/train.jsonl")
+    assert run is not None
+    assert run.retention_days == days
 
 
 def test_a_blob_whose_event_was_lost_is_found_later_and_only_once_it_has_a_run(

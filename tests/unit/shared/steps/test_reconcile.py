@@ -18,9 +18,10 @@ from shared.domain.commands import InspectJob, StartRun
 from shared.domain.errors import InvalidInput, StoreConflict, Transient
 from shared.domain.events import ApprovalExpired, ApprovalReminder, EvaluationDue, EventData, RunOverdue
 from shared.domain.jobs import EndpointView, JobKind
+from shared.domain.policy import PlatformPolicy, Project
 from shared.domain.run import NON_TERMINAL, PASSED_OVER, JobRef, Run, Status
 from shared.ports import BlobInfo, RunStore, Services, Stored, Write
-from shared.records import claims, runs, ticks
+from shared.records import claims, policies, runs, ticks
 from shared.runner import Runner
 from shared.step_support.loops import LoopResult
 from shared.step_support.outcome import Draft
@@ -222,7 +223,21 @@ def test_a_blob_whose_run_may_have_expired_is_not_started_again(services: Servic
     zone = Zone()
     zone.blobs = {f"datasets/shop/{days}.jsonl": clock.now() - timedelta(days=days) for days in (29, 31)}
     config = replace(services.config, run_retention_days=30)
-    assert missed(replace(services, blobs=zone, config=config), 10) == ["datasets/shop/29.jsonl"]  # type: ignore[arg-type]
+    zoned = replace(services, blobs=zone, config=config)  # type: ignore[arg-type]
+    assert missed(zoned, 10) == ["datasets/shop/29.jsonl"]
+
+
+def test_how_old_it_is_depends_on_the_days_of_its_project(services: Services, clock: ManualClock) -> None:
+    zone, projects = Zone(), {"claims": Project(retention_days=5), "shop": Project(retention_days=0)}
+    ages = {"claims": (4, 6), "shop": (4000,), "other": (29, 31)}
+    zone.blobs = {
+        f"datasets/{name}/{n}.jsonl": clock.now() - timedelta(days=n) for name, days in ages.items() for n in days
+    }
+    policies.apply(services.store, PlatformPolicy(projects=projects), 0, "ada", "ada", clock.now())
+    zoned = replace(services, blobs=zone, config=replace(services.config, run_retention_days=30))  # type: ignore[arg-type]
+    assert sorted(missed(zoned, 10)) == [
+        f"datasets/{name}/{n}.jsonl" for name, n in (("claims", 4), ("other", 29), ("shop", 4000))
+    ]
 
 
 def test_a_tick_reads_one_page_of_the_zone(services: Services, clock: ManualClock) -> None:
