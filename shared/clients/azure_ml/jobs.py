@@ -17,7 +17,7 @@ Document = dict[str, Any]
 _METRICS_PER_PAGE = 1000
 _HISTORY = "api/2.0/mlflow/metrics/get-history"
 _WHAT_IT_DOES = ("inputs", "outputs", "identity_client_id")
-_COST_OR_RIGHTS = ("identity_client_id", "instance_type", "instances", "tier")
+_COST_OR_RIGHTS = ("identity_client_id", "instance_type", "instances", "tier", "timeout_s")
 
 
 class AzureMlJobs:
@@ -35,7 +35,8 @@ class AzureMlJobs:
         run = spec.tags.get(RUN_TAG)
         # A host of another version submits the same attempt of a run with an environment of its own.
         same_attempt = run is not None and (known["properties"].get("tags") or {}).get(RUN_TAG) == run
-        for field in job_differences(spec, known, self._client_ids[spec.role]):
+        others, _ = job_differences(spec, known, self._client_ids[spec.role])
+        for field in others:
             if field in _WHAT_IT_DOES or not same_attempt:
                 message = f"job {spec.name} exists with another {field}"
                 raise PermanentFailure(FailureClass.PLATFORM, "job_name_taken", message, field)
@@ -50,14 +51,15 @@ class AzureMlJobs:
             if known is None:
                 raise
             return self._accepted(spec, known)  # another host was faster
-        # The service may accept without a word what it then does not do, and may write what it does in other words: no
-        # echo of a live workspace was compared yet. What neither costs money nor gives rights is only reported.
-        others = job_differences(spec, created, self._client_ids[spec.role])
+        # The service may accept without a word what it then does not do, and may write what it does in other words or
+        # not at all: no echo of serverless compute was compared yet. Only what it says that costs more or gives other
+        # rights stops the job.
+        others, silent = job_differences(spec, created, self._client_ids[spec.role])
         if field := next((one for one in others if one in _COST_OR_RIGHTS), None):
             self.begin_cancel(spec.name)
             message = f"job {spec.name} was accepted with another {field} than asked for: {others[field]}"
             raise PermanentFailure(FailureClass.PLATFORM, "job_echo_differs", message, field)
-        note = "; ".join(f"the job's {field} is {found}" for field, found in others.items())
+        note = "; ".join(f"the job's {field} is {found}" for field, found in (others | silent).items())
         if note:
             log.warning("Azure ML accepted job %s otherwise than it was sent: %s", spec.name, note)
         return self._job_view(created).model_copy(update={"note": note})

@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +25,7 @@ from shared.domain.recipe import Tier
 log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
+Differences = dict[str, str]  # what there is instead, by field of the spec
 
 # Azure docs: dedicated capacity is the `standard` tier, preemptible capacity the `spot` tier.
 _JOB_TIER = {Tier.SPOT: "Spot", Tier.DEDICATED: "Standard"}
@@ -110,28 +111,53 @@ def job_body(spec: JobSpec, workspace: Workspace, experiment: str, identity_clie
     return {"properties": properties}
 
 
-def job_differences(spec: JobSpec, job: Document, identity_client_id: str | None) -> dict[str, str]:
-    """What the job has instead, for each field that is not what the spec says, of what it does first."""
+def job_differences(spec: JobSpec, job: Document, identity_client_id: str | None) -> tuple[Differences, Differences]:
+    """Of what the job does first: fields of which it says something else than the spec, and of which it says nothing.
+
+    The service leaves fields out and fills them: a job on a cluster that names neither has `"jobTier": "Null"` and no
+    time limit (example in the help of Azure/azure-powershell, New-AzMLWorkspaceJob).
+    """
     has = job["properties"]
     queue, limits, resources, identity, distribution = (
         has.get(name) or {} for name in ("queueSettings", "limits", "resources", "identity", "distribution")
     )
-    timeout = limits.get("timeout")
+    # REST reference, Jobs: a job without an identity has that of a token. Azure docs, "Model training on serverless
+    # compute": one machine, of the tier `Standard`, unless a job says otherwise.
+    kind, tier = lowered(identity.get("identityType")), lowered(_JOB_TIER[spec.tier])
+    is_ours = kind in ("", "managed" if identity_client_id else "amltoken")
     pairs = {
-        "inputs": (_expected_uris(spec.inputs), _uris(has.get("inputs"), has.get("inputs") or {})),
-        "outputs": (_expected_uris(spec.outputs), _uris(has.get("outputs"), spec.outputs)),
-        "identity_client_id": (lowered(identity_client_id), lowered(identity.get("clientId"))),
+        "inputs": (_uris(spec.inputs), _uris(has.get("inputs") or {})),
+        "outputs": (_uris(spec.outputs), _uris(has.get("outputs") or {}, spec.outputs)),
+        "identity_client_id": (
+            lowered(identity_client_id),
+            lowered(identity.get("clientId")) or ("" if is_ours else kind),
+        ),
         "command": (spec.command, has.get("command")),
-        "environment": (spec.environment, name_version(has.get("environmentId"))),
+        "environment": (spec.environment.lower(), lowered(name_version(has.get("environmentId")))),
         "instance_type": (lowered(spec.instance_type), lowered(resources.get("instanceType"))),
-        "instances": (spec.instances, resources.get("instanceCount") or 1),
-        "processes": (spec.processes, distribution.get("processCountPerInstance") or 1),
-        "tier": (lowered(_JOB_TIER[spec.tier]), lowered(queue.get("jobTier"))),
-        "timeout_s": (spec.timeout_s, timeout),
+        "instances": (spec.instances, _or_default(resources.get("instanceCount"), spec.instances, 1)),
+        "processes": (spec.processes, _or_default(distribution.get("processCountPerInstance"), 1, 1)),
+        "tier": (tier, _or_default(queue.get("jobTier"), tier, "standard")),
+        "timeout_s": (spec.timeout_s, limits.get("timeout")),
     }
+    unread = {"timeout_s"}
     with contextlib.suppress(ValidationError):  # else it is shown as it is
-        pairs["timeout_s"] = spec.timeout_s, _DURATION.validate_python(timeout).total_seconds()
-    return {field: f"{found!r}, not {expected!r}" for field, (expected, found) in pairs.items() if expected != found}
+        pairs["timeout_s"] = spec.timeout_s, _DURATION.validate_python(limits.get("timeout")).total_seconds()
+        unread.clear()
+    others: Differences = {}
+    silent: Differences = {}
+    for field, (expected, found) in pairs.items():
+        if expected != found:
+            (others if found and field not in unread else silent)[field] = f"{found!r}, not {expected!r}"
+    return others, silent
+
+
+def _or_default(found: Any, expected: Any, default: Any) -> Any:
+    """What is said, a number also as a text; without a word what was asked for, if it is the default."""
+    text = lowered(found)
+    if text in ("", "null"):
+        return expected if expected == default else None
+    return int(text) if text.isdigit() else text
 
 
 def model_body(spec: ModelSpec, workspace: Workspace) -> Document:
@@ -237,14 +263,10 @@ def requests_in(answer: Mapping[str, Any]) -> bool | None:
     return any(points.get("RequestsPerMinute", ())) or (None if seen < max(1, 0.9 * (len(capacity) - 5)) else False)
 
 
-def _expected_uris(uris: Mapping[str, str]) -> dict[str, str]:
-    return {name: short_uri(uri) for name, uri in uris.items()}
-
-
-def _uris(entries: Mapping[str, Any] | None, expected: Mapping[str, str]) -> dict[str, str]:
-    """Of the wanted names only: the service adds an output `default` to every job."""
-    entries = entries or {}
-    return {name: short_uri(entries[name].get("uri")) for name in expected if name in entries}
+def _uris(entries: Mapping[str, Any], names: Container[str] | None = None) -> dict[str, str]:
+    """Of those names only: the service adds an output `default` to every job."""
+    found = {name: one if isinstance(one, str) else (one or {}).get("uri") for name, one in entries.items()}
+    return {name: short_uri(uri) for name, uri in found.items() if uri and (names is None or name in names)}
 
 
 def version_id(workspace: Workspace, kind: str, reference: str) -> str:

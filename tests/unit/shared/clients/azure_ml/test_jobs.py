@@ -74,7 +74,8 @@ def with_echo(local: Local, monkeypatch: pytest.MonkeyPatch, change: Callable[[A
         (lambda job: job.update(command="sh -c true"), "the job's command is 'sh -c true', not 'true'"),
         (lambda job: job.update(environmentId="azureml:droptune-training:latest"), "is 'droptune-training:latest'"),
         (lambda job: job.update(limits=None), "the job's timeout_s is None, not 600"),
-        (lambda job: job["limits"].update(timeout="PT10M1S"), "the job's timeout_s is 601.0, not 600"),
+        (lambda job: job.update(queueSettings=None), "the job's tier is None, not 'spot'"),
+        (lambda job: job["resources"].pop("instanceType"), "the job's instance_type is '', not 'standard_nc24ads_a100"),
         (lambda job: job.update(distribution={"processCountPerInstance": 2}), "processes is 2"),
         (lambda job: job["inputs"].clear(), "the job's inputs is {}, not {'data':"),
         (lambda job: job.pop("outputs"), "the job's outputs is {}, not {'model':"),
@@ -99,7 +100,7 @@ def test_a_job_that_is_echoed_in_other_words_goes_on_and_says_so(
     ("case", "change", "field"),
     [
         (1, lambda job: job["queueSettings"].update(jobTier="Standard"), "tier"),
-        (2, lambda job: job.update(queueSettings=None), "tier"),
+        (2, lambda job: job["limits"].update(timeout="PT10M1S"), "timeout_s"),
         (3, lambda job: job["resources"].update(instanceType="Standard_ND96isr_H100_v5"), "instance_type"),
         (4, lambda job: job["resources"].update(instanceCount=8), "instances"),
         (5, lambda job: job.update(identity={"clientId": "somebody"}), "identity_client_id"),

@@ -22,6 +22,7 @@ from shared.clients.azure_ml.wire import (
 )
 from shared.domain.catalog import CATALOG, BaseModelEntry
 from shared.domain.jobs import JobStatus
+from shared.domain.recipe import Tier
 from shared.domain.run import Status
 from shared.pipeline import DEADLINES
 from tests.unit.local_stack.azure_ml.support import deployment, job
@@ -135,9 +136,12 @@ URI = "datastores/curated/paths/p/1"
         (("limits", "timeout"), ("PT600S", "P0DT0H10M0S", "PT10M0.000S", "00:10:00")),
         (("queueSettings", "jobTier"), ("spot", "SPOT")),
         (("resources", "instanceType"), ("STANDARD_NC24ADS_A100_V4",)),
-        (("resources", "instanceCount"), (None,)),
+        (("resources", "instanceCount"), (None, "1")),
         (("distribution",), (None, {}, {"distributionType": "PyTorch", "processCountPerInstance": None})),
+        (("distribution",), ({"distributionType": "PyTorch", "processCountPerInstance": "1"},)),
         (("identity", "clientId"), ("A-1",)),
+        (("identity", "identityType"), ("managed", None)),
+        (("tags",), (None, {"added": "by a policy"})),
         (
             ("environmentId",),
             (
@@ -145,6 +149,7 @@ URI = "datastores/curated/paths/p/1"
                 "droptune-training:5",
                 f"azureml:{HERE.arm_id}/environments/droptune-training/versions/5",
                 f"{HERE.arm_id.lower()}/environments/droptune-training/Versions/5",
+                f"{HERE.arm_id.upper()}/ENVIRONMENTS/DROPTUNE-TRAINING/VERSIONS/5",
                 "azureml://registries/r/environments/droptune-training/versions/5",
             ),
         ),
@@ -160,22 +165,82 @@ def test_a_job_in_other_words_of_the_same_meaning_is_the_same_job(
 ) -> None:
     spec = job("a", "true")
     sent = job_body(spec, HERE, "droptune", "a-1")
-    assert job_differences(spec, sent, "a-1") == {}
+    assert job_differences(spec, sent, "a-1") == ({}, {})
     for echo in echoes:
-        body = copy.deepcopy(sent)
-        place = body["properties"]
-        for name in where[:-1]:
-            place = place[name]
-        place[where[-1]] = echo
-        assert job_differences(spec, body, "a-1") == {}, echo
+        assert job_differences(spec, echoed(sent, where, echo), "a-1") == ({}, {}), echo
+
+
+def echoed(sent: Any, where: tuple[str, ...], echo: Any) -> Any:
+    body = copy.deepcopy(sent)
+    place = body["properties"]
+    for name in where[:-1]:
+        place = place[name]
+    place[where[-1]] = echo
+    return body
+
+
+AWAY: tuple[Any, ...] = (None, {})
+
+
+@pytest.mark.parametrize(
+    ("field", "where", "silent", "others"),
+    [
+        ("tier", ("queueSettings",), (*AWAY, {"jobTier": "Null"}), ({"jobTier": "Standard"}, {"jobTier": "Premium"})),
+        ("instance_type", ("resources", "instanceType"), (None, ""), ("Standard_ND96isr_H100_v5",)),
+        ("instances", ("resources", "instanceCount"), (None, ""), (3, "3", 1)),
+        ("processes", ("distribution",), (), (*AWAY, {"processCountPerInstance": "4"})),
+        ("timeout_s", ("limits",), (*AWAY, {"jobLimitsType": "Command"}), ({"timeout": "PT601S"}, {"timeout": "P1D"})),
+        ("timeout_s", ("limits", "timeout"), ("1.00:00:00", "soon"), ("PT5M",)),
+        (
+            "identity_client_id",
+            ("identity",),
+            (*AWAY, {"identityType": "Managed"}, {"identityType": "Managed", "resourceId": "/x"}),
+            ({"clientId": "b"}, {"identityType": "UserIdentity"}, {"identityType": "AMLToken"}),
+        ),
+        ("inputs", ("inputs",), (*AWAY, {"data": None}, {"data": {"uri": None}}), ({"data": {"uri": "azureml://x"}},)),
+        ("outputs", ("outputs",), (*AWAY, {"default": {"uri": "azureml://x"}}), ({"model": {"uri": "azureml://x"}},)),
+        ("command", ("command",), (None, ""), ("false",)),
+        ("environment", ("environmentId",), (None, ""), ("azureml:droptune-training:6", "azureml:x@latest")),
+    ],
+)
+def test_what_an_answer_leaves_out_is_told_from_what_it_says_otherwise(
+    field: str, where: tuple[str, ...], silent: tuple[Any, ...], others: tuple[Any, ...]
+) -> None:
+    spec = job("a", "true", instances=2, processes=2, tier=Tier.SPOT)
+    sent = job_body(spec, HERE, "droptune", "a-1")
+    for echo in silent:
+        found = job_differences(spec, echoed(sent, where, echo), "a-1")
+        assert [list(fields) for fields in found] == [[], [field]], echo
+    for echo in others:
+        found = job_differences(spec, echoed(sent, where, echo), "a-1")
+        assert [list(fields) for fields in found] == [[field], []], echo
+
+
+@pytest.mark.parametrize(
+    ("identity", "others"),
+    [(None, []), ({"identityType": "AMLToken"}, []), ({"identityType": "Managed", "clientId": "b"}, ["b"])],
+)
+def test_a_job_without_an_identity_has_that_of_a_token(identity: Any, others: list[str]) -> None:
+    spec = job("a", "true")
+    sent = job_body(spec, HERE, "droptune", None)
+    found, _ = job_differences(spec, echoed(sent, ("identity",), identity), None)
+    assert [text.split("'")[1] for text in found.values()] == others
+
+
+def test_dedicated_machines_are_what_a_job_gets_that_names_no_tier() -> None:
+    spec = job("a", "true", tier=Tier.DEDICATED)
+    sent = job_body(spec, HERE, "droptune", None)
+    for echo in (None, {}, {"jobTier": None}, {"jobTier": "Null"}):
+        assert job_differences(spec, echoed(sent, ("queueSettings",), echo), None) == ({}, {})
+    assert list(job_differences(spec, echoed(sent, ("queueSettings", "jobTier"), "Spot"), None)[0]) == ["tier"]
 
 
 @pytest.mark.parametrize(("timeout", "shown"), [("1.00:00:00", "'1.00:00:00'"), (None, "None"), ("P1D", "86400.0")])
-def test_a_time_limit_that_cannot_be_read_is_another_one(timeout: str | None, shown: str) -> None:
+def test_a_time_limit_that_is_not_the_one_sent_is_shown(timeout: str | None, shown: str) -> None:
     spec = job("a", "true")
-    body = job_body(spec, HERE, "droptune", None)
-    body["properties"]["limits"]["timeout"] = timeout
-    assert job_differences(spec, body, None) == {"timeout_s": f"{shown}, not 600"}
+    body = echoed(job_body(spec, HERE, "droptune", None), ("limits", "timeout"), timeout)
+    others, silent = job_differences(spec, body, None)
+    assert (others | silent) == {"timeout_s": f"{shown}, not 600"}
 
 
 @pytest.mark.parametrize(
