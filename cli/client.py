@@ -130,6 +130,10 @@ class Api:
         answer = self._ask("PUT", "/api/policy", params={"replacing": str(replacing)}, json=policy)
         return _read(AppliedPolicy, answer)
 
+    def decide_license(self, base_model: str, **decision: str | bool) -> None:
+        """Accept or refuse the license of a base model."""
+        self._ask("POST", f"/api/base-models/{quote(base_model)}/license", json=decision)
+
     def retry(self, run_id: str) -> str:
         """The id of the new run."""
         return _read(models.RunReference, self._ask("POST", _path(run_id, "retry"))).id

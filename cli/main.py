@@ -13,7 +13,7 @@ from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit, InputError
 from cli.follow import follow, next_run
 from cli.grade import grade_file
 from cli.map_records import map_records
-from cli.operate import base_models, dlq, doctor, policy_app
+from cli.operate import base_models, dlq, doctor, license_app, policy_app
 from cli.options import AsJson, Comment, RunId, Url, print_json
 from cli.rate import rate
 from cli.report_view import report_view
@@ -138,6 +138,7 @@ app.add_typer(base_models, name="base-models")
 app.add_typer(dlq, name="dlq")
 app.add_typer(endpoints_app, name="endpoints")
 app.add_typer(policy_app, name="policy")
+app.add_typer(license_app, name="license")
 
 
 def _watch(api: Api, run_id: str, as_json: bool) -> None:

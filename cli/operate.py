@@ -1,4 +1,4 @@
-"""Commands for who operates a Droptune: `doctor`, `base-models`, `dlq` (messages that failed too often), `policy`."""
+"""Commands for who operates a Droptune: `doctor`, `base-models`, `license`, `dlq` (what failed too often), `policy`."""
 
 import time
 from collections.abc import Iterable
@@ -18,6 +18,7 @@ from cli.options import AsJson, Url, print_json
 from cli.tables import make_grid, make_table
 from shared.api.models import BaseModelDetail, BaseModelSummary, EntityDeadLetters
 from shared.domain.errors import UnreadableDocument
+from shared.domain.licenses import USES
 from shared.domain.policy import PlatformPolicy
 from shared.health.checks import Check, CheckStatus
 
@@ -84,8 +85,8 @@ def import_base_model(id: Id, wait: Wait = True, as_json: AsJson = False, url: U
     elif last and last.problem:
         print(f"{last.status}: {last.problem.code}: {last.problem.message}")
     elif wait:
-        obligations = " ".join(state.obligations)
-        print(f"imported, license {state.license}: {obligations}\ntokenizer bundle {state.tokenizer_sha256}")
+        print(f"imported, license {state.terms.id}: {' '.join(state.terms.obligations)}")
+        print(f"tokenizer bundle {state.tokenizer_sha256}")
     if last and last.problem:
         raise typer.Exit(Exit.REFUSED)
 
@@ -99,9 +100,49 @@ def _ended(api: Api, id: str) -> BaseModelDetail:
 def base_models_table(found: Iterable[BaseModelSummary]) -> Table:
     table = make_table("id", "license", "may be tuned", "tokenizer")
     for each in found:
-        allowed = {"allow": "yes", "review": "after a review", "deny": "no"}[each.license_policy]
-        table.add_row(*map(Text, (each.id, each.license, allowed, (each.tokenizer_sha256 or "not imported")[:12])))
+        allowed = {"allow": "yes", "review": "once its license is accepted", "deny": "no"}[each.terms.policy]
+        table.add_row(*map(Text, (each.id, each.terms.id, allowed, (each.tokenizer_sha256 or "not imported")[:12])))
     return table
+
+
+license_app = typer.Typer(help="Read, accept and refuse licenses of base models.", no_args_is_help=True)
+
+Terms = Annotated[str, typer.Option(help="hash of what was read, as `show` prints it")]
+Reason = Annotated[str, typer.Option("-m", "--comment", help="why; kept with the decision")]
+
+
+@license_app.command("show")
+def show_license(id: Id, as_json: AsJson = False, url: Url = None) -> None:
+    """What the license asks for and bars, where its texts are, and who has accepted or refused it."""
+    with Api(find_url(url)) as api:
+        found = api.base_model(id)
+    print_one(as_json, found.model_dump(mode="json", by_alias=True), license_text(found))
+
+
+@license_app.command("accept")
+def accept_license(id: Id, terms: Terms, comment: Reason, url: Url = None) -> None:
+    """Accept it for the whole deployment, after reading its texts. For administrators."""
+    with Api(find_url(url)) as api:
+        api.decide_license(id, accepted=True, terms_sha256=terms, comment=comment)
+    print(f"accepted the license of {id}")
+
+
+@license_app.command("refuse")
+def refuse_license(id: Id, terms: Terms, comment: Reason, url: Url = None) -> None:
+    """Refuse it: no model of it is tuned or deployed, also by runs under way. For administrators."""
+    with Api(find_url(url)) as api:
+        api.decide_license(id, accepted=False, terms_sha256=terms, comment=comment)
+    print(f"refused the license of {id}")
+
+
+def license_text(found: BaseModelDetail) -> str:
+    lines = [f"{found.id}, license {found.terms.id}, hash of its terms {found.terms_sha256}"]
+    lines += [f"  text: {place} (SHA-256 {sha256 or 'not known'})" for place, sha256 in found.terms.texts.items()]
+    lines += [f"  asks for: {obligation}" for obligation in found.terms.obligations]
+    lines += [f"  bars {use}: {USES[use]}" for use in found.terms.barred_uses]
+    for one in found.decisions:
+        lines += [f"{'accepted' if one.accepted else 'refused'} by {one.by}, {one.at:%Y-%m-%d}: {one.comment}"]
+    return "\n".join([*lines, found.review_problem.message if found.review_problem else "models of it may be tuned"])
 
 
 dlq = typer.Typer(help="Messages that failed too often, and another try for them.", no_args_is_help=True)

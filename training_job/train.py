@@ -145,11 +145,13 @@ def write_model(task: TrainArguments, prepared: Prepared, metrics: RunningMetric
     """Merge, check the merged model, and write the manifest last: its presence says that the folder is whole."""
     from training_job.model import artifacts
     from training_job.model.artifacts import model_manifest
+    from training_job.model.card import write_card
 
     artifacts.merge(prepared.setup)
     check = artifacts.check_merge(prepared.setup, prepared.data.probe, trained_loss)
     metrics.merged_agreement = check.agreement if check else None
     manifest = model_manifest(prepared.setup, prepared.identity, prepared.bundle, prepared.data_manifest, metrics)
+    write_card(prepared.setup, manifest["data_version"])
     manifest |= {"job": task.job_name, "merge": asdict(check) if check else None}
     write_json(task.output / "model" / "manifest.json", manifest)
 

@@ -8,7 +8,7 @@ from docs.generator import markdown
 from shared.domain.catalog import CATALOG, LICENSES
 from shared.domain.licenses import USES, License
 
-_POLICY = {"allow": "yes", "review": "after a review", "deny": "no"}
+_POLICY = {"allow": "no", "review": "yes", "deny": "not offered"}
 
 
 def page() -> str:

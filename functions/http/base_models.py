@@ -4,15 +4,18 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from functions.http.auth import Operator, Reader
+from functions.http.auth import Administrator, Operator, Reader
 from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError, existing
 from shared.api.models import BaseModelDetail, BaseModelList, BaseModelSummary, ImportStarted, LastImport
 from shared.base_models.bundles import bundle_manifest
 from shared.base_models.import_job import import_problem, last_import, start_import
-from shared.domain.catalog import CATALOG, BaseModelEntry
-from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.catalog import CATALOG, BaseModelEntry, check_license
+from shared.domain.errors import FailureClass, PermanentFailure, Problem
+from shared.domain.licenses import LicenseAnswer, LicenseDecision
 from shared.ports import Services
+from shared.records import licenses
+from shared.step_support.licenses import review_problem, terms_sha256
 
 router = APIRouter(prefix="/api/base-models", tags=["base models"])
 
@@ -24,15 +27,19 @@ def list_base_models(_: Reader, services: CurrentServices) -> BaseModelList:
 
 
 @router.get("/{base_model:path}")
-def get_base_model(base_model: str, _: Reader, services: CurrentServices) -> BaseModelDetail:
-    """With the newest import job, and why it failed if it did."""
-    entry = _entry(base_model)
-    job = last_import(entry, services.launcher)
-    if job is None:
-        return BaseModelDetail(**_summary(entry, services))
-    problem = import_problem(entry, job, services.blobs)
-    newest = LastImport(job=job.name, status=job.status, studio_url=job.studio_url, problem=problem)
-    return BaseModelDetail(**_summary(entry, services), last_import=newest)
+def get_base_model(base_model: str, access: Reader, services: CurrentServices) -> BaseModelDetail:
+    """With the newest import job, why it failed if it did, and what was decided about the license."""
+    entry, newest = _entry(base_model), None
+    if job := last_import(entry, services.launcher):
+        problem = import_problem(entry, job, services.blobs)
+        newest = LastImport(job=job.name, status=job.status, studio_url=job.studio_url, problem=problem)
+    return BaseModelDetail(
+        **_summary(entry, services),
+        last_import=newest,
+        terms_sha256=terms_sha256(entry, services.blobs),
+        decisions=licenses.decisions(services.store, entry.id),
+        review_problem=_denied(entry) or review_problem(entry, access.policy, services),
+    )
 
 
 @router.post("/{base_model:path}/import", status_code=202)
@@ -49,6 +56,24 @@ def import_base_model(base_model: str, access: Operator, services: CurrentServic
     return ImportStarted(id=entry.id, job=job.name)
 
 
+@router.post("/{base_model:path}/license")
+def decide_license(base_model: str, answer: LicenseAnswer, access: Administrator, services: CurrentServices) -> None:
+    """Accept or refuse the license of a base model, for the whole deployment. Runs under way are held to it in their
+    next step. 409 if it is another than the one that was read."""
+    entry, caller = _entry(base_model), access.caller
+    if denied := _denied(entry):
+        raise ApiError(409, denied.code, denied.message, denied.param)
+    if answer.terms_sha256 != terms_sha256(entry, services.blobs):
+        raise ApiError(409, "license_changed", "it is not what you have read: read it again", "terms_sha256")
+    by = {"base_model": entry.id, "by": caller.name, "by_id": caller.id, "at": services.clock.now()}
+    licenses.decide(services.store, LicenseDecision(**by, **answer.model_dump()))
+
+
+def _denied(entry: BaseModelEntry) -> Problem | None:
+    """That no use and no person makes it one to tune."""
+    return next(check_license(entry.id, "any", ()), None)
+
+
 def _entry(base_model: str) -> BaseModelEntry:
     return existing(CATALOG.get(base_model), "unknown_base_model", f"{base_model} is not in the catalog", "base_model")
 
@@ -57,9 +82,7 @@ def _summary(entry: BaseModelEntry, services: Services) -> dict[str, Any]:
     manifest = bundle_manifest(entry, services.blobs)
     return {
         "id": entry.id,
-        "license": entry.terms.id,
-        "license_policy": entry.terms.policy,
-        "obligations": entry.terms.obligations,
+        "terms": entry.terms,
         "asset": entry.asset,
         "tokenizer_sha256": manifest.sha256 if manifest else None,
     }

@@ -10,6 +10,7 @@ from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import Problem, UnreadableDocument
 from shared.domain.evaluation import EvaluationResult, GradedRow, SampleAnswer, Verdict
 from shared.domain.jobs import JobStatus
+from shared.domain.licenses import License, LicenseDecision
 from shared.domain.model import MAX_COMMENT, Measured, UtcTime
 from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Run
@@ -255,9 +256,7 @@ class BaseModelSummary(ApiModel):
     """An entry of the catalog. `tokenizer_sha256` is null until its tokenizer is imported."""
 
     id: str
-    license: str
-    license_policy: Literal["allow", "review", "deny"]
-    obligations: tuple[str, ...]
+    terms: License
     asset: str | None
     tokenizer_sha256: str | None = None
 
@@ -272,11 +271,15 @@ class LastImport(ApiModel):
 
 
 class BaseModelDetail(BaseModelSummary):
-    """`import` is null until a first job was started."""
+    """`import` is null until a first job was started. `terms_sha256`: of what a person accepts. `review_problem`: why a
+    model of it is not tuned; null if it is."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     last_import: LastImport | None = Field(default=None, alias="import")
+    terms_sha256: str
+    decisions: tuple[LicenseDecision, ...] = ()
+    review_problem: Problem | None = None
 
 
 class BaseModelList(ApiModel):

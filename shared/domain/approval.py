@@ -26,7 +26,7 @@ def objection(run: Run, person_id: str, candidate: str, policy: PlatformPolicy) 
         return Problem(code="candidate_changed", message=message, param=run.id)
     if not person_id:
         return Problem(code="unknown_person", message="an approval without a person does not count", param=run.id)
-    if person_id in (run.requester_id, *(run.uploader_ids or ())):
+    if person_id in run.requester_ids:
         message = "who asked for a run or uploaded its files may not approve it"
         return Problem(code="self_approval", message=message, param=run.id)
     # Where the policy asks for fewer by now, one of those who approved says so again.

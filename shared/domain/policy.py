@@ -160,6 +160,7 @@ class PlatformPolicy(Rules):
     runs_at_once: int = Field(
         default=20, ge=1, le=1000, description="of a project in validation and training; further drops wait"
     )
+    review_every_license: bool = Field(default=False, description="a person accepts Apache-2.0 and the like too")
     projects: dict[Name, Project] = {}
 
     @model_validator(mode="after")

@@ -182,6 +182,11 @@ class Run(Frozen):
         return self.recipe
 
     @property
+    def requester_ids(self) -> frozenset[str]:
+        """Ids of who asked for it or uploaded a file of it: their approval of it does not count."""
+        return frozenset(id for id in (self.requester_id, *(self.uploader_ids or ())) if id)
+
+    @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
 

@@ -5,6 +5,7 @@ without it is not whole.
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from shared.domain.upgrades import read_file
 from shared.rendering.bundle import CONFIG, TEMPLATE, TOKENIZER, Bundle, read_bundle
 
 MANIFEST = "bundle.json"
+_LICENSE_FILE = re.compile(r"(licen[cs]e|notice|copying|use_policy)(?![a-z]).*", re.IGNORECASE)
 
 
 class BundleManifest(Lenient):
@@ -31,6 +33,7 @@ class BundleManifest(Lenient):
     special_tokens: tuple[str, ...]
     template_arguments: TemplateArguments = {}
     files: dict[str, str] = Field(description="SHA-256 of each file by its name")
+    license_files: dict[str, str] = Field(default={}, description="the same of license files in the model's folder")
 
 
 def export_bundle(entry: BaseModelEntry, folder: Path) -> dict[str, bytes]:
@@ -51,8 +54,14 @@ def export_bundle(entry: BaseModelEntry, folder: Path) -> dict[str, bytes]:
         special_tokens=bundle.special_tokens,
         template_arguments=entry.template_arguments,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        license_files={file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in license_files(folder)},
     )
     return {**files, MANIFEST: manifest.model_dump_json(indent=2).encode()}
+
+
+def license_files(folder: Path) -> list[Path]:
+    """Those of a model's folder, which go with copies of the model."""
+    return sorted(file for file in folder.iterdir() if file.is_file() and _LICENSE_FILE.fullmatch(file.name))
 
 
 def read_exported(read: Callable[[str], bytes | None]) -> Bundle | None:

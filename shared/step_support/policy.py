@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from shared.domain.catalog import check_license
+from shared.domain.catalog import check_license, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.policy import AppliedPolicy, PlatformPolicy
-from shared.domain.recipe import ResolvedRecipe
 from shared.domain.run import Run
-from shared.ports import RunStore
+from shared.ports import RunStore, Services
 from shared.records import endpoints, policies, runs
+from shared.step_support.licenses import review_problem
 
 
 def endpoint_owner(endpoint: str, policy: PlatformPolicy, store: RunStore) -> str | None:
@@ -21,25 +21,44 @@ def endpoint_owner(endpoint: str, policy: PlatformPolicy, store: RunStore) -> st
     return endpoint if runs.any_of(store, endpoint) else None
 
 
-def violations(resolved: ResolvedRecipe, policy: PlatformPolicy, store: RunStore) -> Iterator[Problem]:
-    """Everything that the run may not do. Raises WaitsForRelease, and LaterVersion."""
-    project, endpoint, recipe = resolved.project, resolved.endpoint, resolved.requested
-    uses = recipe.intended_uses
+def license_problems(run: Run, policy: PlatformPolicy, services: Services) -> Iterator[Problem]:
+    """Uses that the license bars, and that nobody has accepted it. Where a person approves, who asked for the run is
+    not the only one who has."""
+    recipe = run.resolved.requested
+    entry, uses = find_entry(recipe.base_model), recipe.intended_uses
     if uses is not None:
-        uses += tuple(use for rules in policy.rules(project).values() for use in rules.intended_uses)
-    yield from check_license(recipe.base_model, recipe.use_case, uses)
-    yield from policy.violations(resolved, project)
-    if (owner := endpoint_owner(endpoint, policy, store)) not in (None, project):
+        uses += tuple(use for rules in policy.rules(run.project).values() for use in rules.intended_uses)
+    yield from check_license(entry.id, recipe.use_case, uses)
+    requester_ids = run.requester_ids if recipe.deployment.approval == "required" else ()
+    if problem := review_problem(entry, policy, services, requester_ids):
+        yield problem
+
+
+def violations(run: Run, policy: PlatformPolicy, services: Services) -> Iterator[Problem]:
+    """Everything that the run may not do. Raises WaitsForRelease, and LaterVersion."""
+    project, endpoint = run.project, run.resolved.endpoint
+    yield from license_problems(run, policy, services)
+    yield from policy.violations(run.resolved, project)
+    if (owner := endpoint_owner(endpoint, policy, services.store)) not in (None, project):
         message = f"deployment.endpoint: endpoint {endpoint} is of project {owner}"
         yield Problem(code="endpoint_of_another_project", message=message, param="deployment.endpoint")
 
 
-def require_allowed(run: Run, store: RunStore) -> AppliedPolicy:
+def require_allowed(run: Run, services: Services) -> AppliedPolicy:
     """The policy in force. Raises PermanentFailure (license, recipe) of the first violation, which names them all."""
-    applied = policies.read(store)
-    found = list(violations(run.resolved, applied.policy, store))
+    applied = policies.read(services.store)
+    _require_none(applied, list(violations(run, applied.policy, services)))
+    return applied
+
+
+def require_license(run: Run, services: Services) -> None:
+    """Raises PermanentFailure (license)."""
+    applied = policies.read(services.store)
+    _require_none(applied, list(license_problems(run, applied.policy, services)))
+
+
+def _require_none(applied: AppliedPolicy, found: list[Problem]) -> None:
     if found:
         message = f"{'; '.join(one.message for one in found)} (policy version {applied.version})"
         failure_class = FailureClass.LICENSE if found[0].code.startswith("license_") else FailureClass.RECIPE
         raise PermanentFailure(failure_class, found[0].code, message, found[0].param)
-    return applied

@@ -100,7 +100,7 @@ def _require_still_right(run: Run, services: Services) -> None:
     Raises PermanentFailure of `require_allowed`, `require_same_model`, and `not_approved`.
     """
     try:
-        applied = require_allowed(run, services.store)
+        applied = require_allowed(run, services)
         require_same_model(run, services.blobs)
         if run.approvals and approvals_missing(run, applied.policy):
             message = f"by version {applied.version} of the policy more persons must approve: `droptune retry` the run"

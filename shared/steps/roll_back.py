@@ -18,6 +18,7 @@ from shared.domain.run import Rollback, RolloutRef, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints
 from shared.step_support.outcome import Draft, Outcome
+from shared.step_support.policy import require_license
 from shared.steps.advance_rollout import NOT_ANSWERING, fault
 from shared.steps.deploy_model import begin_deployment, deployment_spec, model_spec, set_autoscale
 from shared.steps.probe_deployments import probe_deployment
@@ -121,6 +122,7 @@ def _restore(record: EndpointRecord, run: Run, services: Services) -> None:
     models, endpoint = services.models, record.endpoint
     if record.stopped is None:
         return  # by an earlier delivery, or another order
+    require_license(run, services)
     models.register_model(model_spec(run))
     if not models.begin_endpoint(endpoint, {"project": run.project}):
         raise Transient("endpoint_provisioning", f"{endpoint} is being created", endpoint)

@@ -98,7 +98,7 @@ def _time_kept(run: Run, services: Services) -> Iterator[bytes]:
 
 
 def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run, services: Services) -> Outcome:
-    policy = require_allowed(run, services.store).policy
+    policy = require_allowed(run, services).policy
     recipe = with_start(run.resolved, services.store)
     run = run.evolve(attempt=next_attempt(event, run, JobKind.TRAINING), recipe=recipe)
     assert run.cost is not None

@@ -24,7 +24,7 @@ from shared.domain.findings import Findings
 from shared.domain.jobs import RUN_TAG, JobKind, JobSpec
 from shared.domain.planning.plan import check_budget
 from shared.domain.policy import AppliedPolicy
-from shared.domain.recipe import Recipe, ResolvedRecipe, Tier
+from shared.domain.recipe import Recipe, Tier
 from shared.domain.run import Run, RunChanges, Status, ValidationSummary
 from shared.domain.urls import objection
 from shared.ports import Services
@@ -209,7 +209,7 @@ def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, 
     applied = policies.read(services.store)
     recipe, tightened = applied.policy.tightened(recipe, run.project)
     resolved, cost = plan_run(recipe, run.project, report.statistics, report.tokens)
-    report = _with_policy(report, resolved, cost, tightened, applied, services)
+    report = _with_policy(report, run.evolve(recipe=resolved), cost, tightened, applied, services)
     if not report.passed:
         return rejected(run, report, services)
     require_judges(resolved, services.models)
@@ -223,7 +223,7 @@ def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, 
 
 def _with_policy(
     report: Report,
-    resolved: ResolvedRecipe,
+    run: Run,
     cost: CostEstimate,
     tightened: dict[str, str],
     applied: AppliedPolicy,
@@ -232,14 +232,14 @@ def _with_policy(
     findings = Findings(ALL_CODES)
     for path, why in tightened.items():
         findings.add("policy_applied", "recipe", detail=f"{path} is {why} (policy version {applied.version})")
-    for problem in (*violations(resolved, applied.policy, services.store), *check_budget(resolved.requested, cost)):
+    for problem in (*violations(run, applied.policy, services), *check_budget(run.resolved.requested, cost)):
         findings.add(problem.code, "recipe", detail=problem.message)
     config = services.config
-    for number, channel in enumerate(resolved.requested.notify):
+    for number, channel in enumerate(run.resolved.requested.notify):
         if (found := objection(channel.receiver, config.named_channels, config.private_hosts)) is not None:
             setting = f"notify[{number}].{'url' if channel.url else 'channel'}"
             findings.add("webhook_not_allowed", "recipe", detail=f"{setting}: {found}")
-    needed = resolved.requested.evaluation.gate.min_rows
+    needed = run.resolved.requested.evaluation.gate.min_rows
     if report.statistics.eval_rows < needed:  # the recipe had a smaller number when the rows were split
         findings.add("policy", "recipe", detail=f"evaluation.gate.min_rows: set it to {needed}, or hold out more rows")
     return report.model_copy(update={"problems": report.problems + findings.problems(), "passed": not findings.failed})

@@ -59,6 +59,32 @@ export function settings(resolved) {
   ];
 }
 
+export function license(base) {
+  const { texts, barred_uses: bars } = base.terms;
+  const newest = base.decisions.at(-1);
+  const list = (items) => h("ul", {}, items.map((each) => h("li", {}, each)));
+  return [
+    h(
+      "dl",
+      { class: "pairs" },
+      pair("License", h("code", {}, base.terms.id)),
+      pair("Asks for", list(base.terms.obligations)),
+      pair("Bars", bars.length ? bars.map(words).join(", ") : "nothing"),
+      newest &&
+        pair(newest.accepted ? "Accepted" : "Refused", [`${newest.by}, `, clock(newest.at), `: ${newest.comment}`]),
+      base.review_problem && pair("Missing", base.review_problem.message),
+      Object.keys(texts).length
+        ? pair(
+            "Texts",
+            list(
+              Object.keys(texts).map((each) => h("a", { href: each, rel: "noreferrer noopener", target: "_blank" }, each)),
+            ),
+          )
+        : null,
+    ),
+  ];
+}
+
 export function source(run) {
   const { dataset, curated } = run;
   return [

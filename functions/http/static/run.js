@@ -4,13 +4,13 @@ import { CurveChart } from "./chart.js";
 import { deployment } from "./deployment.js";
 import { h } from "./dom.js";
 import { evaluation, general, graders, slices } from "./evaluation.js";
-import { cost, raw, settings, source } from "./record.js";
+import { cost, license, raw, settings, source } from "./record.js";
 import { report } from "./report.js";
 import { rows, samples } from "./rows.js";
 import { training, trainingShown } from "./training.js";
 import { attention, head, problem, timeline } from "./timeline.js";
 
-// State: {run, metrics, metricsProblem, report, preview, previewProblem, samples, rows, cancelRequested, cancelProblem}
+// State: {run, metrics, metricsProblem, report, preview, previewProblem, samples, rows, base, cancelRequested, cancelProblem}
 export class RunPage {
   constructor(main, { onCancel, onPreview, onRows, tokenInUse }) {
     this.main = main;
@@ -109,6 +109,12 @@ export class RunPage {
         "Hyperparameters",
         (s) => s.run.recipe && s.run.recipe,
         (s) => settings(s.run.recipe),
+      ),
+      part(
+        "license",
+        "License of the base model",
+        (s) => s.base,
+        (s) => license(s.base),
       ),
       part(
         "source",

@@ -137,8 +137,14 @@ class AzureMlEndpoints:
         self.session.ask("DELETE", self._autoscale_url(endpoint, name))
 
     def begin_traffic(self, endpoint: str, traffic: dict[str, int]) -> None:
-        """See ModelHost. Transient while another change of the endpoint is in progress."""
+        """See ModelHost. Transient while another change of the endpoint is in progress. The license in the endpoint's
+        tags becomes that of the deployment with the largest share."""
         known = there(self._get_endpoint(endpoint), f"endpoint {endpoint}")
+        if any(traffic.values()):
+            main = self._get_deployment(endpoint, max(traffic, key=traffic.__getitem__)) or {}
+            kept = {name: text for name, text in (known.get("tags") or {}).items() if not name.startswith("license")}
+            license = {name: text for name, text in (main.get("tags") or {}).items() if name.startswith("license")}
+            known = {**known, "tags": kept | license}
         self.session.call("PUT", f"onlineEndpoints/{endpoint}", with_traffic(known, traffic))
 
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:

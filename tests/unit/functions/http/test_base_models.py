@@ -23,11 +23,12 @@ from shared.base_models.import_job import import_job, start_import
 from shared.domain.catalog import CATALOG, find_entry
 from shared.ports import Services
 from shared.settings import Settings
+from shared.step_support.licenses import terms_sha256
 from tests.azure_ml_emulator import running
 from tests.unit.functions.http.support import asking_as
 from tests.unit.training_job.tiny_folder import write_folder
 
-TINY = find_entry("droptune/tiny-llama")
+TINY, LLAMA = find_entry("droptune/tiny-llama"), find_entry("meta-llama/Llama-3.1-8B-Instruct")
 PHI = "microsoft/Phi-4"
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
 
@@ -64,7 +65,7 @@ def droptune(
     monkeypatch.setenv("DROPTUNE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
 
     def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["droptune", "base-models", *arguments])
+        monkeypatch.setattr(sys, "argv", ["droptune", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
         output = capsys.readouterr()
@@ -80,18 +81,18 @@ def droptune(
 def test_an_imported_base_model_has_its_bundle_and_shows_it(
     services: Services, droptune: Callable[..., tuple[int, str]]
 ) -> None:
-    code, before = droptune("list")
+    code, before = droptune("base-models", "list")
     assert code == 0
     assert before.count("not imported") == len(CATALOG)
 
-    code, output = droptune("import", TINY.id)
+    code, output = droptune("base-models", "import", TINY.id)
     assert code == 0, output
     manifest = bundle_manifest(TINY, services.blobs)
     assert manifest is not None
     assert TINY.terms.obligations[0] in output
     assert output.endswith(f"tokenizer bundle {manifest.sha256}\n")
 
-    code, listed = droptune("list", "--json")
+    code, listed = droptune("base-models", "list", "--json")
     found = {each["id"]: each["tokenizer_sha256"] for each in json.loads(listed)}
     assert {id for id, sha256 in found.items() if sha256} == {TINY.id}
     assert found[TINY.id] == manifest.sha256
@@ -102,20 +103,20 @@ def test_what_the_job_has_against_a_folder_is_what_the_user_reads(
     services: Services, base: Path, droptune: Callable[..., tuple[int, str]]
 ) -> None:
     (base / "pytorch_model.bin").touch()
-    code, output = droptune("import", TINY.id)
+    code, output = droptune("base-models", "import", TINY.id)
     assert code == 1
     assert output.endswith("failed: base_model_unfit: pytorch_model.bin is no safetensors file\n")
     assert bundle_manifest(TINY, services.blobs) is None
 
     (base / "pytorch_model.bin").unlink()
-    code, output = droptune("import", TINY.id)
+    code, output = droptune("base-models", "import", TINY.id)
     assert code == 0, "the next attempt is a job of its own"
     assert bundle_manifest(TINY, services.blobs) is not None
 
 
 @pytest.mark.usefixtures("services")
 def test_a_base_model_whose_folder_is_not_there_says_so(droptune: Callable[..., tuple[int, str]]) -> None:
-    code, output = droptune("import", PHI)
+    code, output = droptune("base-models", "import", PHI)
     assert code == 1
     assert f"input 'base_model' was not found at {CATALOG[PHI].asset}" in output
 
@@ -126,7 +127,7 @@ def test_asked_again_while_it_is_under_way_it_is_one_job(
 ) -> None:
     first = start_import(TINY, services).name
     assert first == import_job(TINY, 1, services.config).name
-    assert droptune("import", TINY.id, "--no-wait") == (0, f"job {first} checks {TINY.id}\n")
+    assert droptune("base-models", "import", TINY.id, "--no-wait") == (0, f"job {first} checks {TINY.id}\n")
     assert services.launcher.get_job(import_job(TINY, 2, services.config).name) is None
 
 
@@ -142,3 +143,48 @@ def test_who_may_import_what(client: TestClient) -> None:
         ):
             refused = client.post(f"/api/base-models/{id}/import")
             assert (refused.status_code, refused.json()["error"]["code"]) == (status, problem)
+
+
+def test_a_license_is_accepted_by_a_person_and_again_when_the_files_of_the_base_change(
+    services: Services, base: Path, droptune: Callable[..., tuple[int, str]], client: TestClient
+) -> None:
+    problem = f"the license of {LLAMA.id} ({LLAMA.terms.id}): "
+    code, shown = droptune("license", "show", LLAMA.id)
+    assert code == 0
+    assert shown.endswith(f"{problem}nobody has accepted it yet; `droptune license show {LLAMA.id}`\n")
+    read = ("--terms", terms_sha256(LLAMA, services.blobs))
+    assert f"hash of its terms {read[1]}\n" in shown
+    assert droptune("license", "accept", LLAMA.id, *read)[0] == 2, "a reason is needed"
+    code, output = droptune("license", "accept", LLAMA.id, "--comment", "our lawyers", "--terms", "0" * 64)
+    assert code == 1
+    assert "license_changed: it is not what you have read: read it again" in output
+    assert droptune("license", "accept", LLAMA.id, *read, "--comment", "our lawyers")[0] == 0
+    (decided,) = client.get(f"/api/base-models/{LLAMA.id}").json()["decisions"]
+    shas = {"terms_sha256": terms_sha256(LLAMA, services.blobs), "comment": "our lawyers", "at": decided["at"]}
+    assert decided == {"base_model": LLAMA.id, "accepted": True, "by": "local", "by_id": "local", **shas}
+    assert droptune("license", "show", LLAMA.id)[1].endswith("our lawyers\nmodels of it may be tuned\n")
+    code, output = droptune("license", "refuse", LLAMA.id, *read, "--comment", "no")
+    assert (code, output) == (0, f"refused the license of {LLAMA.id}\n")
+    assert f"{problem}it was refused by local" in droptune("license", "show", LLAMA.id)[1]
+
+    before = terms_sha256(TINY, services.blobs)
+    (base / "LICENSE").write_text("Ours.")
+    assert droptune("base-models", "import", TINY.id)[0] == 0
+    assert terms_sha256(TINY, services.blobs) != before
+
+
+@pytest.mark.parametrize("role", ["reader", "operator", "approver"])
+def test_nobody_but_an_administrator_decides_about_a_license(client: TestClient, role: str, services: Services) -> None:
+    body = {"accepted": True, "terms_sha256": terms_sha256(LLAMA, services.blobs), "comment": "yes"}
+    with asking_as(client, "ada", role):
+        refused = client.post(f"/api/base-models/{LLAMA.id}/license", json=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "role_needed")
+    with asking_as(client, "root", "administrator"):
+        assert client.post(f"/api/base-models/{LLAMA.id}/license", json=body).status_code == 200
+        assert client.get(f"/api/base-models/{LLAMA.id}").json()["decisions"][0]["by_id"] == "root"
+        denied = "/api/base-models/Qwen/Qwen2.5-3B-Instruct"
+        assert client.get(denied).json()["review_problem"]["code"] == "license_denied"
+        refused = client.post(f"{denied}/license", json=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "license_denied")
+        empty = client.post(f"/api/base-models/{LLAMA.id}/license", json={**body, "comment": ""})
+        assert (empty.status_code, empty.json()["error"]["param"]) == (400, "comment")

@@ -40,7 +40,7 @@ NEEDS = {
         POST /v1/fine_tuning/jobs | POST /v1/fine_tuning/jobs/{job_id}/cancel
     """,
     APPROVER: "POST /api/runs/{run_id}/approve | POST /api/runs/{run_id}/deny",
-    ADMINISTRATOR: "PUT /api/policy",
+    ADMINISTRATOR: "PUT /api/policy | POST /api/base-models/{base_model}/license",
     # They tell of the program, not of the deployment, and a browser asks for them before it has a token.
     "open": """
         GET /api/health | GET /api/openapi.json | GET /api/docs | GET /api/docs/{name} | GET / | GET /static/{name}
@@ -98,6 +98,7 @@ def ask(client: TestClient, route: str, run: Run) -> tuple[int, str]:
         "POST /api/dead-letters/replay": {"entity": "pipeline/notify"},
         "POST /v1/fine_tuning/jobs": {"model": "droptune/tiny-llama", "training_file": "file-0", "suffix": "shop"},
         "PUT /api/policy": {},
+        "POST /api/base-models/{base_model}/license": {"accepted": True, "terms_sha256": "0", "comment": "a"},
     }
     url += "?replacing=9" if route == "PUT /api/policy" else ""
     answer = client.request(method, url, json=bodies.get(route))

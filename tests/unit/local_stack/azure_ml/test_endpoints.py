@@ -8,7 +8,7 @@ from azure.core.exceptions import HttpResponseError
 from local_stack.azure_ml.strict import ArmError
 from shared.clients.azure_ml.errors import translate
 from shared.domain.errors import DroptuneError, FailureClass, PermanentFailure, Transient
-from tests.unit.local_stack.azure_ml.deployed import HELLO, endpoint_with, set_traffic
+from tests.unit.local_stack.azure_ml.deployed import HELLO, created, endpoint_with, set_traffic
 from tests.unit.local_stack.azure_ml.support import ARM_WORKSPACE, Local, eventually
 
 
@@ -21,6 +21,18 @@ def test_a_deployment_that_carries_traffic_cannot_be_deleted(local: Local) -> No
     local.client.begin_delete_deployment(name, "green")
     eventually(lambda: local.client.get_deployment(name, "green") is None)
     assert local.client.chat(name, HELLO).deployment == "blue"
+
+
+def test_the_license_of_the_model_with_the_largest_share_is_in_the_endpoints_tags(local: Local) -> None:
+    name = endpoint_with(local, "licensed")
+    asks = {"license": "MIT", "license_asks_1": "a"}
+    created(
+        local, name, "blue", tags={"run": "a", "license": "Apache-2.0", **{f"license_asks_{n}": "b" for n in (1, 2)}}
+    )
+    created(local, name, "green", "candidate:1", tags={"run": "b", **asks})
+    for blue, tags in ((60, {"license": "Apache-2.0", "license_asks_1": "b", "license_asks_2": "b"}), (40, asks)):
+        set_traffic(local, name, {"blue": blue, "green": 100 - blue})
+        assert local.arm("GET", f"onlineEndpoints/{name}").json()["tags"] == {"project": "p", **tags}
 
 
 @pytest.mark.parametrize("traffic", [{"blue": 50}, {"blue": 101}, {"purple": 100}])

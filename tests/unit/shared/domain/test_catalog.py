@@ -47,11 +47,12 @@ def test_a_license_has_its_text_what_it_asks_for_and_says_so_in_tags_of_azure() 
     for text in LICENSES.values():
         assert text.obligations, text.id
         assert all(len(one) <= 256 for one in text.obligations), "Azure takes no longer value of a tag"
-        assert bool(text.texts) is (text.id != "LicenseRef-droptune-project")
+        assert bool(text.texts) is not text.own, text.id
         assert all(place.startswith("https://") for place in text.texts)
         assert all(re.fullmatch("[0-9a-f]{64}|", sha256) for sha256 in text.texts.values())
         assert text.policy == "deny" or not text.barred_uses or all(text.texts.values()), "what it bars was read"
     assert {entry.terms.id for entry in CATALOG.values()} == set(LICENSES)
+    assert [text.id for text in LICENSES.values() if text.own] == [CATALOG["droptune/tiny-llama"].terms.id]
 
 
 def test_an_unknown_model_is_refused_and_the_offered_ones_are_named() -> None:

@@ -14,12 +14,13 @@ import pytest
 
 from shared.domain.cost import CostEstimate
 from shared.domain.endpoint import EndpointRecord
+from shared.domain.licenses import LicenseDecision
 from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Run, Status
 from shared.domain.serving_cost import ServedDeployment
 from shared.domain.upgrades import SCHEMA_VERSION
 from shared.ports import Message, Services, Write
-from shared.records import budget, claims, endpoints, outbox, policies, runs, serving_costs, ticks, uploads
+from shared.records import budget, claims, endpoints, licenses, outbox, policies, runs, serving_costs, ticks, uploads
 from shared.records.document import head
 from shared.records.outbox import Outgoing
 from shared.runner import Runner
@@ -85,6 +86,13 @@ def upload_by(name: str) -> Callable[[Services, Run], None]:
     return lambda services, run: uploads.record(services.store, "datasets/shop/a", "0" * 64, by, services.clock.now())
 
 
+def decide(accepted: bool) -> Callable[[Services, Run], None]:
+    fields = {"base_model": "a/b", "terms_sha256": "0" * 64, "by": "ada", "by_id": "ada", "comment": "a"}
+    return lambda services, run: licenses.decide(
+        services.store, LicenseDecision(accepted=accepted, at=services.clock.now(), **fields)
+    )
+
+
 KINDS = (
     Kind("run", lambda services, run: None, move, "run"),
     Kind("run", lambda services, run: None, lambda s, run: Runner(s).note_timer(run.id, "reconcile", "fails"), "run"),
@@ -112,6 +120,7 @@ KINDS = (
         lambda s, run: policies.apply(s.store, PlatformPolicy(), 0, "ada", "ada", s.clock.now()),
         lambda s, run: policies.apply(s.store, PlatformPolicy(approvers=2), 1, "ada", "ada", s.clock.now()),
     ),
+    Kind("license", decide(True), decide(False)),
     Kind("upload", upload_by("ada"), upload_by("grace")),
     Kind(
         "reconcile-tick",
@@ -203,4 +212,5 @@ def test_documents_are_replaced_in_one_way_only_and_each_kind_that_is_replaced_i
         "serving_costs",
         "policies",
         "uploads",
+        "licenses",
     }

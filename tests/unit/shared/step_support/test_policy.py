@@ -8,6 +8,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.plan import resolve
 from shared.domain.policy import PlatformPolicy, Project
 from shared.domain.recipe import Recipe
+from shared.domain.run import Run
 from shared.ports import Services
 from shared.records import policies
 from shared.runner import Runner
@@ -37,11 +38,12 @@ def test_nobody_takes_the_name_of_a_project_before_its_first_promotion(services:
 
 
 @pytest.mark.parametrize("project", ["shop", "evil"])
-def test_only_its_owner_deploys_to_an_endpoint(services: Services, project: str) -> None:
+def test_only_its_owner_deploys_to_an_endpoint(prepared: Run, services: Services, project: str) -> None:
     in_production(services)
     recipe = Recipe.model_validate({"base_model": "droptune/tiny-llama", "deployment": {"endpoint": "shop"}})
     resolved = resolve(recipe, project, train_rows=100, characters_max=100)
-    found = [problem.code for problem in violations(resolved, NONE, services.store)]
+    run = prepared.evolve(project=project, recipe=resolved)
+    found = [problem.code for problem in violations(run, NONE, services)]
     assert found == ([] if project == "shop" else ["endpoint_of_another_project"])
 
 
@@ -53,7 +55,7 @@ def test_a_run_is_refused_with_everything_that_is_not_allowed_and_the_policys_ve
     assert run is not None
     resolved = resolve(Recipe(base_model="droptune/tiny-llama"), "shop", train_rows=100, characters_max=100)
     with pytest.raises(PermanentFailure) as refused:
-        require_allowed(run.evolve(recipe=resolved), services.store)
+        require_allowed(run.evolve(recipe=resolved), services)
     assert (refused.value.failure_class, refused.value.problem.code) == (FailureClass.RECIPE, "policy")
     assert refused.value.problem.message == (
         "budget.max_usd: it is 50.0, the platform wants at most 10; "

@@ -8,19 +8,22 @@ from typing import Any
 import pytest
 
 from shared.domain import paths
+from shared.domain.catalog import find_entry
 from shared.domain.dataset import Report, Statistics
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.events import EvaluationPassed, ValidationPassed
 from shared.domain.findings import Findings
+from shared.domain.licenses import LicenseDecision
 from shared.domain.planning.plan import resolve
 from shared.domain.policy import PlatformPolicy
 from shared.domain.recipe import MAX_CHANNELS, Recipe
 from shared.domain.run import Run, Status
 from shared.ports import Services
-from shared.records import claims, endpoints, policies
+from shared.records import claims, endpoints, licenses, policies
 from shared.records.blob_documents import read_model
 from shared.step_support.candidate import model_sha256
+from shared.step_support.licenses import terms_sha256
 from shared.step_support.outcome import event_of
 from shared.step_support.policy import require_allowed
 from shared.steps.deploy_model import deploy_model
@@ -194,34 +197,50 @@ def test_a_model_that_changed_after_its_evaluation_is_not_deployed(prepared: Run
     assert governed.models.deployments == []  # type: ignore[attr-defined]
 
 
-LLAMA = {"base_model": "meta-llama/Llama-3.1-8B-Instruct", "use_case": "spare parts", "intended_uses": ["commercial"]}
+LLAMA_ID = "meta-llama/Llama-3.1-8B-Instruct"
+LLAMA = {"base_model": LLAMA_ID, "use_case": "spare parts", "intended_uses": ["commercial"]}
 
 
 @pytest.mark.parametrize(
-    ("recipe", "policy", "code"),
+    ("recipe", "policy", "accepted_before", "code"),
     [
-        ({}, {}, None),
-        ({"intended_uses": None}, {}, "license_needs_use_case"),
-        ({"intended_uses": ["deception"]}, {}, "license_bars_use"),
-        ({}, {"intended_uses": ["weapons"]}, "license_bars_use"),
-        ({}, {"projects": {"shop": {"intended_uses": ["military"]}}}, "license_bars_use"),
-        ({}, {"projects": {"bank": {"intended_uses": ["military"]}}}, None),
-        ({"base_model": TINY}, {"intended_uses": ["weapons"]}, None),
+        ({}, {}, False, "license_review"),
+        ({}, {}, True, None),
+        ({"deployment": {"approval": "required"}}, {}, True, None),
+        ({"deployment": {"approval": "required"}}, {}, "by who asked", "license_review"),
+        ({}, {}, "by who asked", None),
+        ({"intended_uses": ["deception"]}, {}, True, "license_bars_use"),
+        ({}, {"intended_uses": ["weapons"]}, True, "license_bars_use"),
+        ({}, {"projects": {"shop": {"intended_uses": ["military"]}}}, True, "license_bars_use"),
+        ({}, {"projects": {"bank": {"intended_uses": ["military"]}}}, True, None),
+        ({"base_model": TINY}, {"intended_uses": ["weapons"], "review_every_license": True}, False, None),
     ],
 )
-def test_a_use_that_the_license_bars_stops_the_run_before_it_costs(
-    prepared: Run, services: Services, recipe: dict[str, Any], policy: dict[str, Any], code: str | None
+def test_a_license_that_bars_the_use_or_was_not_accepted_stops_the_run_before_it_costs(
+    prepared: Run,
+    services: Services,
+    recipe: dict[str, Any],
+    policy: dict[str, Any],
+    accepted_before: bool | str,
+    code: str | None,
 ) -> None:
+    """Where a person approves, who asked for a run is not the only one who has accepted."""
     platform = Platform(None)
     services = replace(services, models=platform, launcher=platform)  # type: ignore[arg-type]
-    applied = PlatformPolicy.model_validate(policy)
-    policies.apply(services.store, applied, 0, "root", "root", services.clock.now())
+    now = services.clock.now()
+    policies.apply(services.store, PlatformPolicy.model_validate(policy), 0, "root", "root", now)
+    if accepted_before:
+        terms = terms_sha256(find_entry(LLAMA_ID), services.blobs)
+        by = {"by": "ada", "by_id": "object-1", "at": now, "comment": "our lawyers"}
+        prepared = prepared.evolve(uploader_ids=("object-1" if accepted_before == "by who asked" else "object-2",))
+        decision = LicenseDecision(base_model=LLAMA_ID, accepted=True, terms_sha256=terms, **by)
+        licenses.decide(services.store, decision)
     chosen = Recipe.model_validate({**LLAMA, **recipe})
     outcome = accepted(prepared.evolve(recipe=None), chosen, report(), CURATED, services)
     assert (outcome.status, outcome.note) == ((Status.REJECTED, code) if code else (Status.VALIDATED, ""))
     run = prepared.evolve(recipe=resolve(chosen, "shop", train_rows=100, characters_max=100))
     if code is None:
-        require_allowed(run, services.store)
+        require_allowed(run, services)
         return
     passed = ValidationPassed(version="v1", train_rows=100, eval_rows=60)
     with pytest.raises(PermanentFailure) as refused:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from shared.domain.endpoint import EndpointRecord
-from shared.domain.errors import PermanentFailure, Problem, Transient
+from shared.domain.endpoint import EndpointRecord, Stopped
+from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.events import EndpointOrdered, Event, ModelRolledBack, RollbackRequested
+from shared.domain.licenses import LicenseDecision
 from shared.domain.run import Rollback, Run, Status
 from shared.ports import Services
-from shared.records import claims, endpoints
+from shared.records import claims, endpoints, licenses
 from shared.runner import Runner
 from shared.step_support.outcome import event_of
 from shared.steps.reconcile import release_claims
@@ -141,6 +142,22 @@ def test_a_restore_after_the_deletion_of_its_endpoint_does_not_say_that_it_is_re
     order = event_of(champion, EndpointOrdered(endpoint="shop", to="restored", by="ada"), champion.updated_at)
     with pytest.raises(PermanentFailure, match="rollback_void: shop was deleted"):
         roll_back(order, champion, ports)
+    assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
+
+
+def test_a_model_whose_license_is_refused_by_now_is_not_deployed_again(
+    ports: Services, champion: Run, record: EndpointRecord
+) -> None:
+    stopped = record.model_copy(update={"stopped": Stopped(deployment=NEW, reason="idle", at=ports.clock.now())})
+    endpoints.write(ports.store, stopped, replacing=record)
+    base, by = champion.resolved.requested.base_model, {"by": "ada", "by_id": "object-1", "comment": "no"}
+    decision = LicenseDecision(base_model=base, accepted=False, terms_sha256="0" * 64, at=ports.clock.now(), **by)
+    licenses.decide(ports.store, decision)
+    order = event_of(champion, EndpointOrdered(endpoint="shop", to="restored", by="ada"), champion.updated_at)
+    with pytest.raises(PermanentFailure, match="license_review") as refused:
+        roll_back(order, champion, ports)
+    assert refused.value.failure_class is FailureClass.LICENSE
+    assert endpoints.read(ports.store, "shop") == stopped
     assert claims.read(ports.store, claims.endpoint_claim("shop")) is None
 
 
