@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.clients.azure_ml.connection import ARM_HOST
-from shared.clients.azure_ml.errors import failure_class
+from shared.clients.azure_ml.errors import deployment_failure
 from shared.clients.azure_ml.session import Session, there
 from shared.clients.azure_ml.wire import (
     Document,
@@ -21,7 +21,7 @@ from shared.clients.azure_ml.wire import (
     short_uri,
     with_traffic,
 )
-from shared.domain.errors import NO_MACHINE, FailureClass, InvalidInput, PermanentFailure, Transient
+from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, Transient
 from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
 
 
@@ -120,13 +120,9 @@ class AzureMlEndpoints:
         if state not in ("failed", "canceled"):
             return DeploymentView(state=DeploymentState.CREATING, **fields)
         error = self._error_of((properties.get("properties") or {}).get("AzureAsyncOperationUri"))
-        code = f"azure_ml_{failure_class(error.get('code'), error.get('message')).value}"
-        return DeploymentView(
-            **fields,
-            state=DeploymentState.FAILED,
-            error_code=code if code in NO_MACHINE else error.get("code"),
-            error_message=error.get("message") or f"deployment {name} is {state}; see its logs",
-        )
+        code, message = deployment_failure(error.get("code"), error.get("message"))
+        message = message or f"deployment {name} is {state}; see its logs"
+        return DeploymentView(**fields, state=DeploymentState.FAILED, error_code=code, error_message=message)
 
     def set_autoscale(self, spec: DeploymentSpec) -> None:
         endpoint = there(self._get_endpoint(spec.endpoint), f"endpoint {spec.endpoint}")

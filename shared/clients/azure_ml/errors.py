@@ -13,7 +13,7 @@ from azure.core.exceptions import (
 )
 
 from shared.domain.beside import read_beside
-from shared.domain.errors import DroptuneError, FailureClass, PermanentFailure, Transient
+from shared.domain.errors import NO_MACHINE, DroptuneError, FailureClass, PermanentFailure, Transient
 from shared.domain.patterns import composed
 
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
@@ -35,6 +35,20 @@ def failure_class(code: str | None, message: str | None) -> FailureClass:
     return FailureClass.PLATFORM
 
 
+def deployment_failure(code: str | None, message: str | None) -> tuple[str | None, str | None]:
+    """Code and message of a deployment that failed: one of NO_MACHINE if it may work later, else what ends its rollout.
+
+    Azure docs, "Troubleshoot online endpoints": an operation that another one canceled may work when it is tried again.
+    """
+    found = failure_class(code, message)
+    if re.match("OperationCancel", code or "", re.IGNORECASE):
+        found = FailureClass.CAPACITY
+    if found is FailureClass.RECIPE:
+        return "machine_too_small", f"{message}: name a larger deployment.instance_type"
+    ours = f"azure_ml_{found.value}"
+    return ours if ours in NO_MACHINE else code, message
+
+
 def translate(error: Exception) -> DroptuneError:
     """Transient, or PermanentFailure with its class."""
     if isinstance(error, (ServiceRequestError, ServiceResponseError)):
@@ -53,6 +67,11 @@ def _of_answer(error: HttpResponseError) -> DroptuneError:
         return PermanentFailure(known, f"azure_ml_{known.value}", message)
     if status is None:  # a token could not be had, or an answer could not be read
         return Transient("azure_ml_unreachable", message)
+    if status in (400, 409) and re.search(
+        _PATTERNS["name_taken"], message, re.IGNORECASE
+    ):  # also just after a deletion
+        taken = f"{message}: choose another name if it is not yours"
+        return PermanentFailure(FailureClass.PLATFORM, "endpoint_name_taken", taken, "deployment.endpoint")
     early = status == 400 and re.search(_PATTERNS["too_early"], message, re.IGNORECASE)
     if early or status in _TRANSIENT_STATUS or status >= 500 or (status == 409 and not _is_final(code, message)):
         return Transient("azure_ml_busy", f"{status} {code}: {message}")

@@ -14,7 +14,7 @@ from azure.core.exceptions import (
     ServiceResponseTimeoutError,
 )
 
-from shared.clients.azure_ml.errors import failure_class, translate
+from shared.clients.azure_ml.errors import deployment_failure, failure_class, translate
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 
 
@@ -154,8 +154,18 @@ def test_these_may_work_later(error: Exception, code: str) -> None:
                 "Model shop:run1 already exists with different properties",
                 "Model version 1 is immutable; operation UpdateModel is not permitted",
                 "Field type is immutable; its provisioning state is Succeeded",
+            )
+        ),
+        *(
+            (answered(status, code, text), FailureClass.PLATFORM, "endpoint_name_taken")
+            for status in (400, 409)
+            for code in ("UserError", "BadRequest", "Conflict")
+            for text in (
                 "The endpoint name is already taken in region eastus",
                 "An endpoint of this name already exists in the region. Operation",
+                "An endpoint with this name already exists. If you are trying to create a new endpoint, use another",
+                "There is already an endpoint with this name, Endpoint name needs to be unique within a region. Try x.",
+                "The specified endpoint name 'shop' is not available. Endpoint names must be unique within the region.",
             )
         ),
         (TypeError("unexpected keyword"), FailureClass.CODE, "azure_ml_invalid_request"),
@@ -307,3 +317,52 @@ def test_words_of_a_job_itself_are_no_cause_of_the_platform() -> None:
     assert len(expected) >= 50
     found = {text: failure_class(None, text) for text in expected}
     assert {text: found[text] for text in expected if found[text] is not expected[text]} == {}
+
+
+GUIDE = "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-outofquota"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "becomes"),
+    [
+        # Someone frees or is given what is missing: waits as long as a request for quota takes.
+        (
+            "OutOfQuota",
+            f"Not enough quota available for Standard_F4s_v2 in SubscriptionId x. {GUIDE}",
+            "azure_ml_quota",
+        ),
+        ("OutOfQuota", f"Not enough subscription CPU quota. The amount requested is 32. {GUIDE}", "azure_ml_quota"),
+        ("OutOfQuota", "Not enough cluster quota", "azure_ml_quota"),
+        ("OutOfQuota", "Endpoint Quota reached for subscription x.Current usage/limit: 300/300.", "azure_ml_quota"),
+        ("InferencingClientCallFailed", "Endpoint Quota reached for subscription x.", "azure_ml_quota"),
+        ("RoleAssignmentLimitExceeded", "No more role assignments can be created", "azure_ml_quota"),
+        ("OutOfQuota", GUIDE, "azure_ml_quota"),
+        # The region has machines again after a while; a canceled operation may work when it is tried again.
+        (
+            "OutOfQuota",
+            "The VM size was not provisioned for lack of Azure Machine Learning capacity",
+            "azure_ml_capacity",
+        ),
+        ("OutOfCapacity", "The region has none of these machines", "azure_ml_capacity"),
+        ("OperationCanceled", "Canceled by another operation of a higher priority", "azure_ml_capacity"),
+        ("OperationCancelled", "It waits for a lock", "azure_ml_capacity"),
+        # No wait helps.
+        ("OutOfQuota", f"Container terminated due to insufficient memory. {GUIDE}", "machine_too_small"),
+        ("OutOfQuota", "The model is larger than the available disk", "machine_too_small"),
+        ("OutOfQuota", "Not enough disk space to download the model", "machine_too_small"),
+        ("BadArgument", "Startup task failed due to authorization error", "BadArgument"),
+        ("BadArgument", "Unable to download user container image", "BadArgument"),
+        ("ResourceNotReady", "User container has crashed or terminated", "ResourceNotReady"),
+        ("ResourceNotFound", "The storage account was not found", "ResourceNotFound"),
+        ("ImageBuildFailure", "See the build log", "ImageBuildFailure"),
+        ("WorkspaceManagedNetworkNotReady", "Provision the managed network first", "WorkspaceManagedNetworkNotReady"),
+        ("InternalServerError", "Internal error.", "InternalServerError"),
+    ],
+)
+def test_documented_failures_of_a_deployment_wait_or_end_it(code: str, message: str, becomes: str) -> None:
+    found, says = deployment_failure(code, message)
+    assert found == becomes
+    assert says is not None
+    assert says.removeprefix(message) == (
+        ": name a larger deployment.instance_type" if becomes == "machine_too_small" else ""
+    )
