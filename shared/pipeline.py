@@ -20,7 +20,10 @@ Move = tuple[Status | None, Status]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One function. `step` is None where no single run is moved: those functions call their step themselves."""
+    """One function. `step` is None where no single run is moved: those functions call their step themselves.
+
+    `first` has a batch of its own, before that of `step`, and `part` tells the two apart.
+    """
 
     name: str
     description: str
@@ -30,6 +33,8 @@ class Stage:
     moves: frozenset[Move] = frozenset()
     publishes: tuple[type[e.EventData], ...] = ()
     step: Step | None = None
+    first: Step | None = None
+    part: str = ""
 
     @property
     def before(self) -> frozenset[Status]:
@@ -48,11 +53,11 @@ def _moves(line: str) -> Iterator[Move]:
             yield before, before if before and after == "same" else Status(after)
 
 
-def _step(name: str) -> Step:
+def _step(module: str, name: str) -> Step:
     """The step of that name, imported at its first use: an instance in Azure runs one function, and loads one step."""
 
     def step(event: Any, run: Run, services: Services) -> Outcome | None:
-        return cast(Step, getattr(import_module(f"shared.steps.{name}"), name))(event, run, services)
+        return cast(Step, getattr(import_module(f"shared.steps.{module}"), name))(event, run, services)
 
     return step
 
@@ -64,8 +69,9 @@ def stage_of(name: str, row: dict[str, Any]) -> Stage:
         "wakes": tuple(_EVENTS[event] for event in (_EVENTS if wakes == "every" else wakes)),
         "moves": frozenset(move for line in row.get("moves", ()) for move in _moves(line)),
         "publishes": tuple(_EVENTS[event] for event in publishes),
+        "first": _step(name, row["first"]) if "first" in row else None,
     }
-    return Stage(name=name, step=_step(name) if wakes else None, **row | facts)
+    return Stage(name=name, step=_step(name, name) if wakes else None, **row | facts)
 
 
 STAGES = tuple(stage_of(name, row) for name, row in read_beside(__file__).items())

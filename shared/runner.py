@@ -6,6 +6,7 @@ Rule 3 of docs/explanation/design-rules.md.
 import hashlib
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -92,13 +93,23 @@ class Runner:
 
         Raises whatever a step raises that is neither Transient nor PermanentFailure.
         """
+        if stage.first is None:
+            return self._handle(stage, event, retry, early)
+        first = self._handle(replace(stage, step=stage.first, part="-first"), event, retry, early)
+        if first in (Handled.EARLY, Handled.RETRIED):
+            return first  # the copy is for both
+        then = self._handle(stage, event, retry, early)
+        return first if then is Handled.IGNORED else then
+
+    def _handle(self, stage: Stage, event: Event[EventData], retry: int, early: int) -> Handled:
         for _ in range(MAX_CONFLICTS):
             stored = runs.read(self.services.store, event.run_id)
             if stored is None or stored.run.revision < event.revision:
                 return self._postpone(event, early)
             run = stored.run
-            mark = outbox.inbox_mark(stage.name, event.id)
-            if outbox.handled(self.services.store, run.id, mark):
+            marks = [outbox.inbox_mark(stage.name + part, event.id) for part in ("", stage.part)]
+            mark = marks[-1]
+            if any(outbox.handled(self.services.store, run.id, one) for one in dict.fromkeys(marks)):
                 self.publish_unsent(run.id)
                 return Handled.REPEATED
             if not fits(stage, event, run):

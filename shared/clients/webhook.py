@@ -20,8 +20,9 @@ from shared.tls import tls_context
 
 # Of a whole call, up to the last header of the answer: timeouts of a client count anew for each read.
 TIMEOUT_S = 10.0
-# Calls at a time to one receiver, and for one project: half of those that `host.json` lets run.
-AT_ONCE = 4
+# Calls at a time to one receiver, and for one project: half of those that `host.json` lets run. And for all projects:
+# the others are the platform's.
+AT_ONCE, OF_PROJECTS = 4, 6
 # ValueError: a name that TLS or the resolver cannot encode.
 _UNREACHABLE = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError, ValueError)
 
@@ -74,12 +75,14 @@ class WebhookNotifier:
         # RFC 3986: these are let stand in a path and a query, and what is percent-encoded already.
         path = quote(f"{url.path or '/'}{url.query and '?'}{url.query}", safe="%!$&'()*+,;=:@/?~[]")
         target = httpcore.URL(scheme=url.scheme, host=ascii_host(url), port=url.port, target=path)
-        counted = [f"at {_host_and_port(url)}", *([f"for {project}"] if project else [])]
+        at = f"at {_host_and_port(url)}"
+        counted = {f"{at} for projects": AT_ONCE, f"for {project}": AT_ONCE, "for projects": OF_PROJECTS}
+        counted = counted if project else {at: AT_ONCE}
         self._calls += counted
         try:
-            for call in counted:
-                if self._calls.count(call) > AT_ONCE:
-                    raise Transient(BUSY, f"{AT_ONCE} calls {call} are in progress")
+            for call, limit in counted.items():
+                if self._calls.count(call) > limit:
+                    raise Transient(BUSY, f"{limit} calls {call} are in progress")
             with self._pool.stream("POST", target, headers=headers, content=body) as response:
                 return response.status
         except _UNREACHABLE as error:

@@ -1,6 +1,9 @@
-"""Every event: one delivery per channel that wants it. Changes no run."""
+"""Every event: one delivery per channel that wants it. Changes no run.
 
-from collections.abc import Iterable
+The platform's are written first and apart: no recipe delays, outgrows or takes away what the platform is to get.
+"""
+
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from typing import Annotated, Any
 
@@ -36,21 +39,30 @@ class Delivery(Frozen):
     event: Annotated[dict[str, Any], AfterValidator(_with_required_attributes)] = Field(description="a CloudEvent")
 
 
+def notify_platform(event: Event[EventData], run: Run, services: Services) -> Outcome | None:
+    """Its own channels, whatever those of the recipe are."""
+    return _deliveries(event, services.config.channels, services)
+
+
 def notify(event: Event[EventData], run: Run, services: Services) -> Outcome | None:
-    subscribed = [c for c in channels(run, services) if any(fnmatch(event.short_type(), p) for p in c.events)]
-    subscribed = [c for c in subscribed if not records.is_gone(services.store, c.url)]
+    """The recipe's channels; of two with one URL the first. What the platform sends to one of its own is not sent twice."""
+    taken = {channel.url for channel in services.config.channels if _wants(channel, event)}
+    own = {one.receiver: Channel(one.receiver, one.events) for one in reversed(_channels_of_recipe(run, services))}
+    return _deliveries(event, [channel for channel in own.values() if channel.url not in taken], services)
+
+
+def _deliveries(event: Event[EventData], channels: Iterable[Channel], services: Services) -> Outcome | None:
+    subscribed = [one for one in channels if _wants(one, event) and not records.is_gone(services.store, one.url)]
     if not subscribed:
         return None
     return Outcome(messages=tuple((DELIVERIES, delivery(event, channel.url)) for channel in subscribed))
 
 
-def channels(run: Run, services: Services) -> tuple[Channel, ...]:
-    """The recipe's channels, then the platform's; one per URL."""
-    both = (*(Channel(n.receiver, n.events) for n in _channels_of_recipe(run, services)), *services.config.channels)
-    return tuple({channel.url: channel for channel in reversed(both)}.values())
+def _wants(channel: Channel, event: Event[EventData]) -> bool:
+    return any(fnmatch(event.short_type(), pattern) for pattern in channel.events)
 
 
-def _channels_of_recipe(run: Run, services: Services) -> Iterable[Notify]:
+def _channels_of_recipe(run: Run, services: Services) -> Sequence[Notify]:
     """A run holds its recipe from `validated` on. Before, and if it is rejected, the file beside its data counts."""
     if run.recipe is not None:
         return run.recipe.requested.notify
@@ -59,7 +71,7 @@ def _channels_of_recipe(run: Run, services: Services) -> Iterable[Notify]:
     try:
         texts = [b"".join(services.blobs.read(file.path)) for file in recipe_files(run.dataset.path, services)]
     except (BlobNotFound, InvalidInput, PermanentFailure):
-        # Deleted since, refused, or the run does not say where its data are: the platform's channels are told.
+        # Deleted since, refused, or the run does not say where its data are: the platform's channels get it.
         return ()
     return [channel for text in texts for channel in read_channels(text)]
 

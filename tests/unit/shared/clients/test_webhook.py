@@ -521,6 +521,27 @@ def test_one_project_holds_a_part_of_the_calls_whatever_receivers_it_has(
     notifier.deliver(receiver.url, "id", b"{}", "/projects/evil")
 
 
+def test_the_platform_is_told_though_projects_hold_all_calls_they_may(
+    raw: Start, notifier: WebhookNotifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even at the receiver that they hold."""
+    monkeypatch.setattr(webhook, "TIMEOUT_S", 600)
+    requested, answered, answer = waits_to_answer()
+    slow, other = raw(answer).url, raw(answer).url
+    calls = [(url, f"/projects/{name}") for url, name in ((slow, "evil"), (other, "worse")) for _ in range(4)]
+    with ThreadPoolExecutor(2 * webhook.AT_ONCE) as pool:
+        held = [pool.submit(notifier.deliver, url, "id", b"{}", name) for url, name in calls[: webhook.OF_PROJECTS]]
+        try:
+            assert all(requested.acquire(timeout=60) for _ in held)
+            with pytest.raises(Transient, match="webhook_busy: 6 calls for projects"):
+                notifier.deliver(other, "id", b"{}", "/projects/shop")
+            platform = pool.submit(notifier.deliver, slow, "id", b"{}")
+            assert requested.acquire(timeout=60)
+        finally:
+            answered.set()
+        assert [call.result() for call in [*held, platform]] == [None] * (webhook.OF_PROJECTS + 1)
+
+
 def test_half_of_the_calls_of_the_host_are_left_to_other_receivers() -> None:
     host = json.loads((Path(__file__).parents[4] / "host.json").read_text())
-    assert host["extensions"]["serviceBus"]["maxConcurrentCalls"] == 2 * webhook.AT_ONCE
+    assert host["extensions"]["serviceBus"]["maxConcurrentCalls"] == 2 * webhook.AT_ONCE > webhook.OF_PROJECTS

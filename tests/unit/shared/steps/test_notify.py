@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from shared.domain.cost import CostEstimate
-from shared.domain.errors import FailureClass, PermanentFailure, Problem
-from shared.domain.events import TrainingStarted
+from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transient
+from shared.domain.events import TrainingStarted, ValidationFailed
 from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS, MAX_CHANNELS
 from shared.pipeline import BY_NAME
 from shared.ports import Channel, Message, Services
 from shared.records import channels as records
-from shared.records import runs
+from shared.records import outbox, runs
 from shared.runner import Handled, Runner
 from shared.step_support.outcome import event_of
+from tests.clock import ManualClock
 from tests.receiver import Receiver
 from tests.unit.shared.steps.failed_run import failed
 from tests.unit.shared.support import drop, events_at, take
@@ -136,3 +137,72 @@ def test_the_platforms_channels_are_told_though_the_recipe_cannot_be_read(
     monkeypatch.setattr(with_channel.blobs, "read", refuse)
     assert runner.handle(BY_NAME["notify"], failed(run.id)) is Handled.APPLIED
     assert len(take(with_channel, "deliveries")) == 1
+
+
+OPS = Channel("channel:ops", ("run.*", "validation.failed"))
+
+
+def with_recipe(services: Services, *channels: dict[str, Any]) -> tuple[Services, Runner, str]:
+    """The platform has the channel OPS, and a run the recipe's."""
+    services = replace(services, config=replace(services.config, channels=(OPS,)))
+    recipe = json.dumps({"base_model": "droptune/tiny-llama", "notify": channels})
+    services.blobs.write("datasets/shop/recipe.yaml", [recipe.encode()])
+    runner = Runner(services)
+    run = drop(services, runner)
+    assert run is not None
+    return services, runner, run.id
+
+
+def sent_to(services: Services) -> list[str]:
+    return [json.loads(received.message.body)["url"] for received in take(services, "deliveries")]
+
+
+def test_what_the_recipes_channels_are_too_many_for_the_platforms_are_told(services: Services) -> None:
+    """Twenty copies of a large event are more than the store takes in one batch."""
+    services, runner, run = with_recipe(services, *({"url": url} for url in HOOKS[:MAX_CHANNELS]))
+    found = runner.load(run)
+    assert found is not None
+    event = event_of(found, ValidationFailed(codes=("x" * 110_000,), errors=1, report="/"), services.clock.now())
+    assert runner.handle(BY_NAME["notify"], event) is Handled.REFUSED
+    assert sent_to(services) == ["channel:ops"]
+    assert runner.handle(BY_NAME["notify"], event) is Handled.REPEATED
+    assert sent_to(services) == []
+
+
+def test_the_platforms_are_told_at_once_and_once_while_the_recipe_cannot_be_read(
+    services: Services, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
+) -> None:
+    services, runner, run = with_recipe(services, {"url": HOOK})
+
+    def unreachable(path: str, **options: Any) -> Any:
+        raise Transient("blob_unreachable", path)
+
+    with monkeypatch.context() as outage:
+        outage.setattr(services.blobs, "read", unreachable)
+        assert runner.handle(BY_NAME["notify"], failed(run)) is Handled.RETRIED
+        assert sent_to(services) == ["channel:ops"]
+    assert runner.handle(BY_NAME["notify"], failed(run), retry=1) is Handled.APPLIED
+    assert sent_to(services) == [HOOK]
+
+
+@pytest.mark.parametrize(
+    ("own", "urls"),
+    [
+        ({"channel": "ops", "events": ["model.*"]}, ["channel:ops"]),
+        ({"channel": "ops", "events": ["*"]}, ["channel:ops"]),
+        ({"url": HOOK, "events": ["*"]}, ["channel:ops", HOOK]),
+    ],
+)
+def test_a_recipe_takes_nothing_from_a_channel_of_the_platform(
+    services: Services, own: dict[str, Any], urls: list[str]
+) -> None:
+    services, runner, run = with_recipe(services, own)
+    assert runner.handle(BY_NAME["notify"], failed(run)) is Handled.APPLIED
+    assert sent_to(services) == urls
+
+
+def test_an_event_that_was_told_before_there_were_two_batches_is_not_told_again(services: Services) -> None:
+    services, runner, run = with_recipe(services)
+    services.store.batch(run, [outbox.mark_handled(outbox.inbox_mark("notify", failed(run).id))])
+    assert runner.handle(BY_NAME["notify"], failed(run)) is Handled.REPEATED
+    assert sent_to(services) == []
