@@ -26,9 +26,9 @@ def verdict_view(api: Api, run: Run) -> Group:
         parts.append(Text(f"what is wrong and how to fix it: droptune report {run.id}"))
     if run.duplicate_of:
         parts.append(Text(f"the same data and recipe as run {run.duplicate_of}"))
-    if run.decision:
-        comment = f": {run.decision.comment}" if run.decision.comment else ""
-        parts.append(Text(f"{'approved' if run.decision.granted else 'denied'} by {run.decision.by}{comment}"))
+    for one in dict.fromkeys([*run.approvals, *([run.decision] if run.decision else [])]):  # the last may be both
+        comment = f": {one.comment}" if one.comment else ""
+        parts.append(Text(f"{'approved' if one.granted else 'denied'} by {one.by}{comment}"))
     if run.evaluation:
         parts += _evaluation_parts(run, _evaluation(api, run.id), run.evaluation)
     if run.cost:

@@ -21,7 +21,7 @@ from shared.domain.errors import (
     Transient,
     shortened,
 )
-from shared.domain.events import Event, EventData, RunOverdue, StageRefused
+from shared.domain.events import Event, EventData, PersonsDecision, RunOverdue, StageRefused
 from shared.domain.run import PASSED_OVER, Attention, Run, Status, Transition
 from shared.domain.topology import TOPIC
 from shared.pipeline import BY_NAME, RESTATED, Stage, deadline
@@ -266,6 +266,8 @@ class Runner:
         outgoing = [self._outgoing(draft, moved) for draft in outcome.events]
         outgoing += [Outgoing(destination, message) for destination, message in outcome.messages]
         writes = self._outbox(moved, _checked(outgoing))
+        if isinstance(event.data, PersonsDecision) and outcome.changes:  # it counts: the log of the run has it
+            writes.append(outbox.creation(_topic_message(event), run, self.services.clock.now(), sent=True))
         if outcome.status is not None or outcome.events:
             # Also where nothing changes: a refusal must not be stated about a run that moved on.
             writes.insert(0, runs.replacement(moved, stored))

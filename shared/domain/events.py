@@ -212,11 +212,11 @@ class PersonsDecision(EventData):
 
 
 class ApprovalGranted(PersonsDecision, type="approval.granted"):
-    """A person approved the candidate."""
+    """A person approved the candidate. If it counts, the events of the run have it."""
 
 
 class ApprovalDenied(PersonsDecision, type="approval.denied"):
-    """A person denied the candidate."""
+    """A person denied the candidate. If it counts, the events of the run have it."""
 
 
 class ApprovalExpired(EventData, type="approval.expired"):

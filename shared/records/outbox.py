@@ -42,15 +42,15 @@ class Outgoing:
     message: Message
 
 
-def creation(outgoing: Outgoing, run: Run, now: datetime) -> Write:
-    """The write of an entry, not sent yet."""
+def creation(outgoing: Outgoing, run: Run, now: datetime, *, sent: bool = False) -> Write:
+    """The write of an entry: of what is to be sent, or of what a person sent and the run has taken over."""
     message, due = outgoing.message, outgoing.message.scheduled_at
     document = {
         **head(OUTBOX, _id(message)),
         "run_id": run.id,
         "revision": run.revision,
         "created_at": now.isoformat(),
-        "sent": 0,
+        "sent": int(sent),
         "destination": outgoing.destination,
         "message_id": message.id,
         "subject": message.subject,
@@ -58,7 +58,7 @@ def creation(outgoing: Outgoing, run: Run, now: datetime) -> Write:
         "scheduled_at": due.isoformat() if due else None,
         "body": orjson.loads(message.body),
     }
-    return Write("create", _id(message), document)
+    return Write("create", _id(message), document, ttl_s=SENT_TTL_S if sent else None)
 
 
 def unsent(store: RunStore, run_id: str, *, before: datetime) -> list[Outgoing]:

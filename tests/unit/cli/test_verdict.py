@@ -80,6 +80,19 @@ def test_watch_shows_the_numbers_of_a_run_that_waits_and_how_to_decide(
     assert "denied by ada: it is too curt" in after
 
 
+@pytest.mark.parametrize("granted", [True, False])
+def test_watch_names_everybody_who_decided(
+    fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str], granted: bool
+) -> None:
+    ada, bob = (Decision(granted=True, by=name, by_id=name, at=START, comment=f"of {name}") for name in ("ada", "bob"))
+    carl = Decision(granted=False, by="carl", by_id="carl", at=START)
+    decided = {"approvals": (ada, bob), "decision": bob} if granted else {"approvals": (ada,), "decision": carl}
+    fake.states = [make_run(*HAPPY_PATH, **decided)]
+    assert droptune("watch", RUN_ID) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if " by " in line]
+    assert lines == ["approved by ada: of ada", "approved by bob: of bob" if granted else "denied by carl"]
+
+
 def test_the_rates_and_pairs_of_the_tuned_model_are_lines_of_their_own() -> None:
     few, most = Share(hits=1, rows=4, low=0.046, high=0.699), Share(hits=3, rows=4, low=0.301, high=0.954)
     base = LabelRates(grader="triage", label="urgent", sensitivity=few, specificity=few)

@@ -25,7 +25,7 @@ from shared.ports import JobLauncher, Services
 from shared.records import endpoints
 from shared.runner import Handled, Runner
 from shared.step_support.outcome import Draft, Outcome, event_of
-from tests.unit.shared.support import RESULT, VERDICT, drop
+from tests.unit.shared.support import RESULT, ROW, VERDICT, drop
 
 RESOLVED = resolve(Recipe(base_model="droptune/tiny-llama"), "shop", train_rows=100, characters_max=100)
 
@@ -74,8 +74,8 @@ def enter(
     return moved
 
 
-def awaiting_approval(services: Services, requested_by: str | None = "ada@contoso.example") -> Run:
-    run = drop(services, Runner(services), requested_by=requested_by)
+def awaiting_approval(services: Services, requested_by: str | None = "ada@contoso.example", text: bytes = ROW) -> Run:
+    run = drop(services, Runner(services), requested_by=requested_by, text=text)
     assert run is not None
     return enter(services, run, Status.AWAITING_APPROVAL, recipe=RESOLVED, evaluation=RESULT, verdict=VERDICT)
 

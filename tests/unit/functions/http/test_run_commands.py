@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import orjson
 import pytest
 from fastapi.testclient import TestClient
 
 from functions.http.auth import APPROVER, OPERATOR, READER
 from shared.domain import paths
+from shared.domain.approval import candidate_sha256
 from shared.domain.commands import parse_request
 from shared.domain.errors import FailureClass
 from shared.domain.evaluation import Verdict
@@ -17,6 +20,7 @@ from shared.pipeline import BY_NAME
 from shared.ports import Services
 from shared.runner import Handled, Runner
 from shared.step_support.candidate import model_sha256
+from shared.step_support.outcome import Draft
 from shared.steps.receive_dataset import receive_dataset
 from tests.unit.functions.http.support import asking_as, awaiting_approval, enter
 from tests.unit.shared.support import drop, events_at, take
@@ -62,6 +66,39 @@ def test_a_denial_ends_the_run_declined(client: TestClient, services: Services) 
     assert denied.decision is not None
     assert (denied.decision.granted, denied.decision.comment) == (False, "checked by hand")
     assert code_of(client.post(f"/api/runs/{run.id}/deny")) == (409, "not_awaiting_approval")
+
+
+def test_the_events_of_a_run_have_each_decision_that_counts_and_no_other(
+    client: TestClient, services: Services
+) -> None:
+    services.clock.moment = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)  # type: ignore[attr-defined]
+    run, runner = awaiting_approval(services, requested_by=None), Runner(services)
+    # Past the route, as in a race: an approval of something else.
+    runner.publish(run, Draft(ApprovalGranted(by="eve", by_id="eve", candidate="0" * 64), key="eve"))
+    for person in ("ada", "grace"):
+        with asking_as(client, person, APPROVER):
+            assert client.post(f"/api/runs/{run.id}/approve", json={"comment": f"of {person}"}).status_code == 202
+    for event in events_at(services, "record_decision"):
+        assert runner.handle(BY_NAME["record_decision"], event) is Handled.APPLIED
+    other = awaiting_approval(services, text=b"other")
+    with asking_as(client, "ada", APPROVER):
+        client.post(f"/api/runs/{other.id}/deny", json=COMMENT)
+    after_decision(services, other)
+    found = [
+        (event["type"].split(".", 1)[1], event["time"], *map(event["data"].get, ("by_id", "comment", "candidate")))
+        for one in (run, other)
+        for event in client.get(f"/api/runs/{one.id}/events").json()["data"]
+        if event["type"].startswith("droptune.approval.")
+    ]
+    at, candidate = "2026-01-02T03:04:00Z", candidate_sha256(run)
+    assert found == [
+        ("approval.granted.v1", at, "ada", "of ada", candidate),
+        ("approval.granted.v1", at, "grace", "of grace", candidate),
+        ("approval.denied.v1", at, "ada", "checked by hand", candidate_sha256(other)),
+    ]
+    services.clock.moment += timedelta(minutes=1)  # type: ignore[attr-defined]
+    assert runner.publish_all_unsent().failed == {}
+    assert events_at(services, "record_decision") == [], "what is in the log was sent, and is not sent again"
 
 
 def test_a_decision_needs_no_comment_and_a_double_click_is_one(client: TestClient, services: Services) -> None:
