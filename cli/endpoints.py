@@ -11,7 +11,7 @@ from cli.display import make_console, print_one, report_unreadable
 from cli.options import AsJson, Comment, Url, print_json
 from cli.tables import make_table
 from shared.api.models import EndpointList
-from shared.domain.endpoint import PreviousDeployment
+from shared.domain.endpoint import EndpointRecord, PreviousDeployment
 from shared.domain.serving_cost import PRICE_NOTE, total
 
 Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
@@ -28,8 +28,12 @@ def endpoints(context: typer.Context, as_json: AsJson = False, url: Url = None) 
     with Api(find_url(url)) as api:
         found = api.endpoints()
     if as_json:
-        costs = {one.endpoint: one.model_dump(mode="json") for one in found.costs}
-        print_json([one.model_dump(mode="json") | costs.get(one.endpoint, {}) for one in found.data])
+        rows = {one.endpoint: one.model_dump(mode="json") for one in found.data}
+        for cost in found.costs:  # also of endpoints without a model in production
+            rows[cost.endpoint] = (
+                rows.get(cost.endpoint, dict.fromkeys(EndpointRecord.model_fields)) | cost.model_dump()
+            )
+        print_json(list(rows.values()))
     elif found.data or found.costs:
         make_console().print(endpoints_table(found))
         if found.costs:

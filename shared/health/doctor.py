@@ -14,7 +14,7 @@ from shared.health.quota import quota_checks
 from shared.lazy import build_now
 from shared.pipeline import TOPOLOGY
 from shared.ports import Services
-from shared.records import channels, ticks
+from shared.records import channels, serving_costs, ticks
 from shared.records.unreadable import unreadable
 from shared.services import services
 from shared.settings import Settings, load_settings
@@ -196,7 +196,7 @@ def _unseen(image: str) -> str:
 
 def _quotas(services: Services) -> list[Check]:
     try:
-        return list(quota_checks(services.config, services.launcher))
+        return list(quota_checks(services.config, services.launcher, serving_costs.all_costs(services.store, [])))
     except Exception as error:  # as in `attempt`
         if any(map(_denied, _causes(error))):
             return [Check.to_fix("quota", _message_of(error), f"grant {QUOTA_ROLE}")]

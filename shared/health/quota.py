@@ -1,13 +1,14 @@
 """Has the subscription the cores that runs will ask for? One check for each machine size of the catalog."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from shared.domain.catalog import SKUS, find_sku
 from shared.domain.jobs import CoreQuota, MachineSize
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, Tier
+from shared.domain.serving_cost import ServingCosts
 from shared.health.checks import Check, CheckStatus
 from shared.ports import Config, JobLauncher
 from shared.step_support.serving_room import endpoint_cores, free_cores
@@ -26,13 +27,17 @@ class Need:
     whole: bool = False
 
 
-def quota_checks(config: Config, launcher: JobLauncher) -> Iterator[Check]:
-    """One check per size: the one of CPU jobs, then the catalog's. Raises as JobLauncher does."""
+def quota_checks(config: Config, launcher: JobLauncher, costs: Iterable[ServingCosts] = ()) -> Iterator[Check]:
+    """One check per size: the one of CPU jobs, then the catalog's. Raises as JobLauncher does.
+
+    `costs`: what is deployed. An update is beside it, with as many machines as autoscale may make of it.
+    """
     offered = {size.name.lower(): size for size in launcher.machine_sizes()}
     quotas = launcher.core_quotas()
     chosen = resolve(Recipe(base_model=config.default_base_model), "doctor", train_rows=ROWS, characters_max=CHARACTERS)
     spot = chosen.requested.budget.tier is Tier.SPOT
     training, serving = chosen.training_instance_type, chosen.serving_instance_type
+    deployed = [(one.endpoint, latest) for one in costs for latest in one.running[-1:]]
 
     def needs(name: str, cores: int, *, every: bool) -> Iterator[Need]:
         """Of the defaults, or all that a recipe may ask of this size."""
@@ -44,10 +49,15 @@ def quota_checks(config: Config, launcher: JobLauncher) -> Iterator[Check]:
             one = endpoint_cores(find_sku(name), cores)
             yield Need("an endpoint", one)
             yield Need("an update with the previous model kept", 3 * one, whole=True)
+        for endpoint, latest in deployed:
+            if latest.instance_type == name:
+                most = latest.max_instances or latest.instances
+                yield Need(f"an update of {endpoint}", endpoint_cores(find_sku(name), cores, most))
 
     names = [sku.name for sku in SKUS if sku.gpus or sku.name in (training, serving)]
     for name in dict.fromkeys([config.cpu_instance_type, *names]):
-        size, required = offered.get(name.lower()), name in (config.cpu_instance_type, training, serving)
+        size, is_default = offered.get(name.lower()), name in (config.cpu_instance_type, training, serving)
+        required = is_default or any(latest.instance_type == name for _, latest in deployed)
         every = name in names and not required
         yield _check(name, size, list(needs(name, size.cores, every=every)) if size else [], quotas, required=required)
 

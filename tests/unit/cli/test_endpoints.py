@@ -65,8 +65,9 @@ def test_the_list_has_what_each_endpoint_costs_and_the_sum_with_those_that_have_
     assert gone.split() == ["gone", "0.00", "2.25", "no", "model", "in", "production"]
     assert total == f"USD per hour now: 7.34; this month: 102.75; {PRICE_NOTE}"
     assert droptune("endpoints", "--json") == 0
-    [listed] = json.loads(capsys.readouterr().out)
+    listed, without_model = json.loads(capsys.readouterr().out)
     assert {name: listed[name] for name in of_shop} == of_shop
+    assert without_model == dict.fromkeys(listed) | fake.costs[1]
     fake.endpoints, fake.costs[1]["usd_per_hour"] = [], None
     assert droptune("endpoints") == 0
     assert f"USD per hour now: unknown price; this month: 102.75; {PRICE_NOTE}" in capsys.readouterr().out

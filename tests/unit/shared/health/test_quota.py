@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from local_stack.azure_ml.config import EmulatorConfig, Machine
 from shared.clients.azure_ml.wire import core_quota
 from shared.domain.catalog import find_sku
 from shared.domain.jobs import CoreQuota
+from shared.domain.serving_cost import ServedDeployment, ServingCosts
 from shared.health.checks import Check, CheckStatus
 from shared.health.quota import quota_checks
 from shared.services import build_config
@@ -46,12 +48,14 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
     """The checks for Phi-4 in a region with these machines."""
     with ExitStack() as opened:
 
-        def request(machines: dict[str, Machine], base_model: str = "microsoft/Phi-4") -> dict[str, Check]:
+        def request(
+            machines: dict[str, Machine], base_model: str = "microsoft/Phi-4", costs: Iterable[ServingCosts] = ()
+        ) -> dict[str, Check]:
             config = EmulatorConfig(tmp_path / "azure_ml", tmp_path / "blobs", 0, machines=machines)
             emulator = opened.enter_context(running(config, lambda event: None))
             client = client_of(emulator.config.port, emulator.config.secret)
             opened.callback(client.close)
-            checks = list(quota_checks(build_config(Settings(default_base_model=base_model)), client))
+            checks = list(quota_checks(build_config(Settings(default_base_model=base_model)), client, costs))
             assert all(bool(check.fix) == (check.status is FIX) for check in checks)
             return {check.name.removeprefix("quota "): check for check in checks}
 
@@ -113,6 +117,34 @@ def test_an_endpoint_takes_a_fifth_more_and_some_sizes_are_exempt(ask: Ask) -> N
     assert [endpoint_cores(find_sku(name), 4) for name in (T4, A100, H100, "Standard_ND96isr_H100_v5")] == [8, 4, 4, 4]
     assert [endpoint_cores(find_sku(T4), 4, instances) for instances in (2, 5, 6)] == [12, 24, 32]
     assert endpoint_cores(find_sku(A100), 24, 3) == 72
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "limit", "used", "status"),
+    [
+        (A100, None, 96, 48, OK),  # two machines now, two for the next model
+        (A100, None, 95, 48, FIX),
+        (A100, 4, 144, 48, OK),
+        (A100, 4, 143, 48, FIX),
+        (H100, 3, 160, 40, OK),
+        (H100, 3, 159, 40, FIX),
+    ],
+)
+def test_an_update_takes_the_most_machines_of_what_is_deployed_beside_it(
+    ask: Ask, size: str, most: int | None, limit: int, used: int, status: CheckStatus
+) -> None:
+    family = REGION[size].family
+    region = with_limits(EDS=4, A100=96, H100=0, T4=0) | {
+        name: replace(machine, limit=limit, used=used) for name, machine in REGION.items() if machine.family == family
+    }
+    since = datetime(2026, 11, 30, tzinfo=UTC)
+    counts: Any = {"instances": 2 if size == A100 else 1, "max_instances": most, "usd_per_hour": 1.0}
+    shop = ServedDeployment(deployment="d-1", run="run-1", instance_type=size, since=since, **counts)
+    check = ask(region, costs=[ServingCosts(endpoint="shop", running=(shop,))])[size]
+    needed = (most or 2) * REGION[size].cores
+    assert f"an update of shop takes {needed} dedicated" in check.detail
+    assert check.status is status
+    assert (f"{needed} dedicated cores for an update of shop" in check.fix) is (status is FIX)
 
 
 def test_a_size_the_region_does_not_offer_is_a_fault_of_the_defaults_only(ask: Ask) -> None:
