@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 import yaml
-from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +20,7 @@ from shared.domain.errors import UnreadableDocument
 from shared.domain.licenses import USES
 from shared.domain.policy import PlatformPolicy
 from shared.health.checks import Check, CheckStatus
+from shared.validation.policies import policy_problems
 
 _STYLE = {CheckStatus.OK: "green", CheckStatus.FIX: "bold red", CheckStatus.SKIPPED: "dim"}
 
@@ -247,13 +247,12 @@ def apply(
 ) -> None:
     """Put the policy of FILE (YAML) in force. Runs under way are held to it in their next step."""
     try:
-        policy = PlatformPolicy.model_validate(yaml.safe_load(file.read_bytes()) or {})
+        raw = yaml.safe_load(file.read_bytes()) or {}
     except yaml.YAMLError as error:
         raise InputError(f"{file} is no YAML: {error}") from error
-    except ValidationError as error:
-        places = (".".join(map(str, one["loc"])) for one in error.errors())
-        lines = (f"  {place or 'policy'}: {one['msg']}" for place, one in zip(places, error.errors(), strict=True))
-        raise InputError("\n".join((f"{file} is no policy:", *lines))) from error
+    if problems := policy_problems(raw):
+        raise InputError("\n".join((f"{file} is no policy:", *(f"  {one}" for one in problems))))
+    policy = PlatformPolicy.model_validate(raw)
     with Api(find_url(url)) as api:
         applied = api.apply_policy(policy.model_dump(mode="json", exclude_unset=True), replacing=replacing)
     print(f"version {applied.version} of the policy is in force, in the place of version {replacing}")

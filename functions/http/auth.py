@@ -13,12 +13,12 @@ from fastapi.security import HTTPBearer
 from functions.http.errors import ApiError
 from shared.domain.errors import InvalidInput, shortened
 from shared.domain.model import MAX_PERSON
-from shared.domain.policy import PlatformPolicy
+from shared.domain.policy import APP_ROLES, PlatformPolicy
 from shared.domain.urls import LOOPBACK_HOSTS
 from shared.records import policies
 from shared.settings import load_settings
 
-READER, OPERATOR, APPROVER, ADMINISTRATOR = "reader", "operator", "approver", "administrator"
+READER, OPERATOR, APPROVER, ADMINISTRATOR = APP_ROLES
 # On a laptop everyone is who they say they are, for trying out what needs a second person or another's rights.
 LOCAL_USER = "x-droptune-user"
 
@@ -33,7 +33,8 @@ class Caller:
     groups: frozenset[str] = frozenset()
 
     def is_among(self, members: tuple[str, ...]) -> bool:
-        return not {self.id, *self.groups, *self.roles}.isdisjoint(members)
+        groups = {*self.groups, *(f"group:{one}" for one in self.groups)}
+        return not {self.id, *groups, *self.roles}.isdisjoint(members)
 
 
 @dataclass(frozen=True)

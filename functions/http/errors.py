@@ -23,6 +23,7 @@ from shared.domain.errors import (
     Transient,
 )
 from shared.domain.model import finite
+from shared.domain.policy import PolicyProblem
 from shared.validation.setting_errors import NOT_AN_OBJECT, dotted, location
 
 
@@ -62,9 +63,11 @@ Found = TypeVar("Found")
 class ApiError(Exception):
     """An answer other than success."""
 
-    def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, param: str | None = None, problems: tuple[PolicyProblem, ...] = ()
+    ) -> None:
         super().__init__(f"{status} {code}")
-        self.status = status
+        self.status, self.problems = status, problems
         self.problem = Problem(code=code, message=message, param=param)
 
 
@@ -84,17 +87,18 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def answer(request: Request, status: int, problem: Problem) -> JsonResponse:
+def answer(request: Request, status: int, problem: Problem, problems: tuple[PolicyProblem, ...] = ()) -> JsonResponse:
     error = problem.model_dump()
     if request.url.path.startswith("/v1/"):
         error["type"] = "server_error" if status >= 500 else TYPES.get(status, "invalid_request_error")
-    return JsonResponse({"error": error}, status_code=status)
+    content = {"error": error, **({"problems": [one.model_dump() for one in problems]} if problems else {})}
+    return JsonResponse(content, status_code=status)
 
 
 def install(api: FastAPI) -> None:
     @api.exception_handler(ApiError)
     def on_api_error(request: Request, error: ApiError) -> JsonResponse:
-        return answer(request, error.status, error.problem)
+        return answer(request, error.status, error.problem, error.problems)
 
     @api.exception_handler(DroptuneError)
     def on_droptune_error(request: Request, error: DroptuneError) -> JsonResponse:

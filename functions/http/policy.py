@@ -1,18 +1,35 @@
 """`/api/policy`: what no recipe may go beyond, and the projects with their members."""
 
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
+from pydantic import ConfigDict, ModelWrapValidatorHandler, model_validator
 
 from functions.http.auth import Administrator, Reader
 from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
-from shared.api.models import PolicyRequest, SchemaDocument
+from shared.api.models import SchemaDocument
 from shared.domain.errors import StoreConflict
 from shared.domain.policy import AppliedPolicy, PlatformPolicy
 from shared.records import policies
+from shared.validation.policies import policy_problems
 
 router = APIRouter(prefix="/api/policy", tags=["policy"])
+
+
+class PolicyRequest(PlatformPolicy):
+    """The policy to put in force."""
+
+    model_config = ConfigDict(defer_build=False)  # FastAPI cannot take the body of a route otherwise
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _has_no_problems(cls, raw: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """What is stored is read without: a base model may leave the catalog. Raises ApiError 400."""
+        if problems := policy_problems(raw):
+            message = "\n".join(map(str, problems))
+            raise ApiError(400, "policy_invalid", message, problems[0].path, tuple(problems))
+        return handler(raw)
 
 
 @router.get("")

@@ -12,7 +12,7 @@ from shared.domain.evaluation import EvaluationResult, GradedRow, SampleAnswer, 
 from shared.domain.jobs import JobStatus
 from shared.domain.licenses import License, LicenseDecision
 from shared.domain.model import MAX_COMMENT, Measured, UtcTime
-from shared.domain.policy import PlatformPolicy
+from shared.domain.policy import PolicyProblem
 from shared.domain.run import Run
 from shared.domain.serving_cost import PRICE_NOTE, ServingCosts
 from shared.domain.tokens import PreviewRow
@@ -39,6 +39,7 @@ class ErrorAnswer(ApiModel):
     """Every answer that is no success."""
 
     error: ErrorBody
+    problems: tuple[PolicyProblem, ...] = Field(default=(), description="each that a refused policy has, or no key")
 
 
 class Health(ApiModel):
@@ -60,12 +61,6 @@ class StartRunRequest(ApiModel):
     idempotency_key: str = Field(
         default="", max_length=MAX_KEY, description="another key for the same blob is another run"
     )
-
-
-class PolicyRequest(PlatformPolicy):
-    """The policy to put in force."""
-
-    model_config = ConfigDict(defer_build=False)  # FastAPI cannot take the body of a route otherwise
 
 
 class CommentRequest(ApiModel):

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from shared.domain.model import Frozen
+from shared.domain.policy import PolicyInForce
 from shared.domain.recipe import Deidentify, Recipe
 from shared.domain.tokens import Histogram, TokenStatistics
 
@@ -143,6 +144,7 @@ class Report(Frozen):
         default_factory=dict, description="field of the file -> what it was read as; the other fields went to `item`"
     )
     problems: tuple[ProblemGroup, ...] = ()
+    policy: PolicyInForce | None = Field(default=None, description="the platform's, which the recipe was checked by")
     statistics: Statistics = Statistics()
     tokens: TokenStatistics | None = Field(default=None, description="where the base model's tokenizer was at hand")
     plan: Plan | None = Field(default=None, description="where data and recipe allow a run")

@@ -10,17 +10,42 @@ from functools import reduce
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from shared.domain.errors import Problem
 from shared.domain.licenses import Use
 from shared.domain.model import MAX_PERSON, Frozen
-from shared.domain.recipe import Name, Recipe, ResolvedRecipe
+from shared.domain.recipe import AUTO, Name, Recipe, ResolvedRecipe
 
+APP_ROLES = ("reader", "operator", "approver", "administrator")
 # What the rows were read with before the policy is looked at: changed afterwards, it would say what was not done.
 _READ_WITH_ROWS = ("base_model", "data.", "evaluation.pairs", "evaluation.slices")
 # `auto` in a recipe: what was chosen counts.
 _RESOLVED = {"budget.instance_type": "training_instance_type", "deployment.instance_type": "serving_instance_type"}
+
+
+class PolicyProblem(Frozen):
+    """Something wrong with a policy, in plain words."""
+
+    path: str = Field(description="dotted; empty for the whole")
+    code: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.path or 'policy'}: {self.message} ({self.code}). {self.remedy}"
+
+
+def _refuse(errors: list[InitErrorDetails]) -> None:
+    """Raises ValidationError with all of them, if there are any."""
+    if errors:
+        raise ValidationError.from_exception_data("policy", errors)
+
+
+def _error(code: str, message: str, *where: str | int) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError(code, "{text}", {"text": message}), loc=where, input=None)
 
 
 Pattern = Annotated[str, Field(max_length=200)]
@@ -36,9 +61,9 @@ class Limit(Frozen):
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
         if self.one_of is None and self.at_least is None and self.at_most is None:
-            raise ValueError("a limit has at_least, at_most or one_of")
+            _refuse([_error("policy_limit", "a limit has at_least, at_most or one_of")])
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
-            raise ValueError(f"nothing is {self}")
+            _refuse([_error("policy_limit", f"nothing is {self}")])
         return self
 
     def allows(self, value: Any) -> bool:
@@ -68,29 +93,29 @@ class Limit(Frozen):
 
 
 def _about_settings(limits: dict[str, Limit]) -> dict[str, Limit]:
+    errors = list[InitErrorDetails]()
     for path, limit in limits.items():
-        kind: type[BaseModel] | None = Recipe
+        kind: Any = Recipe
+        field: FieldInfo | None = None
         for name in path.split("."):
-            field = kind.model_fields.get(name) if kind else None
-            if field is None:
-                raise ValueError(f"a recipe has no setting {path}")
-            kind = (
-                field.annotation
-                if isinstance(field.annotation, type) and issubclass(field.annotation, Frozen)
-                else None
-            )
-        assert field is not None
+            is_section = isinstance(kind, type) and issubclass(kind, Frozen)
+            field = kind.model_fields.get(name) if is_section else None
+            kind = field.annotation if field else None
+        if field is None:
+            errors.append(_error("policy_setting", f"a recipe has no setting {path}", path))
+            continue
         setting: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
         for bound in (*limit.texts(), *(one for one in (limit.at_least, limit.at_most) if one is not None)):
             try:
                 setting.validate_python(bound)
-            except ValidationError as error:
-                raise ValueError(f"{path} cannot be {bound}: {error.errors()[0]['msg']}") from error
+            except ValidationError:
+                errors.append(_error("policy_limit", f"{path} cannot be {bound}", path))
+    _refuse(errors)
     return limits
 
 
 Limits = Annotated[dict[Pattern, Limit], AfterValidator(_about_settings)]
-# Entra object ids of persons, groups or apps, or app roles: nothing that a person may change.
+# Entra object ids of persons and apps, `group:ID` of groups, or app roles: nothing that a person may change.
 Members = tuple[Annotated[str, Field(min_length=1, max_length=MAX_PERSON)], ...]
 
 
@@ -105,7 +130,7 @@ class Rules(Frozen):
 
 
 class Project(Rules):
-    """Members by Entra object id, group id or app role. Who is not named has no access to it."""
+    """Members by Entra object id, `group:ID` or app role. Who is not named has no access to it."""
 
     owners: Members = Field(default=(), description="may do all that the others may")
     operators: Members = Field(default=(), description="start, cancel and retry runs, and roll back")
@@ -165,11 +190,13 @@ class PlatformPolicy(Rules):
 
     @model_validator(mode="after")
     def _names_are_of_one_project(self) -> Self:
-        owners = dict[str, str]()
+        owners, errors = {name: name for name in self.projects}, list[InitErrorDetails]()
         for name, project in self.projects.items():
-            for endpoint in {name, *project.endpoints}:
-                if owners.setdefault(endpoint, name) != name:
-                    raise ValueError(f"endpoint {endpoint} is of {owners[endpoint]} and of {name}")
+            for number, endpoint in enumerate(project.endpoints):
+                if (owner := owners.setdefault(endpoint, name)) != name:
+                    message = f"endpoint {endpoint} is of {owner} and of {name}"
+                    errors.append(_error("policy_endpoint", message, "projects", name, "endpoints", number))
+        _refuse(errors)
         return self
 
     def owner(self, endpoint: str) -> str | None:
@@ -207,14 +234,16 @@ class PlatformPolicy(Rules):
                     changed[path] = f"{_value(recipe, path)}: {whose} wants {limit}"
         return recipe, changed
 
-    def violations(self, resolved: ResolvedRecipe, project: str) -> Iterator[Problem]:
-        """Each setting of a recipe that goes beyond a limit."""
+    def violations(self, recipe: Recipe, project: str, resolved: ResolvedRecipe | None) -> Iterator[Problem]:
+        """Each setting of a recipe that goes beyond a limit. Not `auto` where nothing was chosen for it yet."""
         for whose, path, limit in self._limits(project):
-            value = getattr(resolved, _RESOLVED[path]) if path in _RESOLVED else _value(resolved.requested, path)
-            if not limit.allows(value):
+            value = _value(recipe, path)
+            if path in _RESOLVED and resolved is not None:
+                value = getattr(resolved, _RESOLVED[path])
+            if not limit.allows(value) and not (path in _RESOLVED and value == AUTO):
                 yield _violation(path, f"it is {_shown(value)}, {whose} wants {limit}")
         for whose, rules in self.rules(project).items():
-            for number, channel in enumerate(resolved.requested.notify):
+            for number, channel in enumerate(recipe.notify):
                 host = urlsplit(channel.url or "").hostname or ""
                 if (
                     channel.url
@@ -229,6 +258,13 @@ class PlatformPolicy(Rules):
             yield from ((whose, path, limit) for path, limit in rules.limits.items())
 
 
+class PolicyInForce(Frozen):
+    """What a run was held to. Version 0: no policy was applied."""
+
+    version: int
+    limits: dict[str, str] = Field(default={}, description="setting of the recipe -> what it has to be, and for whom")
+
+
 class AppliedPolicy(Frozen):
     """A policy with its number, from 1; 0: none was applied."""
 
@@ -237,6 +273,18 @@ class AppliedPolicy(Frozen):
     by: str | None = Field(default=None, description="who applied it")
     by_id: str | None = None
     at: AwareDatetime | None = None
+
+    def in_force(self, project: str) -> PolicyInForce:
+        """What runs of the project are held to."""
+        limits = dict[str, str]()
+        for whose, rules in self.policy.rules(project).items():
+            hosts = None if rules.notify_hosts is None else " or ".join(rules.notify_hosts) or "no host"
+            others = {"notify": hosts, "intended_uses": " and ".join(rules.intended_uses) or None}
+            for path, text in {**rules.limits, **others}.items():
+                if text is not None:
+                    before = f"{limits[path]}; " if path in limits else ""
+                    limits[path] = f"{before}{text} ({whose})"
+        return PolicyInForce(version=self.version, limits=limits)
 
 
 def _violation(path: str, message: str) -> Problem:

@@ -13,6 +13,7 @@ from shared.domain.errors import FailureClass, Problem
 from shared.domain.evaluation import EvaluationResult, Verdict
 from shared.domain.jobs import JobKind
 from shared.domain.model import Frozen
+from shared.domain.policy import PolicyInForce
 from shared.domain.recipe import ResolvedRecipe
 from shared.domain.results import JobMetrics
 
@@ -169,6 +170,7 @@ class Run(Frozen):
         default=None, description="who uploaded data, recipe and held-out rows; None if that is not known of each"
     )
     cancel_requested_by: str | None = None
+    policy: PolicyInForce | None = Field(default=None, description="what validation, training or deployment last read")
     retention_days: int = Field(
         default=0, ge=0, description="days after its end in which it is kept if it deployed nothing; 0: for ever"
     )
@@ -235,5 +237,6 @@ class RunChanges(TypedDict, total=False):
     rollout: RolloutRef | None
     rollback: Rollback | None
     cost: CostEstimate | None
+    policy: PolicyInForce | None
     error: RunError | None
     cancel_requested_by: str | None

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from shared.domain.catalog import check_license, find_entry
+from shared.domain.catalog import CATALOG, check_license
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.policy import AppliedPolicy, PlatformPolicy
+from shared.domain.recipe import Recipe
 from shared.domain.run import Run
 from shared.ports import RunStore, Services
 from shared.records import endpoints, policies, runs
@@ -21,24 +22,25 @@ def endpoint_owner(endpoint: str, policy: PlatformPolicy, store: RunStore) -> st
     return endpoint if runs.any_of(store, endpoint) else None
 
 
-def license_problems(run: Run, policy: PlatformPolicy, services: Services) -> Iterator[Problem]:
+def license_problems(run: Run, recipe: Recipe, policy: PlatformPolicy, services: Services) -> Iterator[Problem]:
     """Uses that the license bars, and that nobody has accepted it. Where a person approves, who asked for the run is
     not the only one who has."""
-    recipe = run.resolved.requested
-    entry, uses = find_entry(recipe.base_model), recipe.intended_uses
+    entry, uses = CATALOG.get(recipe.base_model), recipe.intended_uses
     if uses is not None:
         uses += tuple(use for rules in policy.rules(run.project).values() for use in rules.intended_uses)
-    yield from check_license(entry.id, recipe.use_case, uses)
+    yield from check_license(recipe.base_model, recipe.use_case, uses)
     requester_ids = run.requester_ids if recipe.deployment.approval == "required" else ()
-    if problem := review_problem(entry, policy, services, requester_ids):
+    if entry and (problem := review_problem(entry, policy, services, requester_ids)):
         yield problem
 
 
-def violations(run: Run, policy: PlatformPolicy, services: Services) -> Iterator[Problem]:
-    """Everything that the run may not do. Raises WaitsForRelease, and LaterVersion."""
-    project, endpoint = run.project, run.resolved.endpoint
-    yield from license_problems(run, policy, services)
-    yield from policy.violations(run.resolved, project)
+def violations(run: Run, policy: PlatformPolicy, services: Services, recipe: Recipe | None = None) -> Iterator[Problem]:
+    """Everything that the run may not do. `recipe`: of a run that something else is wrong with, so that it has none.
+    Raises WaitsForRelease, and LaterVersion."""
+    recipe, project = recipe or run.resolved.requested, run.project
+    endpoint = recipe.deployment.endpoint or project
+    yield from license_problems(run, recipe, policy, services)
+    yield from policy.violations(recipe, project, run.recipe)
     if (owner := endpoint_owner(endpoint, policy, services.store)) not in (None, project):
         message = f"deployment.endpoint: endpoint {endpoint} is of project {owner}"
         yield Problem(code="endpoint_of_another_project", message=message, param="deployment.endpoint")
@@ -54,7 +56,7 @@ def require_allowed(run: Run, services: Services) -> AppliedPolicy:
 def require_license(run: Run, services: Services) -> None:
     """Raises PermanentFailure (license)."""
     applied = policies.read(services.store)
-    _require_none(applied, list(license_problems(run, applied.policy, services)))
+    _require_none(applied, list(license_problems(run, run.resolved.requested, applied.policy, services)))
 
 
 def _require_none(applied: AppliedPolicy, found: list[Problem]) -> None:

@@ -8,7 +8,7 @@ from shared.domain.run import Run
 from shared.ports import Services
 from shared.records.blob_documents import read_model
 from shared.step_support.outcome import Outcome
-from shared.steps.validate_dataset import accepted, rejected
+from shared.steps.validate_dataset import accepted, refused
 
 
 def conclude_validation(event: Event[ValidationCompleted], run: Run, services: Services) -> Outcome:
@@ -16,7 +16,7 @@ def conclude_validation(event: Event[ValidationCompleted], run: Run, services: S
     if found is None:
         raise PermanentFailure(FailureClass.CODE, "no_outcome", "the validation job wrote no outcome")
     if found.curated is None or found.recipe is None:
-        return rejected(run, found.report, services)
+        return refused(run, found.recipe, found.report, services)
     # The job knows the bytes it read; the run knows where they lay and holds the pinned etag.
     curated = found.curated.model_copy(update={"source": run.dataset})
     return accepted(run, found.recipe, found.report, curated, services)

@@ -9,6 +9,7 @@ from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.events import DeploymentRetryDue, DeploymentStarted, EvaluationPassed, Event
 from shared.domain.jobs import DeploymentSpec, ModelSpec
 from shared.domain.planning.methods import served_tokens
+from shared.domain.policy import AppliedPolicy
 from shared.domain.run import RolloutRef, Run, Status
 from shared.domain.serving_cost import served
 from shared.ports import Config, Services
@@ -65,7 +66,7 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
     owner = claims.take(services.store, claims.endpoint_claim(endpoint), run.id, services.clock.now())
     if owner != run.id:
         raise Transient("endpoint_busy", f"{owner} holds {endpoint}", endpoint)
-    _require_still_right(run, services)
+    applied = _require_still_right(run, services)
     record = endpoints.read(services.store, endpoint)
     champion = record.champion if record else None
     if champion != run.champion:
@@ -87,15 +88,16 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
         changes={
             "rollout": RolloutRef(
                 endpoint=endpoint, deployment=spec.name, model=spec.model, previous=previous, traffic=previous, step=0
-            )
+            ),
+            "policy": applied.in_force(run.project),
         },
         events=(Draft(DeploymentStarted(endpoint=endpoint, deployment=spec.name, model=spec.model)),),
         undo=lambda now: _delete_unless_owned(spec, now, services),
     )
 
 
-def _require_still_right(run: Run, services: Services) -> None:
-    """As long as it holds the endpoint's claim, nobody else becomes its owner.
+def _require_still_right(run: Run, services: Services) -> AppliedPolicy:
+    """The policy in force. As long as it holds the endpoint's claim, nobody else becomes its owner.
 
     Raises PermanentFailure of `require_allowed`, `require_same_model`, and `not_approved`.
     """
@@ -108,6 +110,7 @@ def _require_still_right(run: Run, services: Services) -> None:
     except PermanentFailure:
         claims.release(services.store, claims.endpoint_claim(run.resolved.endpoint), run.id)
         raise
+    return applied
 
 
 def begin_deployment(spec: DeploymentSpec, run: Run, services: Services) -> None:

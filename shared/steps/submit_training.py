@@ -98,20 +98,24 @@ def _time_kept(run: Run, services: Services) -> Iterator[bytes]:
 
 
 def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run, services: Services) -> Outcome:
-    policy = require_allowed(run, services).policy
+    applied = require_allowed(run, services)
     recipe = with_start(run.resolved, services.store)
     run = run.evolve(attempt=next_attempt(event, run, JobKind.TRAINING), recipe=recipe)
     assert run.cost is not None
     spec = training_job(run, services.config, seconds_spent(*_time_kept(run, services)))
     if not any(job.kind is JobKind.TRAINING for job in run.jobs):
         require_room(run, services, services.models.get_endpoint(recipe.endpoint), trained=False)
-    budgets = policy.budgets(run.project, services.config.project_monthly_usd)
-    warnings = budget.reserve(services.store, run, budgets, policy.warn_at_percent)
+    budgets = applied.policy.budgets(run.project, services.config.project_monthly_usd)
+    warnings = budget.reserve(services.store, run, budgets, applied.policy.warn_at_percent)
     write_model(services.blobs, paths.recipe(run.id), recipe.masked())
     tell_job(judges_of(recipe.requested, rewards=True), spec.name, run, services)
     begun = begin(spec, JobKind.TRAINING, TrainingStarted(job=spec.name, estimate=run.cost), run, services)
     events = (*begun.events, *(Draft(warning, key=warning.budget) for warning in warnings))
-    return replace(begun.with_changes(recipe=recipe), events=events, undo=lambda now: _undo(spec.name, now, services))
+    return replace(
+        begun.with_changes(recipe=recipe, policy=applied.in_force(run.project)),
+        events=events,
+        undo=lambda now: _undo(spec.name, now, services),
+    )
 
 
 def _undo(job: str, run: Run, services: Services) -> None:

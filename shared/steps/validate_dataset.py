@@ -7,10 +7,9 @@ from urllib.parse import quote
 from shared.base_models.bundles import base_bundle, bundle_folder
 from shared.domain import paths
 from shared.domain.catalog import CATALOG, find_entry
-from shared.domain.cost import CostEstimate
 from shared.domain.dataset import CuratedVersion, Report
 from shared.domain.drop_zone import Role, role_of
-from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, StoreConflict
+from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, Problem, StoreConflict
 from shared.domain.events import (
     DatasetUploaded,
     Event,
@@ -61,7 +60,7 @@ def validate_dataset(event: Event[DatasetUploaded | ValidationRetryDue], run: Ru
     with spooled_sink() as sink:
         validated = _validate(run, services, sink)
         if validated.version is None:
-            return rejected(run, validated.report, services)
+            return refused(run, validated.recipe, validated.report, services)
         curated = _curate(run, validated, sink, services)
     assert validated.recipe is not None
     return accepted(run, validated.recipe, validated.report, curated, services)
@@ -209,7 +208,9 @@ def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, 
     applied = policies.read(services.store)
     recipe, tightened = applied.policy.tightened(recipe, run.project)
     resolved, cost = plan_run(recipe, run.project, report.statistics, report.tokens)
-    report = _with_policy(report, run.evolve(recipe=resolved), cost, tightened, applied, services)
+    planned, over = run.evolve(recipe=resolved), check_budget(recipe, cost)
+    found = [*violations(planned, applied.policy, services), *over]
+    report = _with_policy(report, run, recipe, found, tightened, applied, services)
     if not report.passed:
         return rejected(run, report, services)
     require_judges(resolved, services.models)
@@ -218,13 +219,25 @@ def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, 
     write_model(services.blobs, paths.report(run.id), report)
     draft = Draft(ValidationPassed(version=curated.version, train_rows=curated.train_rows, eval_rows=curated.eval_rows))
     changes = RunChanges(validation=summary(report), curated=curated, recipe=resolved, cost=cost, attempt=1)
-    return Outcome(Status.VALIDATED, changes, (draft,))
+    return Outcome(Status.VALIDATED, {**changes, "policy": report.policy}, (draft,))
+
+
+def refused(run: Run, recipe: Recipe | None, report: Report, services: Services) -> Outcome:
+    """-> rejected for what is in the files; the report also has what the policy does not allow of a valid recipe."""
+    if recipe is not None:
+        applied = policies.read(services.store)
+        recipe, tightened = applied.policy.tightened(recipe, run.project)
+        known = {one.code for one in report.problems}
+        more = [one for one in violations(run, applied.policy, services, recipe) if one.code not in known]
+        report = _with_policy(report, run, recipe, more, tightened, applied, services)
+    return rejected(run, report, services)
 
 
 def _with_policy(
     report: Report,
     run: Run,
-    cost: CostEstimate,
+    recipe: Recipe,
+    found: list[Problem],
     tightened: dict[str, str],
     applied: AppliedPolicy,
     services: Services,
@@ -232,17 +245,20 @@ def _with_policy(
     findings = Findings(ALL_CODES)
     for path, why in tightened.items():
         findings.add("policy_applied", "recipe", detail=f"{path} is {why} (policy version {applied.version})")
-    for problem in (*violations(run, applied.policy, services), *check_budget(run.resolved.requested, cost)):
+    for problem in found:
         findings.add(problem.code, "recipe", detail=problem.message)
     config = services.config
-    for number, channel in enumerate(run.resolved.requested.notify):
-        if (found := objection(channel.receiver, config.named_channels, config.private_hosts)) is not None:
+    for number, channel in enumerate(recipe.notify):
+        if (unfit := objection(channel.receiver, config.named_channels, config.private_hosts)) is not None:
             setting = f"notify[{number}].{'url' if channel.url else 'channel'}"
-            findings.add("webhook_not_allowed", "recipe", detail=f"{setting}: {found}")
-    needed = run.resolved.requested.evaluation.gate.min_rows
-    if report.statistics.eval_rows < needed:  # the recipe had a smaller number when the rows were split
+            findings.add("webhook_not_allowed", "recipe", detail=f"{setting}: {unfit}")
+    needed = recipe.evaluation.gate.min_rows
+    if (
+        report.passed and report.statistics.eval_rows < needed
+    ):  # the recipe had a smaller number when the rows were split
         findings.add("policy", "recipe", detail=f"evaluation.gate.min_rows: set it to {needed}, or hold out more rows")
-    return report.model_copy(update={"problems": report.problems + findings.problems(), "passed": not findings.failed})
+    update = {"problems": report.problems + findings.problems(), "policy": applied.in_force(run.project)}
+    return report.model_copy(update={**update, "passed": report.passed and not findings.failed})
 
 
 def rejected(run: Run, report: Report, services: Services) -> Outcome:
@@ -251,7 +267,9 @@ def rejected(run: Run, report: Report, services: Services) -> Outcome:
     write_model(services.blobs, paths.report(run.id), report)
     found = summary(report)
     draft = Draft(ValidationFailed(codes=found.codes, errors=found.errors, report=f"/api/runs/{run.id}/report"))
-    return Outcome(Status.REJECTED, {"validation": found}, (draft,), note=", ".join(found.codes))
+    return Outcome(
+        Status.REJECTED, {"validation": found, "policy": report.policy}, (draft,), note=", ".join(found.codes)
+    )
 
 
 def summary(report: Report) -> ValidationSummary:

@@ -31,6 +31,7 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
     summary(found),
     mapping(found.mapping ?? {}),
     found.plan && plan(found.plan),
+    policy(run.policy ?? found.policy),
     figures(found.statistics, Object.keys(found.statistics).filter((name) => !IN_WORDS.includes(name))),
     languages(Object.entries(found.statistics.languages ?? {}).sort(([, one], [, other]) => other - one)),
     tokens && tokensPart(tokens),
@@ -46,6 +47,17 @@ export function report({ run, report: found, preview, previewProblem }, onPrevie
       h("a", { class: "whole", href: `#/runs/${encodeURIComponent(run.id)}` }, "The whole run"),
     ),
   ].filter(Boolean);
+}
+
+function policy(inForce) {
+  if (!inForce?.version) return null;
+  const limits = Object.entries(inForce.limits).map(([setting, limit]) => h("li", {}, `${setting}: ${limit}`));
+  return h(
+    "details",
+    { class: "policy" },
+    h("summary", {}, `Version ${inForce.version} of the policy: ${count(limits.length)} of the settings limited`),
+    h("ul", {}, limits),
+  );
 }
 
 function verdict({ passed }, errors, warnings) {

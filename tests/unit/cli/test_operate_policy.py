@@ -14,10 +14,10 @@ from cli.operate import policy_app
     ("text", "message"),
     [
         ("projects: [", "is no YAML"),
-        ("approvers: none", "approvers: Input should be a valid integer"),
+        ("approvers: none", "approvers: it has to be a whole number (policy_value). Correct it"),
         ("limits: {deployment.aproval: {one_of: [required]}}", "a recipe has no setting deployment.aproval"),
         ("limits: {budget.max_usd: {at_least: 10, at_most: 5}}", "nothing is at least 10 and at most 5"),
-        ("nonsense: 1", "nonsense: Extra inputs are not permitted"),
+        ("nonsense: 1", "nonsense: there is no such key (policy_unknown_key). Remove it"),
         ("- a", "is no policy"),
     ],
 )

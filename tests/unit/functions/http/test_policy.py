@@ -59,13 +59,30 @@ def test_nobody_but_an_administrator_applies_one(client: TestClient, role: str) 
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"limits": {"deployment.aproval": {"one_of": ["required"]}}}, "limits"),
+        ({"limits": {"deployment.aproval": {"one_of": ["required"]}}}, "limits.deployment.aproval"),
         ({"approvers": 0}, "approvers"),
         ({"aprovers": 1}, "aprovers"),
     ],
 )
 def test_a_policy_that_is_none_is_refused_by_name(client: TestClient, body: dict[str, Any], param: str) -> None:
     refused = client.put("/api/policy?replacing=0", json=body)
-    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
-    assert param in refused.json()["error"]["param"]
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "policy_invalid")
+    assert refused.json()["error"]["param"] == param
     assert client.get("/api/policy").json()["version"] == 0
+
+
+def test_everything_that_is_wrong_with_it_is_in_one_answer(client: TestClient) -> None:
+    body = {"approvers": 0, "limits": {"base_model": {"one_of": ["nosuch/*"]}}, "projects": {"shop": {"owner": []}}}
+    answer = client.put("/api/policy?replacing=0", json=body)
+    assert answer.status_code == 400
+    found = answer.json()["problems"]
+    assert [(one["path"], one["code"]) for one in found] == [
+        ("approvers", "policy_value"),
+        ("projects.shop.owner", "policy_unknown_key"),
+        ("limits.base_model.one_of[0]", "policy_pattern"),
+    ]
+    assert all(one["message"] and one["remedy"] for one in found)
+    lines = answer.json()["error"]["message"].split("\n")
+    assert lines[0] == f"approvers: it has to be at least 1 (policy_value). {found[0]['remedy']}"
+    assert len(lines) == 3
+    assert "problems" not in client.get("/api/policy?version=9").json(), "of a policy alone"

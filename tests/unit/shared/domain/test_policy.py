@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from shared.domain.planning.plan import resolve
-from shared.domain.policy import Limit, PlatformPolicy
+from shared.domain.policy import AppliedPolicy, Limit, PlatformPolicy
 from shared.domain.recipe import Recipe
 
 BASE = "droptune/tiny-llama"
@@ -28,7 +28,7 @@ def recipe(**sections: Any) -> Recipe:
 
 def violated(rules: PlatformPolicy, found: Recipe, project: str = "shop") -> list[str | None]:
     resolved = resolve(found, project, train_rows=100, characters_max=100)
-    return [problem.param for problem in rules.violations(resolved, project)]
+    return [problem.param for problem in rules.violations(found, project, resolved)]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,34 @@ def test_a_stricter_recipe_is_left_as_it_is() -> None:
     assert violated(rules, strict) == []
 
 
+@pytest.mark.parametrize(
+    ("chosen", "violates"), [("auto", []), ("Standard_D16s_v5", ["budget.instance_type"]), ("Standard_NC4as_T4_v3", [])]
+)
+def test_before_a_machine_was_chosen_the_one_that_the_recipe_names_counts(chosen: str, violates: list[str]) -> None:
+    rules = policy(**{"budget.instance_type": {"one_of": ["Standard_NC*"]}})
+    named = recipe(budget={"instance_type": chosen})
+    assert [problem.param for problem in rules.violations(named, "shop", None)] == violates
+
+
+def test_a_run_says_which_version_and_limits_it_was_held_to() -> None:
+    own = {"limits": {"budget.max_usd": {"at_most": 5}}, "intended_uses": ["military", "weapons"]}
+    limits = {"budget.max_usd": {"at_most": 10}, "base_model": {"one_of": ["microsoft/*", BASE]}}
+    rules = {"limits": limits, "notify_hosts": [], "projects": {"shop": own, "bank": {"notify_hosts": ["a", "b"]}}}
+    applied = AppliedPolicy(version=3, policy=PlatformPolicy.model_validate(rules))
+    base = {"base_model": f"microsoft/* or {BASE} (the platform)"}
+    assert applied.in_force("shop").model_dump() == {
+        "version": 3,
+        "limits": {
+            **base,
+            "budget.max_usd": "at most 10 (the platform); at most 5 (project shop)",
+            "notify": "no host (the platform)",
+            "intended_uses": "military and weapons (project shop)",
+        },
+    }
+    assert applied.in_force("bank").limits["notify"] == "no host (the platform); a or b (project bank)"
+    assert AppliedPolicy().in_force("shop").model_dump() == {"version": 0, "limits": {}}
+
+
 def test_of_auto_the_machine_that_was_chosen_counts() -> None:
     rules = policy(**{"budget.instance_type": {"one_of": ["Standard_NC*"]}})
     assert violated(rules, rules.tightened(recipe(), "shop")[0]) == ["budget.instance_type"]
@@ -137,7 +165,7 @@ def test_a_limit_that_could_never_be_kept_is_refused_with_the_policy(limits: Any
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"projects": {"shop": {"endpoints": ["bank"]}, "bank": {}}}, "endpoint bank is of shop and of bank"),
+        ({"projects": {"shop": {"endpoints": ["bank"]}, "bank": {}}}, "endpoint bank is of bank and of shop"),
         ({"projects": {"shop": {"endpoints": ["x-1"]}, "bank": {"endpoints": ["x-1"]}}}, "endpoint x-1 is of"),
         ({"projects": {"Shop": {}}}, "pattern"),
         ({"projects": {"shop": {"monthly_usd": 0}}}, "greater than 0"),

@@ -28,7 +28,7 @@ from shared.step_support.outcome import event_of
 from shared.step_support.policy import require_allowed
 from shared.steps.deploy_model import deploy_model
 from shared.steps.submit_training import submit_training
-from shared.steps.validate_dataset import accepted
+from shared.steps.validate_dataset import accepted, refused
 from shared.validation.recipes import read_recipe
 from shared.validation.validator import ALL_CODES
 from tests.unit.shared.steps.platform import Platform
@@ -103,6 +103,46 @@ def test_validation_rejects_it_with_field_and_policy(
     shown = read_model(governed.blobs, paths.report(run.id), Report)
     assert shown is not None
     assert [problem.code for problem in shown.problems if problem.severity == "error"] == [CODES[kind]]
+    assert shown.policy == outcome.changes["policy"] == policies.read(governed.store).in_force("shop")
+
+
+@pytest.mark.parametrize("code", ["unknown_base_model", "too_few_rows"])
+@pytest.mark.parametrize(("recipe", "kind"), REFUSED.values(), ids=REFUSED)
+def test_the_report_of_a_run_with_another_fault_has_it_too(
+    prepared: Run, governed: Services, recipe: dict[str, Any], kind: str, code: str
+) -> None:
+    chosen = {**KEPT, **recipe, **({"base_model": "acme/gpt"} if code == "unknown_base_model" else {})}
+    findings = Findings(ALL_CODES)
+    findings.add(code, "recipe")
+    failed = report(eval_rows=1).model_copy(update={"passed": False, "problems": findings.problems()})
+    run = prepared.evolve(recipe=None)
+    outcome = refused(run, Recipe.model_validate(chosen), failed, governed)
+    assert outcome.status is Status.REJECTED
+    shown = read_model(governed.blobs, paths.report(run.id), Report)
+    assert shown is not None
+    errors = [problem.code for problem in shown.problems if problem.severity == "error"]
+    of_base = ["policy"] if code == "unknown_base_model" else []  # the policy does not name acme/gpt either
+    assert sorted(errors) == sorted([code, CODES[kind], *of_base])
+    assert not shown.passed
+    assert shown.policy == outcome.changes["policy"] == policies.read(governed.store).in_force("shop")
+    assert refused(run, None, failed, governed).changes["policy"] is None, "a recipe that cannot be read"
+
+
+def test_a_run_says_which_policy_its_training_and_its_deployment_were_held_to(
+    prepared: Run, governed: Services
+) -> None:
+    run = of({}, prepared)
+    passed = ValidationPassed(version="v1", train_rows=100, eval_rows=60)
+    first = submit_training(event_of(run, passed, run.created_at), run, governed).changes["policy"]
+    looser = PlatformPolicy.model_validate({"limits": {"budget.max_usd": {"at_most": 70}}})
+    policies.apply(governed.store, looser, 1, "root", "root", governed.clock.now())
+    better = event_of(run, EvaluationPassed.of(RESULT, VERDICT), run.created_at)
+    governed.models.begin_endpoint("shop", {})
+    second = deploy_model(better, run, governed).changes["policy"]
+    assert first is not None
+    assert second is not None
+    assert (first.version, first.limits["budget.max_usd"]) == (1, "at most 60 (the platform)")
+    assert second.model_dump() == {"version": 2, "limits": {"budget.max_usd": "at most 70 (the platform)"}}
 
 
 @pytest.mark.parametrize(("recipe", "kind"), REFUSED.values(), ids=REFUSED)
