@@ -83,6 +83,14 @@ def test_a_person_is_who_entra_says_by_object_id_whatever_their_name_is_now() ->
     assert another.id == "object-2"
 
 
+@pytest.mark.parametrize(
+    ("member", "among"),
+    [("object-1", True), ("g-1", True), ("group:g-1", True), ("group:object-1", False), ("g", False)],
+)
+def test_a_group_is_a_member_by_its_id_alone_too(member: str, among: bool) -> None:
+    assert Caller("ada", frozenset(), "object-1", frozenset({"g-1"})).is_among((member,)) is among
+
+
 @pytest.mark.parametrize("claim", ["roles", "groups"])
 @pytest.mark.parametrize("value", [None, 7, "reader", {"reader": 1}, [None, 7]])
 def test_a_claim_of_another_shape_gives_no_right(claim: str, value: Any) -> None:

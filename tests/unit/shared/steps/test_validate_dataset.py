@@ -12,7 +12,9 @@ from shared.domain.dataset import Report
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.events import DatasetUploaded, Event, ValidationRetryDue
 from shared.domain.jobs import JobSpec
+from shared.domain.policy import PlatformPolicy
 from shared.ports import Services
+from shared.records import policies
 from shared.records.blob_documents import read_model
 from shared.runner import Runner
 from shared.step_support.outcome import event_of
@@ -96,3 +98,26 @@ def test_held_out_files_that_are_not_read_are_named(
     found = [problem for problem in report.problems if problem.code == "held_out_files_unread"]
     assert [problem.message.partition(": ")[2] for problem in found] == ([message] if message else [])
     assert all(problem.severity == "warning" for problem in found)
+
+
+def test_of_an_unknown_base_model_the_report_has_what_the_policy_says_of_the_recipe_too(
+    services: Services, runner: Runner
+) -> None:
+    limits = {"budget.max_usd": {"at_most": 10}, "deployment.approval": {"one_of": ["required"]}}
+    policies.apply(
+        services.store, PlatformPolicy.model_validate({"limits": limits}), 0, "root", "root", services.clock.now()
+    )
+    services.blobs.write("datasets/shop/recipe.yaml", [b"base_model: acme/gpt\nbudget: {max_usd: 11}\n"])
+    run = drop(services, runner)
+    assert run is not None
+    uploaded = DatasetUploaded(path=run.dataset.path, sha256=run.dataset.sha256, size_bytes=1)
+    outcome = validate_dataset(event_of(run, uploaded, services.clock.now()), run, services)
+    assert outcome.note == "unknown_base_model, too_few_rows, policy"
+    report = read_model(services.blobs, paths.report(run.id), Report)
+    assert report is not None
+    said = [one.message for one in report.problems if one.code.startswith("policy")]
+    assert said == [
+        "The platform's policy does not allow it. budget.max_usd: it is 11.0, the platform wants at most 10.",
+        "The platform's policy sets what the recipe leaves open: deployment.approval is required: the platform wants "
+        "required (policy version 1).",
+    ]
