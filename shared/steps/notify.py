@@ -45,7 +45,7 @@ def notify_platform(event: Event[EventData], run: Run, services: Services) -> Ou
 
 
 def notify(event: Event[EventData], run: Run, services: Services) -> Outcome | None:
-    """The recipe's channels; of two with one URL the first. What the platform sends to one of its own is not sent twice."""
+    """The recipe's channels; of two with one URL the first. What the platform sends itself is not sent twice."""
     taken = {channel.url for channel in services.config.channels if _wants(channel, event)}
     own = {one.receiver: Channel(one.receiver, one.events) for one in reversed(_channels_of_recipe(run, services))}
     return _deliveries(event, [channel for channel in own.values() if channel.url not in taken], services)

@@ -10,6 +10,7 @@ from shared.domain import paths
 from shared.domain.dataset import CuratedVersion, DatasetRef, ProblemGroup, Report, Statistics, ValidationOutcome
 from shared.domain.errors import PermanentFailure
 from shared.domain.events import ValidationCompleted, ValidationFailed, ValidationPassed
+from shared.domain.policy import PolicyInForce
 from shared.domain.recipe import Recipe
 from shared.domain.run import Run, Status
 from shared.ports import Services
@@ -59,6 +60,9 @@ def run(services: Services, runner: Runner) -> Run:
     return created.evolve(status=Status.VALIDATING, attempt=2)
 
 
+NONE = PolicyInForce(version=0)
+
+
 def concluded(run: Run, services: Services, found: ValidationOutcome | None) -> Outcome:
     if found is not None:
         write_model(services.blobs, paths.run(run.id, "validation/outcome.json"), found)
@@ -79,7 +83,8 @@ def test_data_that_passed_is_planned(run: Run, services: Services) -> None:
     assert summary is not None
     assert (summary.passed, summary.errors, summary.warnings, summary.codes) == (True, 0, 1, ())
     assert outcome.changes["attempt"] == 1
-    assert read_model(services.blobs, paths.report(run.id), Report) == PASSED
+    assert read_model(services.blobs, paths.report(run.id), Report) == PASSED.model_copy(update={"policy": NONE})
+    assert outcome.changes["policy"] == NONE
 
 
 def test_the_curated_version_names_the_blob_that_the_run_pinned(run: Run, services: Services) -> None:
@@ -105,8 +110,11 @@ def test_data_that_did_not_pass_is_rejected(run: Run, services: Services, found:
     summary = outcome.changes["validation"]
     assert summary is not None
     assert (summary.passed, summary.errors, summary.warnings) == (False, 4, 1)
-    assert set(outcome.changes) == {"validation"}
-    assert read_model(services.blobs, paths.report(run.id), Report) == REJECTED
+    checked_by = NONE if found.recipe else None
+    assert {**outcome.changes, "validation": None} == {"validation": None, "policy": checked_by}
+    assert read_model(services.blobs, paths.report(run.id), Report) == REJECTED.model_copy(
+        update={"policy": checked_by}
+    )
 
 
 def test_a_job_that_left_no_outcome_is_refused_by_name(run: Run, services: Services) -> None:
