@@ -115,8 +115,8 @@ def test_of_an_unknown_base_model_the_report_has_what_the_policy_says_of_the_rec
     assert outcome.note == "unknown_base_model, too_few_rows, policy"
     report = read_model(services.blobs, paths.report(run.id), Report)
     assert report is not None
-    said = [one.message for one in report.problems if one.code.startswith("policy")]
-    assert said == [
+    messages = [one.message for one in report.problems if one.code.startswith("policy")]
+    assert messages == [
         "The platform's policy does not allow it. budget.max_usd: it is 11.0, the platform wants at most 10.",
         "The platform's policy sets what the recipe leaves open: deployment.approval is required: the platform wants "
         "required (policy version 1).",
