@@ -198,8 +198,8 @@ def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
     old = champion["rollout"]["deployment"]
     with LoadClients(local, ENDPOINT, champion["rollout"]["scoring_uri"]) as load_clients:
         local.approve(run["id"])
-        split = until(lambda: len(now := local.traffic(ENDPOINT)) == 2 and now, "it has traffic", every_s=0.05)
-        until(lambda: local.traffic(ENDPOINT) == {old: 100}, "the champion has the traffic back", every_s=0.05)
+        split = until(lambda: len(now := local.traffic(ENDPOINT)) == 2 and now, "it has traffic", 600, 0.05)
+        until(lambda: local.traffic(ENDPOINT) == {old: 100}, "the champion has the traffic back", 600, 0.05)
         back = time.monotonic()
         run = local.wait(ENDPOINT, {"rolled_back"}, file=f"{bad.name}.jsonl")
         time.sleep(1)
