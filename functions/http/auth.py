@@ -10,7 +10,7 @@ import jwt
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
-from functions.http.errors import ApiError
+from functions.http.errors import ApiError, Found, existing
 from shared.domain.errors import InvalidInput, shortened
 from shared.domain.model import MAX_PERSON
 from shared.domain.policy import APP_ROLES, PlatformPolicy
@@ -61,8 +61,14 @@ class Access:
         return self.allows(None) or any(map(self.allows, self.policy.projects))
 
     def hides(self, project: str | None) -> bool:
-        """Whether what is of it is answered as if it was not there."""
-        return project in self.policy.projects and not replace(self, role=READER).allows(project)
+        """Whether what is of it is answered as if it was not there: the caller may neither read nor use it."""
+        return not self.allows(project) and not replace(self, role=READER).allows(project)
+
+    def existing(self, value: Found | None, code: str, message: str, param: str, project: str | None) -> Found:
+        """The value, which is of the project. Raises ApiError 404, also if the project is hidden, and 403."""
+        value = existing(None if self.hides(project) else value, code, message, param)
+        self.require(project)
+        return value
 
     def require(self, project: str | None, param: str = "project") -> None:
         """Raises ApiError 403."""

@@ -52,10 +52,7 @@ def get_endpoint(name: str, access: Reader, services: CurrentServices) -> Endpoi
 def _find_record(name: str, access: Access, services: Services) -> EndpointRecord:
     record = read(services.store, name)
     project = _project_of(record, access) if record else access.policy.owner(name)
-    message = f"no model is in production at {name}"
-    record = existing(None if access.hides(project) else record, "endpoint_not_found", message, "name")
-    access.require(project)
-    return record
+    return access.existing(record, "endpoint_not_found", f"no model is in production at {name}", "name", project)
 
 
 def _project_of(record: EndpointRecord, access: Access) -> str:

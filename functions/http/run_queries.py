@@ -3,7 +3,6 @@
 from math import isfinite
 
 from functions.http.auth import Access
-from functions.http.errors import existing
 from shared.api.models import Metrics, Progress
 from shared.domain.jobs import JobKind
 from shared.domain.run import JobRef, Run
@@ -21,9 +20,7 @@ PROGRESS = ("step_total", "eta_s")
 def find_run(services: Services, run_id: str, access: Access) -> Run:
     """The run. Raises ApiError 404, also for one of a project that the caller may not read, and 403."""
     run = runs.load(services.store, run_id)
-    run = existing(None if run and access.hides(run.project) else run, "run_not_found", f"no run {run_id}", "run_id")
-    access.require(run.project)
-    return run
+    return access.existing(run, "run_not_found", f"no run {run_id}", "run_id", run.project if run else None)
 
 
 def shown(run: Run) -> Run:

@@ -65,9 +65,9 @@ def list_runs(
 def start_run(request: StartRunRequest, access: Operator, services: CurrentServices) -> RunReference:
     """Start a run for a blob in the drop zone."""
     path = f"{paths.DATASETS}/{request.dataset}"
-    info = services.blobs.info(path)
-    if not starts_a_run(path) or info is None:
-        raise ApiError(404, "dataset_not_found", f"no dataset {request.dataset} in the drop zone", "dataset")
+    info, message = services.blobs.info(path), f"no dataset {request.dataset} in the drop zone"
+    found = info if starts_a_run(path) else None
+    info = access.existing(found, "dataset_not_found", message, "dataset", request.dataset.split("/")[0])
     return RunReference(id=run_commands.start_run(services.bus, info, request.idempotency_key, access))
 
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query, Request
 
 from functions.http.auth import Access, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
-from functions.http.errors import ApiError, existing
+from functions.http.errors import ApiError
 from functions.http.openai import files
 from functions.http.openai.pages import page
 from functions.http.openai.requests import JobRequest, recipe_of
@@ -223,7 +223,5 @@ def _shown_unless_unreadable(
 def _find(job_id: str, access: Access, services: Services) -> Job:
     """Raises ApiError 404, also for a job of a project that the caller may not read, and 403."""
     job = api_objects.load(services.store, Job, job_id) if job_id.startswith("run-") else None
-    hidden = job is not None and access.hides(job.project)
-    job = existing(None if hidden else job, "job_not_found", f"no fine-tuning job {job_id}", "job_id")
-    access.require(job.project)
-    return job
+    project = job.project if job else None
+    return access.existing(job, "job_not_found", f"no fine-tuning job {job_id}", "job_id", project)

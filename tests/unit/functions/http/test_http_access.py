@@ -15,7 +15,8 @@ from shared.domain import paths
 from shared.domain.policy import PlatformPolicy, Project
 from shared.domain.run import Run, Status
 from shared.ports import Services
-from shared.records import policies
+from shared.records import api_objects, policies
+from shared.records.api_objects import Job
 from shared.runner import Runner
 from tests.unit.functions.http.support import RESOLVED, enter, in_production, routes
 from tests.unit.shared.support import RESULT, VERDICT, drop
@@ -57,6 +58,14 @@ ROLES = (READER, OPERATOR, APPROVER, ADMINISTRATOR)
 MEMBERS = ("readers", "operators", "approvers", "owners")
 MAY = {"readers": {READER}, "operators": {READER, OPERATOR}, "approvers": {READER, APPROVER}}
 MAY["owners"] = {READER, OPERATOR, APPROVER}
+JOB: dict[str, Any] = {
+    "model": "droptune/tiny-llama",
+    "training_file": "file-0",
+    "validation_file": None,
+    "method": {"type": "supervised", "supervised": {"hyperparameters": {}}},
+    "seed": 1,
+    "metadata": None,
+}
 STATES = (Status.RECEIVED, Status.AWAITING_APPROVAL, Status.FAILED, Status.DEPLOYED)
 
 
@@ -84,14 +93,20 @@ def requests_of_local_again(client: TestClient) -> Iterator[None]:
 
 
 def ask(client: TestClient, route: str, run: Run) -> tuple[int, str]:
-    """The answer to a request that is right but for who sends it."""
+    """Status and code of the answer to a request that is right but for who sends it."""
+    answer = answer_to(client, route, run.id, run.project)
+    error = answer.json().get("error") if answer.content[:1] == b"{" else None
+    return answer.status_code, error["code"] if error else ""
+
+
+def answer_to(client: TestClient, route: str, run_id: str, project: str) -> Any:
     method, path = route.split(" ")
-    names = {"run_id": run.id, "job_id": run.id, "name": "shop", "project": "shop", "file_id": "file-0"}
+    names = {"run_id": run_id, "job_id": run_id, "name": project, "project": project, "file_id": "file-0"}
     if path.startswith("/api/datasets"):
         names["name"] = "eval.jsonl"
     url = path.format(**names, base_model="no/such")
     bodies: dict[str, Any] = {
-        "POST /api/runs": {"dataset": "shop/train.jsonl"},
+        "POST /api/runs": {"dataset": f"{project}/train.jsonl"},
         "POST /api/graders/validate": {"graders": []},
         "POST /api/graders/run": {"graders": [], "output": "a"},
         "POST /api/dead-letters/release": {"partition": "no", "id": "run"},
@@ -101,9 +116,7 @@ def ask(client: TestClient, route: str, run: Run) -> tuple[int, str]:
         "POST /api/base-models/{base_model}/license": {"accepted": True, "terms_sha256": "0", "comment": "a"},
     }
     url += "?replacing=9" if route == "PUT /api/policy" else ""
-    answer = client.request(method, url, json=bodies.get(route))
-    error = answer.json().get("error") if answer.content[:1] == b"{" else None
-    return answer.status_code, error["code"] if error else ""
+    return client.request(method, url, json=bodies.get(route))
 
 
 def is_refused(answer: tuple[int, str]) -> bool:
@@ -150,6 +163,29 @@ def test_of_a_project_of_the_policy_members_alone_see_anything(
         assert is_refused(ask(client, route, shop)) is (ROLE_OF[route] == APPROVER), route
 
 
+@pytest.mark.parametrize("shop", STATES, indirect=True, ids=str)
+@pytest.mark.parametrize("registered", [True, False], ids=["in the policy", "not in the policy"])
+def test_what_a_caller_may_not_see_is_answered_as_what_is_not_there(
+    client: TestClient, services: Services, shop: Run, registered: bool
+) -> None:
+    """Run, job, endpoint and dropped file; the words too, but for what was asked for."""
+    in_production(services)
+    store, job = services.store, Job(**JOB, id=shop.id, project="shop", created_at=shop.created_at)
+    api_objects.create(store, job, shop.created_at, ())
+    projects = {"bank": Project(owners=("bank",))} | ({"shop": Project(owners=("ada",))} if registered else {})
+    policies.apply(store, PlatformPolicy(projects=projects), 0, "root", "root", services.clock.now())
+    named = ("{run_id}", "{job_id}", "/endpoints/{name}", "POST /api/runs")
+    routes_of_things = [route for route in ROLE_OF if any(one in route for one in named)]
+    outsiders = [("bank",)] + ([("object-1", READER, OPERATOR, APPROVER)] if registered else [])
+    for route, outsider in product(routes_of_things, outsiders):
+        as_caller(client, *outsider)
+        there, nowhere = (answer_to(client, route, *one) for one in ((shop.id, "shop"), ("run-0", "nosuch")))
+        shown = there.text.replace(shop.id, "run-0").replace("shop", "nosuch")
+        assert (there.status_code, shown) == (404, nowhere.text), (route, outsider)
+        assert nowhere.status_code == 404
+    assert len(routes_of_things) == 20
+
+
 def test_lists_endpoints_files_jobs_and_dead_letters_of_a_project_are_its_members_only(
     client: TestClient, services: Services
 ) -> None:
@@ -191,7 +227,7 @@ def test_lists_endpoints_files_jobs_and_dead_letters_of_a_project_are_its_member
     assert client.post("/api/endpoints/shop/rollback").status_code == 404
     assert client.delete("/api/endpoints/shop").status_code == 404
     assert client.put("/api/datasets/shop/recipe.yaml", content=b"x").json()["error"]["code"] == "role_needed"
-    assert client.post("/api/runs", json={"dataset": "shop/train.jsonl"}).status_code == 403
+    assert client.post("/api/runs", json={"dataset": "shop/train.jsonl"}).status_code == 404
 
 
 def test_an_uploaded_file_is_its_uploaders(client: TestClient) -> None:
