@@ -185,10 +185,11 @@ class Api:
         body = {"entity": entity, "message_id": message_id}
         return _read(models.Replayed, self._ask("POST", "/api/dead-letters/replay", json=body, timeout=None)).replayed
 
-    def put_dataset(self, project: str, name: str, file: BinaryIO) -> None:
-        """Put a file into the project's drop zone."""
+    def put_dataset(self, project: str, name: str, file: BinaryIO) -> str | None:
+        """Put a file into the project's drop zone; returns the id of the run that it starts."""
         path = f"/api/datasets/{quote(project, safe='')}/{quote(name, safe='')}"
-        self._ask("PUT", path, content=file, timeout=None)
+        answer = self._ask("PUT", path, content=file, timeout=None)
+        return models.StoredFile.model_validate_json(answer.content).run_id
 
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:

@@ -80,8 +80,9 @@ def _progress(run: Run, metrics: Metrics) -> Progress | None:
     return metrics.progress
 
 
-def next_run(api: Api, project: str, is_match: Callable[[str], bool]) -> str:
-    """The newest run that `is_match` accepts; one may appear a little after its data was dropped. Raises InputError."""
+def next_run(api: Api, project: str, is_match: Callable[[str], bool], requested: str | None = None) -> str:
+    """The newest run that `is_match` accepts; one may appear a little after its data was dropped. Raises InputError,
+    and RequestRefused if the one that was asked for waits for others (`run_waits`) or never came."""
     until, waits = time.monotonic() + NEW_RUN_WITHIN_S, False
     while True:
         for run in api.runs(project, limit=10).data:
@@ -91,5 +92,7 @@ def next_run(api: Api, project: str, is_match: Callable[[str], bool]) -> str:
             waits = True
             print(f"waiting for a run of project {project}", file=sys.stderr)
         if time.monotonic() > until:
+            if requested:
+                return api.run(requested)[0].id
             raise InputError(f"no run of project {project} appeared in {NEW_RUN_WITHIN_S:.0f} s")
         time.sleep(0.5)

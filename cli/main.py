@@ -82,11 +82,11 @@ def drop(
     with Api(find_url(url)) as api:
         before = {run.id for run in api.runs(project).data} if then_watch else set()
         with file.open("rb") as content:
-            api.put_dataset(project, file.name, content)
+            requested = api.put_dataset(project, file.name, content)
         role = role_of(f"datasets/{project}/{file.name}")
         print(f"{file.name} is in the drop zone of {project}{_WITHOUT_RUN.get(role, '')}", file=sys.stderr)
         if then_watch and role not in _WITHOUT_RUN:
-            _watch(api, next_run(api, project, lambda run_id: run_id not in before), as_json=False)
+            _watch(api, next_run(api, project, lambda run_id: run_id not in before, requested), as_json=False)
 
 
 @app.command()

@@ -28,6 +28,7 @@ MAX_LEGIBLE_CHARACTERS = 100
 MAX_COUNT_DIGITS = 5
 # Properties of a message that failed at a function: how often, and at which.
 FAILED, FAILED_AT = "droptune.failed", "droptune.failed_at"
+WAITED = "droptune.waited"  # how often a drop has waited for a place in its project
 REPLAYED = "droptune.replayed"  # of a dead letter that a person sent again
 # An event's or a command's id up to the run's revision: what follows differs from tick to tick, and from try to try.
 _FACT = re.compile(r"(run-[0-9a-f]{12})[a-z0-9._-]*?\.[0-9]+(?![0-9a-z_-])")
@@ -95,7 +96,7 @@ class Dispatcher:
                 return
             trace = "" if isinstance(error, DroptuneError) else ascii_traceback(error)
             log.warning("%s failed at %a, again later: %a%s", stage.name, message.message_id, error, trace)
-            kept = {name: properties[name] for name in (RETRY, RETRY_AT, EARLY, REPLAYED) if name in properties}
+            kept = {name: properties[name] for name in (RETRY, RETRY_AT, WAITED, EARLY, REPLAYED) if name in properties}
             kept |= {FAILED: str(failed + 1), FAILED_AT: stage.name}
             due = self.services.clock.now() + timedelta(seconds=waits_s[failed])
             copy = replace(as_message(message), properties=kept, scheduled_at=due)

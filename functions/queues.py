@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 
 import azure.functions as func
 
-from functions.dispatch import Dispatcher, as_message, count_of, properties_of, read_json
+from functions.dispatch import WAITED, Dispatcher, as_message, count_of, properties_of, read_json
 from shared.domain.commands import job_of, parse_request
 from shared.domain.errors import InvalidInput, Transient
 from shared.domain.paths import run_id_of_job
 from shared.domain.topology import STORAGE_EVENTS
 from shared.pipeline import Stage
 from shared.ports import Services
-from shared.records import claims
+from shared.records import claims, waits
 from shared.runner import RETRY
 from shared.steps import deliver_notification as delivery_step
 from shared.steps import inspect_job as job_step
@@ -26,13 +26,14 @@ CLAIM_RETRY = timedelta(minutes=1)
 
 
 def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:
-    services, tried = dispatcher.services, count_of(properties_of(message), RETRY)
+    services, properties = dispatcher.services, properties_of(message)
+    tried, waited = count_of(properties, RETRY), count_of(properties, WAITED)
     try:
         request = parse_request(read_json(message))
         chain = f"reception:{request.path}:{request.key}"
         due = receive_step.settles_at(request.path, services)
         if due is not None:
-            _send_again(message, due, services, tried)
+            _send_again(message, due, services, tried, waited)
             return
         reception = receive_step.receive_dataset(request, services, tried)
     except InvalidInput as error:
@@ -41,13 +42,19 @@ def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceB
     except Transient as error:
         log.warning("%s", error)
         # `reconcile` asks at each tick for what has no run yet: one message at a time goes round.
-        if tried or not claims.read(services.store, chain):
+        if tried or waited or not claims.read(services.store, chain):
+            due = services.clock.now() + CLAIM_RETRY
             claims.take(services.store, chain, chain, services.clock.now())
-            # A minute more each time for a project that floods: to ask again is not to be what takes the time.
-            wait = CLAIM_RETRY * (min(tried + 1, 60) if error.problem.code == receive_step.BUSY else 1)
-            _send_again(message, services.clock.now() + wait, services, tried + 1)
+            if error.problem.code == receive_step.BUSY:  # no try of reading: what waits longer is as readable
+                # A minute more each time for a project that floods: to ask again is not to be what takes the time.
+                waited, due = waited + 1, due + CLAIM_RETRY * min(waited, 59)
+                wait = waits.Wait(request.path.split("/")[1], error.problem.message, due)
+                waits.note(services.store, str(error.problem.param), wait)
+            else:
+                tried += 1
+            _send_again(message, due, services, tried, waited)
         return
-    if tried:
+    if tried or waited:
         claims.release(services.store, chain, chain)
     if reception is None:
         return
@@ -57,8 +64,9 @@ def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceB
         log.info("%s: %s asks for what %s trains or trained; nothing is done", run.id, requester, run.duplicate_of)
 
 
-def _send_again(message: func.ServiceBusMessage, due: datetime, services: Services, tried: int) -> None:
-    services.bus.send(STORAGE_EVENTS, [replace(as_message(message), properties={RETRY: str(tried)}, scheduled_at=due)])
+def _send_again(message: func.ServiceBusMessage, due: datetime, services: Services, tried: int, waited: int) -> None:
+    properties = {RETRY: str(tried)} | ({WAITED: str(waited)} if waited else {})
+    services.bus.send(STORAGE_EVENTS, [replace(as_message(message), properties=properties, scheduled_at=due)])
 
 
 def inspect_job(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:

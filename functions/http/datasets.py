@@ -12,6 +12,7 @@ from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
 from shared.api.models import SchemaDocument, StoredFile
 from shared.domain import paths
+from shared.domain.drop_zone import starts_a_run
 from shared.domain.recipe import Recipe, is_name
 from shared.records import uploads
 
@@ -47,7 +48,8 @@ async def put_dataset(
     sha256, now = hashlib.sha256(body).hexdigest(), services.clock.now()
     await run_in_threadpool(uploads.record, services.store, path, sha256, by, now)
     info = await run_in_threadpool(services.blobs.write, path, [body])
-    return StoredFile(path=info.path, etag=info.etag, size_bytes=info.size_bytes)
+    run_id = paths.run_id_of_blob(info.path, info.etag) if starts_a_run(path) else None
+    return StoredFile(path=info.path, etag=info.etag, size_bytes=info.size_bytes, run_id=run_id)
 
 
 @router.get("/recipes/schema")

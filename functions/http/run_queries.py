@@ -3,11 +3,12 @@
 from math import isfinite
 
 from functions.http.auth import Access
+from functions.http.errors import ApiError
 from shared.api.models import Metrics, Progress
 from shared.domain.jobs import JobKind
 from shared.domain.run import JobRef, Run
 from shared.ports import JobLauncher, Services
-from shared.records import runs
+from shared.records import runs, waits
 
 CURVES = ("train_loss", "eval_loss", "learning_rate", "tokens_per_s")
 CURVES_OF_METHOD = {
@@ -18,8 +19,13 @@ PROGRESS = ("step_total", "eta_s")
 
 
 def find_run(services: Services, run_id: str, access: Access) -> Run:
-    """The run. Raises ApiError 404, also for one of a project that the caller may not read, and 403."""
+    """The run. Raises ApiError 404, also for one of a project that the caller may not read, 403, and 409 `run_waits`:
+    it was asked for, and the project has as many under way as it may."""
     run = runs.load(services.store, run_id)
+    wait = None if run else waits.read(services.store, run_id)
+    if wait is not None and not access.hides(wait.project):
+        message = f"{wait.reason}: it waits, and is looked at again at {wait.again_at.isoformat(timespec='seconds')}"
+        raise ApiError(409, "run_waits", message, run_id)
     return access.existing(run, "run_not_found", f"no run {run_id}", "run_id", run.project if run else None)
 
 

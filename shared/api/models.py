@@ -206,6 +206,7 @@ class StoredFile(ApiModel):
     path: str
     etag: str
     size_bytes: int
+    run_id: str | None = Field(default=None, description="the run that it starts; null: it starts none")
 
 
 # Endpoints

@@ -34,8 +34,8 @@ class Reception:
 def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: int = 0) -> Reception | None:
     """None if the blob starts no run, or is gone by now. What still cannot be read after enough tries fails its run.
 
-    Raises InvalidInput `bad_blob_path`, Transient BUSY, `claim_without_run` or what a try met, StoreConflict if it is
-    replaced meanwhile.
+    Raises InvalidInput `bad_blob_path`, Transient BUSY with the id of the run, `claim_without_run` or what a try met,
+    StoreConflict if it is replaced meanwhile.
     """
     path, key = request.path, request.key
     info = services.blobs.info(path)
@@ -45,7 +45,7 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
     run_id, policy = paths.run_id_of_blob(path, info.etag, key), policies.read(services.store).policy
     limit = policy.runs_at_once
     if runs.are_begun(services.store, project, limit) and not runs.exists(services.store, run_id):
-        raise Transient(BUSY, f"{limit} runs of {project} are being validated or trained", path)
+        raise Transient(BUSY, f"{limit} runs of {project} are being validated or trained", run_id)
     failed: PermanentFailure | Transient | None = None
     try:
         sha256, (fingerprint, files) = _sha256(info, services), _beside(path, services)

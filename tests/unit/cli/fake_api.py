@@ -226,10 +226,10 @@ def make_app(fake: FakeDroptune) -> FastAPI:
         return fake.record_command("replay", body, {"entity": body["entity"], "replayed": 3})
 
     @app.put("/api/datasets/{project}/{name}")
-    async def put(project: str, name: str, request: Request) -> dict[str, str]:
+    async def put(project: str, name: str, request: Request) -> dict[str, object]:
         fake.dropped[f"{project}/{name}"] = await request.body()
         if name.startswith("train"):
             fake.states = life(Status.RECEIVED, Status.REJECTED)
-        return {}
+        return {"path": f"datasets/{project}/{name}", "etag": "e", "size_bytes": 1, "run_id": None}
 
     return app

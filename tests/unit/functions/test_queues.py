@@ -14,18 +14,20 @@ import pytest
 from azure.functions.servicebus import ServiceBusMessage  # the worker's own; `azure.functions` has an interface
 
 from functions import queues
-from functions.dispatch import Dispatcher
+from functions.dispatch import WAITED, Dispatcher
 from shared.domain.commands import InspectJob, StartRun, to_cloudevent
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.events import CancelRequested, RunOverdue
 from shared.domain.jobs import JobStatus, JobView
+from shared.domain.paths import run_id_of_blob
 from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Run
 from shared.pipeline import BY_NAME
 from shared.ports import Message, Services, Write
-from shared.records import claims, policies, runs
+from shared.records import claims, policies, runs, waits
 from shared.runner import RETRY, Handled, Runner
 from shared.step_support.outcome import event_of, message_of
+from shared.steps import receive_dataset
 from shared.steps.notify import delivery
 from tests.azure_events import blob_created
 from tests.fresh_process import fresh_process
@@ -103,8 +105,8 @@ def test_what_a_project_drops_beyond_its_share_waits_longer_each_time_and_nobody
     for event in (*events, events[0]):
         deliver(services, "receive_dataset", event)
     assert sorted(run.dataset.path for run in runs.unfinished(services.store)) == sorted([paths[0], paths[1], paths[3]])
-    for tried in (1, 70):
-        deliver(services, "receive_dataset", replace(events[2], properties={RETRY: str(tried)}))
+    for waited in (1, 70):
+        deliver(services, "receive_dataset", replace(events[2], properties={WAITED: str(waited)}))
     again = services.bus.peek("storage-events", limit=10)
     assert {one.message.id for one in again} == {events[2].id}
     dues = sorted(one.message.scheduled_at for one in again if one.message.scheduled_at)
@@ -112,7 +114,7 @@ def test_what_a_project_drops_beyond_its_share_waits_longer_each_time_and_nobody
     assert waits == [1, 2, 60]
     first = next(run for run in runs.unfinished(services.store) if run.dataset.path == paths[0])
     Runner(services).handle(BY_NAME["cancel_run"], event_of(first, CancelRequested(by="ada"), now))
-    deliver(services, "receive_dataset", replace(events[2], properties={RETRY: "1"}))
+    deliver(services, "receive_dataset", replace(events[2], properties={WAITED: "1"}))
     assert paths[2] in [run.dataset.path for run in runs.unfinished(services.store)]
 
 
@@ -140,6 +142,59 @@ def test_a_blob_that_is_refused_once_gets_its_run_and_one_that_stays_refused_fai
     other = blob_created(f"{PATH}-2.jsonl", services.blobs.write(f"{PATH}-2.jsonl", [ROW]).etag)
     deliver(services, "receive_dataset", replace(other, properties={RETRY: "2"}))
     assert the_run(services).dataset.path == f"{PATH}-2.jsonl"
+
+
+@pytest.mark.parametrize("tries", [3, receive_dataset.MAX_TRIES], ids=["refused", "unreachable"])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_blob_that_cannot_be_read_gets_all_its_tries_however_long_it_has_waited(
+    services: Services, monkeypatch: pytest.MonkeyPatch, tries: int, seed: int
+) -> None:
+    """The project is full, and has a place, in any order: to wait is no try, and only tries of reading fail a run."""
+    chance, store, reads = random.Random(seed), services.store, list[str]()
+    fill = blob_created("datasets/shop/full.jsonl", services.blobs.write("datasets/shop/full.jsonl", [b"full"]).etag)
+    deliver(services, "receive_dataset", fill)
+    event = blob_created(PATH, event_etag := services.blobs.write(PATH, [ROW]).etag)
+    before = tries - 3  # of the tries; the last three, and what comes between them, are gone through
+    waited = chance.choice([0, 2 * tries])
+    message = replace(event, properties={RETRY: str(before), WAITED: str(waited)})
+    if before or waited:
+        claims.take(store, f"reception:{PATH}:", f"reception:{PATH}:", services.clock.now())
+
+    def refuse(path: str, **options: Any) -> Iterator[bytes]:
+        reads.append(path)
+        raise PermanentFailure(FailureClass.PLATFORM, "no", path) if tries == 3 else Transient("no", path)
+
+    monkeypatch.setattr(services.blobs, "read", refuse)
+    for version in range(1000):
+        is_full = chance.random() < 0.7
+        policy = PlatformPolicy(runs_at_once=1 if is_full else 2)
+        policies.apply(store, policy, version, "ada", "ada", services.clock.now())
+        deliver(services, "receive_dataset", message)
+        if (ended := [run for run in runs.page(store).runs if run.dataset.path == PATH]) or version == 999:
+            break
+        message = services.bus.peek("storage-events", limit=1000)[-1].message
+        wait = waits.read(store, run_id_of_blob(PATH, event_etag))
+        assert (wait is not None) or not is_full
+        if wait:
+            assert wait.again_at == message.scheduled_at or not is_full
+    assert [run.status for run in ended] == ["failed"]
+    assert ended[0].error is not None
+    assert (ended[0].error.problem.code, len(reads)) == ("no", 3)
+    assert message.properties[RETRY] == str(tries - 1)
+
+
+def test_how_often_a_drop_has_waited_is_kept_where_a_service_fails(services: Services) -> None:
+    """Without it the copy would be taken for another request, and dropped: one is on its way already."""
+
+    def fails(message: object) -> None:
+        raise ConnectionError("the store is away")
+
+    event = blob_created(PATH, services.blobs.write(PATH, [ROW]).etag)
+    kept = {RETRY: "1", WAITED: "7"}
+    brought = ServiceBusMessage(body=event.body, message_id=event.id, application_properties=kept, user_properties={})
+    Dispatcher(lambda: services).attempt(BY_NAME["receive_dataset"], fails, brought)
+    [copy] = services.bus.peek("storage-events", limit=10)
+    assert kept.items() <= copy.message.properties.items()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import ast
 import random
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,19 @@ from shared.domain.run import Run, Status
 from shared.domain.serving_cost import ServedDeployment
 from shared.domain.upgrades import SCHEMA_VERSION
 from shared.ports import Message, Services, Write
-from shared.records import budget, claims, endpoints, licenses, outbox, policies, runs, serving_costs, ticks, uploads
+from shared.records import (
+    budget,
+    claims,
+    endpoints,
+    licenses,
+    outbox,
+    policies,
+    runs,
+    serving_costs,
+    ticks,
+    uploads,
+    waits,
+)
 from shared.records.document import head
 from shared.records.outbox import Outgoing
 from shared.runner import Runner
@@ -81,6 +93,11 @@ def serve(run_id: str) -> Callable[[Services, Run], None]:
     return begin
 
 
+def wait_until(hour: int) -> Callable[[Services, Run], object]:
+    wait = waits.Wait("shop", "2 runs", datetime(2026, 1, 1, hour, tzinfo=UTC))
+    return lambda s, run: waits.note(s.store, run.id, wait)
+
+
 def upload_by(name: str) -> Callable[[Services, Run], None]:
     by = uploads.Uploader(name, name)
     return lambda services, run: uploads.record(services.store, "datasets/shop/a", "0" * 64, by, services.clock.now())
@@ -122,6 +139,7 @@ KINDS = (
     ),
     Kind("license", decide(True), decide(False)),
     Kind("upload", upload_by("ada"), upload_by("grace")),
+    Kind("wait", wait_until(1), wait_until(2)),
     Kind(
         "reconcile-tick",
         lambda s, run: ticks.record(s.store, s.clock.now(), ()),
@@ -213,4 +231,5 @@ def test_documents_are_replaced_in_one_way_only_and_each_kind_that_is_replaced_i
         "policies",
         "uploads",
         "licenses",
+        "waits",
     }
