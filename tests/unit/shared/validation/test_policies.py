@@ -100,7 +100,7 @@ APPROVERS = [
     ({"approvers": 2, **shop(owners=[ADA], approvers=[ADA])}, TOO_FEW),
     ({"approvers": 2, **shop(owners=[ADA], approvers=[BOB])}, []),
     ({"approvers": 2, **shop(owners=[ADA], readers=[BOB], operators=[BOB])}, TOO_FEW),
-    ({"approvers": 2, **shop(owners=[ADA], approvers=[f"group:{BOB}"])}, []),
+    ({"approvers": 3, **shop(owners=[ADA], approvers=[f"group:{BOB}"])}, []),
     ({"approvers": 5, **shop(approvers=["approver"])}, []),
     (shop(readers=[ADA]), []),
     ({**shop(readers=[ADA]), "limits": REQUIRED}, TOO_FEW),
