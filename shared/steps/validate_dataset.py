@@ -253,9 +253,8 @@ def _with_policy(
             setting = f"notify[{number}].{'url' if channel.url else 'channel'}"
             findings.add("webhook_not_allowed", "recipe", detail=f"{setting}: {unfit}")
     needed = recipe.evaluation.gate.min_rows
-    if (
-        report.passed and report.statistics.eval_rows < needed
-    ):  # the recipe had a smaller number when the rows were split
+    # The recipe had a smaller number when the rows were split.
+    if report.passed and report.statistics.eval_rows < needed:
         findings.add("policy", "recipe", detail=f"evaluation.gate.min_rows: set it to {needed}, or hold out more rows")
     update = {"problems": report.problems + findings.problems(), "policy": applied.in_force(run.project)}
     return report.model_copy(update={**update, "passed": report.passed and not findings.failed})

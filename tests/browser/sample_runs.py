@@ -25,6 +25,7 @@ from shared.domain.evaluation import (
 )
 from shared.domain.jobs import JobKind
 from shared.domain.planning.plan import estimate_cost, resolve
+from shared.domain.policy import PolicyInForce
 from shared.domain.recipe import Evaluation, Gate, Recipe, Reinforcement, Supervised
 from shared.domain.results import JobMetrics
 from shared.domain.run import (
@@ -106,6 +107,7 @@ def planned(project: str, method: Supervised | Reinforcement = Supervised()) -> 
             project=project, version="a0" * 32, source=ref, train_rows=2400, eval_rows=180, characters_max=3100
         ),
         "validation": ValidationSummary(passed=True, errors=0, warnings=12, codes=()),
+        "policy": PolicyInForce(version=7, limits={"budget.max_usd": "at most 60 (the platform)"}),
     }
 
 

@@ -220,6 +220,9 @@ def test_a_deployed_run_shows_way_verdict_curve_and_endpoint(browser: Browser, s
     assert '"Authorization: Bearer $TOKEN"' in command
     browser.shows("#part-cost", "1.41 USD")
     browser.shows("#part-settings", "twice the rank")
+    browser.shows("#part-license", 'Ship the agreement and the NOTICE text, and show "Built with Llama".')
+    browser.shows("#part-license", "nobody has accepted it yet")
+    browser.shows("#part-report .policy", "Version 7 of the policy: 1 of the settings limited")
     assert not [each for each in browser.all("#cancel") if each.is_displayed()]
     assert browser.console_messages() == []
 

@@ -53,9 +53,9 @@ function policy(inForce) {
   if (!inForce?.version) return null;
   const limits = Object.entries(inForce.limits).map(([setting, limit]) => h("li", {}, `${setting}: ${limit}`));
   return h(
-    "details",
+    "div",
     { class: "policy" },
-    h("summary", {}, `Version ${inForce.version} of the policy: ${count(limits.length)} of the settings limited`),
+    h("p", {}, `Version ${inForce.version} of the policy: ${count(limits.length)} of the settings limited`),
     h("ul", {}, limits),
   );
 }
