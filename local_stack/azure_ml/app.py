@@ -31,7 +31,7 @@ from local_stack.azure_ml.models import Models
 from local_stack.azure_ml.mounts import make_mounts
 from local_stack.azure_ml.serving import Proxy, ServingRunner
 from local_stack.azure_ml.store import Document, WorkspaceStore
-from local_stack.azure_ml.strict import ArmError, check_body, user_error
+from local_stack.azure_ml.strict import ArmError, check_body, check_version, user_error
 from local_stack.azure_ml.tokens import ARM_AUDIENCE, SCORING_AUDIENCE, check_bearer, check_origin, identity_token
 
 log = logging.getLogger(__name__)
@@ -109,10 +109,8 @@ class AzureMlEmulator:
             if match and route_method == method:
                 if method != "GET" and (fault := self.faults.take("refuse")):
                     raise ArmError(int(fault["status"]), fault["code"], fault["message"])
-                if version is None and not path.startswith("/history/"):
-                    # The answer of Resource Manager in github.com/MicrosoftDocs/feedback/issues/2279.
-                    message = "The api-version query parameter (?api-version=) is required for all requests."
-                    raise ArmError(400, "MissingApiVersionParameter", message)
+                if not path.startswith("/history/"):
+                    check_version(path, version)
                 if method == "PUT":
                     check_body(path, version, body)
                 return handler(match.groupdict(), body)
@@ -137,7 +135,7 @@ class AzureMlEmulator:
             route("GET", model, lambda p, _: _page(models.versions(p["name"]))),
             route("GET", "WS/environments/{name}/versions/{version}", self._get_environment),
             route("GET", location + "/vmSizes", lambda p, _: _ok(capacity.sizes(self.config))),
-            route("GET", location + "/usages", lambda p, _: _ok(capacity.usages(self.config))),
+            route("GET", location + "/usages", lambda p, _: _ok(capacity.usages(self.config, store))),
             route("PUT", endpoint, lambda p, body: _started(*endpoints.put(p["workspace"], p["endpoint"], body))),
             route("GET", endpoint, lambda p, _: _ok(shown(endpoints.get(p["endpoint"])))),
             route("DELETE", endpoint, lambda p, _: _accepted(endpoints.delete(p["endpoint"]))),
@@ -336,7 +334,7 @@ async def _json(request: Request) -> Document:
 
 
 async def _arm_error(_: Request, error: ArmError) -> Response:
-    body: Document = {"code": error.code, "message": error.message, "target": None, "details": []}
+    body: Document = {"code": error.code, "message": error.message, "target": None, "details": error.details}
     return JSONResponse({"error": body}, error.status)
 
 

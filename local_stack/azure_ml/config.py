@@ -70,7 +70,7 @@ ENVIRONMENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A size this emulator offers; `used` and `limit` are cores of its family, dedicated and spot alike."""
+    """A size this emulator offers; `limit` is in cores of its family, dedicated and spot alike, `used` for others."""
 
     family: str
     cores: int
@@ -114,6 +114,7 @@ class EmulatorConfig:
     secret: str = field(default_factory=secrets.token_urlsafe, repr=False)
     environments: dict[str, Environment] = field(default_factory=lambda: dict(ENVIRONMENTS))
     machines: dict[str, Machine] = field(default_factory=lambda: dict(MACHINES))
+    names_of_others: frozenset[str] = frozenset()  # of endpoints that other workspaces of the region have
 
     @property
     def url(self) -> str:

@@ -5,11 +5,19 @@ import uuid
 from collections import Counter
 from datetime import UTC, datetime
 
-from local_stack.azure_ml import events
+from local_stack.azure_ml import capacity, events
 from local_stack.azure_ml.config import LOCATION, EmulatorConfig, arm_id, operation_url, system_data
 from local_stack.azure_ml.models import Models
 from local_stack.azure_ml.store import Document, WorkspaceStore
-from local_stack.azure_ml.strict import ENDPOINT_NAME, ArmError, check_keys, check_name, check_traffic, user_error
+from local_stack.azure_ml.strict import (
+    ENDPOINT_NAME,
+    ArmError,
+    check_keys,
+    check_name,
+    check_traffic,
+    invalid_request,
+    user_error,
+)
 
 IN_PROGRESS = ("Creating", "Updating", "Deleting")
 _TYPE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
@@ -33,6 +41,11 @@ class EndpointsResource:
                     raise user_error(f"endpoint '{name}': field 'authMode' is immutable")
             elif properties.get("traffic"):
                 raise user_error("traffic cannot be set when an endpoint is created")
+            elif name in self._config.names_of_others:  # the sentence is of Azure/azureml-examples pull request 1931
+                problem = (
+                    "There is already an endpoint with this name, Endpoint name needs to be unique within a region."
+                )
+                raise invalid_request("InferencingClientCallFailed", "", f"{problem} Try some other name.")
             deployments = {item["name"] for item in self.deployments(name)}
             check_traffic(properties.get("traffic") or {}, deployments)
             endpoint = self._document(workspace, name, body, known)
@@ -77,6 +90,7 @@ class EndpointsResource:
             self._models.check(properties.get("model"))
             if not properties.get("instanceType"):
                 raise user_error("a deployment needs an instanceType")
+            capacity.require_quota(self._config, self._store, properties["instanceType"], body.get("sku"))
             operation = self._operation("deployment")
             deployment: Document = {
                 "id": arm_id(workspace, "onlineEndpoints", endpoint, "deployments", name),
@@ -104,6 +118,7 @@ class EndpointsResource:
     def delete_deployment(self, endpoint: str, name: str) -> str:
         with self._store.transaction():
             deployment = self.get_deployment(endpoint, name)
+            # Whether one that is being created can be deleted is in no source: it is, and frees its machines.
             if self.get(endpoint)["properties"]["traffic"].get(name):
                 raise user_error(f"deployment '{name}' carries traffic and cannot be deleted")
             return self._start_deletion("deployment", f"{endpoint}/{name}", deployment)

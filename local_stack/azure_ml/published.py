@@ -30,6 +30,14 @@ def is_known(resource: str) -> bool:
     return resource in _read(FILE)["resources"]
 
 
+def versions(kind: str) -> set[str]:
+    """Those of a type that the file has. Azure ML's types share theirs: in Azure/azure-rest-api-specs one document for
+    each version has them all."""
+    prefix = "Microsoft.MachineLearningServices/"
+    begins = prefix if kind.startswith(prefix) else f"{kind}@"
+    return {one.partition("@")[2] for one in _read(FILE)["resources"] if one.startswith(begins)}
+
+
 def compared_with(resource: str) -> str | None:
     """The version whose definition stands for a TYPE@VERSION that no package has."""
     version: str | None = _read(FILE)["compared_with"].get(resource)

@@ -15,6 +15,7 @@ Document = dict[str, Any]
 
 # Azure docs, "Manage and increase quotas": 3 to 32 characters, and only single dashes.
 ENDPOINT_NAME = re.compile(r"(?=.{3,32}$)[a-zA-Z][a-zA-Z0-9]*(?:-[a-zA-Z0-9]+)*")
+_API_VERSION = re.compile(r"20\d\d-[01]\d-[0-3]\d(-preview)?")
 JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 # Azure docs: the only fields of a job that may change after it was created.
 MUTABLE_JOB_FIELDS = frozenset({"tags", "displayName", "description", "properties", "isArchived"})
@@ -26,13 +27,35 @@ KEYS: Document = json.loads(Path(__file__).with_name("known_fields.json").read_t
 class ArmError(Exception):
     """An error answer of the Azure Resource Manager."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, *details: Document) -> None:
         super().__init__(message)
-        self.status, self.code, self.message = status, code, message
+        self.status, self.code, self.message, self.details = status, code, message, list(details)
 
 
 def user_error(message: str) -> ArmError:
     return ArmError(400, "UserError", message)
+
+
+def invalid_request(code: str, field: str, problem: str) -> ArmError:
+    """What the service behind online endpoints refuses, as github.com/MicrosoftLearning/mslearn-azure-ml/issues/30 and
+    github.com/Azure/azure-sdk-for-python/issues/35109 have it."""
+    detail = json.dumps({"errors": {field: [problem]}, "title": "One or more validation errors occurred."})
+    return ArmError(400, "BadRequest", "The request is invalid.", {"code": code, "message": detail})
+
+
+def check_version(path: str, version: str | None) -> None:
+    """The answer of Resource Manager, in the words of github.com/MicrosoftDocs/feedback/issues/2279 and of Azure docs,
+    "Resolve errors for resource provider registration". Of a type without a published definition any date is taken."""
+    if version is None:
+        message = "The api-version query parameter (?api-version=) is required for all requests."
+        raise ArmError(400, "MissingApiVersionParameter", message)
+    kind = published.resource_of(path)[0]
+    supported = published.versions(kind)
+    if version not in supported if supported else not _API_VERSION.fullmatch(version):
+        message = f"No registered resource provider found for location 'local' and API version '{version}' for type"
+        listed = ", ".join(sorted(supported))
+        message += f" '{kind.partition('/')[2]}'. The supported api-versions are '{listed}'."
+        raise ArmError(400, "NoRegisteredProviderFound", message)
 
 
 def check_body(path: str, version: str | None, body: Document) -> None:

@@ -55,7 +55,9 @@ class Local:
     def arm(self, method: str, path: str, body: Any = None) -> httpx.Response:
         """A raw call below the workspace."""
         url, kind = f"{self.url}{ARM_WORKSPACE}/{path}", resource_of(f"{ARM_WORKSPACE}/{path}")[0]
-        version = max((one.partition("@")[2] for one in AZURE_ML if one.startswith(f"{kind}@")), default="x")
+        version = max(
+            (one.partition("@")[2] for one in AZURE_ML if one.startswith(f"{kind}@")), default="2024-01-01-preview"
+        )
         return httpx.request(method, url, params={"api-version": version}, json=body, headers=self.token, verify=False)
 
     def another_client(self, **options: Any) -> AzureMLClient:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -53,10 +54,35 @@ def test_a_field_that_is_published_and_not_emulated_is_refused_as_that(local: Lo
     assert answer.json()["error"]["message"] == "the field 'job.properties.notificationSetting' is not emulated"
 
 
-def test_a_version_that_the_client_never_asked_for_is_refused(local: Local) -> None:
-    with pytest.raises(ArmError, match="the api-version '2031-01-01'") as refused:
-        check_body(f"{ARM_WORKSPACE}/jobs/new", "2031-01-01", {"properties": JOB})
-    assert (refused.value.status, refused.value.code) == (400, "InvalidApiVersionParameter")
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+@pytest.mark.parametrize(
+    ("query", "code", "message"),
+    [
+        ({}, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required"),
+        ({"api-version": "2031-01-01"}, "NoRegisteredProviderFound", "No registered resource provider found for"),
+        (
+            {"api-version": "latest"},
+            "NoRegisteredProviderFound",
+            "for type 'workspaces/onlineEndpoints'. The supported",
+        ),
+    ],
+)
+def test_a_call_without_an_api_version_or_with_one_that_azure_lacks_is_refused(
+    local: Local, method: str, query: dict[str, str], code: str, message: str
+) -> None:
+    url = f"{local.url}{ARM_WORKSPACE}/onlineEndpoints/versions"
+    body = {"location": "local", "properties": {"authMode": "AADToken"}} if method == "PUT" else None
+    answer = httpx.request(method, url, params=query, json=body, headers=local.token)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+    assert message in answer.json()["error"]["message"]
+    assert local.client.get_endpoint("versions") is None
+
+
+def test_also_an_action_and_a_list_of_the_region_need_a_version(local: Local) -> None:
+    region = "/subscriptions/s/providers/Microsoft.MachineLearningServices/locations/local/usages"
+    for method, path in (("POST", f"{ARM_WORKSPACE}/jobs/none/cancel"), ("GET", region)):
+        answer = httpx.request(method, local.url + path, params={"api-version": "1"}, headers=local.token)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "NoRegisteredProviderFound"), path
 
 
 def test_a_body_that_is_no_object_is_refused(local: Local) -> None:
