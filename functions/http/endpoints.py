@@ -73,7 +73,8 @@ def roll_back(
         raise ApiError(409, "nothing_to_roll_back_to", f"{name} keeps no previous deployment", name)
     run = _readable_run(runner, record.champion, record.previous.champion)
     leave, to, comment = record.deployment, record.previous.deployment, request.comment if request else ""
-    data = RollbackRequested(endpoint=name, deployment=leave, to=to, by=access.caller.name, comment=comment)
+    owner, by = _project_of(record, access), access.caller.name
+    data = RollbackRequested(endpoint=name, project=owner, deployment=leave, to=to, by=by, comment=comment)
     # Back and forth and back again are three requests; a double click is one.
     runner.publish(run, Draft(data, key=f"{leave}.{int(now.timestamp())}"))
     return RollbackAccepted(endpoint=name, from_=leave, to=to)
@@ -102,7 +103,8 @@ def _ordered(
         if (held := claims.read(runner.services.store, claim)) is not None:
             raise ApiError(409, "endpoint_busy", f"{held.owner} holds {name}: wait for it, or cancel the run", name)
     if to == "deleted" or record.stopped is not None:
-        order = EndpointOrdered(endpoint=name, to=to, by=access.caller.name, comment=request.comment if request else "")
+        comment, owner = request.comment if request else "", _project_of(record, access)
+        order = EndpointOrdered(endpoint=name, project=owner, to=to, by=access.caller.name, comment=comment)
         runner.publish(run, Draft(order, key=str(int(runner.services.clock.now().timestamp()))))
     else:
         raise ApiError(409, "endpoint_serves", f"{name} is not stopped: its model answers, nothing is to restore", name)

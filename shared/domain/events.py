@@ -299,6 +299,7 @@ class EndpointOrder(EventData):
 
     about_any_revision = True
     endpoint: str
+    project: str = Field(default="", description="the endpoint's owner when it was asked for; empty: the run's")
     by: Person
     comment: Comment = ""
 

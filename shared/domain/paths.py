@@ -40,6 +40,10 @@ def judges(run_id: str, job: str) -> str:
     return run(run_id, f"judges/{job}.json")
 
 
+def model(run_id: str) -> str:
+    return run(run_id, "model")
+
+
 def adapter(run_id: str) -> str:
     return run(run_id, "model/adapter")
 

@@ -41,7 +41,11 @@ def violations(run: Run, policy: PlatformPolicy, services: Services, recipe: Rec
     endpoint = recipe.deployment.endpoint or project
     yield from license_problems(run, recipe, policy, services)
     yield from policy.violations(recipe, project, run.recipe)
-    if (owner := endpoint_owner(endpoint, policy, services.store)) not in (None, project):
+    yield from _of_another(endpoint, project, policy, services.store)
+
+
+def _of_another(endpoint: str, project: str, policy: PlatformPolicy, store: RunStore) -> Iterator[Problem]:
+    if (owner := endpoint_owner(endpoint, policy, store)) not in (None, project):
         message = f"deployment.endpoint: endpoint {endpoint} is of project {owner}"
         yield Problem(code="endpoint_of_another_project", message=message, param="deployment.endpoint")
 
@@ -53,10 +57,10 @@ def require_allowed(run: Run, services: Services) -> AppliedPolicy:
     return applied
 
 
-def require_license(run: Run, services: Services) -> None:
-    """Raises PermanentFailure (license)."""
+def require_owner(endpoint: str, project: str, services: Services) -> None:
+    """Raises PermanentFailure `endpoint_of_another_project`."""
     applied = policies.read(services.store)
-    _require_none(applied, list(license_problems(run, run.resolved.requested, applied.policy, services)))
+    _require_none(applied, list(_of_another(endpoint, project, applied.policy, services.store)))
 
 
 def _require_none(applied: AppliedPolicy, found: list[Problem]) -> None:

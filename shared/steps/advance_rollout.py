@@ -20,7 +20,7 @@ from shared.domain.run import Rollback, RolloutRef, Run, RunChanges, Status
 from shared.ports import Services
 from shared.records import endpoints
 from shared.step_support.outcome import Draft, Outcome
-from shared.steps.deploy_model import set_autoscale
+from shared.steps.deploy_model import require_still_right, set_autoscale
 
 # Below 1 because kernels differ between evaluating and serving in batches; a wrong template or an
 # adapter that is not applied changes nearly every answer.
@@ -141,6 +141,10 @@ def _advance(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, serv
         if event.time - run.updated_at > SHIFT_ALLOWANCE:
             _ask_again(rollout, services)
         return _answers_again(rollout)
+    try:
+        require_still_right(run, services)
+    except PermanentFailure as error:  # only traffic for it needs that: to go back needs nobody's permission
+        return begin_rollback(event, run, error.problem)
     if rollout.traffic == {rollout.deployment: 100}:
         return _promote(event, run, rollout, services)
     share = run.resolved.requested.deployment.rollout[rollout.step] if rollout.previous else 100

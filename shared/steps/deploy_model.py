@@ -66,7 +66,11 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
     owner = claims.take(services.store, claims.endpoint_claim(endpoint), run.id, services.clock.now())
     if owner != run.id:
         raise Transient("endpoint_busy", f"{owner} holds {endpoint}", endpoint)
-    applied = _require_still_right(run, services)
+    try:  # as long as it holds the endpoint's claim, nobody else becomes its owner
+        applied = require_still_right(run, services)
+    except PermanentFailure:
+        claims.release(services.store, claims.endpoint_claim(endpoint), run.id)
+        raise
     record = endpoints.read(services.store, endpoint)
     champion = record.champion if record else None
     if champion != run.champion:
@@ -96,20 +100,14 @@ def deploy_model(event: Event[EvaluationPassed | DeploymentRetryDue], run: Run, 
     )
 
 
-def _require_still_right(run: Run, services: Services) -> AppliedPolicy:
-    """The policy in force. As long as it holds the endpoint's claim, nobody else becomes its owner.
-
-    Raises PermanentFailure of `require_allowed`, `require_same_model`, and `not_approved`.
-    """
-    try:
-        applied = require_allowed(run, services)
-        require_same_model(run, services.blobs)
-        if run.approvals and approvals_missing(run, applied.policy):
-            message = f"by version {applied.version} of the policy more persons must approve: `droptune retry` the run"
-            raise PermanentFailure(FailureClass.RECIPE, "not_approved", message, "deployment.approval")
-    except PermanentFailure:
-        claims.release(services.store, claims.endpoint_claim(run.resolved.endpoint), run.id)
-        raise
+def require_still_right(run: Run, services: Services) -> AppliedPolicy:
+    """The policy in force, under which its model may get traffic. Raises PermanentFailure of `require_allowed`,
+    `require_same_model`, and `not_approved`."""
+    applied = require_allowed(run, services)
+    require_same_model(run, services.blobs)
+    if run.approvals and approvals_missing(run, applied.policy):
+        message = f"by version {applied.version} of the policy more persons must approve: `droptune retry` the run"
+        raise PermanentFailure(FailureClass.RECIPE, "not_approved", message, "deployment.approval")
     return applied
 
 

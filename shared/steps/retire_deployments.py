@@ -11,9 +11,10 @@ from shared.domain.jobs import EndpointView
 from shared.domain.run import Run
 from shared.domain.serving_cost import ServedDeployment, ServingCosts, served
 from shared.ports import Services
-from shared.records import claims, endpoints, runs, serving_costs
+from shared.records import claims, endpoints, policies, runs, serving_costs
 from shared.step_support.loops import for_each
 from shared.step_support.outcome import Draft
+from shared.step_support.policy import endpoint_owner
 
 Publish = Callable[[Draft], object]
 
@@ -58,6 +59,8 @@ def stop_idle(
     """
     store, now, endpoint, models = services.store, services.clock.now(), record.endpoint, services.models
     own = champion.recipe.requested.deployment.idle_hours if champion.recipe else None  # lost in a repair
+    if endpoint_owner(endpoint, policies.read(store).policy, store) != record.project:
+        own = None  # its recipe does not say what happens to an endpoint of others
     limits = [timedelta(hours=hours) for hours in (own, services.config.endpoint_idle_hours) if hours]
     claim, owner, everything = claims.endpoint_claim(endpoint), f"idle-{endpoint}", {record.deployment: 100}
     serves_since = max(record.promoted_at, record.restored_at or record.promoted_at)

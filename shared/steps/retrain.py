@@ -11,8 +11,9 @@ from shared.domain.errors import StoreConflict
 from shared.domain.run import Run
 from shared.domain.topology import EVENT_ALLOWANCE, STORAGE_EVENTS
 from shared.ports import BlobInfo, Services
-from shared.records import endpoints, outbox, runs
+from shared.records import endpoints, outbox, policies, runs
 from shared.step_support.outcome import message_of
+from shared.step_support.policy import endpoint_owner
 
 # Before data that is on its way is looked for again.
 WAIT_S = 600
@@ -25,7 +26,8 @@ def retrain(record: EndpointRecord, champion: Run, services: Services) -> StartR
     ends the run `duplicate` where nothing it would learn from has changed.
     """
     days = champion.recipe.requested.retrain.every_days if champion.recipe else None  # lost with a repaired run
-    if days is None:
+    policy = policies.read(services.store).policy
+    if days is None or endpoint_owner(record.endpoint, policy, services.store) != record.project:
         return None
     now = services.clock.now()
     periods = (now - endpoints.as_of(services.store, record, now).promoted_at) // timedelta(days=days)

@@ -18,9 +18,9 @@ from shared.domain.run import Rollback, RolloutRef, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints
 from shared.step_support.outcome import Draft, Outcome
-from shared.step_support.policy import require_license
+from shared.step_support.policy import require_owner
 from shared.steps.advance_rollout import NOT_ANSWERING, fault
-from shared.steps.deploy_model import begin_deployment, deployment_spec, model_spec, set_autoscale
+from shared.steps.deploy_model import begin_deployment, deployment_spec, model_spec, require_still_right, set_autoscale
 from shared.steps.probe_deployments import probe_deployment
 
 # As a rollout has. An order that holds an endpoint for longer keeps others from it.
@@ -30,9 +30,13 @@ ALLOWANCE = timedelta(hours=2)
 def roll_back(event: Event[RollbackRequested | EndpointOrdered], run: Run, services: Services) -> Outcome:
     """The record is changed once what was asked for is seen.
 
-    Raises PermanentFailure `rollback_void`, `deployment_vanished`, `restore_failed`, `rollback_unfinished`.
+    Raises PermanentFailure `rollback_void`, `deployment_vanished`, `restore_failed`, `rollback_unfinished`,
+    `endpoint_of_another_project`; to restore, as `require_still_right`.
     """
     claim, now = claims.endpoint_claim(event.data.endpoint), services.clock.now()
+    held = claims.read(services.store, claim)
+    if held is None or held.owner != event.id:  # what has begun is carried out, whoever is the owner by now
+        require_owner(event.data.endpoint, event.data.project or run.project, services)
     try:
         # The claim is the request's, not the run's: a deployed run holds no claim any more.
         if (owner := claims.take(services.store, claim, event.id, now)) != event.id:
@@ -122,7 +126,7 @@ def _restore(record: EndpointRecord, run: Run, services: Services) -> None:
     models, endpoint = services.models, record.endpoint
     if record.stopped is None:
         return  # by an earlier delivery, or another order
-    require_license(run, services)
+    require_still_right(run, services)
     models.register_model(model_spec(run))
     if not models.begin_endpoint(endpoint, {"project": run.project}):
         raise Transient("endpoint_provisioning", f"{endpoint} is being created", endpoint)

@@ -18,7 +18,7 @@ from shared.ports import Config, Services
 from shared.records import claims, endpoints, runs
 from shared.records.blob_documents import read_model
 from shared.step_support.attempts import next_attempt
-from shared.step_support.candidate import require_same_model
+from shared.step_support.candidate import require_same_champion, require_same_model
 from shared.step_support.llm_judges import judges_of, tell_job
 from shared.step_support.outcome import Outcome
 from shared.steps.submit_training import begin, job_of
@@ -83,6 +83,7 @@ def _evaluate(champion: str | None, event: Event[EventData], run: Run, services:
     run = run.evolve(attempt=next_attempt(event, run, JobKind.EVALUATION))
     spec = evaluation_job(run, champion, services.config)
     tell_job(judges_of(run.resolved.requested, rewards=False), spec.name, run, services)
+    require_same_champion(champion, services)
     sha256 = require_same_model(run, services.blobs)
     begun = begin(spec, JobKind.EVALUATION, EvaluationStarted(job=spec.name), run, services)
     return begun.with_changes(champion=champion, model_sha256=sha256)

@@ -16,6 +16,7 @@ from shared.ports import Config, RunStore, Services
 from shared.records import budget, endpoints, runs
 from shared.records.blob_documents import write_model
 from shared.step_support.attempts import next_attempt
+from shared.step_support.candidate import require_same_champion
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
 from shared.step_support.outcome import Draft, Outcome
 from shared.step_support.policy import require_allowed
@@ -100,6 +101,7 @@ def _time_kept(run: Run, services: Services) -> Iterator[bytes]:
 def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run, services: Services) -> Outcome:
     applied = require_allowed(run, services)
     recipe = with_start(run.resolved, services.store)
+    require_same_champion(recipe.continued_from, services)
     run = run.evolve(attempt=next_attempt(event, run, JobKind.TRAINING), recipe=recipe)
     assert run.cost is not None
     spec = training_job(run, services.config, seconds_spent(*_time_kept(run, services)))

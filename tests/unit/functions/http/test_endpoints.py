@@ -125,7 +125,9 @@ def test_a_rollback_orders_the_previous_deployment_back(client: TestClient, serv
     assert (answer.status_code, answer.json()) == (202, {"endpoint": "shop", "from": "d-new", "to": "d-old"})
     (event,) = events_at(services, "roll_back")
     assert isinstance(event.data, RollbackRequested)
-    expected = RollbackRequested(endpoint="shop", deployment="d-new", to="d-old", by="ada", comment="wrong torque")
+    expected = RollbackRequested(
+        endpoint="shop", project="shop", deployment="d-new", to="d-old", by="ada", comment="wrong torque"
+    )
     assert (event.run_id, event.data) == (record.champion, expected)
 
 
@@ -193,7 +195,7 @@ def test_a_deletion_is_ordered_of_the_run_in_production(client: TestClient, serv
         answer = client.request("DELETE", "/api/endpoints/shop", json={"comment": "not needed"})
     assert (answer.status_code, answer.json()) == (202, {"id": record.champion})
     (event,) = events_at(services, "roll_back")
-    assert event.data == EndpointOrdered(endpoint="shop", to="deleted", by="ada", comment="not needed")
+    assert event.data == EndpointOrdered(endpoint="shop", project="shop", to="deleted", by="ada", comment="not needed")
 
 
 def test_a_restore_is_ordered_of_a_stopped_endpoint_only(client: TestClient, services: Services) -> None:

@@ -17,6 +17,7 @@ CHANGES: dict[str, Callable[[BlobStore, str], object]] = {
     "the same weights written again": lambda blobs, folder: blobs.write(f"{folder}/model.safetensors", [b"weights"]),
     "another file": lambda blobs, folder: blobs.write(f"{folder}/chat_template.jinja", [b"{{ evil }}"]),
     "a file in a folder": lambda blobs, folder: blobs.write(f"{folder}/a/b.json", [b"{}"]),
+    "the adapter": lambda blobs, folder: blobs.write(f"{folder.removesuffix('merged')}adapter/a", [b"{}"]),
     "no file": lambda blobs, folder: blobs.delete(f"{folder}/config.json"),
 }
 
@@ -29,7 +30,7 @@ def test_a_change_of_the_model_after_its_evaluation_began_is_refused(
     services.blobs.write(f"{folder}/model.safetensors", [b"weights"])
     services.blobs.write(f"{folder}/config.json", [b"{}"])
     run = prepared.evolve(model_sha256=model_sha256(prepared, services.blobs))
-    services.blobs.write(f"{folder}-of-another/config.json", [b"{}"])
+    services.blobs.write(f"{paths.model(prepared.id)}-of-another/config.json", [b"{}"])
     require_same_model(run, services.blobs)
     change(services.blobs, folder)
     with pytest.raises(PermanentFailure, match="model_changed"):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from shared.domain.errors import FailureClass, Problem
+from shared.domain import paths
+from shared.domain.errors import FailureClass, Problem, Transient
 from shared.domain.events import (
     CancelRequested,
     DeploymentProbed,
@@ -19,12 +21,14 @@ from shared.domain.events import (
 )
 from shared.domain.jobs import DeploymentSpec
 from shared.domain.planning.plan import resolve
+from shared.domain.policy import PlatformPolicy, Project
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import RolloutRef, Run, Status
 from shared.pipeline import BY_NAME
-from shared.ports import Services
-from shared.records import endpoints, outbox
+from shared.ports import Services, Write
+from shared.records import endpoints, outbox, policies
 from shared.runner import Handled, Runner
+from shared.step_support.candidate import model_sha256
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.advance_rollout import UNREACHABLE_ALLOWANCE, advance_rollout
 from tests.clock import JUMPS
@@ -371,3 +375,40 @@ def test_why_a_rollout_was_taken_back_and_by_whom_outlives_the_traffics_return(
     assert [fact["type"] for fact in facts] == ["droptune.rollback.started.v1", "droptune.model.rolled_back.v1"]
     assert [fact["data"]["by"] for fact in facts] == [by, by]
     assert [fact["data"]["reason"] for fact in facts] == [begun.rollback.reason.model_dump(mode="json")] * 2
+
+
+REVOKED: dict[str, Callable[[Run, Services], Any]] = {
+    "endpoint_of_another_project": lambda run, services: PlatformPolicy(
+        projects={"bank": Project(endpoints=("shop",))}
+    ),
+    "policy": lambda run, services: PlatformPolicy.model_validate({"limits": {"budget.max_usd": {"at_most": 1}}}),
+    "model_changed": lambda run, services: services.blobs.write(f"{paths.model(run.id)}/adapter/a", [b"poisoned!"]),
+}
+
+
+@pytest.mark.parametrize("traffic", [{OLD: 100}, {OLD: 50, NEW: 50}, {NEW: 100}], ids=str)
+@pytest.mark.parametrize("code", REVOKED)
+def test_a_candidate_that_may_not_be_deployed_any_more_gets_no_traffic_and_is_taken_back(
+    run: Run, ports: Services, platform: Traffic, code: str, traffic: dict[str, int]
+) -> None:
+    assert run.rollout is not None
+    rollout = run.rollout.model_copy(update={"traffic": traffic, "step": int(NEW in traffic)})
+    run = run.evolve(model_sha256=model_sha256(run, ports.blobs), rollout=rollout)
+    if isinstance(policy := REVOKED[code](run, ports), PlatformPolicy):
+        policies.apply(ports.store, policy, 0, "root", "root", run.updated_at)
+    outcome = advance_rollout(probe(run), run, ports)
+    back = after(run, outcome)
+    assert (back.status, back.rollback_reason.code, platform.requests) == (Status.ROLLING_BACK, code, [])
+    assert back.rollout is not None
+    assert back.rollout.traffic == {OLD: 100}
+    advance_rollout(probe(back, traffic=traffic), back, ports)
+    assert platform.requests[-1:] == ([{OLD: 100}] if traffic != {OLD: 100} else [f"delete {NEW}"])
+
+
+def test_a_bad_candidate_is_taken_back_although_the_policy_cannot_be_read(run: Run, ports: Services) -> None:
+    document = {"type": "policy", "id": "policy", "version": 1, "content": "?"}
+    ports.store.batch("policy", [Write("create", "policy", document)])
+    outcome = advance_rollout(probe(run, answers_as_evaluated=0), run, ports)
+    assert after(run, outcome).status is Status.ROLLING_BACK
+    with pytest.raises(Transient, match="policy_unreadable"):
+        advance_rollout(probe(run), run, ports)

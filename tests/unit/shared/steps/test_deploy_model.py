@@ -15,10 +15,11 @@ from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transi
 from shared.domain.events import DeploymentStarted, EvaluationPassed, EvaluationStarted, StageRefused
 from shared.domain.jobs import CoreQuota, DeploymentSpec, EndpointView, MachineSize
 from shared.domain.planning.plan import resolve
+from shared.domain.policy import PlatformPolicy
 from shared.domain.recipe import Recipe
 from shared.domain.run import Decision, Run, Status
 from shared.ports import Services
-from shared.records import claims, endpoints, serving_costs
+from shared.records import claims, endpoints, policies, serving_costs
 from shared.rendering.facts import length_policy
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.deploy_model import deploy_model, deployment_spec, model_spec
@@ -278,3 +279,14 @@ def test_the_loser_of_a_race_deletes_its_deployment_unless_the_winner_made_the_s
     assert platform.deleted == []
     outcome.undo(prepared)
     assert platform.deleted == [paths.deployment_name(prepared.id)]
+
+
+def test_a_policy_that_asks_for_more_approvals_by_now_stops_a_run_that_has_fewer(
+    prepared: Run, services: Services
+) -> None:
+    policies.apply(services.store, PlatformPolicy(approvers=2), 0, "root", "root", prepared.created_at)
+    approved = (Decision(granted=True, by="ada", by_id="ada", at=prepared.created_at),)
+    platform = Platform()
+    with pytest.raises(PermanentFailure, match="not_approved: by version 1 of the policy more persons must approve"):
+        deployed(prepared.evolve(approvals=approved, uploader_ids=("bob",)), services, platform)
+    assert (platform.deployments, owner(services)) == ([], None)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from shared.domain import paths
+from shared.domain.endpoint import EndpointRecord
+from shared.domain.errors import PermanentFailure
 from shared.domain.events import TrainingCompleted
 from shared.domain.jobs import JobSpec, JobStatus, JobView
 from shared.domain.planning.plan import resolve
@@ -13,9 +17,10 @@ from shared.domain.recipe import Recipe
 from shared.domain.results import JobMetrics, JobResult
 from shared.domain.run import Run
 from shared.ports import Services
+from shared.records import endpoints, runs
 from shared.runner import Runner
 from shared.step_support.outcome import event_of
-from shared.steps.submit_evaluation import submit_evaluation
+from shared.steps.submit_evaluation import evaluate_in_turn, submit_evaluation
 from tests.unit.shared.support import CURATED, drop
 
 MEASURED = JobMetrics(
@@ -63,3 +68,17 @@ def test_the_run_keeps_every_figure_of_its_training_job(services: Services, runn
     assert outcome.changes["training"] == MEASURED
     kept = Run.model_construct(**{**dict(run), **outcome.changes}).model_dump(mode="json")["training"]
     assert JobMetrics.model_validate(kept) == MEASURED
+
+
+def test_nothing_is_measured_against_a_champion_whose_files_were_changed(prepared: Run, services: Services) -> None:
+    """A model that answers nothing would let every candidate pass."""
+    stored = runs.read(services.store, prepared.id)
+    assert stored is not None
+    now, champion = services.clock.now(), prepared.evolve(model_sha256="0" * 64)
+    services.store.batch(champion.id, [runs.replacement(champion, stored)])
+    names = {"endpoint": "shop", "project": "shop", "champion": champion.id, "deployment": "d", "model": "shop:1"}
+    endpoints.write(services.store, EndpointRecord(**names, scoring_uri="http://x/", promoted_at=now), replacing=None)
+    run = prepared.evolve(id="run-0123456789ab")
+    ports = replace(services, launcher=Launcher())  # type: ignore[arg-type]
+    with pytest.raises(PermanentFailure, match=f"model_changed: the files of the model of {champion.id} "):
+        evaluate_in_turn(event_of(run, TrainingCompleted.model_construct(), now), run, ports)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.events import ValidationPassed
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, ResolvedRecipe
 from shared.domain.run import Run
 from shared.ports import Services
 from shared.records import endpoints, runs
 from shared.runner import Runner
-from shared.steps.submit_training import training_job, with_start
+from shared.step_support.outcome import event_of
+from shared.steps.submit_training import submit_training, training_job, with_start
+from tests.unit.shared.steps.platform import Platform
 from tests.unit.shared.support import CURATED, drop
 
 TINY = "droptune/tiny-llama"
@@ -26,7 +30,9 @@ def resolved(base_model: str = TINY, continue_from: str = "champion", **hyperpar
     return resolve(recipe, "shop", train_rows=100, characters_max=100)
 
 
-def in_production(services: Services, recipe: ResolvedRecipe, run_id: str = "run-0123456789ab") -> str:
+def in_production(
+    services: Services, recipe: ResolvedRecipe, run_id: str = "run-0123456789ab", model_sha256: str | None = None
+) -> str:
     """Record a champion with its run, as a promotion leaves them."""
     champion = Run.model_validate(
         {
@@ -41,6 +47,7 @@ def in_production(services: Services, recipe: ResolvedRecipe, run_id: str = "run
             "dataset": {"path": "datasets/shop/a.jsonl", "etag": "1", "size_bytes": 1, "sha256": "0" * 64},
             "fingerprint": "f",
             "recipe": recipe,
+            "model_sha256": model_sha256,
         }
     )
     services.store.batch(run_id, [runs.creation(champion)])
@@ -98,3 +105,27 @@ def test_what_cannot_be_continued_from_is_refused_before_a_job_is_submitted(
     assert failure.value.failure_class is FailureClass.RECIPE
     assert (failure.value.problem.code, failure.value.problem.param) == (code, "method.continue_from")
     assert says in failure.value.problem.message
+
+
+def test_no_project_continues_from_the_model_of_another_although_the_policy_gave_it_the_endpoint(
+    services: Services,
+) -> None:
+    bank = {"base_model": TINY, "deployment": {"endpoint": "shop"}, "use_case": "claims"}
+    in_production(services, resolve(Recipe.model_validate(bank), "bank", train_rows=100, characters_max=100))
+    with pytest.raises(PermanentFailure, match="no_champion: the model in production at shop is of project bank"):
+        with_start(resolved(), services.store)
+
+
+@pytest.mark.parametrize("attempt", [1, 2], ids=["first", "a later one, which keeps what the first has found"])
+def test_no_run_continues_from_an_adapter_that_was_changed_after_its_promotion(
+    prepared: Run, services: Services, attempt: int
+) -> None:
+    champion = in_production(services, resolved(continue_from="base"), model_sha256="0" * 64)
+    recipe = resolved() if attempt == 1 else with_start(resolved(), services.store)
+    platform = Platform()
+    ports = replace(services, models=platform, launcher=platform)  # type: ignore[arg-type]
+    passed = ValidationPassed(version="v1", train_rows=100, eval_rows=60)
+    run = prepared.evolve(recipe=recipe)
+    with pytest.raises(PermanentFailure, match=f"model_changed: the files of the model of {champion} "):
+        submit_training(event_of(run, passed, run.created_at), run, ports)
+    assert platform.jobs == []
