@@ -32,9 +32,10 @@ class Caller:
     id: str = ""
     groups: frozenset[str] = frozenset()
 
-    def is_among(self, members: tuple[str, ...]) -> bool:
-        groups = {*self.groups, *(f"group:{one}" for one in self.groups)}
-        return not {self.id, *groups, *self.roles}.isdisjoint(members)
+    @property
+    def names(self) -> frozenset[str]:
+        """What a policy may call it."""
+        return frozenset((self.id, *self.roles, *self.groups, *(f"group:{one}" for one in self.groups)))
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,9 @@ class Access:
         return self.read_policy()
 
     def allows(self, project: str | None) -> bool:
-        own = self.policy.projects.get(project) if project else None
         if ADMINISTRATOR in self.caller.roles and self.role != APPROVER:
             return True
-        return self.caller.is_among(own.members(self.role)) if own else self.role in self.caller.roles
+        return bool(self.policy.membership(project, self.role, self.caller.names))
 
     def somewhere(self) -> bool:
         return self.allows(None) or any(map(self.allows, self.policy.projects))

@@ -6,7 +6,7 @@ from functools import partial
 from fastapi import APIRouter
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from functions.http.auth import Operator, Reader
+from functions.http.auth import Access, Operator, Reader
 from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
 from shared.api.models import (
@@ -23,8 +23,8 @@ from shared.domain.graders import Grader, PythonGrader, ScoreModel, judges_named
 from shared.domain.prompts import Prompt
 from shared.grading import ChatMessage, Engine, GradingErrorCode, GradingFailed, JudgeReply, fields, problems
 from shared.grading.llm_judge import AT_ONCE, MAX_REPLY_TOKENS
-from shared.ports import ModelHost
-from shared.step_support.llm_judges import find_judge
+from shared.ports import ModelHost, Services
+from shared.step_support.llm_judges import find_judge, require_own_or_shared
 from shared.validation.setting_errors import setting_errors
 
 router = APIRouter(prefix="/api/graders", tags=["graders"])
@@ -47,19 +47,19 @@ def grader_schema(_: Reader) -> SchemaDocument:
 
 
 @router.post("/validate")
-def validate_graders(request: GradersRequest, _: Reader, services: CurrentServices) -> GraderValidation:
+def validate_graders(request: GradersRequest, access: Reader, services: CurrentServices) -> GraderValidation:
     """Everything that can be known before an answer exists; `fields` are the row fields that are read."""
-    graders, found = _read(request, services.models)
+    graders, found = _read(request, access, services)
     return GraderValidation(valid=not found, problems=tuple(found), fields=tuple(sorted(fields(graders))))
 
 
 @router.post("/run")
-def run_graders(request: GradeRequest, _: Operator, services: CurrentServices) -> GradeResult:
+def run_graders(request: GradeRequest, access: Operator, services: CurrentServices) -> GradeResult:
     """Grade one answer as an evaluation would.
 
     `score` is null where a grader failed. The codes of `errors` are OpenAI's names for a grader run's errors.
     """
-    graders, found = _read(request, services.models)
+    graders, found = _read(request, access, services)
     if found:
         raise ApiError(400, "invalid_grader", found[0].message, found[0].param)
     if _number_of(PythonGrader, graders) > MAX_PYTHON_GRADERS:
@@ -73,7 +73,9 @@ def run_graders(request: GradeRequest, _: Operator, services: CurrentServices) -
     return GradeResult(score=grade.score, sub_scores=grade.parts, errors=tuple(failures), reasons=grade.reasons)
 
 
-def _read(request: GradersRequest, models: ModelHost) -> tuple[tuple[Grader, ...], list[SettingProblem]]:
+def _read(
+    request: GradersRequest, access: Access, services: Services
+) -> tuple[tuple[Grader, ...], list[SettingProblem]]:
     raw = {"graders": request.graders}
     try:
         graders = _Graders.model_validate(raw).graders
@@ -83,14 +85,15 @@ def _read(request: GradersRequest, models: ModelHost) -> tuple[tuple[Grader, ...
         ]
     found = [SettingProblem(param=path, message=message) for path, message in problems(graders, "graders")]
     return graders, found or [
-        SettingProblem(param="graders", message=answer) for answer in _judges_missing(graders, models)
+        SettingProblem(param="graders", message=answer) for answer in _judges_missing(graders, access, services)
     ]
 
 
-def _judges_missing(graders: tuple[Grader, ...], models: ModelHost) -> Iterator[str]:
+def _judges_missing(graders: tuple[Grader, ...], access: Access, services: Services) -> Iterator[str]:
     for name in judges_named(graders):
         try:
-            find_judge(name, models, FailureClass.RECIPE)
+            require_own_or_shared(name, access.allows, services)
+            find_judge(name, services.models, FailureClass.RECIPE)
         except PermanentFailure as error:
             yield f"{error.problem.code}: {error.problem.message}"
 

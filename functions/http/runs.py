@@ -4,13 +4,13 @@ import asyncio
 import hashlib
 from collections import Counter
 from itertools import count
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
 from functions.http import run_commands
-from functions.http.auth import Access, Approver, Operator, Reader
+from functions.http.auth import APPROVER, Access, Approver, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError, existing
 from functions.http.run_queries import find_run, metrics_of, shown
@@ -152,8 +152,8 @@ def approve(
         require_same_model(run, runner.services.blobs)
     except PermanentFailure as error:
         raise ApiError(409, error.problem.code, error.problem.message, run_id) from error
-    by = {"by": access.caller.name, "by_id": access.caller.id}
-    runner.publish(run, Draft(ApprovalGranted(**by, candidate=candidate, comment=_comment(request)), key=_key(access)))
+    granted = ApprovalGranted.model_validate({**_by(run, access), "candidate": candidate, "comment": _comment(request)})
+    runner.publish(run, Draft(granted, key=_key(access)))
     return Approved(id=run_id, missing=max(0, approvals_missing(run, access.policy) - 1))
 
 
@@ -167,10 +167,15 @@ def deny(
 ) -> RunReference:
     """Decline a candidate that passed the gate; what runs today stays. If-Match: the ETag of the run looked at."""
     run = _awaiting_approval(runner.services, run_id, access, if_match)
-    by = {"by": access.caller.name, "by_id": access.caller.id}
-    denied = ApprovalDenied(**by, candidate=candidate_sha256(run), comment=_comment(request))
-    runner.publish(run, Draft(denied, key=_key(access)))
+    about = {"candidate": candidate_sha256(run), "comment": _comment(request)}
+    runner.publish(run, Draft(ApprovalDenied.model_validate({**_by(run, access), **about}), key=_key(access)))
     return RunReference(id=run_id)
+
+
+def _by(run: Run, access: Access) -> dict[str, Any]:
+    """Who decides, and what the step can look up in the policy of then."""
+    membership = access.policy.membership(run.project, APPROVER, access.caller.names)
+    return {"by": access.caller.name, "by_id": access.caller.id, "by_as": membership}
 
 
 def _awaiting_approval(services: Services, run_id: str, access: Access, if_match: str | None) -> Run:

@@ -207,6 +207,7 @@ class PersonsDecision(EventData):
     about_any_revision = True
     by: Person
     by_id: Person = Field(default="", description="what never changes of that person: Entra's object id")
+    by_as: tuple[Person, ...] = Field(default=(), description="what made them an approver: object id, groups, app role")
     candidate: str = Field(default="", description="hash of the model, rows and verdict that were looked at")
     comment: Comment = ""
 

@@ -3,7 +3,7 @@
 An administrator applies it as one document. A recipe can only be stricter.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import reduce
@@ -186,6 +186,11 @@ class PlatformPolicy(Rules):
         default=20, ge=1, le=1000, description="of a project in validation and training; further drops wait"
     )
     review_every_license: bool = Field(default=False, description="a person accepts Apache-2.0 and the like too")
+    shared_judges: tuple[Pattern, ...] | None = Field(
+        default=None,
+        description="endpoints that `score_model` graders of every project may ask, as shell patterns, beside those of "
+        "the project itself; null: those that are of no project",
+    )
     projects: dict[Name, Project] = {}
 
     @model_validator(mode="after")
@@ -203,6 +208,17 @@ class PlatformPolicy(Rules):
         """The project that an endpoint is of; None if the policy does not say."""
         named = (name for name, project in self.projects.items() if endpoint in (name, *project.endpoints))
         return next(named, None)
+
+    def membership(self, project: str | None, role: str, person: Iterable[str]) -> tuple[str, ...]:
+        """Which of these (object id, groups, app roles of a person) give the role in a project: those that it names, or
+        in one that is not registered the app role."""
+        own = self.projects.get(project) if project else None
+        return tuple(sorted({*(own.members(role) if own else (role,))}.intersection(person)))
+
+    def may_judge(self, endpoint: str, owner: str | None) -> bool:
+        """Whether models of every project may be judged by it."""
+        shared = self.shared_judges
+        return owner is None if shared is None else any(fnmatchcase(endpoint, one) for one in shared)
 
     def budgets(self, project: str, otherwise_usd: float | None) -> dict[str, float]:
         """What may be spent in a month by each that a run of the project is paid by: account -> USD."""

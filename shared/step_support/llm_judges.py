@@ -1,5 +1,7 @@
 """Judges that a recipe names: they must be there before anything is spent, and a job is told where they are."""
 
+from collections.abc import Callable
+
 from shared.domain import paths
 from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict
 from shared.domain.graders import judges_named
@@ -8,6 +10,8 @@ from shared.domain.judges import JudgeEndpoint, Judges
 from shared.domain.recipe import Recipe, Reinforcement, ResolvedRecipe
 from shared.domain.run import Run
 from shared.ports import ModelHost, Services
+from shared.records import policies
+from shared.step_support.policy import endpoint_owner
 
 
 def judges_of(recipe: Recipe, *, rewards: bool) -> list[str]:
@@ -19,14 +23,28 @@ def judges_of(recipe: Recipe, *, rewards: bool) -> list[str]:
     return judges_named((*recipe.method.graders, *recipe.evaluation.graders))
 
 
-def require_judges(recipe: ResolvedRecipe, models: ModelHost) -> None:
-    """Raises PermanentFailure of class recipe, as `find_judge`, and `judge_is_own_endpoint`: no model judges itself."""
+def require_judges(recipe: ResolvedRecipe, services: Services) -> None:
+    """Raises PermanentFailure of class recipe, as `find_judge` and `require_own_or_shared`, and
+    `judge_is_own_endpoint`: no model judges itself."""
     named = dict.fromkeys((*judges_of(recipe.requested, rewards=True), *judges_of(recipe.requested, rewards=False)))
     for name in named:
         if name == recipe.endpoint:
             message = f"{name} is where this run's own model goes; a judge has an endpoint of its own"
             raise PermanentFailure(FailureClass.RECIPE, "judge_is_own_endpoint", message, name)
-        find_judge(name, models, FailureClass.RECIPE)
+        require_own_or_shared(name, recipe.project.__eq__, services)
+        find_judge(name, services.models, FailureClass.RECIPE)
+
+
+def require_own_or_shared(name: str, is_own: Callable[[str], bool], services: Services) -> None:
+    """Rows and prompts go to a judge, and what it says comes back: it is of a project of which that is fine, or shared.
+
+    Raises PermanentFailure `judge_of_another_project`, of class recipe.
+    """
+    policy = policies.read(services.store).policy
+    owner = endpoint_owner(name, policy, services.store)
+    if not (policy.may_judge(name, owner) or (owner is not None and is_own(owner))):
+        message = f"endpoint {name}, which a score_model grader names, is not of this project, and no shared judge"
+        raise PermanentFailure(FailureClass.RECIPE, "judge_of_another_project", message, name)
 
 
 def find_judge(name: str, models: ModelHost, failure_class: FailureClass) -> JudgeEndpoint:
@@ -52,6 +70,8 @@ def tell_job(names: list[str], job: str, run: Run, services: Services) -> None:
     """Write where a job's judges are; a repeated submission leaves what the job may have read already."""
     if not names:
         return
+    for name in names:
+        require_own_or_shared(name, run.project.__eq__, services)
     found = Judges(judges=tuple(find_judge(name, services.models, FailureClass.PLATFORM) for name in names))
     try:
         services.blobs.write(paths.judges(run.id, job), [found.model_dump_json().encode()], if_absent=True)

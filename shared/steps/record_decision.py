@@ -14,15 +14,19 @@ from shared.ports import Services
 from shared.records import policies
 from shared.step_support.candidate import require_same_model
 from shared.step_support.outcome import Draft, Outcome
+from shared.step_support.policy import require_allowed
 
 
 def record_decision(
     event: Event[ApprovalGranted | ApprovalDenied | ApprovalExpired], run: Run, services: Services
 ) -> Outcome:
-    """Raises PermanentFailure `model_changed`."""
+    """Raises PermanentFailure `model_changed`; as `require_allowed`."""
     decision = _decision(event)
+    policy = policies.read(services.store).policy
     # Also in the note: an approval that was about other numbers does not stay the run's decision.
     comment = f": {decision.comment}" if decision.comment else ""
+    if not isinstance(event.data, ApprovalExpired) and not policy.membership(run.project, "approver", event.data.by_as):
+        return Outcome(Status.AWAITING_APPROVAL, note=f"not_an_approver: {decision.by}{comment}")
     if not decision.granted:
         declined = Draft(ModelDeclined(by=decision.by, comment=decision.comment))
         expired = isinstance(event.data, ApprovalExpired)
@@ -32,10 +36,10 @@ def record_decision(
     assert run.evaluation is not None
     assert run.verdict is not None
     note = f"approved by {decision.by}{comment}"
-    policy = policies.read(services.store).policy
     if (problem := objection(run, decision.by_id, event.data.candidate, policy)) is not None:
         # Here too, whatever the route looked at: this is what the rollout goes by.
         return Outcome(Status.AWAITING_APPROVAL, note=f"{problem.code}: {note}")
+    require_allowed(run, services)
     require_same_model(run, services.blobs)
     passed = Draft(EvaluationPassed.of(run.evaluation, run.verdict))
     run = run.evolve(approvals=(*run.approvals, decision))

@@ -213,7 +213,7 @@ def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, 
     report = _with_policy(report, run, recipe, found, tightened, applied, services)
     if not report.passed:
         return rejected(run, report, services)
-    require_judges(resolved, services.models)
+    require_judges(resolved, services)
     resolved = resolved.model_copy(update={"reasons": resolved.reasons | tightened})
     report = _with_unread_files(report, run, services)
     write_model(services.blobs, paths.report(run.id), report)

@@ -114,11 +114,13 @@ class Driver:
 
     def approve(self, run: Run, granted: bool) -> None:
         if not granted:
-            self.world.publish(run, Draft(ApprovalDenied(by="a person")))
+            self.world.publish(run, Draft(ApprovalDenied(by="a person", by_as=("approver",))))
             return
         candidate = candidate_sha256(run)
         for name in ("ada", "grace")[: approvals_missing(run, policies.read(self.world.store).policy)]:
-            self.world.publish(run, Draft(ApprovalGranted(by=name, by_id=name, candidate=candidate), key=name))
+            self.world.publish(
+                run, Draft(ApprovalGranted(by=name, by_id=name, by_as=("approver",), candidate=candidate), key=name)
+            )
 
     def cancel(self, run: Run) -> None:
         self.world.publish(run, Draft(CancelRequested(by="a person")))

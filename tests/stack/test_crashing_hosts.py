@@ -100,12 +100,16 @@ def places(local: LocalStack) -> list[str]:
 
 
 def request_of(run: Run, kind: type[EventData]) -> Event[EventData]:
-    return event_of(run, kind.model_validate({"by": "somebody"}), datetime.now(UTC))
+    return event_of(
+        run,
+        kind.model_validate({"by": "somebody"} | ({"by_as": ("approver",)} if kind is ApprovalDenied else {})),
+        datetime.now(UTC),
+    )
 
 
 def approvals_of(run: Run) -> list[Event[EventData]]:
     candidate = candidate_sha256(run)
-    both = (ApprovalGranted(by=name, by_id=name, candidate=candidate) for name in ("ada", "grace"))
+    both = (ApprovalGranted(by=name, by_id=name, by_as=("approver",), candidate=candidate) for name in ("ada", "grace"))
     return [event_of(run, granted, datetime.now(UTC), key=granted.by) for granted in both]
 
 

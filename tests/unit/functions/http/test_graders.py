@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import jsonschema
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+
+from functions.http.auth import ADMINISTRATOR, OPERATOR, READER
+from shared.domain.jobs import ChatAnswer, DeploymentState, DeploymentView, EndpointView
+from shared.domain.policy import PlatformPolicy
+from shared.ports import Services
+from shared.records import policies
+from tests.unit.functions.http.support import asking_as, in_production
 
 EXACT = {"name": "exact", "type": "string_check"}
 MIX = {
@@ -104,3 +113,53 @@ def test_more_python_than_a_request_has_time_for_is_refused(client: TestClient) 
     graders = [{"name": f"g{n}", **own} for n in range(9)]
     answer = client.post("/api/graders/run", json={"graders": graders, "output_text": ""})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "too_many_graders")
+
+
+class Judge:
+    """The one endpoint of a platform, whose model says what it has learned."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def get_endpoint(self, name: str) -> EndpointView:
+        return EndpointView(name=name, scoring_uri="http://x/score", traffic={"d-new": 100}, deployments=("d-new",))
+
+    def get_deployment(self, endpoint: str, name: str) -> DeploymentView:
+        return DeploymentView(name=name, state=DeploymentState.SUCCEEDED, model="shop:2")
+
+    def chat(self, endpoint: str, prompt: Any, **options: Any) -> ChatAnswer:
+        self.asked += 1
+        return ChatAnswer(text='{"score": 0.5, "reason": "a secret"}', deployment="d-new", latency_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("caller", "roles", "policy", "allowed"),
+    [
+        ("bob", (), {}, False),
+        ("bob", (OPERATOR, READER), {}, False),
+        ("bob", (), {"shared_judges": ["shop"]}, True),
+        ("ada", (), {}, True),
+        ("root", (ADMINISTRATOR,), {}, True),
+    ],
+)
+def test_nobody_asks_the_endpoint_of_a_project_that_is_not_theirs(
+    client: TestClient, services: Services, caller: str, roles: tuple[str, ...], policy: dict[str, Any], allowed: bool
+) -> None:
+    in_production(services)
+    projects = {"shop": {"owners": ["ada"]}, "bank": {"owners": ["bob"]}}
+    applied = PlatformPolicy.model_validate({"projects": projects, **policy})
+    policies.apply(services.store, applied, 0, "root", "root", services.clock.now())
+    judge = Judge()
+    ports = replace(services, models=judge)  # type: ignore[arg-type]
+    cast(FastAPI, client.app).state.services = lambda: ports
+    say = [{"role": "user", "content": "say your secret {{sample.output_text}}"}]
+    graders = [{"type": "score_model", "name": "j", "endpoint": "shop", "input": say, "range": [0, 1]}]
+    with asking_as(client, caller, *roles):
+        run = client.post("/api/graders/run", json={"graders": graders, "output_text": "x", "item": {}})
+        valid = client.post("/api/graders/validate", json={"graders": graders}).json()
+    assert (valid["valid"], judge.asked) == (allowed, int(allowed))
+    if allowed:
+        assert (run.status_code, run.json()["reasons"]) == (200, {"j": "a secret"})
+    else:
+        assert (run.status_code, run.json()["error"]["code"]) == (400, "invalid_grader")
+        assert run.json()["error"]["message"].startswith("judge_of_another_project: endpoint shop,")

@@ -74,7 +74,9 @@ def test_the_events_of_a_run_have_each_decision_that_counts_and_no_other(
     services.clock.moment = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)  # type: ignore[attr-defined]
     run, runner = awaiting_approval(services, requested_by=None), Runner(services)
     # Past the route, as in a race: an approval of something else.
-    runner.publish(run, Draft(ApprovalGranted(by="eve", by_id="eve", candidate="0" * 64), key="eve"))
+    runner.publish(
+        run, Draft(ApprovalGranted(by="eve", by_id="eve", by_as=("approver",), candidate="0" * 64), key="eve")
+    )
     for person in ("ada", "grace"):
         with asking_as(client, person, APPROVER):
             assert client.post(f"/api/runs/{run.id}/approve", json={"comment": f"of {person}"}).status_code == 202

@@ -12,10 +12,12 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import DeploymentState, DeploymentView, EndpointView
 from shared.domain.judges import JudgeEndpoint, Judges
 from shared.domain.planning.plan import resolve
+from shared.domain.policy import PlatformPolicy
 from shared.domain.recipe import Recipe
 from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME
 from shared.ports import Services
+from shared.records import policies
 from shared.records.blob_documents import read_model
 from shared.runner import Runner
 from shared.step_support.llm_judges import judges_of, require_judges, tell_job
@@ -79,17 +81,19 @@ def run(services: Services, runner: Runner) -> Run:
         ({"shop": {"blue": 100}}, "judge_not_found"),
     ],
 )
-def test_a_judge_that_cannot_answer_is_said_before_anything_is_spent(traffic: Any, code: str) -> None:
+def test_a_judge_that_cannot_answer_is_said_before_anything_is_spent(
+    services: Services, traffic: Any, code: str
+) -> None:
     with pytest.raises(PermanentFailure) as failure:
-        require_judges(resolved(**EVALUATION), Models(**traffic))  # type: ignore[arg-type]
+        require_judges(resolved(**EVALUATION), with_models(services, Models(**traffic)))
     problem = failure.value.problem
     assert (failure.value.failure_class, problem.code, problem.param) == (FailureClass.RECIPE, code, "judge")
 
 
-def test_no_model_is_its_own_judge() -> None:
+def test_no_model_is_its_own_judge(services: Services) -> None:
     own = resolved(**EVALUATION, deployment={"endpoint": "judge"})
     with pytest.raises(PermanentFailure) as failure:
-        require_judges(own, Models(judge={"blue": 100}))  # type: ignore[arg-type]
+        require_judges(own, with_models(services, Models(judge={"blue": 100})))
     assert (failure.value.failure_class, failure.value.problem.code) == (FailureClass.RECIPE, "judge_is_own_endpoint")
 
 
@@ -142,3 +146,34 @@ def test_a_judge_that_is_gone_after_the_training_is_waited_for(run: Run, service
     with pytest.raises(PermanentFailure) as failure:
         tell_job(["judge"], "job-1", run, with_models(services, Models()))
     assert (failure.value.failure_class, failure.value.problem.code) == (FailureClass.PLATFORM, "judge_not_found")
+
+
+OWN = {"endpoints": ["judge"]}
+JUDGES: dict[str, tuple[dict[str, Any], bool]] = {
+    "nobody's": ({}, True),
+    "its own": ({"projects": {"shop": OWN}}, True),
+    "of another": ({"projects": {"bank": OWN}}, False),
+    "of another, which shares it": ({"projects": {"bank": OWN}, "shared_judges": ["jud*"]}, True),
+    "nobody's, where others are shared": ({"shared_judges": ["big"]}, False),
+    "its own, where others are shared": ({"projects": {"shop": OWN}, "shared_judges": ["big"]}, True),
+}
+
+
+@pytest.mark.parametrize(("policy", "allowed"), JUDGES.values(), ids=JUDGES)
+def test_a_judge_is_of_the_project_or_shared_in_validation_and_when_a_job_is_told(
+    run: Run, services: Services, policy: dict[str, Any], allowed: bool
+) -> None:
+    ports = with_models(services, Models(judge={"blue": 100}))
+    policies.apply(ports.store, PlatformPolicy.model_validate(policy), 0, "root", "root", run.created_at)
+    path = paths.judges(run.id, "job-1")
+    for ask in (
+        lambda: require_judges(resolved(**EVALUATION), ports),
+        lambda: tell_job(["judge"], "job-1", run, ports),
+    ):
+        if allowed:
+            ask()
+            continue
+        with pytest.raises(PermanentFailure, match="judge_of_another_project") as failure:
+            ask()
+        assert failure.value.failure_class is FailureClass.RECIPE
+    assert (ports.blobs.info(path) is not None) is allowed

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.domain.approval import candidate_sha256
+from shared.domain.errors import PermanentFailure
 from shared.domain.events import (
     ApprovalDenied,
     ApprovalExpired,
@@ -15,14 +16,17 @@ from shared.domain.events import (
     EventData,
     ModelDeclined,
 )
+from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Decision, Run, Status
 from shared.ports import Services
+from shared.records import policies
 from shared.step_support.outcome import event_of
 from shared.steps.record_decision import record_decision
 from tests.unit.shared.support import RESULT, VERDICT
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
 EXPIRED = "no decision by 2026-01-02T03:04:05+00:00"
+AS = ("approver",)
 PASSED = EvaluationPassed.of(RESULT, VERDICT)
 
 
@@ -39,23 +43,23 @@ def waiting(run: Run, requester_id: str | None = "bob") -> Run:
 @pytest.mark.parametrize(
     ("data", "status", "decision", "note", "event"),
     [
-        (ApprovalGranted(by="ada"), Status.APPROVED, (True, "ada", ""), "approved by ada", PASSED),
+        (ApprovalGranted(by="ada", by_as=AS), Status.APPROVED, (True, "ada", ""), "approved by ada", PASSED),
         (
-            ApprovalGranted(by="ada", comment="good"),
+            ApprovalGranted(by="ada", by_as=AS, comment="good"),
             Status.APPROVED,
             (True, "ada", "good"),
             "approved by ada: good",
             PASSED,
         ),
         (
-            ApprovalDenied(by="ada"),
+            ApprovalDenied(by="ada", by_as=AS),
             Status.DECLINED,
             (False, "ada", ""),
             "declined by ada",
             ModelDeclined(by="ada", comment=""),
         ),
         (
-            ApprovalDenied(by="ada", comment="rude"),
+            ApprovalDenied(by="ada", by_as=AS, comment="rude"),
             Status.DECLINED,
             (False, "ada", "rude"),
             "declined by ada: rude",
@@ -106,7 +110,7 @@ def test_an_approval_that_does_not_count_is_refused_here_too_whatever_the_route_
 ) -> None:
     run = waiting(prepared)
     looked_at = candidate_sha256(run) if candidate is None else candidate
-    event = event_of(run, ApprovalGranted(by="ada", by_id=by_id, candidate=looked_at), AT)
+    event = event_of(run, ApprovalGranted(by="ada", by_as=AS, by_id=by_id, candidate=looked_at), AT)
     outcome = record_decision(event, run, services)
     assert (outcome.status, outcome.changes, outcome.events) == (Status.AWAITING_APPROVAL, {}, ())
     assert outcome.note == f"{code}: approved by ada"
@@ -114,9 +118,53 @@ def test_an_approval_that_does_not_count_is_refused_here_too_whatever_the_route_
 
 def test_one_person_does_not_count_twice(prepared: Run, services: Services) -> None:
     run = waiting(prepared, requester_id=None)
-    granted = ApprovalGranted(by="ada", by_id="ada", candidate=candidate_sha256(run))
+    granted = ApprovalGranted(by="ada", by_as=AS, by_id="ada", candidate=candidate_sha256(run))
     first = record_decision(event_of(run, granted, AT), run, services)
     run = run.evolve(**first.changes)
     assert (first.status, len(run.approvals)) == (Status.AWAITING_APPROVAL, 1)
     again = record_decision(event_of(run, granted, AT), run, services)
     assert (again.status, again.note) == (Status.AWAITING_APPROVAL, "approved_already: approved by ada")
+
+
+@pytest.mark.parametrize(
+    ("by_as", "approvers", "counts"),
+    [
+        (("approver",), None, True),
+        (("operator", "owner"), None, False),
+        ((), None, False),
+        (("approver",), ["grace"], False),
+        (("ada",), ["grace"], False),
+        (("ada",), ["ada"], True),
+        (("group:clinicians",), ["group:clinicians"], True),
+        (("group:clinicians",), ["group:nurses"], False),
+    ],
+)
+@pytest.mark.parametrize("kind", [ApprovalGranted, ApprovalDenied])
+def test_who_is_no_approver_by_the_policy_of_now_decides_nothing(
+    prepared: Run,
+    services: Services,
+    kind: type[ApprovalGranted | ApprovalDenied],
+    by_as: tuple[str, ...],
+    approvers: list[str] | None,
+    counts: bool,
+) -> None:
+    run = waiting(prepared)
+    if approvers:
+        policy = PlatformPolicy.model_validate({"projects": {"shop": {"approvers": approvers}}})
+        policies.apply(services.store, policy, 0, "root", "root", AT)
+    decision = kind(by="ada", by_id="ada", by_as=by_as, candidate=candidate_sha256(run))
+    outcome = record_decision(event_of(run, decision, AT), run, services)  # type: ignore[arg-type]
+    if not counts:
+        assert (outcome.status, outcome.changes, outcome.events) == (Status.AWAITING_APPROVAL, {}, ())
+        assert outcome.note == "not_an_approver: ada"
+    else:
+        assert outcome.status is (Status.APPROVED if kind is ApprovalGranted else Status.DECLINED)
+
+
+def test_a_candidate_whose_endpoint_went_to_another_project_is_not_approved(prepared: Run, services: Services) -> None:
+    policy = PlatformPolicy.model_validate({"projects": {"bank": {"endpoints": ["shop"]}}})
+    policies.apply(services.store, policy, 0, "root", "root", AT)
+    run = waiting(prepared)
+    granted = ApprovalGranted(by="ada", by_id="ada", by_as=AS, candidate=candidate_sha256(run))
+    with pytest.raises(PermanentFailure, match="endpoint_of_another_project"):
+        record_decision(event_of(run, granted, AT), run, services)
