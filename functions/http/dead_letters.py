@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
+import orjson
 from fastapi import APIRouter
 
 from functions.dispatch import REPLAYED
-from functions.http.auth import Operator, Reader
+from functions.http.auth import ADMINISTRATOR, Access, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
 from shared.api.models import (
@@ -22,37 +23,75 @@ from shared.api.models import (
     Replayed,
     ReplayRequest,
 )
+from shared.domain import paths
+from shared.domain.commands import job_of, parse_request
 from shared.domain.errors import DroptuneError, LockLost
 from shared.pipeline import TOPOLOGY
-from shared.ports import DEAD_LETTERS, EventBus, ReceivedMessage
+from shared.ports import DEAD_LETTERS, EventBus, Message, ReceivedMessage, RunStore, Services
+from shared.records import endpoints, runs
 from shared.records.unreadable import unreadable
 
 router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
 
 SHOWN = 20
+_PROJECTS = "/projects/"  # in the `source` of an event, before the project's name
 BATCH = 50
 WAIT_S = 1.0
 
 
 @router.get("")
 def list_dead_letters(access: Reader, services: CurrentServices) -> DeadLetterList:
-    """The entities that have any, each with its count and the oldest, of all projects; bodies stay on the bus."""
-    access.require(None)
+    """The entities that have any the caller may see, each with their count and the oldest; bodies stay on the bus."""
     entities = TOPOLOGY.entities()
     # All at once: the first look at an entity of Service Bus opens a link, which takes the SDK half a second.
     with ThreadPoolExecutor(len(entities)) as pool:
-        data = tuple(found for found in pool.map(partial(_of, services.bus), entities) if found.count or found.problem)
-    named = islice(unreadable(services.store, services.clock.now()), SHOWN)
-    return DeadLetterList(data=data, unreadable=tuple(named))
+        found = pool.map(partial(_of, services, access), entities)
+        data = tuple(one for one in found if one.count or one.problem)
+    named = unreadable(services.store, services.clock.now())
+    seen = (one for one in named if _may_see(_project_in_store(one.partition, services.store, access), access))
+    return DeadLetterList(data=data, unreadable=tuple(islice(seen, SHOWN)))
 
 
-def _of(bus: EventBus, entity: str) -> EntityDeadLetters:
+def _of(services: Services, access: Access, entity: str) -> EntityDeadLetters:
+    bus = services.bus
     try:
         count = bus.depth(entity + DEAD_LETTERS)
-        oldest = bus.peek(entity + DEAD_LETTERS, limit=SHOWN) if count else []
+        oldest = bus.peek(entity + DEAD_LETTERS, limit=SHOWN if _may_see(None, access) else count) if count else []
     except DroptuneError as error:
         return EntityDeadLetters(entity=entity, count=0, problem=error.problem.message)
-    return EntityDeadLetters(entity=entity, count=count, messages=tuple(map(_shown, oldest)))
+    if not _may_see(None, access):
+        oldest = [one for one in oldest if _may_see(_project_of(one.message, services.store, access), access)]
+        count = len(oldest)
+    return EntityDeadLetters(entity=entity, count=count, messages=tuple(map(_shown, oldest[:SHOWN])))
+
+
+def _may_see(project: str | None, access: Access) -> bool:
+    """Of what nobody knows the project (None), it may be one that has members."""
+    if project is None and access.policy.projects:
+        return ADMINISTRATOR in access.caller.roles
+    return access.allows(project)
+
+
+def _project_of(message: Message, store: RunStore, access: Access) -> str | None:
+    with suppress(Exception):  # it may be a dead letter because it says nothing that can be read
+        body = orjson.loads(message.body)
+        if str(body["source"]).startswith(_PROJECTS):
+            return str(body["source"]).removeprefix(_PROJECTS)
+        if run_id := paths.run_id_of_job(job_of(body)):
+            return _project_in_store(run_id, store, access)
+        return parse_request(body).path.split("/")[1]
+    return None
+
+
+def _project_in_store(partition: str, store: RunStore, access: Access) -> str | None:
+    """Of a run or an endpoint by its document, which may be damaged in other fields."""
+    kind, _, names = partition.partition(":")
+    name = names.split(":")[0]
+    if kind in ("dataset", "budget"):
+        return name
+    stored = store.get(partition, endpoints.RECORD if names else runs.RUN)
+    found = access.policy.owner(name) or (stored and stored.document.get("project"))
+    return found if isinstance(found, str) else None
 
 
 def _shown(dead: ReceivedMessage) -> DeadLetter:
@@ -73,8 +112,11 @@ def release(request: ReleaseRequest, access: Operator, runner: CurrentRunner) ->
     A run keeps those of its fields that can be read; one under way ends as `failed`. What it held is given back within
     minutes. A document that can be read is refused.
     """
-    access.require(None)
-    released = runner.release_unreadable(request.partition, request.id, access.caller.name)
+    project = _project_in_store(request.partition, runner.services.store, access)
+    released = None
+    if not access.hides(project) and (project or _may_see(None, access)):
+        access.require(project)
+        released = runner.release_unreadable(request.partition, request.id, access.caller.name)
     if released is None:
         raise ApiError(404, "document_not_found", f"no document {request.id} of {request.partition}", "partition")
     return Released(path=released[0], run=released[1])
@@ -82,19 +124,19 @@ def release(request: ReleaseRequest, access: Operator, runner: CurrentRunner) ->
 
 @router.post("/replay")
 def replay(request: ReplayRequest, access: Operator, services: CurrentServices) -> Replayed:
-    """Send dead letters again under their own ids, then remove them.
+    """Send dead letters that the caller may see again under their own ids, then remove them.
 
     Inboxes know repeats, so a stage that handled such an event already does nothing, and a replay cut short may be
     done again. A dead letter of a subscription goes to its topic and so reaches every subscription that wants
     it: to all but the one it failed at, it is such a repeat.
     """
-    access.require(None)
     entity, bus = request.entity, services.bus
     if entity not in TOPOLOGY.entities():
         raise ApiError(404, "entity_not_found", f"the bus has no entity {entity}", "entity")
     replayed, others = 0, []
     for dead in _locked(bus, entity + DEAD_LETTERS):
-        if request.message_id in (None, dead.message.id):
+        may_see = _may_see(_project_of(dead.message, services.store, access), access)
+        if may_see and request.message_id in (None, dead.message.id):
             _send_again(bus, entity, dead)
             replayed += 1
         else:

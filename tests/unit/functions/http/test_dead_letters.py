@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,15 @@ import pytest
 from fastapi.testclient import TestClient
 
 from functions.dispatch import REPLAYED
-from functions.http.auth import APPROVER, OPERATOR, READER
+from functions.http.auth import ADMINISTRATOR, APPROVER, OPERATOR, READER
+from shared.domain.commands import StartRun
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.policy import PlatformPolicy, Project
 from shared.domain.run import NON_TERMINAL, TERMINAL, Status
+from shared.domain.topology import STORAGE_EVENTS
 from shared.pipeline import BY_NAME, TOPOLOGY
 from shared.ports import DEAD_LETTERS, Message, Services, Write
-from shared.records import claims
+from shared.records import claims, policies
 from shared.runner import Handled, Runner
 from shared.steps.fail_run import NEXT_JOB
 from shared.steps.reconcile import release_claims
@@ -242,3 +246,69 @@ def test_a_run_that_was_repaired_meanwhile_is_not_released(
     answer = client.post("/api/dead-letters/release", json={"partition": run.id, "id": "run"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "store_conflict")
     assert client.get(f"/api/runs/{run.id}").json()["status"] == "awaiting_approval"
+
+
+OF_SHOP: dict[str, tuple[str, dict[str, Any]]] = {
+    "an event of a run": (ENTITY, {"source": "/projects/shop"}),
+    "a command": (
+        STORAGE_EVENTS,
+        {"source": "/droptune", "type": StartRun.wire_type, "data": {"path": "datasets/shop/a.jsonl", "etag": "1"}},
+    ),
+    "a blob of Event Grid": (
+        STORAGE_EVENTS,
+        {
+            "source": "/subscriptions/s",
+            "type": "Microsoft.Storage.BlobCreated",
+            "subject": "/blobServices/default/containers/datasets/blobs/shop/a.jsonl",
+        },
+    ),
+    "an event of a job": (QUEUE, {"source": "/subscriptions/s", "data": {"runId": "RUN-training-1"}}),
+    "our look at a job": (
+        QUEUE,
+        {"source": "/droptune", "type": "droptune.job.inspect.v1", "data": {"job": "RUN-training-1", "poll": "1"}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("entity", "body"), OF_SHOP.values(), ids=OF_SHOP)
+def test_dead_letters_of_a_project_are_its_members_and_administrators_only(
+    client: TestClient, services: Services, entity: str, body: dict[str, Any]
+) -> None:
+    """Those of which nobody knows whose they are, administrators' only."""
+    run = awaiting_approval(services)
+    spoil(services, run.id)  # what is damaged says no less whose it is
+    projects = {"shop": Project(readers=("rita",), operators=("ada",)), "bank": Project(owners=("bob",))}
+    policies.apply(services.store, PlatformPolicy(projects=projects), 0, "root", "root", services.clock.now())
+    text = json.dumps(body).replace("RUN", run.id).encode()
+    bus, dead_letters = services.bus, entity + DEAD_LETTERS
+    for name, content in (("of-shop", text), ("of-nobody", b"{"), ("of-other", b'{"source": "/projects/other"}')):
+        bus.send(entity.split("/")[0], [Message(name, "droptune.approval.granted.v1", content)])
+    fail_too_often(services, entity)
+
+    def seen(person: str, *roles: str) -> tuple[list[str], int, int]:
+        with asking_as(client, person, *roles):
+            found = client.get("/api/dead-letters").json()
+        [at] = [one for one in found["data"] if one["entity"] == entity] or [{"messages": [], "count": 0}]
+        return [message["id"] for message in at["messages"]], at["count"], len(found["unreadable"])
+
+    assert seen("bob") == ([], 0, 0)
+    assert seen("object-1", READER, OPERATOR, APPROVER) == (["of-other"], 1, 0)
+    assert seen("rita") == seen("ada") == (["of-shop"], 1, 1)
+    assert seen("root", ADMINISTRATOR) == (["of-shop", "of-nobody", "of-other"], 3, 1)
+
+    order, document = {"entity": entity, "message_id": "of-shop"}, {"partition": run.id, "id": "run"}
+    for person, roles in (("bob", ()), ("object-1", (READER, OPERATOR))):
+        with asking_as(client, person, *roles):
+            assert (
+                client.post("/api/dead-letters/replay", json=order).json()["error"]["code"] == "dead_letter_not_found"
+            )
+            assert (
+                client.post("/api/dead-letters/release", json=document).json()["error"]["code"] == "document_not_found"
+            )
+    with asking_as(client, "rita"):
+        assert client.post("/api/dead-letters/release", json=document).json()["error"]["code"] == "role_needed"
+    assert bus.depth(dead_letters) == 3
+    with asking_as(client, "ada"):
+        assert client.post("/api/dead-letters/replay", json={"entity": entity}).json()["replayed"] == 1
+        assert client.post("/api/dead-letters/release", json=document).status_code == 200
+    assert sorted(dead.message.id for dead in bus.peek(dead_letters, limit=9)) == ["of-nobody", "of-other"]

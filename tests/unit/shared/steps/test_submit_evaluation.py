@@ -79,6 +79,7 @@ def test_nothing_is_measured_against_a_champion_whose_files_were_changed(prepare
     names = {"endpoint": "shop", "project": "shop", "champion": champion.id, "deployment": "d", "model": "shop:1"}
     endpoints.write(services.store, EndpointRecord(**names, scoring_uri="http://x/", promoted_at=now), replacing=None)
     run = prepared.evolve(id="run-0123456789ab")
+    completed = TrainingCompleted(job="job-1", train_loss=0.5, eval_loss=0.75, processed_tokens=1000, seconds=60.5)
     ports = replace(services, launcher=Launcher())  # type: ignore[arg-type]
     with pytest.raises(PermanentFailure, match=f"model_changed: the files of the model of {champion.id} "):
-        evaluate_in_turn(event_of(run, TrainingCompleted.model_construct(), now), run, ports)
+        evaluate_in_turn(event_of(run, completed, now), run, ports)
