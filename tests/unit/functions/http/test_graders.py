@@ -119,7 +119,7 @@ class Judge:
     """The one endpoint of a platform, whose model says what it has learned."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.calls = 0
 
     def get_endpoint(self, name: str) -> EndpointView:
         return EndpointView(name=name, scoring_uri="http://x/score", traffic={"d-new": 100}, deployments=("d-new",))
@@ -128,7 +128,7 @@ class Judge:
         return DeploymentView(name=name, state=DeploymentState.SUCCEEDED, model="shop:2")
 
     def chat(self, endpoint: str, prompt: Any, **options: Any) -> ChatAnswer:
-        self.asked += 1
+        self.calls += 1
         return ChatAnswer(text='{"score": 0.5, "reason": "a secret"}', deployment="d-new", latency_s=0.1)
 
 
@@ -157,7 +157,7 @@ def test_nobody_asks_the_endpoint_of_a_project_that_is_not_theirs(
     with asking_as(client, caller, *roles):
         run = client.post("/api/graders/run", json={"graders": graders, "output_text": "x", "item": {}})
         valid = client.post("/api/graders/validate", json={"graders": graders}).json()
-    assert (valid["valid"], judge.asked) == (allowed, int(allowed))
+    assert (valid["valid"], judge.calls) == (allowed, int(allowed))
     if allowed:
         assert (run.status_code, run.json()["reasons"]) == (200, {"j": "a secret"})
     else:

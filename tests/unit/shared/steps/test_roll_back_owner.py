@@ -31,17 +31,17 @@ CLAIM = claims.endpoint_claim("shop")
 
 
 class Watched(Endpoint):
-    """Also keeps what is asked of it beside traffic."""
+    """Also keeps what it is told beside traffic."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     def begin_delete_endpoint(self, name: str) -> None:
-        self.asked.append(f"delete {name}")
+        self.calls.append(f"delete {name}")
 
     def register_model(self, spec: ModelSpec) -> None:
-        self.asked.append(f"register {spec.name}")
+        self.calls.append(f"register {spec.name}")
 
     def begin_endpoint(self, name: str, tags: dict[str, str]) -> bool:
         return False
@@ -72,7 +72,7 @@ def test_an_order_of_who_does_not_own_the_endpoint_any_more_does_nothing(
     put(ports, MOVED)
     with pytest.raises(PermanentFailure, match=r"endpoint_of_another_project: .* of project bank"):
         roll_back(order(champion, to, project), champion, ports)
-    assert (endpoint.asked, endpoint.requested) == ([], {NEW: 100})
+    assert (endpoint.calls, endpoint.requested) == ([], {NEW: 100})
     assert claims.read(ports.store, CLAIM) is None
 
 
@@ -84,7 +84,7 @@ def test_its_owner_by_the_policy_rolls_back_and_deletes_what_another_project_has
     put(ports, {**MOVED, "limits": {"base_model": {"one_of": ["microsoft/*"]}}})
     with pytest.raises(Transient, match="traffic_shifting" if to == "back" else "endpoint_deleting"):
         roll_back(order(champion, to, "bank"), champion, ports)
-    assert (endpoint.asked, endpoint.requested) == (([], {OLD: 100}) if to == "back" else (["delete shop"], {NEW: 100}))
+    assert (endpoint.calls, endpoint.requested) == (([], {OLD: 100}) if to == "back" else (["delete shop"], {NEW: 100}))
 
 
 def test_a_rollback_that_has_begun_is_carried_out_whoever_is_the_owner_by_now(
@@ -129,7 +129,7 @@ def test_what_would_not_be_deployed_is_not_restored(
         change(run, ports)
     with pytest.raises(PermanentFailure if code else Transient, match=code or "endpoint_provisioning"):
         roll_back(order(run, "restored"), run, ports)
-    assert endpoint.asked == ([] if code else ["register shop"])
+    assert endpoint.calls == ([] if code else ["register shop"])
 
 
 def test_a_schedule_asks_for_nothing_at_an_endpoint_of_another_project(
