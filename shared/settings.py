@@ -72,7 +72,8 @@ class Settings(BaseModel):
         default=0,
         ge=0,
         le=3650,
-        description="days after its end in which a run that deployed nothing, and begins from now on, is kept; 0: ever",
+        description="days after its end in which a run that deployed nothing is kept; 0: for ever. It holds for runs "
+        "that begin from then on",
     )
     reconcile_schedule: str = Field(default="* * * * * *", description="NCRONTAB; looks for what was lost")
     probe_schedule: str = Field(default="* * * * * *", description="NCRONTAB; probes rollouts")
