@@ -89,7 +89,7 @@ def validate_files(task: ValidateArguments) -> None:
     with _workplace(task) as place, ExitStack() as opened:
         sink = Sink(*(opened.enter_context((place / name).open("w+b")) for name in ("train.jsonl", "eval.jsonl")))
         validated, source = _validated(task, sink, opened)
-        found = ValidationOutcome(report=validated.report)
+        found = ValidationOutcome(report=validated.report, recipe=validated.recipe)
         if validated.version is not None:
             for file in (sink.train, sink.eval):
                 _to_disk(file)

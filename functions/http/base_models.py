@@ -57,7 +57,9 @@ def import_base_model(base_model: str, access: Operator, services: CurrentServic
 
 
 @router.post("/{base_model:path}/license")
-def decide_license(base_model: str, answer: LicenseAnswer, access: Administrator, services: CurrentServices) -> None:
+def decide_license(
+    base_model: str, answer: LicenseAnswer, access: Administrator, services: CurrentServices
+) -> LicenseDecision:
     """Accept or refuse the license of a base model, for the whole deployment. Runs under way are held to it in their
     next step. 409 if it is another than the one that was read."""
     entry, caller = _entry(base_model), access.caller
@@ -66,7 +68,9 @@ def decide_license(base_model: str, answer: LicenseAnswer, access: Administrator
     if answer.terms_sha256 != terms_sha256(entry, services.blobs):
         raise ApiError(409, "license_changed", "it is not what you have read: read it again", "terms_sha256")
     by = {"base_model": entry.id, "by": caller.name, "by_id": caller.id, "at": services.clock.now()}
-    licenses.decide(services.store, LicenseDecision(**by, **answer.model_dump()))
+    decision = LicenseDecision(**by, **answer.model_dump())
+    licenses.decide(services.store, decision)
+    return decision
 
 
 def _denied(entry: BaseModelEntry) -> Problem | None:

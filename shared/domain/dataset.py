@@ -207,7 +207,7 @@ class CuratedVersion(Frozen):
 
 
 class ValidationOutcome(Frozen):
-    """`validation/outcome.json` of a run: what the validation job found. The last two only if it passed."""
+    """`validation/outcome.json` of a run, of the validation job. `recipe` if it is valid, `curated` if all passed."""
 
     report: Report
     recipe: Recipe | None = None

@@ -38,9 +38,9 @@ class LicenseAnswer(Frozen):
 
     model_config = ConfigDict(defer_build=False)  # the body of a route
 
-    accepted: bool
-    terms_sha256: str = Field(description="of what was accepted or refused")
     comment: str = Field(min_length=1, max_length=MAX_COMMENT, description="why")
+    accepted: bool
+    terms_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of what was accepted or refused")
 
 
 class LicenseDecision(LicenseAnswer):

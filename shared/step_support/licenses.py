@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from itertools import takewhile
 
-from shared.base_models.bundles import bundle_manifest
 from shared.domain.catalog import BaseModelEntry
 from shared.domain.errors import Problem
 from shared.domain.policy import PlatformPolicy
@@ -13,6 +12,8 @@ from shared.records import licenses
 
 def terms_sha256(entry: BaseModelEntry, blobs: BlobStore) -> str:
     """Hash of what is accepted: the catalog's entry, and the license files that were in the folder at its import."""
+    from shared.base_models.bundles import bundle_manifest  # with tokenizers and jinja2, which few functions need
+
     manifest = bundle_manifest(entry, blobs)
     return entry.terms.sha256(manifest.license_files if manifest else {})
 

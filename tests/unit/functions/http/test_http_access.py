@@ -114,7 +114,7 @@ def answer_to(client: TestClient, route: str, run_id: str, project: str) -> Any:
         "POST /api/dead-letters/replay": {"entity": "pipeline/notify"},
         "POST /v1/fine_tuning/jobs": {"model": "droptune/tiny-llama", "training_file": "file-0", "suffix": "shop"},
         "PUT /api/policy": {},
-        "POST /api/base-models/{base_model}/license": {"accepted": True, "terms_sha256": "0", "comment": "a"},
+        "POST /api/base-models/{base_model}/license": {"accepted": True, "terms_sha256": "0" * 64, "comment": "a"},
     }
     url += "?replacing=9" if route == "PUT /api/policy" else ""
     return client.request(method, url, json=bodies.get(route))
