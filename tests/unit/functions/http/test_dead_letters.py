@@ -277,7 +277,7 @@ def test_dead_letters_of_a_project_are_its_members_and_administrators_only(
     """Those of which nobody knows whose they are, administrators' only."""
     run = awaiting_approval(services)
     spoil(services, run.id)  # what is damaged says no less whose it is
-    projects = {"shop": Project(readers=("rita",), operators=("ada",)), "bank": Project(owners=("bob",))}
+    projects = {"shop": Project(readers=("rita",), operators=("ada",)), "bank": Project(owners=("bob", "rita"))}
     policies.apply(services.store, PlatformPolicy(projects=projects), 0, "root", "root", services.clock.now())
     text = json.dumps(body).replace("RUN", run.id).encode()
     bus, dead_letters = services.bus, entity + DEAD_LETTERS
@@ -293,7 +293,7 @@ def test_dead_letters_of_a_project_are_its_members_and_administrators_only(
 
     assert seen("bob") == ([], 0, 0)
     assert seen("object-1", READER, OPERATOR, APPROVER) == (["of-other"], 1, 0)
-    assert seen("rita") == seen("ada") == (["of-shop"], 1, 1)
+    assert seen("rita") == seen("ada") == (["of-shop"], 1, 1), "who owns another project too sees no more of this one"
     assert seen("root", ADMINISTRATOR) == (["of-shop", "of-nobody", "of-other"], 3, 1)
 
     order, document = {"entity": entity, "message_id": "of-shop"}, {"partition": run.id, "id": "run"}
