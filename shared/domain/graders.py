@@ -214,7 +214,7 @@ class ScoreModel(Spec):
 
     type: Literal["score_model"] = "score_model"
     endpoint: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,30}[a-z0-9]$")] = Field(
-        description="name of the judge's endpoint, which is not the run's own"
+        description="of the recipe's project, or one that the policy shares; not the run's own"
     )
     input: tuple[JudgeMessage, ...] = Field(
         min_length=1, max_length=16, description="the last is the user's; the form of the reply is added to it"

@@ -188,8 +188,7 @@ class PlatformPolicy(Rules):
     review_every_license: bool = Field(default=False, description="a person accepts Apache-2.0 and the like too")
     shared_judges: tuple[Pattern, ...] | None = Field(
         default=None,
-        description="endpoints that `score_model` graders of every project may ask, as shell patterns, beside those of "
-        "the project itself; null: those that are of no project",
+        description="endpoints that graders of all projects may ask, as shell patterns; null: those that are of none",
     )
     projects: dict[Name, Project] = {}
 
@@ -214,11 +213,6 @@ class PlatformPolicy(Rules):
         in one that is not registered the app role."""
         own = self.projects.get(project) if project else None
         return tuple(sorted({*(own.members(role) if own else (role,))}.intersection(person)))
-
-    def may_judge(self, endpoint: str, owner: str | None) -> bool:
-        """Whether models of every project may be judged by it."""
-        shared = self.shared_judges
-        return owner is None if shared is None else any(fnmatchcase(endpoint, one) for one in shared)
 
     def budgets(self, project: str, otherwise_usd: float | None) -> dict[str, float]:
         """What may be spent in a month by each that a run of the project is paid by: account -> USD."""

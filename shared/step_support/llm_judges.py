@@ -1,6 +1,7 @@
 """Judges that a recipe names: they must be there before anything is spent, and a job is told where they are."""
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 
 from shared.domain import paths
 from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict
@@ -41,8 +42,9 @@ def require_own_or_shared(name: str, is_own: Callable[[str], bool], services: Se
     Raises PermanentFailure `judge_of_another_project`, of class recipe.
     """
     policy = policies.read(services.store).policy
-    owner = endpoint_owner(name, policy, services.store)
-    if not (policy.may_judge(name, owner) or (owner is not None and is_own(owner))):
+    owner, shared = endpoint_owner(name, policy, services.store), policy.shared_judges
+    is_shared = owner is None if shared is None else any(fnmatchcase(name, one) for one in shared)
+    if not (is_shared or (owner is not None and is_own(owner))):
         message = f"endpoint {name}, which a score_model grader names, is not of this project, and no shared judge"
         raise PermanentFailure(FailureClass.RECIPE, "judge_of_another_project", message, name)
 
