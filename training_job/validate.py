@@ -1,6 +1,6 @@
 """Validate a dataset that is too large for a function, and write the curated version it makes.
 
-    python -m training_job.validate --job-name NAME --project=PROJECT --dataset FILE --name=NAME --sha256 HEX
+    python -m training_job.validate --job-name NAME --project=PROJECT --dataset FILE --name=NAME --sha256 HEX,...
         --default-base-model ID [--held-out FILE] [--recipe FILE] [--tokenizer DIR] [--earlier DIR]
         --curated DIR --output DIR
 
@@ -34,7 +34,6 @@ from shared.validation.ahead import useful_processes
 from shared.validation.curated import curated_version
 from shared.validation.deidentify import NameFinder
 from shared.validation.lines import chunks_of
-from shared.validation.recipes import recipe_text
 from shared.validation.sink import Sink
 from shared.validation.validator import Earlier, Validated, validate
 from training_job.job.arguments import parse_arguments
@@ -54,7 +53,7 @@ class ValidateArguments:
     project: Annotated[str, "whose dataset it is, percent-encoded"]
     dataset: Annotated[Path, "file that was dropped"]
     name: Annotated[str, "of that file, percent-encoded; a mount may give it another"]
-    sha256: Annotated[str, "of that file, as received"]
+    sha256: Annotated[str, "of data, held-out file and recipe as received, with commas"]
     default_base_model: Annotated[str, "catalog id, if the recipe names none"]
     held_out: Annotated[Path | None, "the held-out file; without it rows are split off"] = None
     recipe: Annotated[Path | None, "the project's recipe.yaml"] = None
@@ -65,7 +64,7 @@ class ValidateArguments:
 
     def files(self) -> list[Path]:
         """What is streamed."""
-        return [self.dataset, *([self.held_out] if self.held_out else [])]
+        return [path for path in (self.dataset, self.held_out, self.recipe) if path]
 
 
 def parse(argv: list[str] | None) -> ValidateArguments:
@@ -83,19 +82,19 @@ def validate_files(task: ValidateArguments) -> None:
 
     Raises PermanentFailure `dataset_replaced` if the dataset is not the one received, `input_missing`.
     """
-    require(*task.files(), *(path for path in (task.recipe, task.tokenizer, task.earlier) if path))
+    require(*task.files(), *(path for path in (task.tokenizer, task.earlier) if path))
     outcome = task.output / OUTCOME_FILE
     outcome.unlink(missing_ok=True)  # an earlier attempt's
     with _workplace(task) as place, ExitStack() as opened:
         sink = Sink(*(opened.enter_context((place / name).open("w+b")) for name in ("train.jsonl", "eval.jsonl")))
         validated, source = _validated(task, sink, opened)
-        found = ValidationOutcome(report=validated.report, recipe=validated.recipe)
+        found = ValidationOutcome(report=validated.report, sha256=task.sha256, recipe=validated.recipe)
         if validated.version is not None:
             for file in (sink.train, sink.eval):
                 _to_disk(file)
             curated = curated_version(validated, task.project, source)
             _publish(place, task.curated / curated.version, validated, curated)
-            found = ValidationOutcome(report=validated.report, recipe=validated.recipe, curated=curated)
+            found = found.model_copy(update={"curated": curated})
     _write(outcome, found)
     _print_outcome(found)
 
@@ -117,11 +116,12 @@ def _workplace(task: ValidateArguments) -> Iterator[Path]:
 
 def _validated(task: ValidateArguments, sink: Sink, opened: ExitStack) -> tuple[Validated, DatasetRef]:
     progress = ReadingProgress(sum(path.stat().st_size for path in task.files()))
-    dataset, *rest = (Reading(opened.enter_context(path.open("rb")), progress) for path in task.files())
+    files = [Reading(opened.enter_context(path.open("rb")), progress) for path in task.files()]
+    dataset, recipe = files[0], files[-1] if task.recipe else None
     validated = validate(
         dataset,
-        rest[0] if rest else None,
-        recipe_text(task.recipe) if task.recipe else None,
+        files[1] if task.held_out else None,
+        next(recipe, b"") if recipe else None,
         project=task.project,
         file_name=task.name,
         default_base_model=task.default_base_model,
@@ -132,12 +132,12 @@ def _validated(task: ValidateArguments, sink: Sink, opened: ExitStack) -> tuple[
         processes=useful_processes(),
     )
     path = f"datasets/{task.project}/{task.name}"
-    sha256 = dataset.sha256()
+    found = [file.sha256() for file in files]
     progress.print()
-    if sha256 != task.sha256:
-        message = "the dropped file was replaced before it was read; its successor has its own run"
+    if found != task.sha256.split(","):
+        message = "data, recipe or held-out rows were replaced before they were read: `droptune retry` the run"
         raise PermanentFailure(FailureClass.DATA, "dataset_replaced", message, path)
-    return validated, DatasetRef(path=path, etag="", size_bytes=dataset.size_bytes, sha256=sha256)
+    return validated, DatasetRef(path=path, etag="", size_bytes=dataset.size_bytes, sha256=found[0])
 
 
 def _names() -> NameFinder | None:

@@ -7,13 +7,14 @@ import unicodedata
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
-from functions.http.auth import Operator, Reader
+from functions.http.auth import Caller, Operator, Reader
 from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
 from shared.api.models import SchemaDocument, StoredFile
 from shared.domain import paths
 from shared.domain.drop_zone import starts_a_run
 from shared.domain.recipe import Recipe, is_name
+from shared.ports import BlobInfo, Services
 from shared.records import uploads
 
 router = APIRouter(prefix="/api", tags=["datasets"])
@@ -44,12 +45,21 @@ async def put_dataset(
         raise ApiError(400, "file_name", message, "name")
     access.require(project)
     body, path = await request.body(), f"{paths.DATASETS}/{project}/{name}"
-    by = uploads.Uploader(access.caller.name, access.caller.id)
-    sha256, now = hashlib.sha256(body).hexdigest(), services.clock.now()
-    await run_in_threadpool(uploads.record, services.store, path, sha256, by, now)
-    info = await run_in_threadpool(services.blobs.write, path, [body])
+    info = await run_in_threadpool(_write, path, body, access.caller, services)
     run_id = paths.run_id_of_blob(info.path, info.etag) if starts_a_run(path) else None
     return StoredFile(path=info.path, etag=info.etag, size_bytes=info.size_bytes, run_id=run_id)
+
+
+def _write(path: str, body: bytes, caller: Caller, services: Services) -> BlobInfo:
+    store, now, sha256 = services.store, services.clock.now(), hashlib.sha256(body).hexdigest()
+    by = uploads.Uploaders(caller.name, (caller.id,))
+    uploads.record(store, path, "", sha256, by, now, ttl_s=uploads.ANNOUNCED_S)
+    try:
+        info = services.blobs.write(path, [body])
+        uploads.record(store, path, info.etag, sha256, by, now)
+    finally:
+        uploads.withdraw(store, path, sha256)
+    return info
 
 
 @router.get("/recipes/schema")

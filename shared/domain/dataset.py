@@ -19,6 +19,18 @@ class DatasetRef(Frozen):
     sha256: str
 
 
+class Beside(Frozen):
+    """What lay beside a dataset when it was received and decides its run too, pinned."""
+
+    recipes: tuple[DatasetRef, ...] = ()
+    held_out: DatasetRef | None = None
+    default_base_model: str = Field(description="of a recipe that names none")
+
+    @property
+    def files(self) -> tuple[DatasetRef, ...]:
+        return (*([self.held_out] if self.held_out else []), *self.recipes)
+
+
 class ProblemGroup(Frozen):
     """One kind of problem: how often, in which rows (1-based, a sample), and what to do."""
 
@@ -210,5 +222,6 @@ class ValidationOutcome(Frozen):
     """`validation/outcome.json` of a run, of the validation job. `recipe` if it is valid, `curated` if all passed."""
 
     report: Report
+    sha256: str = Field(default="", description="of what it read: data, held-out rows, recipe; with commas")
     recipe: Recipe | None = None
     curated: CuratedVersion | None = None

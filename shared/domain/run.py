@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from shared.domain.cost import CostEstimate
-from shared.domain.dataset import CuratedVersion, DatasetRef
+from shared.domain.dataset import Beside, CuratedVersion, DatasetRef
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.evaluation import EvaluationResult, Verdict
 from shared.domain.jobs import JobKind
@@ -145,6 +145,7 @@ class Run(Frozen):
     deadline_at: AwareDatetime | None
     dataset: DatasetRef
     fingerprint: str = Field(description="hash of recipe (or default base model) and held-out set at receipt")
+    beside: Beside | None = Field(default=None, description="the same files, pinned; None of an earlier version's run")
     duplicate_of: str | None = None
     parent_run: str | None = None
     recipe: ResolvedRecipe | None = None
@@ -182,6 +183,21 @@ class Run(Frozen):
         """The recipe, which a run has from `validated` on."""
         assert self.recipe is not None
         return self.recipe
+
+    @property
+    def pinned(self) -> tuple[DatasetRef, ...]:
+        """Data, held-out rows and recipe as they were received."""
+        return (self.dataset, *(self.beside.files if self.beside else ()))
+
+    @property
+    def received(self) -> Beside:
+        """What lay beside its data, which a run has in its validation."""
+        assert self.beside is not None
+        return self.beside
+
+    @property
+    def pinned_sha256(self) -> str:
+        return ",".join(one.sha256 for one in self.pinned)
 
     @property
     def requester_ids(self) -> frozenset[str]:

@@ -1,9 +1,12 @@
 """What lies beside a dataset in the drop zone: its recipe and its held-out set."""
 
+import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 
+from shared.domain.dataset import Beside, DatasetRef
 from shared.domain.drop_zone import Role, held_out_rank, may_be_prose, role_of
-from shared.domain.errors import BlobNotFound
+from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, StoreConflict
 from shared.domain.findings import Findings
 from shared.domain.paths import file_name
 from shared.domain.run import Run
@@ -41,6 +44,60 @@ def held_out_file(dataset: str, services: Services) -> BlobInfo | None:
     return next(iter(held_out_files(dataset, services)), None)
 
 
+def look_beside(dataset: str, services: Services) -> tuple[str, Beside]:
+    """Hash of what else decides the outcome: another recipe, base model or held-out set makes the same data new. And
+    these files, pinned. Raises BlobNotFound, and StoreConflict if one is replaced meanwhile."""
+    held_out, recipes = held_out_file(dataset, services), recipe_files(dataset, services)
+    default = services.config.default_base_model
+    digest, pinned = hashlib.sha256(b"" if recipes else default.encode()), list[DatasetRef]()
+    for parts in (recipes, [held_out] if held_out else []):
+        for part in parts:
+            own = hashlib.sha256()
+            for chunk in services.blobs.read(part.path, etag=part.etag):
+                digest.update(chunk)
+                own.update(chunk)
+            one = DatasetRef(path=part.path, etag=part.etag, size_bytes=part.size_bytes, sha256=own.hexdigest())
+            pinned.append(one)
+        digest.update(b"\0")
+    files = {"recipes": tuple(pinned[: len(recipes)]), "held_out": next(iter(pinned[len(recipes) :]), None)}
+    return digest.hexdigest()[:16], Beside(default_base_model=default, **files)
+
+
+@contextmanager
+def reading_pinned(run: Run) -> Iterator[None]:
+    """Raises PermanentFailure `dataset_replaced` for a file that is no longer the one received."""
+    try:
+        yield
+    except (BlobNotFound, StoreConflict) as error:
+        raise replaced(run) from error
+
+
+def replaced(run: Run) -> PermanentFailure:
+    message = (
+        "data, recipe or held-out rows were deleted or replaced after they were received: new data has a run of its "
+        "own, else `droptune retry` the run"
+    )
+    return PermanentFailure(FailureClass.DATA, "dataset_replaced", message, run.dataset.path)
+
+
+def require_same_files(run: Run, services: Services) -> Run:
+    """The run with what lies beside its data, which must be what lay there when it was received: other files, one more
+    or one less are refused. The same content written again is the same. Raises PermanentFailure `dataset_replaced`."""
+    dataset, before = run.dataset.path, run.beside
+    with reading_pinned(run):
+        held_out = held_out_file(dataset, services)
+        found = [*([held_out] if held_out else []), *recipe_files(dataset, services)]
+        if before and [(one.path, one.etag) for one in found] == [(one.path, one.etag) for one in before.files]:
+            return run
+        fingerprint, now = look_beside(dataset, services)
+    same = fingerprint == run.fingerprint  # what earlier versions kept
+    if before is not None:
+        same = [(one.path, one.sha256) for one in now.files] == [(one.path, one.sha256) for one in before.files]
+    if not same:
+        raise replaced(run)
+    return run.evolve(beside=now)
+
+
 def _rank(file: BlobInfo) -> int:
     return held_out_rank(file_name(file.path)) or 0
 
@@ -69,6 +126,12 @@ def _folders(dataset: str) -> list[str]:
     return list(dict.fromkeys((dataset.rsplit("/", 1)[0], project)))
 
 
+def read_recipe_of(run: Run, services: Services) -> bytes | None:
+    """The text of the first recipe received with it; None if there was none."""
+    recipe = next(iter(run.received.recipes), None)
+    return b"".join(services.blobs.read(recipe.path, etag=recipe.etag)) if recipe else None
+
+
 def needs_validation_job(run: Run, services: Services) -> bool:
     """Whether names are to be found, which takes a model, or a file is one of columns or a workbook, or larger than a
     function reads, as it is or unpacked."""
@@ -76,25 +139,17 @@ def needs_validation_job(run: Run, services: Services) -> bool:
 
     if _searches_for_names(run, services):
         return True
-    held_out = held_out_file(run.dataset.path, services)
     limit = services.config.inline_validation_max_bytes
-    if max(run.dataset.size_bytes, held_out.size_bytes if held_out else 0) > limit:
+    files = [run.dataset, *filter(None, [run.received.held_out])]
+    if max(one.size_bytes for one in files) > limit:
         return True
-    files = [run.dataset.path, *([held_out.path] if held_out else [])]
-    try:
-        return any(needs_job(services.blobs.read(path), limit) for path in files)
-    except BlobNotFound:
-        return False  # what reads it says so
+    return any(needs_job(services.blobs.read(one.path, etag=one.etag), limit) for one in files)
 
 
 def _searches_for_names(run: Run, services: Services) -> bool:
     from shared.validation.recipes import read_recipe
     from shared.validation.validator import ALL_CODES
 
-    recipe = recipe_file(run.dataset.path, services)
-    try:
-        text = b"".join(services.blobs.read(recipe.path)) if recipe else None
-    except BlobNotFound:
-        return False
+    text = read_recipe_of(run, services)
     read = read_recipe(text, services.config.default_base_model, Findings(ALL_CODES))
     return read.assumed.data.deidentify is not None

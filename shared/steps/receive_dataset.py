@@ -13,7 +13,7 @@ from shared.domain.events import DatasetUploaded, RunFailed
 from shared.domain.run import Run, RunError, Status
 from shared.ports import BlobInfo, Services
 from shared.records import claims, policies, runs, uploads
-from shared.step_support.dataset_files import held_out_file, recipe_files
+from shared.step_support.dataset_files import look_beside
 from shared.step_support.outcome import Draft
 
 # Times what a blob of some bytes waits.
@@ -48,16 +48,18 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         raise Transient(BUSY, f"{limit} runs of {project} are being validated or trained", run_id)
     failed: PermanentFailure | Transient | None = None
     try:
-        sha256, (fingerprint, files) = _sha256(info, services), _beside(path, services)
+        sha256, (fingerprint, beside) = _sha256(info, services), look_beside(path, services)
     except BlobNotFound:
         return None
     except (PermanentFailure, Transient) as error:
         tries = MAX_TRIES if isinstance(error, Transient) else RETRY_RULES[FailureClass.PLATFORM].attempts
         if tried + 1 < tries:
             raise Transient(error.problem.code, error.problem.message, path) from error
-        sha256, fingerprint, files, failed = "", "", {}, error
+        sha256, fingerprint, beside, failed = "", "", None, error
     dataset = DatasetRef(path=path, etag=info.etag, size_bytes=info.size_bytes, sha256=sha256)
-    by = uploads.uploader(services.store, path, sha256)
+    files = (dataset, *(beside.files if beside else ()))
+    found = [uploads.uploaders(services.store, one.path, one.etag, one.sha256) for one in files]
+    by, known = found[0], [one for one in found if one is not None]
     now = services.clock.now()
     run = Run(
         id=run_id,
@@ -70,9 +72,10 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         deadline_at=None,
         dataset=dataset,
         fingerprint=fingerprint,
+        beside=beside,
         requested_by=request.requested_by or (by.name if by else None),
-        requester_id=request.requester_id or (by.id if by else None),
-        uploader_ids=_uploaders({**files, path: sha256}, request, services),
+        requester_id=request.requester_id or (by.ids[0] if by else None),
+        uploader_ids=tuple(sorted({id for one in known for id in one.ids})) if len(known) == len(files) else None,
         parent_run=request.parent_run,
         retention_days=policy.retention_days(project, services.config.run_retention_days),
     )
@@ -83,7 +86,7 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
     claim = claims.dataset_claim(project, dataset.sha256, fingerprint)
     owner = claims.take(services.store, claim, run.id, now)
     # A person who sends a key asks for another run. The key of a schedule only names its run.
-    if owner != run.id and not (key and run.requested_by):
+    if owner != run.id and not (key and request.requested_by):
         if not runs.exists(services.store, owner):
             # Its creator died, or is about to write it; `reconcile` releases a claim that no run follows.
             raise Transient("claim_without_run", f"{owner} claims the same data and does not exist yet", claim)
@@ -110,29 +113,3 @@ def _sha256(info: BlobInfo, services: Services) -> str:
     for chunk in services.blobs.read(info.path, etag=info.etag):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _beside(dataset: str, services: Services) -> tuple[str, dict[str, str]]:
-    """Hash of what else decides the outcome: another recipe, base model or held-out set makes the same data new. And
-    these files with the hash of each."""
-    held_out = held_out_file(dataset, services)
-    recipes, files = recipe_files(dataset, services), dict[str, str]()
-    digest = hashlib.sha256(b"" if recipes else services.config.default_base_model.encode())
-    for parts in (recipes, [held_out] if held_out else []):
-        for part in parts:
-            own = hashlib.sha256()
-            for chunk in services.blobs.read(part.path):
-                digest.update(chunk)
-                own.update(chunk)
-            files[part.path] = own.hexdigest()
-        digest.update(b"\0")
-    return digest.hexdigest()[:16], files
-
-
-def _uploaders(files: dict[str, str], request: StartRun | BlobCreated, services: Services) -> tuple[str, ...] | None:
-    """Who uploaded the files, given with their hashes; None if that is not known of each."""
-    if request.requester_id and f"/{paths.JOBS}/" in request.path:
-        return (request.requester_id,)  # the app wrote them, of files that only this person may use
-    found = [uploads.uploader(services.store, path, sha256) for path, sha256 in files.items()]
-    known = sorted({one.id for one in found if one is not None})
-    return tuple(known) if None not in found else None

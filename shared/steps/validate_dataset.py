@@ -9,7 +9,7 @@ from shared.domain import paths
 from shared.domain.catalog import CATALOG, find_entry
 from shared.domain.dataset import CuratedVersion, Report
 from shared.domain.drop_zone import Role, role_of
-from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, Problem, StoreConflict
+from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.events import (
     DatasetUploaded,
     Event,
@@ -31,11 +31,11 @@ from shared.records import policies, runs
 from shared.records.blob_documents import write_model
 from shared.step_support.attempts import next_attempt
 from shared.step_support.dataset_files import (
-    held_out_file,
     held_out_files,
     needs_validation_job,
-    recipe_file,
-    recipe_files,
+    read_recipe_of,
+    reading_pinned,
+    require_same_files,
 )
 from shared.step_support.llm_judges import require_judges
 from shared.step_support.outcome import Draft, Outcome
@@ -52,10 +52,14 @@ VALIDATION_TIMEOUT_S = 4 * 3600
 
 
 def validate_dataset(event: Event[DatasetUploaded | ValidationRetryDue], run: Run, services: Services) -> Outcome:
-    misplaced = _misplaced(run, services)
+    """Raises PermanentFailure `dataset_replaced` if a file is no longer the one received."""
+    run = require_same_files(run, services)
+    misplaced = _misplaced(run)
     if misplaced is not None:
         return rejected(run, misplaced, services)
-    if needs_validation_job(run, services):
+    with reading_pinned(run):
+        needs_job = needs_validation_job(run, services)
+    if needs_job:
         return _submit(event, run, services)
     with spooled_sink() as sink:
         validated = _validate(run, services, sink)
@@ -66,10 +70,10 @@ def validate_dataset(event: Event[DatasetUploaded | ValidationRetryDue], run: Ru
     return accepted(run, validated.recipe, validated.report, curated, services)
 
 
-def _misplaced(run: Run, services: Services) -> Report | None:
+def _misplaced(run: Run) -> Report | None:
     """A report of what lies where it must not, so that the data need not be read; None if all is in its place."""
     findings = Findings(ALL_CODES)
-    recipes = recipe_files(run.dataset.path, services)
+    recipes = run.received.recipes
     if role_of(run.dataset.path) is Role.MISPLACED:
         findings.add("no_project_folder", "train")
     elif len(recipes) > 1:
@@ -105,19 +109,20 @@ def encoded(value: str) -> str:
 def validation_job(run: Run, services: Services) -> JobSpec:
     """The same validator as a CPU job: it writes the curated version itself and says so in its outcome."""
     name, dropped = paths.job_name(run, JobKind.VALIDATION), paths.file_name(run.dataset.path)
-    held_out = held_out_file(run.dataset.path, services)
-    recipe = recipe_file(run.dataset.path, services)
+    beside = run.received
+    with reading_pinned(run):
+        text = read_recipe_of(run, services)
     command = (
         f"python -m training_job.validate --job-name {name} --project={encoded(run.project)} "
-        f"--dataset ${{{{inputs.dataset}}}} --name={encoded(dropped)} --sha256 {run.dataset.sha256} "
-        f"--default-base-model {shlex.quote(services.config.default_base_model)} "
+        f"--dataset ${{{{inputs.dataset}}}} --name={encoded(dropped)} --sha256 {run.pinned_sha256} "
+        f"--default-base-model {shlex.quote(beside.default_base_model)} "
         "--curated ${{outputs.curated}} --output ${{outputs.run}}"
     )
     inputs = {"dataset": paths.datastore_uri(run.dataset.path)}
     others = {
-        "held_out": held_out.path if held_out else None,
-        "recipe": recipe.path if recipe else None,
-        **_inputs_of_recipe(run, b"".join(services.blobs.read(recipe.path)) if recipe else None, services),
+        "held_out": beside.held_out.path if beside.held_out else None,
+        "recipe": beside.recipes[0].path if beside.recipes else None,
+        **_inputs_of_recipe(run, text, services),
     }
     for option, path in others.items():
         if path is not None:
@@ -141,7 +146,7 @@ def validation_job(run: Run, services: Services) -> JobSpec:
 
 def _inputs_of_recipe(run: Run, text: bytes | None, services: Services) -> dict[str, str | None]:
     """Folders the recipe sends the job to: the base model's tokenizer, and the version that rows are appended to."""
-    recipe = read_recipe(text, services.config.default_base_model, Findings(ALL_CODES)).recipe
+    recipe = read_recipe(text, run.received.default_base_model, Findings(ALL_CODES)).recipe
     if recipe is None or recipe.base_model not in CATALOG:
         return {}  # the job rejects the data, whatever it counts
     earlier = _earlier_version(run, services) if recipe.data.mode == "append" else None
@@ -173,24 +178,19 @@ def _earlier(run: Run, services: Services) -> Earlier | None:
 
 
 def _validate(run: Run, services: Services, sink: Sink) -> Validated:
-    """Raises PermanentFailure `dataset_replaced` if the pinned blob is no longer the one received."""
-    held_out = held_out_file(run.dataset.path, services)
-    recipe = recipe_file(run.dataset.path, services)
-    try:
+    beside = run.received
+    with reading_pinned(run):
         return validate(
             services.blobs.read(run.dataset.path, etag=run.dataset.etag),
-            services.blobs.read(held_out.path) if held_out else None,
-            b"".join(services.blobs.read(recipe.path)) if recipe else None,
+            services.blobs.read(beside.held_out.path, etag=beside.held_out.etag) if beside.held_out else None,
+            read_recipe_of(run, services),
             project=run.project,
             file_name=paths.file_name(run.dataset.path),
-            default_base_model=services.config.default_base_model,
+            default_base_model=beside.default_base_model,
             sink=sink,
             bundle_of=lambda base_model: base_bundle(base_model, services.blobs),
             earlier=lambda: _earlier(run, services),
         )
-    except (BlobNotFound, StoreConflict) as error:
-        message = "the dropped file was deleted or replaced before it was read; its successor has its own run"
-        raise PermanentFailure(FailureClass.DATA, "dataset_replaced", message, run.dataset.path) from error
 
 
 def _curate(run: Run, validated: Validated, sink: Sink, services: Services) -> CuratedVersion:

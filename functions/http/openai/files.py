@@ -1,8 +1,9 @@
 """`/v1/files`: uploads that wait for a fine-tuning job. They lie in the drop zone where nothing starts a run."""
 
+import hashlib
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, BinaryIO, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -10,15 +11,15 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
 
-from functions.http.auth import ADMINISTRATOR, Access, Operator, Reader
+from functions.http.auth import ADMINISTRATOR, Access, Caller, Operator, Reader
 from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError, existing
 from functions.http.openai.pages import page
 from shared.api.openai import FileDeleted, FileList, FileObject
 from shared.domain import paths
 from shared.domain.errors import UnreadableDocument
-from shared.ports import BlobStore, RunStore, Services
-from shared.records import api_objects
+from shared.ports import BlobInfo, RunStore, Services
+from shared.records import api_objects, uploads
 from shared.records.api_objects import File
 
 router = APIRouter(prefix="/files")
@@ -27,6 +28,7 @@ FOLDER = f"{paths.DATASETS}/_files"
 PURPOSE = "fine-tune"
 FIELDS = {"file", "purpose"}
 CHUNK_BYTES = 1024 * 1024
+WrittenBy = Callable[[str], uploads.Uploaders | None]  # by the hash of what was written
 MAX_FILE_NAME = 255
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 # Its form is what the validator goes by; the rest of a name may be anything.
@@ -56,9 +58,8 @@ async def create_file(request: Request, access: Operator, services: CurrentServi
             raise ApiError(400, "no_file", "send the file as a part of its own, with a name", "file")
         if len(upload.filename or "") > MAX_FILE_NAME:
             raise ApiError(400, "file_name", f"a file's name has at most {MAX_FILE_NAME} characters", "file")
-        return await run_in_threadpool(
-            _keep, services, access.caller.id, upload.filename or "upload.jsonl", upload.file
-        )
+        name = upload.filename or "upload.jsonl"
+        return await run_in_threadpool(_keep, services, access.caller, name, upload.file)
 
 
 @router.get("")
@@ -88,7 +89,7 @@ def get_file(file_id: str, access: Reader, services: CurrentServices) -> FileObj
 def get_content(file_id: str, access: Reader, services: CurrentServices) -> StreamingResponse:
     """The bytes of an uploaded file."""
     find_file(services.store, file_id, access)
-    return StreamingResponse(content(services.blobs, file_id), media_type="application/octet-stream")
+    return StreamingResponse(services.blobs.read(path_of(file_id)), media_type="application/octet-stream")
 
 
 @router.delete("/{file_id}")
@@ -96,7 +97,7 @@ def delete_file(file_id: str, access: Operator, services: CurrentServices) -> Fi
     """Jobs that were made of it have copies."""
     find_file(services.store, file_id, access)
     api_objects.delete(services.store, File, file_id)
-    services.blobs.delete(_path(file_id))
+    services.blobs.delete(path_of(file_id))
     return FileDeleted(id=file_id)
 
 
@@ -112,24 +113,39 @@ def find_file(store: RunStore, file_id: str, access: Access, param: str = "file_
     return existing(file if file and _may_see(file, access) else None, "file_not_found", f"no file {file_id}", param)
 
 
-def content(blobs: BlobStore, file_id: str) -> Iterator[bytes]:
-    return blobs.read(_path(file_id))
-
-
 def form_of(file: File) -> str:
     """`.jsonl`, `.jsonl.gz`, `.csv`."""
     found = FORM.search(file.filename.lower())
     return found.group() if found else ".jsonl"
 
 
-def _keep(services: Services, person: str, name: str, upload: BinaryIO) -> FileObject:
-    file_id = f"file-{uuid.uuid4().hex[:24]}"
-    info = services.blobs.write(_path(file_id), iter(lambda: upload.read(CHUNK_BYTES), b""))
+def write(
+    services: Services, path: str, chunks: Iterable[bytes], by: WrittenBy, *, if_absent: bool = False
+) -> BlobInfo:
+    """Write a blob where none starts a run by being there, and note whose its content is, if that is known."""
+    digest = hashlib.sha256()
+
+    def hashed() -> Iterator[bytes]:
+        for chunk in chunks:
+            digest.update(chunk)
+            yield chunk
+
+    info = services.blobs.write(path, hashed(), if_absent=if_absent)
+    if (known := by(sha256 := digest.hexdigest())) is not None:
+        uploads.record(services.store, path, info.etag, sha256, known, services.clock.now())
+    return info
+
+
+def _keep(services: Services, person: Caller, name: str, upload: BinaryIO) -> FileObject:
+    file_id, by = f"file-{uuid.uuid4().hex[:24]}", uploads.Uploaders(person.name, (person.id,))
+    info = write(services, path_of(file_id), iter(lambda: upload.read(CHUNK_BYTES), b""), lambda _: by)
     now = services.clock.now()
-    file = File(id=file_id, bytes=info.size_bytes, created_at=int(now.timestamp()), filename=name, uploaded_by=person)
+    file = File(
+        id=file_id, bytes=info.size_bytes, created_at=int(now.timestamp()), filename=name, uploaded_by=person.id
+    )
     api_objects.create(services.store, file, now)
     return FileObject.model_validate(file)
 
 
-def _path(file_id: str) -> str:
+def path_of(file_id: str) -> str:
     return f"{FOLDER}/{file_id}"

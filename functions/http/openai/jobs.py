@@ -4,15 +4,17 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Annotated
 
 import yaml
 from fastapi import APIRouter, Header, Query, Request
 
-from functions.http.auth import Access, Operator, Reader
+from functions.http.auth import Access, Caller, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
-from functions.http.errors import ApiError
+from functions.http.errors import ApiError, existing
 from functions.http.openai import files
 from functions.http.openai.pages import page
 from functions.http.openai.requests import JobRequest, recipe_of
@@ -24,9 +26,9 @@ from shared.domain.drop_zone import RECIPE_NAME
 from shared.domain.errors import StoreConflict, Transient, UnreadableDocument
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
-from shared.ports import BlobInfo, BlobStore, Services, Stored
-from shared.records import api_objects, claims, runs
-from shared.records.api_objects import Job, tag_of
+from shared.ports import BlobInfo, Services, Stored
+from shared.records import api_objects, claims, runs, uploads
+from shared.records.api_objects import File, Job, tag_of
 from shared.records.query import unreadable_as
 from shared.step_support.dataset_files import recipe_file
 from shared.validation.recipes import read_recipe
@@ -51,18 +53,19 @@ def create_job(
     """Every job is another run, also of the same file, but for a request that is sent again: the same body with the
     same `Idempotency-Key`, or what a client of OpenAI repeats by itself because it had no answer."""
     access.require(request.project, param="suffix")
-    store, blobs, other = services.store, services.blobs, request.validation_file
+    store, other = services.store, request.validation_file
     training = files.find_file(store, request.training_file, access, "training_file")
     held_out = files.find_file(store, other, access, "validation_file") if other else None
     digest = _sha256(access.caller.id, request.model_dump_json())
     key = _key_of(digest, idempotency_key, services, is_repeated=x_stainless_retry_count != "0")
     folder = f"{paths.DATASETS}/{request.project}/{paths.JOBS}/{key}"
-    recipe = recipe_of(request, _project_recipe(folder, services))
+    own, whose = _project_recipe(folder, access.caller, services)
+    recipe = recipe_of(request, own)
     text = yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False)
-    _write(blobs, f"{folder}/{RECIPE_NAME}", [text.encode()])
+    _write(services, f"{folder}/{RECIPE_NAME}", [text.encode()], lambda _: whose)
     if held_out:
-        _write(blobs, f"{folder}/eval{files.form_of(held_out)}", files.content(blobs, held_out.id))
-    info = _write(blobs, f"{folder}/train{files.form_of(training)}", files.content(blobs, training.id))
+        _copy(services, held_out, f"{folder}/eval{files.form_of(held_out)}")
+    info = _copy(services, training, f"{folder}/train{files.form_of(training)}")
     job = Job(
         id=paths.run_id_of_blob(info.path, info.etag, key),
         created_at=services.clock.now(),
@@ -115,31 +118,43 @@ def _claimed(name: str, owner: str, services: Services) -> str:
     return owner
 
 
-def _write(blobs: BlobStore, path: str, chunks: Iterable[bytes]) -> BlobInfo:
+def _copy(services: Services, file: File, path: str) -> BlobInfo:
+    """The file for a job. It is its uploader's, unless it was written again in the storage: then it is nobody's known.
+
+    Raises ApiError 404 if it was deleted meanwhile.
+    """
+    source = existing(services.blobs.info(files.path_of(file.id)), "file_not_found", f"no file {file.id}", "file_id")
+    by = partial(uploads.uploaders, services.store, source.path, source.etag)
+    return _write(services, path, services.blobs.read(source.path, etag=source.etag), by)
+
+
+def _write(services: Services, path: str, chunks: Iterable[bytes], by: files.WrittenBy) -> BlobInfo:
     """The blob, as the request before this one wrote it if there was one."""
     try:
-        return blobs.write(path, chunks, if_absent=True)
+        return files.write(services, path, chunks, by, if_absent=True)
     except StoreConflict:
-        info = blobs.info(path)
+        info = services.blobs.info(path)
         if info is None:
             raise
         return info
 
 
-def _project_recipe(folder: str, services: Services) -> Recipe | None:
-    """What the project's recipe says beside model and method. Raises ApiError 400 if it cannot be read."""
-    found = recipe_file(f"{folder}/train", services)
+def _project_recipe(folder: str, caller: Caller, services: Services) -> tuple[Recipe | None, uploads.Uploaders | None]:
+    """What the project's recipe says beside model and method, and whose a recipe is that this caller makes of it: None
+    if that is not known. Raises ApiError 400 if it cannot be read."""
+    found, by = recipe_file(f"{folder}/train", services), uploads.Uploaders(caller.name, (caller.id,))
     if found is None:
-        return None
+        return None, by
     from shared.validation.validator import ALL_CODES  # and with it what reads datasets, which no other request needs
 
     findings = Findings(ALL_CODES)
-    text = b"".join(services.blobs.read(found.path))
+    text = b"".join(services.blobs.read(found.path, etag=found.etag))
     recipe = read_recipe(text, services.config.default_base_model, findings).recipe
     if recipe is None:
         message = " ".join(group.message for group in findings.problems())
         raise ApiError(400, "project_recipe", f"{found.path}: {message}", "suffix")
-    return recipe
+    others = uploads.uploaders(services.store, found.path, found.etag, hashlib.sha256(text).hexdigest())
+    return recipe, replace(by, ids=(*by.ids, *others.ids)) if others else None
 
 
 @router.get("")

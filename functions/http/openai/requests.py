@@ -127,7 +127,9 @@ def recipe_of(request: JobRequest, project_recipe: Recipe | None) -> Recipe:
     raw = {**own, "base_model": request.model, "method": method_block}
     metadata = request.metadata or {}
     raw |= {USE_CASE: metadata[USE_CASE]} if USE_CASE in metadata else {}
-    raw |= {INTENDED_USES: metadata[INTENDED_USES].replace(",", " ").split()} if INTENDED_USES in metadata else {}
+    if INTENDED_USES in metadata:  # beside the project's: a job has no fewer
+        uses = (own.get(INTENDED_USES) or []) + metadata[INTENDED_USES].replace(",", " ").split()
+        raw[INTENDED_USES] = list(dict.fromkeys(uses))
     recipe = _checked(raw)
     multiplier = block.hyperparameters.learning_rate_multiplier
     if multiplier != AUTO:

@@ -44,14 +44,16 @@ def drop(
     services: Services,
     runner: Runner,
     path: str = "datasets/shop/train.jsonl",
-    text: bytes = ROW,
+    text: bytes | None = ROW,
     requested_by: str | None = None,
 ) -> Run | None:
-    """Write a blob and receive its event, as Event Grid and the host would bring it."""
-    info = services.blobs.write(path, [text])
-    if requested_by:
-        by, sha256 = uploads.Uploader(requested_by, requested_by), hashlib.sha256(text).hexdigest()
-        uploads.record(services.store, path, sha256, by, services.clock.now())
+    """Write a blob (without a text: as it lies there) and receive its event, as Event Grid and the host would bring
+    it."""
+    info = services.blobs.write(path, [text]) if text is not None else services.blobs.info(path)
+    assert info is not None
+    if requested_by and text is not None:
+        by, sha256 = uploads.Uploaders(requested_by, (requested_by,)), hashlib.sha256(text).hexdigest()
+        uploads.record(services.store, path, info.etag, sha256, by, services.clock.now())
     request = (
         StartRun(path=info.path, etag=info.etag, requested_by=requested_by, requester_id=requested_by)
         if requested_by

@@ -30,7 +30,7 @@ from shared.embedded.blobs import FileBlobStore
 from shared.embedded.store import SqliteRunStore
 from shared.records import runs
 from shared.rendering import export_bundle
-from shared.step_support.dataset_files import needs_validation_job
+from shared.step_support.dataset_files import look_beside, needs_validation_job
 from shared.steps.validate_dataset import validate_dataset, validation_job
 from tests.clock import ManualClock
 from tests.paths import ROOT
@@ -87,7 +87,13 @@ class Drop:
             dataset=self._write(f"datasets/shop/{name}", train),
             fingerprint="f",
         )
+        self.receive()
         self.curated, self.output = folder / "curated", folder / "run" / "validation"
+
+    def receive(self) -> None:
+        """Pin what lies beside the data."""
+        fingerprint, beside = look_beside(self.run.dataset.path, self.services)
+        self.run = self.run.evolve(fingerprint=fingerprint, beside=beside)
 
     def _write(self, path: str, text: bytes) -> DatasetRef:
         info = self.blobs.write(path, [text])
@@ -376,6 +382,7 @@ def test_earlier_rows_are_checked_again_under_the_present_recipe(drop: MakeDrop)
     held_out = b"".join(lines(150).splitlines(keepends=True)[120:])
     dropped, _ = appended(drop)
     dropped.blobs.write("datasets/shop/eval.jsonl", [held_out])
+    dropped.receive()
     assert dropped.validate_in_function().status is Status.REJECTED
     report = dropped.report
     overlaps = {group.file: group.count for group in report.problems if group.code == "train_eval_overlap"}
@@ -445,12 +452,13 @@ def test_a_file_given_up_early_is_rejected_and_not_taken_for_a_replaced_one(drop
     assert dropped.outcome.report.problems[0].code == "not_utf8"
 
 
-def test_replaced_data_fails_the_job_and_leaves_no_version(drop: MakeDrop) -> None:
-    dropped = drop(lines(300))
+@pytest.mark.parametrize("name", ["train.jsonl", "eval.jsonl", "recipe.yaml"])
+def test_replaced_data_recipe_or_held_out_rows_fail_the_job_and_leave_no_version(drop: MakeDrop, name: str) -> None:
+    dropped = drop(lines(300), eval_jsonl=lines(330).removeprefix(lines(300)), recipe_yaml=b"data: {mode: replace}\n")
     arguments = dropped.arguments()
     assert main(arguments) == exit_codes.COMPLETED
     first = [path.name for path in dropped.curated.iterdir()]
-    dropped.blobs.write("datasets/shop/train.jsonl", [lines(301)])
+    dropped.blobs.write(f"datasets/shop/{name}", [b"data: {}\n" if name == "recipe.yaml" else lines(301)])
     assert main(arguments) == 10
     assert dropped.failure() == ("data", "dataset_replaced")
     assert not (dropped.output / "outcome.json").exists(), "an earlier outcome is gone"

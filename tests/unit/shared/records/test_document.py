@@ -99,8 +99,8 @@ def wait_until(hour: int) -> Callable[[Services, Run], object]:
 
 
 def upload_by(name: str) -> Callable[[Services, Run], None]:
-    by = uploads.Uploader(name, name)
-    return lambda services, run: uploads.record(services.store, "datasets/shop/a", "0" * 64, by, services.clock.now())
+    by, of = uploads.Uploaders(name, (name,)), ("datasets/shop/a", "1", "0" * 64)
+    return lambda services, run: uploads.record(services.store, *of, by, services.clock.now())
 
 
 def decide(accepted: bool) -> Callable[[Services, Run], None]:

@@ -22,6 +22,7 @@ SET_AT_CREATION = {
     "requested_by",
     "requester_id",
     "uploader_ids",
+    "beside",
     "retention_days",
 }
 

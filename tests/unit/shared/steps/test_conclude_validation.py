@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 import pytest
@@ -63,6 +64,10 @@ def run(services: Services, runner: Runner) -> Run:
 NONE = PolicyInForce(version=0)
 
 
+def passed(run: Run) -> ValidationOutcome:
+    return ValidationOutcome(report=PASSED, recipe=RECIPE, curated=CURATED, sha256=run.pinned_sha256)
+
+
 def concluded(run: Run, services: Services, found: ValidationOutcome | None) -> Outcome:
     if found is not None:
         write_model(services.blobs, paths.run(run.id, "validation/outcome.json"), found)
@@ -71,7 +76,7 @@ def concluded(run: Run, services: Services, found: ValidationOutcome | None) -> 
 
 
 def test_data_that_passed_is_planned(run: Run, services: Services) -> None:
-    outcome = concluded(run, services, ValidationOutcome(report=PASSED, recipe=RECIPE, curated=CURATED))
+    outcome = concluded(run, services, passed(run))
     assert outcome.status is Status.VALIDATED
     assert [draft.data for draft in outcome.events] == [
         ValidationPassed(version="f" * 64, train_rows=100, eval_rows=20)
@@ -88,7 +93,7 @@ def test_data_that_passed_is_planned(run: Run, services: Services) -> None:
 
 
 def test_the_curated_version_names_the_blob_that_the_run_pinned(run: Run, services: Services) -> None:
-    outcome = concluded(run, services, ValidationOutcome(report=PASSED, recipe=RECIPE, curated=CURATED))
+    outcome = concluded(run, services, passed(run))
     assert outcome.changes["curated"] == CURATED.model_copy(update={"source": run.dataset})
 
 
@@ -126,3 +131,17 @@ def test_an_outcome_that_cannot_be_read_is_refused_by_name(run: Run, services: S
     services.blobs.write(paths.run(run.id, "validation/outcome.json"), [b"{}"])
     with pytest.raises(PermanentFailure, match="unreadable_document"):
         concluded(run, services, None)
+
+
+def test_an_outcome_of_other_files_than_those_received_is_refused(services: Services, runner: Runner) -> None:
+    for name in ("recipe.yaml", "eval.jsonl"):
+        services.blobs.write(f"datasets/shop/{name}", [name.encode()])
+    created = drop(services, runner)
+    assert created is not None
+    data, held_out, recipe = created.pinned_sha256.split(",")
+    assert (held_out, recipe) == tuple(hashlib.sha256(name).hexdigest() for name in (b"eval.jsonl", b"recipe.yaml"))
+    run, other = created.evolve(status=Status.VALIDATING), "0" * 64
+    for read in ([other, held_out, recipe], [data, other, recipe], [data, held_out, other], [data, held_out], []):
+        with pytest.raises(PermanentFailure, match="dataset_replaced"):
+            concluded(run, services, passed(run).model_copy(update={"sha256": ",".join(read)}))
+    assert concluded(run, services, passed(run)).status is Status.VALIDATED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,10 +14,12 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.events import DatasetUploaded, Event, ValidationRetryDue
 from shared.domain.jobs import JobSpec
 from shared.domain.policy import PlatformPolicy
+from shared.domain.run import Run
 from shared.ports import Services
 from shared.records import policies
 from shared.records.blob_documents import read_model
 from shared.runner import Runner
+from shared.step_support.dataset_files import require_same_files
 from shared.step_support.outcome import event_of
 from shared.steps.validate_dataset import validate_dataset
 from tests.unit.shared.support import ROW, drop
@@ -121,3 +124,111 @@ def test_of_an_unknown_base_model_the_report_has_what_the_policy_says_of_the_rec
         "The platform's policy sets what the recipe leaves open: deployment.approval is required: the platform wants "
         "required (policy version 1).",
     ]
+
+
+RECIPE, HELD_OUT = b"base_model: droptune/tiny-llama\n", ROW.replace(b'"a"', b'"c"') * 30
+BEFORE = {"recipe.yaml": RECIPE, "eval.jsonl": HELD_OUT}
+# The project's files when a run is received, and what somebody writes (None: deletes) before they are read.
+CHANGES: dict[str, tuple[dict[str, bytes], dict[str, bytes | None]]] = {
+    "the recipe replaced": (BEFORE, {"recipe.yaml": b"evaluation: {gate: {min_rows: 2}}\n"}),
+    "the held-out rows replaced": (BEFORE, {"eval.jsonl": HELD_OUT * 2}),
+    "both": (BEFORE, {"eval.jsonl": HELD_OUT * 2, "recipe.yaml": b"{}\n"}),
+    "the recipe deleted": (BEFORE, {"recipe.yaml": None}),
+    "the held-out rows deleted": (BEFORE, {"eval.jsonl": None}),
+    "a recipe added": ({}, {"recipe.yaml": RECIPE}),
+    "a second recipe": (BEFORE, {"recipe.yml": RECIPE}),
+    "a recipe in the data's own folder": (BEFORE, {"march/recipe.yaml": RECIPE}),
+    "held-out rows added": ({"recipe.yaml": RECIPE}, {"eval.jsonl": HELD_OUT}),
+    "held-out rows that come first": ({"test.jsonl": HELD_OUT}, {"eval.jsonl": HELD_OUT}),
+    "the recipe by another name": (BEFORE, {"recipe.yaml": None, "recipe.yml": RECIPE}),
+    "the data replaced": (BEFORE, {"march/train.jsonl": HELD_OUT * 4}),
+    "the data deleted": (BEFORE, {"march/train.jsonl": None}),
+}
+SAME_CONTENT = {
+    "held-out rows that come first",
+    "the recipe by another name",
+    "a recipe in the data's own folder",
+}
+
+
+def validating_received(
+    before: dict[str, bytes], services: Services, runner: Runner, *, earlier: bool = False
+) -> tuple[Run, Event[DatasetUploaded | ValidationRetryDue]]:
+    """A run that was received beside these files, by an earlier version or by this one."""
+    for name, text in before.items():
+        services.blobs.write(f"datasets/shop/{name}", [text])
+    run = drop(services, runner, "datasets/shop/march/train.jsonl")
+    assert run is not None
+    uploaded = DatasetUploaded(path=run.dataset.path, sha256=run.dataset.sha256, size_bytes=1)
+    return run.evolve(beside=None) if earlier else run, event_of(run, uploaded, services.clock.now())
+
+
+def write(changes: dict[str, bytes | None], services: Services) -> None:
+    for name, text in changes.items():
+        if text is None:
+            services.blobs.delete(f"datasets/shop/{name}")
+        else:
+            services.blobs.write(f"datasets/shop/{name}", [text])
+
+
+@pytest.mark.parametrize("inline_bytes", [20_000_000, 1], ids=["function", "job"])
+@pytest.mark.parametrize("earlier", [False, True], ids=["", "earlier version"])
+def test_files_other_than_those_received_end_the_run_before_it_costs(
+    services: Services, runner: Runner, inline_bytes: int, earlier: bool
+) -> None:
+    for number, (case, (before, changes)) in enumerate(CHANGES.items()):
+        for info in list(services.blobs.list("datasets/")):
+            services.blobs.delete(info.path)
+        platform = Refusing()
+        config = replace(services.config, inline_validation_max_bytes=inline_bytes)
+        ports = replace(services, launcher=platform, config=config)  # type: ignore[arg-type]
+        run, event = validating_received(before, services, runner, earlier=earlier)
+        # A hash of contents is all that an earlier version kept.
+        if earlier and case in SAME_CONTENT:
+            continue
+        write({**before}, services)
+        assert require_same_files(run, ports).pinned_sha256.split(",")[0] == run.dataset.sha256, "the same, again"
+        write(changes, services)
+        if case.startswith("the data") and inline_bytes == 1:
+            continue  # the job hashes it
+        with pytest.raises(PermanentFailure) as refused:
+            validate_dataset(event, run, ports)
+        assert (case, refused.value.problem.code) == (case, "dataset_replaced")
+        assert refused.value.failure_class is FailureClass.DATA
+        assert (number, platform.submitted) == (number, [])
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "eval.jsonl", "march/train.jsonl"])
+@pytest.mark.parametrize("inline_bytes", [20_000_000, 1], ids=["function", "job"])
+def test_a_file_replaced_after_it_was_looked_for_is_not_read(
+    services: Services, runner: Runner, monkeypatch: pytest.MonkeyPatch, name: str, inline_bytes: int
+) -> None:
+    run, event = validating_received(BEFORE, services, runner)
+    platform, read = Refusing(), services.blobs.read
+
+    def replacing(path: str, **options: Any) -> Any:
+        if path.endswith(name):
+            monkeypatch.undo()
+            services.blobs.write(path, [b"other\n"])
+        return read(path, **options)
+
+    monkeypatch.setattr(services.blobs, "read", replacing)
+    config = replace(services.config, inline_validation_max_bytes=inline_bytes)
+    ports = replace(services, launcher=platform, config=config)  # type: ignore[arg-type]
+    if inline_bytes == 1 and name != "recipe.yaml":
+        with pytest.raises(PermanentFailure, match="no_quota"):  # the job hashes what it reads
+            validate_dataset(event, run, ports)
+        assert f"--sha256 {run.pinned_sha256} " in platform.submitted[0].command
+        return
+    with pytest.raises(PermanentFailure, match="dataset_replaced"):
+        validate_dataset(event, run, ports)
+    assert platform.submitted == []
+
+
+def test_a_run_keeps_the_default_base_model_of_its_receipt(services: Services, runner: Runner) -> None:
+    run, event = validating_received({}, services, runner)
+    config = replace(services.config, default_base_model="acme/gpt", inline_validation_max_bytes=1)
+    platform = Refusing()
+    with pytest.raises(PermanentFailure, match="no_quota"):
+        validate_dataset(event, run, replace(services, launcher=platform, config=config))  # type: ignore[arg-type]
+    assert "--default-base-model droptune/tiny-llama " in platform.submitted[0].command

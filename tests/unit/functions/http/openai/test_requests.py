@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from functions.http.openai.requests import JobRequest, recipe_of
 from shared.domain.catalog import find_entry
+from shared.domain.recipe import Recipe
 from shared.ports import Services
 from tests.unit.functions.http.openai.support import BASE, create, receive, recipe
 from tests.unit.shared.support import ROW, take
@@ -91,3 +93,21 @@ def test_what_a_job_cannot_have_is_refused_by_name(
     assert (refused.value.status_code, refused.value.code, refused.value.param) == (status, code, param)
     assert refused.value.type == "invalid_request_error"
     assert take(services, "storage-events") == []
+
+
+@pytest.mark.parametrize(
+    ("project", "metadata", "uses"),
+    [
+        (["weapons"], {"intended_uses": ""}, ("weapons",)),
+        (["weapons"], {"intended_uses": "commercial, weapons"}, ("weapons", "commercial")),
+        (["weapons"], {}, ("weapons",)),
+        (None, {"intended_uses": ""}, ()),
+        (None, {}, None),
+    ],
+)
+def test_a_job_is_for_no_fewer_uses_than_its_projects_recipe(
+    project: list[str] | None, metadata: dict[str, str], uses: tuple[str, ...] | None
+) -> None:
+    own = Recipe.model_validate({"base_model": "droptune/tiny-llama", "intended_uses": project})
+    request = JobRequest(model="droptune/tiny-llama", training_file="file-1", metadata=metadata)
+    assert recipe_of(request, own).intended_uses == uses
