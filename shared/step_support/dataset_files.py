@@ -44,7 +44,7 @@ def held_out_file(dataset: str, services: Services) -> BlobInfo | None:
     return next(iter(held_out_files(dataset, services)), None)
 
 
-def look_beside(dataset: str, services: Services) -> tuple[str, Beside]:
+def pin_beside(dataset: str, services: Services) -> tuple[str, Beside]:
     """Hash of what else decides the outcome: another recipe, base model or held-out set makes the same data new. And
     these files, pinned. Raises BlobNotFound, and StoreConflict if one is replaced meanwhile."""
     held_out, recipes = held_out_file(dataset, services), recipe_files(dataset, services)
@@ -89,7 +89,7 @@ def require_same_files(run: Run, services: Services) -> Run:
         found = [*([held_out] if held_out else []), *recipe_files(dataset, services)]
         if before and [(one.path, one.etag) for one in found] == [(one.path, one.etag) for one in before.files]:
             return run
-        fingerprint, now = look_beside(dataset, services)
+        fingerprint, now = pin_beside(dataset, services)
     same = fingerprint == run.fingerprint  # what earlier versions kept
     if before is not None:
         same = [(one.path, one.sha256) for one in now.files] == [(one.path, one.sha256) for one in before.files]
@@ -137,13 +137,18 @@ def needs_validation_job(run: Run, services: Services) -> bool:
     function reads, as it is or unpacked."""
     from shared.validation.containers import needs_job
 
-    if _searches_for_names(run, services):
-        return True
+    if run.beside is None:
+        return True  # an earlier version received it
     limit = services.config.inline_validation_max_bytes
     files = [run.dataset, *filter(None, [run.received.held_out])]
     if max(one.size_bytes for one in files) > limit:
         return True
-    return any(needs_job(services.blobs.read(one.path, etag=one.etag), limit) for one in files)
+    try:
+        return _searches_for_names(run, services) or any(
+            needs_job(services.blobs.read(one.path, etag=one.etag), limit) for one in files
+        )
+    except (BlobNotFound, StoreConflict):
+        return False  # what reads it says so
 
 
 def _searches_for_names(run: Run, services: Services) -> bool:

@@ -13,7 +13,7 @@ from shared.domain.events import DatasetUploaded, RunFailed
 from shared.domain.run import Run, RunError, Status
 from shared.ports import BlobInfo, Services
 from shared.records import claims, policies, runs, uploads
-from shared.step_support.dataset_files import look_beside
+from shared.step_support.dataset_files import pin_beside
 from shared.step_support.outcome import Draft
 
 # Times what a blob of some bytes waits.
@@ -48,7 +48,7 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         raise Transient(BUSY, f"{limit} runs of {project} are being validated or trained", run_id)
     failed: PermanentFailure | Transient | None = None
     try:
-        sha256, (fingerprint, beside) = _sha256(info, services), look_beside(path, services)
+        sha256, (fingerprint, beside) = _sha256(info, services), pin_beside(path, services)
     except BlobNotFound:
         return None
     except (PermanentFailure, Transient) as error:

@@ -57,9 +57,7 @@ def validate_dataset(event: Event[DatasetUploaded | ValidationRetryDue], run: Ru
     misplaced = _misplaced(run)
     if misplaced is not None:
         return rejected(run, misplaced, services)
-    with reading_pinned(run):
-        needs_job = needs_validation_job(run, services)
-    if needs_job:
+    if needs_validation_job(run, services):
         return _submit(event, run, services)
     with spooled_sink() as sink:
         validated = _validate(run, services, sink)

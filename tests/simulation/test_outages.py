@@ -74,7 +74,7 @@ def test_an_outage_costs_as_much_in_its_last_minutes_as_in_its_first(make_world:
     driver = Driver(world, random.Random(1))
     if status is Status.DEPLOYING:
         until(driver, status)
-        world.platform.begin_traffic = busy  # type: ignore[assignment,method-assign]
+        world.platform.begin_traffic = busy  # type: ignore[method-assign]
         minutes(driver, 5)
     else:
         if status is Status.TRAINED:
@@ -87,7 +87,7 @@ def test_an_outage_costs_as_much_in_its_last_minutes_as_in_its_first(make_world:
     assert [run.status for run in world.runs()] == [status]
 
 
-def busy(*_: Any) -> None:
+def busy(*_: Any, **__: Any) -> None:
     raise BUSY
 
 

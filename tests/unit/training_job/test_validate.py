@@ -30,7 +30,7 @@ from shared.embedded.blobs import FileBlobStore
 from shared.embedded.store import SqliteRunStore
 from shared.records import runs
 from shared.rendering import export_bundle
-from shared.step_support.dataset_files import look_beside, needs_validation_job
+from shared.step_support.dataset_files import needs_validation_job, pin_beside
 from shared.steps.validate_dataset import validate_dataset, validation_job
 from tests.clock import ManualClock
 from tests.paths import ROOT
@@ -92,7 +92,7 @@ class Drop:
 
     def receive(self) -> None:
         """Pin what lies beside the data."""
-        fingerprint, beside = look_beside(self.run.dataset.path, self.services)
+        fingerprint, beside = pin_beside(self.run.dataset.path, self.services)
         self.run = self.run.evolve(fingerprint=fingerprint, beside=beside)
 
     def _write(self, path: str, text: bytes) -> DatasetRef:
