@@ -17,6 +17,7 @@ from shared.step_support.policy import endpoint_owner
 
 # Before data that is on its way is looked for again.
 WAIT_S = 600
+SHORTEST = timedelta(hours=1)
 
 
 def retrain(record: EndpointRecord, champion: Run, services: Services) -> StartRun | None:
@@ -29,8 +30,8 @@ def retrain(record: EndpointRecord, champion: Run, services: Services) -> StartR
     policy = policies.read(services.store).policy
     if days is None or endpoint_owner(record.endpoint, policy, services.store) != record.project:
         return None
-    now = services.clock.now()
-    periods = (now - endpoints.as_of(services.store, record, now).promoted_at) // timedelta(days=days)
+    now, period = services.clock.now(), max(timedelta(days=days), SHORTEST)
+    periods = (now - endpoints.as_of(services.store, record, now).promoted_at) // period
     mark = outbox.inbox_mark("retrain", str(periods))
     if periods < 1 or outbox.handled(services.store, champion.id, mark):
         return None
@@ -40,7 +41,7 @@ def retrain(record: EndpointRecord, champion: Run, services: Services) -> StartR
         key = f"retrain-{record.champion}-{periods}"
         command = StartRun(path=newest.path, etag=newest.etag, key=key, parent_run=record.champion)
         services.bus.send(STORAGE_EVENTS, [message_of(command)])
-    ttl_s = WAIT_S if command is None else int(timedelta(days=days).total_seconds()) + 1
+    ttl_s = WAIT_S if command is None else int(period.total_seconds()) + 1
     with suppress(StoreConflict):  # another host looked too
         services.store.batch(champion.id, [outbox.mark_handled(mark, ttl_s)])
     return command

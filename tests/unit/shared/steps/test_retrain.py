@@ -9,7 +9,7 @@ import pytest
 
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.planning.plan import resolve
-from shared.domain.recipe import Recipe
+from shared.domain.recipe import Recipe, Retrain
 from shared.domain.run import Run, Status
 from shared.domain.topology import EVENT_ALLOWANCE
 from shared.ports import BlobInfo, Services
@@ -40,6 +40,21 @@ def listed(ports: Services, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(ports.blobs, "list", counted)
     return found
+
+
+@pytest.mark.parametrize("days", [1e-5, 1e-12])
+def test_no_recipe_asks_for_it_more_than_once_an_hour(
+    ports: Services, clock: ManualClock, live: Run, record: EndpointRecord, days: float
+) -> None:
+    often = Recipe(base_model="droptune/tiny-llama", retrain=Retrain(every_days=days))
+    champion = live.evolve(recipe=resolve(often, "shop", train_rows=100, characters_max=100))
+    clock.advance(3599)
+    assert retrain(record, champion, ports) is None
+    clock.advance(1)
+    assert retrain(record, champion, ports) is not None
+    for _ in range(20):
+        clock.advance(30)
+        assert retrain(record, champion, ports) is None
 
 
 def test_data_is_trained_on_again_when_its_time_has_come_and_once_a_period(
