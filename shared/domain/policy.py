@@ -3,11 +3,13 @@
 An administrator applies it as one document. A recipe can only be stricter.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import reduce
-from typing import Annotated, Any, Self
+from math import inf
+from typing import Annotated, Any, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, ValidationError, model_validator
@@ -17,13 +19,24 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from shared.domain.errors import Problem
 from shared.domain.licenses import Use
 from shared.domain.model import MAX_PERSON, Frozen
-from shared.domain.recipe import AUTO, Name, Recipe, ResolvedRecipe
+from shared.domain.recipe import AUTO, SCALE_OUT_ABOVE, Name, Recipe, ResolvedRecipe
 
 APP_ROLES = ("reader", "operator", "approver", "administrator")
 # What the rows were read with before the policy is looked at: changed afterwards, it would say what was not done.
 _READ_WITH_ROWS = ("base_model", "data.", "evaluation.pairs", "evaluation.slices")
 # `auto` in a recipe: what was chosen counts.
 _RESOLVED = {"budget.instance_type": "training_instance_type", "deployment.instance_type": "serving_instance_type"}
+# What null stands for: a check that lets all pass, and never. Every other null is not within a limit,
+_NULL = {
+    "evaluation.gate.max_general_regression": inf,
+    "evaluation.gate.gain_over_lookup": -inf,
+    "evaluation.gate.min_pair_agreement": -inf,
+    "deployment.idle_hours": inf,
+}
+# but of these: what they limit is not done at all, and no limit switches it on.
+_OFF = ("deployment.max_instances", "deployment.scale_out_above", "retrain.every_days")
+_INSTANCES, _MAX_INSTANCES = "deployment.instances", "deployment.max_instances"
+_ALLOWED_KINDS = "data.personal_data_allowed"
 
 
 class PolicyProblem(Frozen):
@@ -52,7 +65,8 @@ Pattern = Annotated[str, Field(max_length=200)]
 
 
 class Limit(Frozen):
-    """What a setting may be: numbers from `at_least` to `at_most`, texts as one of the shell patterns of `one_of`."""
+    """What a setting may be: numbers from `at_least` to `at_most`, texts as one of the shell patterns of `one_of`. Of a
+    list, what each entry may be."""
 
     at_least: float | None = Field(default=None, allow_inf_nan=False)
     at_most: float | None = Field(default=None, allow_inf_nan=False)
@@ -67,19 +81,21 @@ class Limit(Frozen):
         return self
 
     def allows(self, value: Any) -> bool:
-        """Whether it may be that. A check that is switched off (null) is not within a limit."""
-        if self.one_of is not None:
-            return any(fnmatchcase(str(value), pattern) for pattern in self.one_of)
+        """Whether it may be that."""
+        if isinstance(value, tuple):
+            return all(map(self.allows, value))
+        if value is None or self.one_of is not None:
+            return value is not None and any(fnmatchcase(str(value), pattern) for pattern in self.one_of or ())
         low, high = self.at_least, self.at_most
-        return value is not None and (low is None or value >= low) and (high is None or value <= high)
+        return (low is None or value >= low) and (high is None or value <= high)
 
     def nearest(self, value: Any) -> Any:
         """What a setting that a recipe leaves open becomes; as it is if that is allowed, or only a pattern is given."""
-        if self.allows(value) or (self.one_of and not self.texts()):
+        if self.allows(value) or isinstance(value, tuple) or (self.one_of and not self.texts()):
             return value
         if self.one_of is not None:
             return self.texts()[0]
-        return self.at_least if value is None or (self.at_least is not None and value < self.at_least) else self.at_most
+        return self.at_least if self.at_least is not None and value < self.at_least else self.at_most
 
     def texts(self) -> list[str]:
         """Those of `one_of` that are no patterns."""
@@ -105,9 +121,13 @@ def _about_settings(limits: dict[str, Limit]) -> dict[str, Limit]:
             errors.append(_error("policy_setting", f"a recipe has no setting {path}", path))
             continue
         setting: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
+        if '"object"' in json.dumps(setting.json_schema()):
+            errors.append(_error("policy_limit", f"{path} is no number, text or list of these", path))
+            continue
+        is_list = any(get_origin(kind) is tuple for kind in (field.annotation, *get_args(field.annotation)))
         for bound in (*limit.texts(), *(one for one in (limit.at_least, limit.at_most) if one is not None)):
             try:
-                setting.validate_python(bound)
+                setting.validate_python((bound,) if is_list else bound)
             except ValidationError:
                 errors.append(_error("policy_limit", f"{path} cannot be {bound}", path))
     _refuse(errors)
@@ -127,6 +147,16 @@ class Rules(Frozen):
         default=None, description="hosts that channels of recipes may be at, as shell patterns; null: any"
     )
     intended_uses: tuple[Use, ...] = Field(default=(), description="what models are for, whatever a recipe says")
+
+    def every_limit(self) -> dict[str, Limit]:
+        """With those that follow from others: without them a limit would be sidestepped by another setting."""
+        implied = dict[str, Limit]()
+        for path, other in ((_INSTANCES, _MAX_INSTANCES), (_MAX_INSTANCES, _INSTANCES)):
+            if (limit := self.limits.get(path)) and limit.at_most is not None:
+                implied[other] = Limit(at_most=limit.at_most)
+        if (limit := self.limits.get("data.personal_data")) and not limit.allows("allow"):
+            implied[_ALLOWED_KINDS] = Limit(one_of=("no kind",))
+        return implied | self.limits
 
 
 class Project(Rules):
@@ -231,12 +261,17 @@ class PlatformPolicy(Rules):
         own = self.projects.get(project)
         return {"the platform": self} | ({f"project {project}": own} if own else {})
 
+    def sets_floor(self, project: str) -> bool:
+        """Whether a candidate of the project has to reach a score."""
+        floors = [rules.limits.get("evaluation.gate.min_score") for rules in self.rules(project).values()]
+        return any(limit and limit.at_least for limit in floors)
+
     def tightened(self, recipe: Recipe, project: str) -> tuple[Recipe, dict[str, str]]:
         """The recipe in which what it leaves open is as the policy wants it, and setting -> why it was changed."""
         changed, given = dict[str, str](), recipe
         for whose, path, limit in self._limits(project):
-            value = _value(recipe, path)
-            if _is_given(given, path) or path in _RESOLVED or path.startswith(_READ_WITH_ROWS):
+            value = _compared(recipe, path, project)
+            if value is None or _is_given(given, path) or path in _RESOLVED or path.startswith(_READ_WITH_ROWS):
                 continue
             if (target := limit.nearest(value)) != value:
                 with suppress(ValidationError):  # it needs another setting: the violation says so
@@ -247,10 +282,11 @@ class PlatformPolicy(Rules):
     def violations(self, recipe: Recipe, project: str, resolved: ResolvedRecipe | None) -> Iterator[Problem]:
         """Each setting of a recipe that goes beyond a limit. Not `auto` where nothing was chosen for it yet."""
         for whose, path, limit in self._limits(project):
-            value = _value(recipe, path)
+            value = _compared(recipe, path, project)
             if path in _RESOLVED and resolved is not None:
                 value = getattr(resolved, _RESOLVED[path])
-            if not limit.allows(value) and not (path in _RESOLVED and value == AUTO):
+            is_off = (value is None and path in _OFF) or (path in _RESOLVED and value == AUTO)
+            if not limit.allows(value) and not is_off:
                 yield _violation(path, f"it is {_shown(value)}, {whose} wants {limit}")
         for whose, rules in self.rules(project).items():
             for number, channel in enumerate(recipe.notify):
@@ -265,7 +301,7 @@ class PlatformPolicy(Rules):
 
     def _limits(self, project: str) -> Iterator[tuple[str, str, Limit]]:
         for whose, rules in self.rules(project).items():
-            yield from ((whose, path, limit) for path, limit in rules.limits.items())
+            yield from ((whose, path, limit) for path, limit in rules.every_limit().items())
 
 
 class PolicyInForce(Frozen):
@@ -290,7 +326,7 @@ class AppliedPolicy(Frozen):
         for whose, rules in self.policy.rules(project).items():
             hosts = None if rules.notify_hosts is None else " or ".join(rules.notify_hosts) or "no host"
             others = {"notify": hosts, "intended_uses": " and ".join(rules.intended_uses) or None}
-            for path, text in {**rules.limits, **others}.items():
+            for path, text in {**rules.every_limit(), **others}.items():
                 if text is not None:
                     before = f"{limits[path]}; " if path in limits else ""
                     limits[path] = f"{before}{text} ({whose})"
@@ -302,7 +338,21 @@ def _violation(path: str, message: str) -> Problem:
 
 
 def _shown(value: Any) -> str:
-    return "null" if value is None else str(value)
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "null" if value is None or value in (inf, -inf) else str(value)
+
+
+def _compared(recipe: Recipe, path: str, project: str) -> Any:
+    """What a limit of the setting looks at."""
+    value = _value(recipe, path)
+    if value is not None:
+        return value
+    if path == "deployment.endpoint":
+        return project
+    if path == "deployment.scale_out_above" and recipe.deployment.max_instances is not None:
+        return SCALE_OUT_ABOVE
+    return _NULL.get(path)
 
 
 def _value(recipe: Recipe, path: str) -> Any:

@@ -16,6 +16,7 @@ from shared.domain.urls import CHANNEL, CHANNEL_NAME, check_web_url
 Auto = Literal["auto"]
 ANSWER_TOKENS_MAX = 4096  # of evaluation.max_new_tokens
 AUTO: Auto = "auto"
+SCALE_OUT_ABOVE = 70.0  # of deployment.scale_out_above
 PAIR_NAME = "name"  # the row field that tells the rows of evaluation.pairs apart
 
 # Azure docs, "Manage and increase quotas": an endpoint's name has 3 to 32 characters, begins with a letter and holds
@@ -398,7 +399,8 @@ class Retrain(Finite):
     """
 
     every_days: Annotated[float, Field(gt=0, le=365)] | None = _optional(
-        "days from one promotion to the next look; read from the recipe of the run in production"
+        "days from one promotion to the next look; less than an hour is an hour; read from the recipe of the run in "
+        "production"
     )
 
 

@@ -1,18 +1,22 @@
 """The one place where answers earn scores: evaluation, rewards and the dry run."""
 
+import ast
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Self
 
-from shared.domain.graders import Grader, Multi
+from shared.domain.graders import Grader, Multi, PythonGrader, Regex, ScoreModel, StringCheck, TextSimilarity
 from shared.domain.row_fields import is_missing
 from shared.grading.compiled import Compiled, compile_grader
 from shared.grading.errors import JUDGE_CODES, AnswerUnreadable, BadGrader, GradeError, GradingErrorCode, GradingFailed
 from shared.grading.formula import Formula
 from shared.grading.llm_judge import Ask, no_judge
+from shared.grading.patterns import compiled as compiled_pattern
 from shared.grading.sandbox import IsolatedGraders
-from shared.grading.templates import Item, Sample
+from shared.grading.templates import REFERENCE, Item, Sample
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,36 @@ def row_check(graders: Sequence[Grader]) -> Callable[[Item], Iterator[str]]:
                     yield f"{', '.join(f'item.{path}' for path in sorted(one.fields))}: {error.message}"
 
     return faults
+
+
+def given_to_any_answer(graders: Sequence[Grader]) -> list[str]:
+    """Names of those of which it can be shown that their score is above 0, or the same, whatever the answer is."""
+    return [grader.name for grader in graders if _ignores_the_answer(grader)]
+
+
+def _ignores_the_answer(spec: Grader) -> bool:
+    match spec:
+        case Multi():
+            corners = product((0.0, 1.0), repeat=len(spec.graders))
+            formula = Formula(spec.calculate_output, spec.graders)
+            is_never_0 = all(formula(dict(zip(spec.graders, corner, strict=True))) > 0 for corner in corners)
+            return is_never_0 or all(map(_ignores_the_answer, spec.graders.values()))
+        case PythonGrader():
+            [grade] = [one for one in ast.parse(spec.source).body if getattr(one, "name", "") == "grade"]
+            assert isinstance(grade, ast.FunctionDef)
+            answer = [*grade.args.posonlyargs, *grade.args.args][0].arg
+            return not any(isinstance(node, ast.Name) and node.id == answer for node in ast.walk(grade))
+        case ScoreModel():
+            return False  # a judge that is not shown the answer is refused always
+        case StringCheck() | TextSimilarity() if spec.input.strip() == spec.reference.strip():
+            return True
+        case StringCheck(operation="like" | "ilike", reference=reference) if not reference.strip():
+            return True
+        case Regex() if not REFERENCE.search(spec.pattern) and not re.search(r"\\[bB]", spec.pattern):
+            # What matches the empty text, and is not tied to both ends, matches it in every text.
+            is_tied = re.search(r"\^|\\A", spec.pattern) and re.search(r"\$|\\z", spec.pattern)
+            return (bool(compiled_pattern(spec.pattern).search("")) and not is_tied) or "sample." not in spec.input
+    return re.search(r"\{\{\s*sample\.", spec.model_dump_json(exclude={"name", "type"})) is None
 
 
 def problems(graders: Sequence[Grader], setting: str) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ from shared.domain.policy import AppliedPolicy
 from shared.domain.recipe import Recipe, Tier
 from shared.domain.run import Run, RunChanges, Status, ValidationSummary
 from shared.domain.urls import objection
+from shared.grading import given_to_any_answer
 from shared.ports import Services
 from shared.records import policies, runs
 from shared.records.blob_documents import write_model
@@ -250,6 +251,10 @@ def _with_policy(
         if (unfit := objection(channel.receiver, config.named_channels, config.private_hosts)) is not None:
             setting = f"notify[{number}].{'url' if channel.url else 'channel'}"
             findings.add("webhook_not_allowed", "recipe", detail=f"{setting}: {unfit}")
+    if report.passed and applied.policy.sets_floor(run.project):
+        for name in given_to_any_answer(recipe.evaluation.graders):
+            detail = f"evaluation.graders: {name} gives a score to any answer, which min_score of the policy then has"
+            findings.add("policy", "recipe", detail=detail)
     needed = recipe.evaluation.gate.min_rows
     # The recipe had a smaller number when the rows were split.
     if report.passed and report.statistics.eval_rows < needed:

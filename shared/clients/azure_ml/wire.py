@@ -20,7 +20,7 @@ from shared.domain.beside import read_beside
 from shared.domain.catalog import find_sku
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.jobs import REQUEST_TIMEOUT_S, CoreQuota, DeploymentSpec, JobSpec, JobStatus, ModelSpec
-from shared.domain.recipe import Tier
+from shared.domain.recipe import SCALE_OUT_ABOVE, Tier
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +229,7 @@ def autoscale(spec: DeploymentSpec, deployment_id: str, region: str) -> dict[str
             "scaleAction": {"direction": direction} | _SCALE["action"],
         }
 
-    above, fewest = spec.scale_out_above or 70.0, str(spec.instance_count)
+    above, fewest = spec.scale_out_above or SCALE_OUT_ABOVE, str(spec.instance_count)
     capacity = {"minimum": fewest, "maximum": str(spec.max_instances), "default": fewest}
     rules = [rule("GreaterThan", above, "Increase"), rule("LessThan", _SCALE["in_to_out"] * above, "Decrease")]
     profiles = [{"name": "utilization", "capacity": capacity, "rules": rules}]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from functools import reduce
+from itertools import product
+from math import inf
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from shared.domain.model import Frozen
 from shared.domain.planning.plan import resolve
 from shared.domain.policy import AppliedPolicy, Limit, PlatformPolicy
 from shared.domain.recipe import Recipe
@@ -46,7 +51,7 @@ def violated(rules: PlatformPolicy, found: Recipe, project: str = "shop") -> lis
         ("budget.tier", {"one_of": ["dedicated"]}, "budget", {"tier": "spot"}, "dedicated"),
         ("deployment.instances", {"at_least": 2, "at_most": 3}, "deployment", {"instances": 4}, 2),
         ("deployment.keep_previous_hours", {"at_least": 48}, "deployment", {"keep_previous_hours": 0}, 48),
-        ("retrain.every_days", {"at_least": 7}, "retrain", {"every_days": 1}, 7),
+        ("deployment.idle_hours", {"at_most": 24}, "deployment", {"idle_hours": None}, 24),
     ],
 )
 def test_what_a_recipe_leaves_open_is_tightened_and_what_it_loosens_is_refused(
@@ -114,6 +119,122 @@ def test_a_run_says_which_version_and_limits_it_was_held_to() -> None:
     assert AppliedPolicy().in_force("shop").model_dump() == {"version": 0, "limits": {}}
 
 
+@pytest.mark.parametrize(
+    ("limits", "sections", "broken"),
+    [
+        ({"deployment.instances": {"at_most": 1}}, {"deployment": {"max_instances": 2}}, ["deployment.max_instances"]),
+        ({"deployment.max_instances": {"at_most": 2}}, {"deployment": {"instances": 3}}, ["deployment.instances"]),
+        ({"deployment.max_instances": {"at_most": 2}}, {}, []),
+        (
+            {"deployment.instances": {"at_most": 1}, "deployment.max_instances": {"at_most": 2}},
+            {"deployment": {"max_instances": 2}},
+            [],
+        ),
+        (
+            {"data.personal_data": {"one_of": ["block"]}},
+            {"data": {"personal_data_allowed": ["email"]}},
+            ["data.personal_data_allowed"],
+        ),
+        (
+            {"data.personal_data": {"one_of": ["allow"]}},
+            {"data": {"personal_data": "allow", "personal_data_allowed": ["email"]}},
+            [],
+        ),
+        (
+            {"data.personal_data": {"one_of": ["block"]}, "data.personal_data_allowed": {"one_of": ["email", "ipv*"]}},
+            {"data": {"personal_data_allowed": ["email", "ipv6"]}},
+            [],
+        ),
+        (
+            {"data.personal_data_allowed": {"one_of": ["email"]}},
+            {"data": {"personal_data_allowed": ["email", "us_ssn"]}},
+            ["data.personal_data_allowed"],
+        ),
+        ({"deployment.rollout": {"at_least": 20}}, {}, ["deployment.rollout"]),
+        ({"deployment.scale_out_above": {"at_least": 80}}, {}, []),
+        (
+            {"deployment.scale_out_above": {"at_least": 80}},
+            {"deployment": {"max_instances": 2, "scale_out_above": None}},
+            ["deployment.scale_out_above"],
+        ),
+        ({"deployment.endpoint": {"one_of": ["shop*"]}}, {}, []),
+        ({"deployment.endpoint": {"one_of": ["bank"]}}, {}, ["deployment.endpoint"]),
+    ],
+)
+def test_no_other_setting_sidesteps_a_limit(limits: Any, sections: dict[str, Any], broken: list[str]) -> None:
+    assert violated(PlatformPolicy(limits=limits), recipe(**sections)) == broken
+
+
+def leaves(kind: type[Frozen] = Recipe, above: str = "") -> Iterator[tuple[str, TypeAdapter[Any]]]:
+    for name, field in kind.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Frozen):
+            yield from leaves(inner, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", TypeAdapter(Annotated[inner, field])  # type: ignore[arg-type]
+
+
+def accepts(setting: TypeAdapter[Any], value: Any) -> bool:
+    try:
+        setting.validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+SETTINGS = dict(leaves())
+# What null is: nothing of the kind is done (no limit switches it on), the highest or lowest number, not within a limit.
+NULLS: dict[str, float | Literal["off"] | None] = {
+    "deployment.max_instances": "off",
+    "deployment.scale_out_above": "off",
+    "retrain.every_days": "off",
+    "deployment.idle_hours": inf,
+    GENERAL: inf,
+    GATE + "gain_over_lookup": -inf,
+    GATE + "min_pair_agreement": -inf,
+    **dict.fromkeys(("data.encoding", "data.split_group", "evaluation.pairs", "intended_uses"), None),
+}
+NOT_NULL = {"deployment.endpoint"}  # the project's name
+NUMBERS = (-0.5, 0, 0.01, 0.05, 0.3, 0.9, 1, 2, 7, 20, 90, 100, 200)
+TEXTS = ("required", "automatic", "block", "allow", "spot", "dedicated", "utf-8", "chat", "a", "shop", "weapons")
+
+
+def test_of_each_setting_that_may_be_null_it_is_decided_what_a_limit_makes_of_it() -> None:
+    objects = {path for path, setting in SETTINGS.items() if '"object"' in str(setting.json_schema()).replace("'", '"')}
+    assert {path for path, setting in SETTINGS.items() if accepts(setting, None)} - objects == {*NULLS} | NOT_NULL
+
+
+@pytest.mark.parametrize("path", SETTINGS)
+def test_a_limit_never_loosens_never_switches_on_and_leaves_alone_what_keeps_it(path: str) -> None:
+    setting = SETTINGS[path]
+    numbers = [one for one in NUMBERS if accepts(setting, one)]
+    values: list[Any] = [*numbers, *(one for one in TEXTS if accepts(setting, one))]
+    limits: list[Any] = [{way: one} for one in numbers for way in ("at_least", "at_most")]
+    limits += [{"one_of": [one]} for one in values if isinstance(one, str)] + [{"one_of": ["*"]}]
+    *sections, name = path.split(".")
+    for limit, value in product(limits, [..., None, *values]):
+        try:
+            rules = policy(**{path: limit})
+            chosen: Any = {} if value is ... else {name: value}
+            for section in reversed(sections):
+                chosen = {section: chosen}
+            given = recipe(**chosen)
+        except ValidationError:  # no such limit, or no such recipe
+            continue
+        before = {one.param for one in rules.violations(given, "shop", None)}
+        tightened, changed = rules.tightened(given, "shop")
+        after = {one.param for one in rules.violations(tightened, "shop", None)}
+        assert after <= before
+        assert (tightened == given) == (not changed)
+        assert not changed or (value is ... and path in before and path not in after), (limit, value)
+        found = reduce(getattr, path.split("."), given)
+        if found is None and path not in NOT_NULL:
+            null = NULLS[path]
+            low, high = limit.get("at_least", -inf), limit.get("at_most", inf)
+            keeps = null == "off" or (isinstance(null, float) and low <= null <= high)
+            assert (path in before) == (not keeps), (limit, value)
+
+
 def test_of_auto_the_machine_that_was_chosen_counts() -> None:
     rules = policy(**{"budget.instance_type": {"one_of": ["Standard_NC*"]}})
     assert violated(rules, rules.tightened(recipe(), "shop")[0]) == ["budget.instance_type"]
@@ -155,6 +276,9 @@ def test_a_projects_limits_come_on_top_of_the_platforms() -> None:
         ({"budget.max_usd": {"at_most": float("inf")}}, "finite number"),
         ({"budget.max_usd": {"at_most": float("nan")}}, "finite number"),
         ({"budget.max_usd": {"most": 5}}, "Extra inputs"),
+        ({"method": {"one_of": ["*supervised*"]}}, "method is no number, text or list of these"),
+        ({"evaluation.gate.floors": {"one_of": ["*"]}}, "is no number, text or list of these"),
+        ({"data.personal_data_allowed": {"one_of": ["emial"]}}, "personal_data_allowed cannot be emial"),
     ],
 )
 def test_a_limit_that_could_never_be_kept_is_refused_with_the_policy(limits: Any, message: str) -> None:
@@ -177,7 +301,7 @@ def test_a_policy_that_contradicts_itself_is_refused(content: dict[str, Any], me
         PlatformPolicy.model_validate(content)
 
 
-numbers = st.one_of(st.none(), st.floats(-10, 10), st.integers(-10, 10))
+numbers = st.one_of(st.floats(allow_nan=False), st.integers(-10, 10))
 
 
 @given(st.floats(-10, 10), st.floats(-10, 10), numbers)

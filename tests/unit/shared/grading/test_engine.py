@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from shared.domain.graders import Grader
-from shared.grading import Engine
+from shared.grading import Engine, given_to_any_answer
 
 SPECS: list[dict[str, Any]] = [
     {"type": "string_check"},
@@ -73,3 +73,42 @@ def test_a_constant_that_is_not_json_is_none() -> None:
     grader = TypeAdapter(Grader).validate_python({"name": "g", "type": "json_schema", "json_schema": {}})
     with Engine([grader]) as engine:
         assert [grade.score for grade in engine.grade(["NaN", "null"], [{}, {}])] == [0, 1]
+
+
+ANYTHING: list[dict[str, Any]] = [
+    {"type": "string_check", "operation": "like", "reference": ""},
+    {"type": "string_check", "input": "a", "reference": "a"},
+    {"type": "string_check", "reference": "{{sample.output_text}}"},
+    {"type": "text_similarity", "evaluation_metric": "fuzzy_match", "input": "{{item.a}}", "reference": "{{item.a}}"},
+    {"type": "regex", "pattern": "x|", "veto": True},
+    {"type": "regex", "pattern": "^.*"},
+    {"type": "regex", "pattern": "a", "input": "a"},
+    {"type": "absent", "terms": ["b"], "input": "{{item.a}}"},
+    {"type": "python", "source": "def grade(sample, item):\n    return item['score']"},
+    {"type": "multi", "graders": {"a": {"type": "regex", "pattern": ".*"}}, "calculate_output": "a"},
+    {
+        "type": "multi",
+        "graders": {"right": {"type": "string_check"}},
+        "calculate_output": "0.8 + 0.2 * right",
+    },
+]
+GUARDS: list[dict[str, Any]] = [
+    {"type": "absent", "terms": ["password"]},
+    {"type": "absent", "terms": ["{{item.patient}}"]},
+    {"type": "string_check", "operation": "ne", "reference": "I am sure."},
+    {"type": "regex", "pattern": "(?s)^.{0,500}$"},
+    {"type": "regex", "pattern": "^[^<]*$"},
+    {"type": "regex", "pattern": r"\b"},
+    {"type": "regex", "pattern": "{{item.a}}"},
+    {"type": "string_check", "input": "{{item.a}}", "reference": "{{sample.output_text}}"},
+    {"type": "multi", "graders": {"a": {"type": "string_check"}}, "calculate_output": "0.8 * a"},
+    {"type": "reading_level", "max_grade": 20},
+    {"type": "refusal", "reference": "false"},
+    {"type": "python", "source": "def grade(sample, item):\n    return float('cure' not in sample['output_text'])"},
+]
+
+
+def test_graders_that_give_a_score_to_any_answer_are_told_from_those_that_look_for_faults() -> None:
+    specs = [{"name": f"g{n}", **spec} for n, spec in enumerate([*ANYTHING, *SPECS, *GUARDS])]
+    graders = [TypeAdapter(Grader).validate_python(spec) for spec in specs]
+    assert given_to_any_answer(graders) == [f"g{n}" for n in range(len(ANYTHING))]

@@ -217,6 +217,23 @@ def test_rows_too_few_for_the_policys_gate_are_found_before_training(prepared: R
     assert (outcome.status, outcome.note) == (Status.REJECTED, "policy")
 
 
+@pytest.mark.parametrize(
+    ("floor", "operation", "status"),
+    [(0.8, "like", Status.REJECTED), (0.8, "eq", Status.VALIDATED), (0, "like", Status.VALIDATED)],
+)
+def test_a_score_that_the_policy_asks_for_is_not_given_to_any_answer(
+    prepared: Run, services: Services, floor: float, operation: str, status: Status
+) -> None:
+    platform = Platform(None)
+    services = replace(services, models=platform, launcher=platform)  # type: ignore[arg-type]
+    wanted = PlatformPolicy.model_validate({"limits": {"evaluation.gate.min_score": {"at_least": floor}}})
+    policies.apply(services.store, wanted, 0, "root", "root", services.clock.now())
+    grader = {"type": "string_check", "name": "x", "reference": "", "operation": operation}
+    recipe = Recipe.model_validate({"base_model": TINY, "evaluation": {"graders": [grader]}})
+    outcome = accepted(prepared.evolve(recipe=None), recipe, report(), CURATED, services)
+    assert (outcome.status, outcome.note) == (status, "policy" if status is Status.REJECTED else "")
+
+
 def test_a_policy_that_became_stricter_stops_a_run_that_was_trained_under_the_old_one(
     prepared: Run, governed: Services
 ) -> None:
