@@ -19,7 +19,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from shared.domain.errors import Problem
 from shared.domain.licenses import Use
 from shared.domain.model import MAX_PERSON, Frozen
-from shared.domain.recipe import AUTO, SCALE_OUT_ABOVE, Name, Recipe, ResolvedRecipe
+from shared.domain.recipe import AUTO, SCALE_OUT_ABOVE, Name, Notify, Recipe, ResolvedRecipe
+from shared.domain.urls import ascii_host
 
 APP_ROLES = ("reader", "operator", "approver", "administrator")
 # What the rows were read with before the policy is looked at: changed afterwards, it would say what was not done.
@@ -288,16 +289,20 @@ class PlatformPolicy(Rules):
             is_off = (value is None and path in _OFF) or (path in _RESOLVED and value == AUTO)
             if not limit.allows(value) and not is_off:
                 yield _violation(path, f"it is {_shown(value)}, {whose} wants {limit}")
+        for number, channel in enumerate(recipe.notify):
+            for message in self.channel_problems(channel, project):
+                yield _violation(f"notify[{number}].url", message)
+
+    def channel_problems(self, channel: Notify, project: str) -> Iterator[str]:
+        """Why nothing is sent to a channel of a recipe of the project. A named one is the platform's."""
+        address = urlsplit(channel.url or "")
+        host = address.hostname or ""
+        with suppress(ValueError):  # it has no other form, and no webhook reaches it
+            host = ascii_host(address)
         for whose, rules in self.rules(project).items():
-            for number, channel in enumerate(recipe.notify):
-                host = urlsplit(channel.url or "").hostname or ""
-                if (
-                    channel.url
-                    and rules.notify_hosts is not None
-                    and not any(fnmatchcase(host, one) for one in rules.notify_hosts)
-                ):
-                    allowed = ", ".join(rules.notify_hosts) or "no host"
-                    yield _violation(f"notify[{number}].url", f"{host} is none of those that {whose} allows: {allowed}")
+            hosts = rules.notify_hosts
+            if channel.url and hosts is not None and not any(fnmatchcase(host, one) for one in hosts):
+                yield f"{host} is none of those that {whose} allows: {', '.join(hosts) or 'no host'}"
 
     def _limits(self, project: str) -> Iterator[tuple[str, str, Limit]]:
         for whose, rules in self.rules(project).items():

@@ -78,7 +78,7 @@ def objection(receiver: str, channels: Mapping[str, str], private_hosts: Collect
 
 
 def ascii_host(parts: SplitResult) -> str:
-    """The host of a web URL as the resolver and TLS get it. Raises ValueError if it has no such form."""
+    """The host of a web URL as the resolver, TLS and the policy get it. Raises ValueError if it has no such form."""
     host = parts.hostname or ""
     if host.isascii():
         return host

@@ -17,6 +17,7 @@ from shared.domain.run import Run
 from shared.domain.topology import DELIVERIES
 from shared.ports import Channel, Message, Services
 from shared.records import channels as records
+from shared.records import policies
 from shared.step_support.dataset_files import recipe_files
 from shared.step_support.outcome import Outcome
 
@@ -45,9 +46,12 @@ def notify_platform(event: Event[EventData], run: Run, services: Services) -> Ou
 
 
 def notify(event: Event[EventData], run: Run, services: Services) -> Outcome | None:
-    """The recipe's channels; of two with one URL the first. What the platform sends itself is not sent twice."""
+    """Channels of the recipe that the policy allows, also where nobody has validated it; of two with one URL the first.
+    What the platform sends itself is not sent twice."""
+    policy = policies.read(services.store).policy
     taken = {channel.url for channel in services.config.channels if _wants(channel, event)}
-    own = {one.receiver: Channel(one.receiver, one.events) for one in reversed(_channels_of_recipe(run, services))}
+    allowed = [one for one in _channels_of_recipe(run, services) if not any(policy.channel_problems(one, run.project))]
+    own = {one.receiver: Channel(one.receiver, one.events) for one in reversed(allowed)}
     return _deliveries(event, [channel for channel in own.values() if channel.url not in taken], services)
 
 

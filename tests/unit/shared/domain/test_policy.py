@@ -257,7 +257,7 @@ def test_a_projects_limits_come_on_top_of_the_platforms() -> None:
     assert violated(rules, recipe(budget={"max_usd": 7}), "shop") == ["budget.max_usd"]
     channels = [{"url": f"https://{host}/x"} for host in ("hooks.shop.example", "a.example", "evil.test")]
     found = violated(rules, recipe(notify=channels, budget={"max_usd": 1}), "shop")
-    assert found == ["notify[2].url", "notify[1].url", "notify[2].url"]
+    assert found == ["notify[1].url", "notify[2].url", "notify[2].url"]
     assert violated(PlatformPolicy(notify_hosts=()), recipe(notify=channels[:1])) == ["notify[0].url"]
 
 

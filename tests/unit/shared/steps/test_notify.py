@@ -11,13 +11,16 @@ import pytest
 from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.events import TrainingStarted, ValidationFailed
-from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS, MAX_CHANNELS
+from shared.domain.planning.plan import resolve
+from shared.domain.policy import PlatformPolicy
+from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS, MAX_CHANNELS, Recipe
 from shared.pipeline import BY_NAME
 from shared.ports import Channel, Message, Services
 from shared.records import channels as records
-from shared.records import outbox, runs
+from shared.records import outbox, policies, runs
 from shared.runner import Handled, Runner
 from shared.step_support.outcome import event_of
+from shared.steps.notify import notify
 from tests.clock import ManualClock
 from tests.receiver import Receiver
 from tests.unit.shared.steps.failed_run import failed
@@ -79,6 +82,40 @@ def test_a_run_that_fails_before_its_plan_is_told_to_the_channels_of_its_recipe(
     (event,) = [event for event in events_at(services, "notify") if event.short_type() == "run.failed"]
     runner.handle(BY_NAME["notify"], event)
     assert [json.loads(r.message.body)["url"] for r in take(services, "deliveries")] == [HOOK]
+
+
+@pytest.mark.parametrize("setting", ["base_model: droptune/tiny-llama", "optimiser: adam"])
+def test_a_host_that_the_policy_does_not_name_is_told_nothing_also_before_and_without_validation(
+    services: Services, runner: Runner, setting: str
+) -> None:
+    hosts = PlatformPolicy.model_validate({"notify_hosts": ["hooks.example", "xn--bcher-kva.example"]})
+    policies.apply(services.store, hosts, 0, "root", "root", services.clock.now())
+    urls = ["https://evil.example/x", HOOK, "https://BÜCHER.example/in", "https://hooks.example.evil.example/"]
+    channels = "".join(f"- {{url: '{url}', events: ['*']}}\n" for url in urls)
+    services.blobs.write("datasets/shop/recipe.yaml", [f"{setting}\nnotify:\n{channels}".encode()])
+    run = drop(services, runner)
+    [received] = [event for event in events_at(services, "notify") if event.short_type() == "dataset.uploaded"]
+    allowed = ["https://BÜCHER.example/in", HOOK]
+    assert runner.handle(BY_NAME["notify"], received) is Handled.APPLIED
+    assert [json.loads(one.message.body)["url"] for one in take(services, "deliveries")] == allowed
+    assert run is not None
+    failure = event_of(run, ValidationFailed(codes=("policy",), errors=1, report="/api"), run.updated_at)
+    assert runner.handle(BY_NAME["notify"], failure) is Handled.APPLIED
+    assert [json.loads(one.message.body)["url"] for one in take(services, "deliveries")] == allowed
+
+
+def test_a_run_that_was_accepted_before_tells_no_host_that_the_policy_names_no_more(
+    services: Services, runner: Runner
+) -> None:
+    run = drop(services, runner)
+    assert run is not None
+    recipe = Recipe.model_validate({"base_model": "droptune/tiny-llama", "notify": [{"url": HOOK, "events": ["*"]}]})
+    planned = run.evolve(recipe=resolve(recipe, "shop", train_rows=100, characters_max=100))
+    failure = event_of(run, ValidationFailed(codes=("policy",), errors=1, report="/api"), run.updated_at)
+    assert notify(failure, planned, services) is not None
+    own = PlatformPolicy.model_validate({"projects": {"shop": {"notify_hosts": []}}})
+    policies.apply(services.store, own, 0, "root", "root", services.clock.now())
+    assert notify(failure, planned, services) is None
 
 
 def deliveries_after_validation(services: Services, runner: Runner, fact: str) -> list[str]:
