@@ -29,6 +29,7 @@ from local_stack.azure_ml.tokens import load_secret
 from local_stack.processes import MARK, REPOSITORY, StackProcess, free_port, marked, stop
 from local_stack.tiny_base.shipped import WEIGHTS, BaseModelDamaged, place_base
 from shared.services import build_blob_store
+from shared.settings import CLOUD
 
 API_PORT = 7071
 READY_WITHIN_S = 90.0
@@ -136,8 +137,10 @@ class Stack:
             return {**os.environ, MARK: str(self.root)}
         loopback = "127.0.0.1,localhost"
         secret = {"AZURE_ML_SECRET": self.azure_ml_secret} if name == "host" else {}
+        # The host of this stack listens on loopback only, in a pod or a container too.
+        environ = {name: value for name, value in os.environ.items() if name.lower() not in CLOUD}
         return {
-            **os.environ,
+            **environ,
             **self.stores,
             "AZURE_ML_URL": self.azure_ml_url,
             **secret,

@@ -3,10 +3,20 @@
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from shared.domain.errors import InvalidInput
+
+# Where one of these is set, others than this machine's people may reach the app. Kudu wiki, "Azure runtime
+# environment"; Microsoft Learn, "App settings reference for Azure Functions", "Manage environment variables on Azure
+# Container Apps"; Kubernetes docs, "Service"; AWS docs, "Task metadata endpoint version 4", "Lambda environment
+# variables"; Google Cloud docs, "Container runtime contract".
+CLOUD = (
+    *("website_site_name", "website_instance_id", "functions_extension_version", "container_app_name"),
+    *("kubernetes_service_host", "ecs_container_metadata_uri_v4", "aws_lambda_function_name", "k_service"),
+)
 
 
 class Settings(BaseModel):
@@ -35,7 +45,8 @@ class Settings(BaseModel):
     )
     api_auth_url: str = Field(
         default="loopback:",
-        description="`loopback:`, or https://login.microsoftonline.com/TENANT/v2.0?audience=AUDIENCE",
+        description="`loopback:` on a laptop, or https://login.microsoftonline.com/TENANT/v2.0?audience=AUDIENCE; "
+        "`loopback:` is refused where a variable is set that only a cloud sets, as WEBSITE_SITE_NAME",
     )
     azure_client_id: str | None = Field(default=None, description="managed identity of the app")
     job_client_id: str | None = Field(default=None, description="managed identity of jobs; the workspace has it too")
@@ -99,13 +110,14 @@ class Settings(BaseModel):
         description="`whsec_...`, or two with a blank between them; signs what goes to other URLs. Without it that is "
         "not signed",
     )
-    website_site_name: str | None = Field(default=None, description="set by Azure in a function app")
 
-    @model_validator(mode="after")
-    def _azure_needs_real_authentication(self) -> "Settings":
-        if self.website_site_name and self.api_auth_url.startswith("loopback:"):
-            raise ValueError("API_AUTH_URL: must name an Entra issuer and audience in Azure")
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _a_cloud_needs_real_authentication(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        settings, found = handler(given), [name.upper() for name in CLOUD if given.get(name)]
+        if found and settings.api_auth_url.startswith("loopback:"):
+            raise ValueError(f"API_AUTH_URL: must name an Entra issuer and audience where {found[0]} is set")
+        return settings
 
 
 @cache

@@ -21,6 +21,7 @@ from shared.settings import load_settings
 READER, OPERATOR, APPROVER, ADMINISTRATOR = APP_ROLES
 # On a laptop everyone is who they say they are, for trying out what needs a second person or another's rights.
 LOCAL_USER = "x-droptune-user"
+_OF_PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")  # RFC 7239, and what was before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +83,28 @@ class Authenticator(Protocol):
 
 
 class LoopbackAuth:
-    """Accepts requests to a loopback host name; a page in a browser cannot forge that name."""
+    """Accepts requests of this machine to a loopback host name; a page in a browser cannot forge that name, and another
+    page of this machine is at another port."""
 
     def __call__(self, request: Request) -> Caller:
-        if request.url.hostname not in LOOPBACK_HOSTS:
+        [host, *more], headers = request.headers.getlist("host") or [""], request.headers
+        # Azure Functions tells no address of a client; whoever is behind a proxy is another machine.
+        is_remote = request.client is not None and request.client.host not in LOOPBACK_HOSTS
+        is_remote |= any(name in headers for name in _OF_PROXIES)
+        if more or is_remote or _hostname(host) not in LOOPBACK_HOSTS:
             raise ApiError(403, "not_loopback", "without API_AUTH_URL only this machine may ask", "host")
-        if request.headers.get("origin") and urlsplit(request.headers["origin"]).hostname not in LOOPBACK_HOSTS:
+        if "origin" in headers and urlsplit(headers["origin"]).netloc.lower() != host.lower():
             raise ApiError(403, "foreign_origin", "this origin may not use the API", "origin")
         roles = frozenset({READER, OPERATOR, APPROVER})
         name = shortened(request.headers.get(LOCAL_USER) or "local", MAX_PERSON)
         return Caller(name, roles | {ADMINISTRATOR} if name == "local" else roles, id=name)
+
+
+def _hostname(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
 
 
 class EntraAuth:

@@ -34,7 +34,7 @@ ROLE_NAMES = {
     "orchestrator": "role orchestrator of infra/modules/workspace.bicep",
 }
 # Azure itself sets the first; the second is of the emulator.
-NOT_IN_THE_TEMPLATE = frozenset({"WEBSITE_SITE_NAME", "AZURE_ML_SECRET"})
+NOT_IN_THE_TEMPLATE = frozenset({"AZURE_ML_SECRET"})
 
 
 @rule("topology-is-the-pipelines")

@@ -60,7 +60,7 @@ def world(request: pytest.FixtureRequest, make_world: MakeWorld) -> World:
 
 @pytest.fixture
 def client(world: World) -> TestClient:
-    return TestClient(create_api(world.services, LoopbackAuth), base_url="http://127.0.0.1")
+    return TestClient(create_api(world.services, LoopbackAuth), base_url="http://127.0.0.1", client=("127.0.0.1", 1))
 
 
 def platform_as_left(world: World) -> None:

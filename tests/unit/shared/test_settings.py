@@ -39,8 +39,13 @@ def test_every_setting_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -
     ("url", "is_taken"),
     [("loopback:", False), ("https://login.microsoftonline.com/t/v2.0?audience=api://droptune", True)],
 )
-def test_an_app_in_azure_needs_an_issuer(monkeypatch: pytest.MonkeyPatch, url: str, is_taken: bool) -> None:
-    monkeypatch.setenv("WEBSITE_SITE_NAME", "droptune")
+@pytest.mark.parametrize(
+    "variable", ["WEBSITE_SITE_NAME", "CONTAINER_APP_NAME", "KUBERNETES_SERVICE_HOST", "K_SERVICE"]
+)
+def test_an_app_in_a_cloud_needs_an_issuer(
+    monkeypatch: pytest.MonkeyPatch, variable: str, url: str, is_taken: bool
+) -> None:
+    monkeypatch.setenv(variable, "droptune")
     monkeypatch.setenv("API_AUTH_URL", url)
     if is_taken:
         assert load_settings().api_auth_url == url

@@ -62,5 +62,5 @@ def api() -> FastAPI:
 @pytest.fixture
 def client(services: Services, api: FastAPI) -> Iterator[TestClient]:
     api.state.services = lambda: services
-    with TestClient(api, base_url="http://127.0.0.1") as http:
+    with TestClient(api, base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as http:
         yield http

@@ -108,6 +108,45 @@ def test_on_a_laptop_a_header_says_who_somebody_is_and_only_the_nameless_one_adm
     assert local((b"x-droptune-user", b"bob")) == Caller("bob", frozenset({READER, OPERATOR, APPROVER}), id="bob")
 
 
+HERE, ITSELF = ("127.0.0.1", 5), {"host": "127.0.0.1:7071"}
+
+
+@pytest.mark.parametrize(
+    ("client", "headers", "code"),
+    [
+        (HERE, ITSELF, None),
+        (None, ITSELF, None),
+        (("::1", 5), {"host": "[::1]:7071", "origin": "http://[::1]:7071"}, None),
+        (HERE, {"host": "localhost", "origin": "http://localhost"}, None),
+        (("203.0.113.9", 5), {"host": "localhost"}, "not_loopback"),
+        (HERE, {"host": ""}, "not_loopback"),
+        (HERE, {}, "not_loopback"),
+        (HERE, {"host": "[::1"}, "not_loopback"),
+        (HERE, {"host": "localhost@evil.example"}, "not_loopback"),
+        (HERE, {"host": "evil.example", "Host": "localhost"}, "not_loopback"),
+        (None, {**ITSELF, "x-forwarded-for": "203.0.113.9"}, "not_loopback"),
+        (HERE, {**ITSELF, "forwarded": "for=203.0.113.9"}, "not_loopback"),
+        (HERE, {**ITSELF, "origin": "http://127.0.0.1:9999"}, "foreign_origin"),
+        (HERE, {**ITSELF, "origin": "http://localhost:7071"}, "foreign_origin"),
+        (HERE, {**ITSELF, "origin": "https://evil.example"}, "foreign_origin"),
+        (HERE, {**ITSELF, "origin": "null"}, "foreign_origin"),
+        (HERE, {**ITSELF, "origin": ""}, "foreign_origin"),
+    ],
+)
+def test_without_authentication_only_this_machine_and_its_own_page_ask(
+    client: tuple[str, int] | None, headers: dict[str, str], code: str | None
+) -> None:
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    # Starlette takes this for the name of the host where the header is empty.
+    asked = Request({"type": "http", "headers": raw, "path": "/", "client": client, "server": ("127.0.0.1", 7071)})
+    if code is None:
+        assert LoopbackAuth()(asked).id == "local"
+        return
+    with pytest.raises(ApiError) as refused:
+        LoopbackAuth()(asked)
+    assert (refused.value.status, refused.value.problem.code) == (403, code)
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [

@@ -124,7 +124,9 @@ def test_an_error_that_nobody_expected_is_answered_in_the_same_form() -> None:
     def broken() -> Services:
         raise RuntimeError("a secret")
 
-    with TestClient(create_api(broken, LoopbackAuth), "http://127.0.0.1", raise_server_exceptions=False) as client:
+    with TestClient(
+        create_api(broken, LoopbackAuth), "http://127.0.0.1", raise_server_exceptions=False, client=("127.0.0.1", 1)
+    ) as client:
         answer = client.get("/api/runs")
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
     assert "secret" not in answer.text

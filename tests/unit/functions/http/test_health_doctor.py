@@ -14,7 +14,7 @@ def test_an_app_that_cannot_build_its_services_says_what_to_correct() -> None:
     def broken() -> Services:
         raise RuntimeError("RUN_STORE_URL names a folder that cannot be opened")
 
-    with TestClient(create_api(broken, LoopbackAuth), base_url="http://127.0.0.1") as client:
+    with TestClient(create_api(broken, LoopbackAuth), base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as client:
         answer = client.get("/api/doctor")
     [check] = answer.json()["data"]
     assert (answer.status_code, check["name"], check["status"]) == (200, "settings", "fix")

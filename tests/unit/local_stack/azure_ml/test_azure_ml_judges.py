@@ -76,7 +76,9 @@ def api(local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("AZURE_ML_SECRET", local.emulator.config.secret)
     with (
         fresh_process(tmp_path, monkeypatch) as services,
-        TestClient(create_api(lambda: services, LoopbackAuth), base_url="http://127.0.0.1") as client,
+        TestClient(
+            create_api(lambda: services, LoopbackAuth), base_url="http://127.0.0.1", client=("127.0.0.1", 1)
+        ) as client,
         closing(services.models),  # type: ignore[type-var]
     ):
         yield client

@@ -262,7 +262,7 @@ def test_the_image_of_an_environment_is_the_one_it_was_registered_with(app: Path
 
 @pytest.mark.usefixtures("azure_ml")
 def test_the_route_answers_operators_only(app: Path) -> None:
-    with TestClient(create_api(services, LoopbackAuth), base_url="http://127.0.0.1") as client:
+    with TestClient(create_api(services, LoopbackAuth), base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as client:
         with asking_as(client, "ada", "reader"):
             refused = client.get("/api/doctor")
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "role_needed")
