@@ -138,12 +138,12 @@ def test_without_authentication_only_this_machine_and_its_own_page_ask(
 ) -> None:
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     # Starlette takes this for the name of the host where the header is empty.
-    asked = Request({"type": "http", "headers": raw, "path": "/", "client": client, "server": ("127.0.0.1", 7071)})
+    made = Request({"type": "http", "headers": raw, "path": "/", "client": client, "server": ("127.0.0.1", 7071)})
     if code is None:
-        assert LoopbackAuth()(asked).id == "local"
+        assert LoopbackAuth()(made).id == "local"
         return
     with pytest.raises(ApiError) as refused:
-        LoopbackAuth()(asked)
+        LoopbackAuth()(made)
     assert (refused.value.status, refused.value.problem.code) == (403, code)
 
 

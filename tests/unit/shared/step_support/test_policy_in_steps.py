@@ -226,8 +226,8 @@ def test_a_score_that_the_policy_asks_for_is_not_given_to_any_answer(
 ) -> None:
     platform = Platform(None)
     services = replace(services, models=platform, launcher=platform)  # type: ignore[arg-type]
-    wanted = PlatformPolicy.model_validate({"limits": {"evaluation.gate.min_score": {"at_least": floor}}})
-    policies.apply(services.store, wanted, 0, "root", "root", services.clock.now())
+    floors = PlatformPolicy.model_validate({"limits": {"evaluation.gate.min_score": {"at_least": floor}}})
+    policies.apply(services.store, floors, 0, "root", "root", services.clock.now())
     grader = {"type": "string_check", "name": "x", "reference": "", "operation": operation}
     recipe = Recipe.model_validate({"base_model": TINY, "evaluation": {"graders": [grader]}})
     outcome = accepted(prepared.evolve(recipe=None), recipe, report(), CURATED, services)
