@@ -5,6 +5,7 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from functions.http import (
+    audit,
     base_models,
     bodies,
     datasets,
@@ -56,6 +57,7 @@ def create_api(
     api.state.services, api.state.authenticator = services, authenticator
     errors.install(api)
     api.add_middleware(bodies.Bodies)
+    api.add_middleware(audit.Audit)
     for part in PARTS:
         api.include_router(part.router)
     return api

@@ -21,6 +21,7 @@ from shared.settings import load_settings
 READER, OPERATOR, APPROVER, ADMINISTRATOR = APP_ROLES
 # On a laptop everyone is who they say they are, for trying out what needs a second person or another's rights.
 LOCAL_USER = "x-droptune-user"
+CALLER = "droptune.caller"  # of a request's scope
 _OF_PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")  # RFC 7239, and what was before it
 
 
@@ -175,7 +176,8 @@ _BEARER = HTTPBearer(auto_error=False, description="On Azure, a Microsoft Entra 
 
 def authenticate(request: Request, _: object = Security(_BEARER)) -> Caller:
     authenticator: Authenticator = request.app.state.authenticator()
-    return authenticator(request)
+    request.scope[CALLER] = caller = authenticator(request)
+    return caller
 
 
 def may(role: str) -> Callable[..., Access]:
