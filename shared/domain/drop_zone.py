@@ -27,11 +27,13 @@ _NO_DATA = re.compile(
 )
 # Hidden files and marks (`.DS_Store`, `_SUCCESS`, `.azDownload-...`), uploads that are not complete (Chrome, Firefox,
 # Opera, FileZilla and WinSCP, aria2, Hadoop), locks and backups of editors and of Office, documents, checksums,
-# and what `datasets` of Hugging Face writes beside rows.
+# what `datasets` of Hugging Face writes beside rows, and devices of Windows, which it can neither hold nor fetch
+# (Microsoft Learn, "Naming Files, Paths, and Namespaces").
 _NOTHING = re.compile(
     r"[._~].*|#.*#|.*~|thumbs\.db|desktop\.ini|readme.*|.*\.md|.*\._copying_|.*\.azdownload.*"
     r"|(?:dataset_info|dataset_infos|dataset_dict|state)\.json|.*\.(?:md5|sha\d+|asc|sig)(?:sums?)?"
     rf"|(?:licen[cs]e|copying|notice|checksums?|(?:md5|sha\d+)sums?)(?![a-z]){_ROWS}.*"
+    rf"|(?:con|prn|aux|nul|com\d|lpt\d)(?:{_ROWS}\..*)?"
     r"|.*\.(?:tmp|temp|part|partial|crdownload|download|opdownload|filepart|aria2|swp|swo|swx|bak|lock|crc)"
 )
 

@@ -4,7 +4,7 @@ import re
 import socket
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 CHANNEL = "channel:"  # begins what stands for the URL of a channel that the platform keeps; its name follows
@@ -16,6 +16,9 @@ _MAX_NAME_CHARACTERS = 253  # of the 255 octets of RFC 1035, two are no characte
 _MAX_URL_CHARACTERS = 8000  # RFC 9110, section 4.1: what everybody should take at least
 # Microsoft Learn, "What is IP address 168.63.129.16?": the platform's own address, which every machine reaches.
 _OF_AZURE = IPv4Address("168.63.129.16")
+# IANA's registries of special-purpose addresses have these, and the `ipaddress` of each Python does not: protocol
+# assignments, 6to4 relays (RFC 7526), documentation (RFC 9637).
+_SPECIAL = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20"))
 _GLOBAL, _NAT64, _6TO4 = IPv6Network("2000::/3"), IPv6Network("64:ff9b::/96"), IPv6Network("2002::/16")
 
 
@@ -109,6 +112,8 @@ def is_public(text: str) -> bool:
             address = IPv4Address(int(address) & 0xFFFFFFFF)
         elif address not in _GLOBAL or address in _6TO4 or address.scope_id:
             return False
+    if any(address.version == one.version and address in one for one in _SPECIAL):
+        return False
     return address.is_global and not address.is_multicast and address != _OF_AZURE
 
 

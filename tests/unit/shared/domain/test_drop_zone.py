@@ -59,6 +59,7 @@ NAMES = {
         *(f"{word}.csv" for word in ("Validierung", "Validierungsdaten", "Evaluationsdaten", "Validierungsdatensatz")),
     ),
     Role.NOTHING: (
+        *("CON", "con.txt", "nul", "AUX.tar", "com1", "LPT9.part1"),
         "README",
         "README.md",
         "readme.txt",
@@ -117,6 +118,7 @@ NAMES = {
         "",
     ),
     Role.TRAINING: (
+        *("con.jsonl", "contracts", "aux.csv.gz", "com", "console.txt", "nulls.jsonl"),
         "train.jsonl",
         "Train.JSONL",
         "TRAIN.CSV",
