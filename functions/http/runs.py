@@ -55,10 +55,17 @@ def list_runs(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: str | None = None,
 ) -> RunPage:
-    """Newest first. A page has what the caller may see of it, so fewer than `limit` may have a `next`."""
-    page = records.page(services.store, project=project, status=status, limit=limit, after=after)
-    data = tuple(shown(run) for run in page.runs if access.allows(run.project))
-    return RunPage(data=data, unreadable=page.unreadable if access.allows(None) else (), next=page.next)
+    """Newest first, what the caller may see."""
+    page = records.page(
+        services.store,
+        project=project,
+        status=status,
+        limit=limit,
+        after=after,
+        may_see=lambda run: access.allows(run.project),
+    )
+    unreadable = page.unreadable if access.allows(None) else ()
+    return RunPage(data=tuple(map(shown, page.runs)), unreadable=unreadable, next=page.next)
 
 
 @router.post("", status_code=202)

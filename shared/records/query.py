@@ -26,11 +26,15 @@ def read_one(store: RunStore, partition: str, id: str, read: Callable[[Stored], 
 
 
 def pages(
-    store: RunStore, type: str, equals: dict[str, str | int] | None = None, cursor: str | None = None
+    store: RunStore,
+    type: str,
+    equals: dict[str, str | int] | None = None,
+    cursor: str | None = None,
+    size: int = PAGE,
 ) -> Iterator[Stored]:
     """The documents of a query behind `cursor`, newest first; each page is read when the one before it is used up."""
     while True:
-        page, cursor = store.query(type, equals, limit=PAGE, after=cursor)
+        page, cursor = store.query(type, equals, limit=size, after=cursor)
         yield from page
         if cursor is None:
             return

@@ -1,6 +1,6 @@
 """Runs in the store: each is one document, in the partition of its id. The runner alone writes them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +12,9 @@ from shared.domain.errors import FailureClass, PermanentFailure, UnreadableDocum
 from shared.domain.run import PASSED_OVER, Run, Status
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored, Write
+from shared.ports.store import cursor_of
 from shared.records.document import head, put, salvaged_as
-from shared.records.query import pages, readable
+from shared.records.query import PAGE, pages, readable
 
 RUN = "run"
 _QUERIED = ("project", "status", "finished")
@@ -154,14 +155,19 @@ def page(
     status: Status | None = None,
     limit: int = 100,
     after: str | None = None,
+    may_see: Callable[[Run], bool] = lambda run: True,
 ) -> FoundRuns:
-    """Up to `limit` runs, newest first."""
+    """Up to `limit` runs that may be seen, newest first. The cursor is of the last of them: it tells of no other."""
     filters = {"project": project, "status": status.value if status else None}
     equals: dict[str, str | int] = {key: value for key, value in filters.items() if value is not None}
-    found, cursor = store.query(RUN, equals, limit=limit, after=after)
-    unreadable: list[UnreadableDocument] = []
-    read = tuple(readable(found, run_of, unreadable))
-    return FoundRuns(read, tuple(unreadable), cursor)
+    read, unreadable, cursor = list[Run](), list[UnreadableDocument](), None
+    for stored in pages(store, RUN, equals, after, size=min(PAGE, limit + 1)):
+        for run in filter(may_see, readable([stored], run_of, unreadable)):
+            if len(read) == limit:
+                return FoundRuns(tuple(read), tuple(unreadable), cursor)
+            read.append(run)
+            cursor = cursor_of(stored.document.get("created_at", ""), RUN, stored.partition)
+    return FoundRuns(tuple(read), tuple(unreadable), None)
 
 
 def are_begun(store: RunStore, project: str, limit: int) -> bool:

@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from functions.http.auth import ADMINISTRATOR, Access, Caller, Operator, Reader
 from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError, existing
-from functions.http.openai.pages import page
+from functions.http.openai.pages import answered_as_unknown, page
 from shared.api.openai import FileDeleted, FileList, FileObject
 from shared.domain import paths
 from shared.domain.errors import UnreadableDocument
@@ -72,11 +72,14 @@ def list_files(
     order: Literal["desc"] = "desc",
 ) -> FileList:
     """Newest first; the store keeps no other order."""
+    if after is not None:
+        with answered_as_unknown(after):
+            find_file(services.store, after, access)
     unreadable: list[UnreadableDocument] = []
     files = (file for file in api_objects.every(services.store, File, unreadable, after) if _may_see(file, access))
     found = page(files if purpose in (None, PURPOSE) else (), limit)
     data = tuple(map(FileObject.model_validate, found.items))
-    return FileList(data=data, unreadable=tuple(unreadable), **found.fields())
+    return FileList(data=data, unreadable=tuple(unreadable if access.allows(None) else ()), **found.fields())
 
 
 @router.get("/{file_id}")

@@ -16,7 +16,7 @@ from functions.http.auth import Access, Caller, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError, existing
 from functions.http.openai import files
-from functions.http.openai.pages import page
+from functions.http.openai.pages import answered_as_unknown, page
 from functions.http.openai.requests import JobRequest, recipe_of
 from functions.http.openai.shapes import checkpoints_of, events_of, job_object
 from functions.http.run_commands import cancel_run, start_run
@@ -167,12 +167,17 @@ def list_jobs(
         for name, value in request.query_params.items()
         if name.startswith("metadata[")
     }
+    if after is not None:
+        with answered_as_unknown(after):
+            _find(after, access, services)
     unreadable: list[UnreadableDocument] = []
+    of_nobody: list[UnreadableDocument] = []  # no project is known
     tag = next(map(tag_of, metadata.items()), None)  # of what the first pair finds the others are looked at
-    jobs = api_objects.every(services.store, Job, unreadable, after, tag)
+    jobs = api_objects.every(services.store, Job, of_nobody, after, tag)
     seen = (job for job in jobs if access.allows(job.project))
     found = page((job for job in seen if metadata.items() <= (job.metadata or {}).items()), limit)
     shown = [_shown_unless_unreadable(job, services, unreadable) for job in found.items]
+    unreadable += of_nobody if access.allows(None) else ()
     return JobList(data=tuple(filter(None, shown)), unreadable=tuple(unreadable), **found.fields())
 
 
