@@ -55,7 +55,7 @@ def list_runs(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: str | None = None,
 ) -> RunPage:
-    """Newest first, what the caller may see."""
+    """Newest first. A page has what the caller may see."""
     page = records.page(
         services.store,
         project=project,
