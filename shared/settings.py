@@ -61,7 +61,7 @@ class Settings(BaseModel):
         gt=0,
         description="a larger training or held-out file is validated by a job; of a gzip or zip the text counts",
     )
-    training_environment: str = Field(default="droptune-training:5", description="registered environment of jobs")
+    training_environment: str = Field(default="droptune-training:6", description="registered environment of jobs")
     serving_environment: str = Field(default="droptune-serving:4", description="registered environment of endpoints")
     cpu_instance_type: str = Field(default="Standard_E4ds_v4", description="machine of validation and import jobs")
     job_poll_s: float = Field(default=60.0, gt=0, description="a job without an event is looked at this often")

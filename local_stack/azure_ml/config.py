@@ -61,7 +61,7 @@ _TRANSFORMERS = (
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 ENVIRONMENTS = {
-    "droptune-training:5": Environment(variables=variables_of(TRAINING) | _ONE_THREAD),
+    "droptune-training:6": Environment(variables=variables_of(TRAINING) | _ONE_THREAD),
     "droptune-serving:4": Environment(
         variables=variables_of(SERVING) | _ONE_THREAD, serve=_TRANSFORMERS, any_model_name=True
     ),

@@ -65,7 +65,7 @@ class Drop:
         config = SimpleNamespace(
             inline_validation_max_bytes=2**30,
             default_base_model="droptune/tiny-llama",
-            training_environment="droptune-training:5",
+            training_environment="droptune-training:6",
             cpu_instance_type="cpu",
         )
         self.store = SqliteRunStore(folder / "state.db", clock)

@@ -71,7 +71,7 @@ def job(name: str, command: str, **changes: Any) -> JobSpec:
     fields: dict[str, Any] = {
         "name": name,
         "command": command,
-        "environment": "droptune-training:5",
+        "environment": "droptune-training:6",
         "inputs": {
             "data": "azureml://datastores/curated/paths/p/1/",
             "recipe": "azureml://datastores/curated/paths/p/recipe.json",

@@ -17,7 +17,7 @@ def test_a_file_adds_environments_and_changes_fields_of_those_there_are(tmp_path
     assert table["new:1"].serve == ("run", "{model}")
     assert table["droptune-serving:4"].readiness == "/up"
     assert table["droptune-serving:4"].any_model_name is True
-    assert table["droptune-training:5"] == ENVIRONMENTS["droptune-training:5"]
+    assert table["droptune-training:6"] == ENVIRONMENTS["droptune-training:6"]
     assert load_environments(None) == ENVIRONMENTS
 
 

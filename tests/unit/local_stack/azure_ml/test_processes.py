@@ -57,7 +57,7 @@ def test_a_job_has_the_variables_of_its_image_and_of_azure_ml_and_no_others(loca
     local.finish("minimal")
     lines = (local.blobs / "runs/minimal/model/env").read_text().splitlines()
     found = dict(line.split("=", 1) for line in lines)
-    image = ENVIRONMENTS["droptune-training:5"].variables
+    image = ENVIRONMENTS["droptune-training:6"].variables
     assert found.keys() - OF_BASH == image.keys() | OF_AZURE_ML | OWN | {"PATH", "HOME"}
     assert "/of/the/shell" not in found.values()
     assert found[MARK] == "/of/the/stack"

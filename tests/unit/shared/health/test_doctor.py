@@ -39,7 +39,7 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
     others = [model for model, entry in CATALOG.items() if entry.asset and model != TINY]
     machines = [sku.name for sku in SKUS if sku.gpus]
     skipped = {f"quota {name}" for name in machines}
-    skipped |= {f"image of {name}" for name in ("droptune-training:5", "droptune-serving:4")}
+    skipped |= {f"image of {name}" for name in ("droptune-training:6", "droptune-serving:4")}
     skipped |= {f"{what} {id}" for id in others for what in ("base model", "template")}
     assert {name for name, check in checks.items() if check.status is SKIPPED} == skipped
     assert {name for name, check in checks.items() if check.status is OK} == {
@@ -55,7 +55,7 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
         "Azure ML workspace",
         f"base model {TINY}",
         f"template {TINY}",
-        "environment droptune-training:5",
+        "environment droptune-training:6",
         "environment droptune-serving:4",
         "quota Standard_E4ds_v4",
         "quota Local_CPU",
@@ -148,7 +148,7 @@ def test_base_models_whose_blobs_are_refused_are_to_be_fixed(app: Path) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_an_azure_ml_that_does_not_answer_is_said_of_all_that_it_has_and_no_clock(app: Path) -> None:
     checks = found()
-    environments = ("environment droptune-training:5", "environment droptune-serving:4")
+    environments = ("environment droptune-training:6", "environment droptune-serving:4")
     for name in ("Azure ML jobs", "Azure ML endpoints", "Azure ML workspace", *environments):
         assert checks[name].status is FIX
         assert checks[name].fix == "see that what AZURE_ML_URL names runs and can be reached from the app"
@@ -227,10 +227,10 @@ def test_an_environment_that_is_not_registered_is_named(app: Path, monkeypatch: 
     ("image", "detail"),
     [
         (
-            "shop.azurecr.io/droptune-training:5",
-            "show --name shop --image droptune-training:5` says",
+            "shop.azurecr.io/droptune-training:6",
+            "show --name shop --image droptune-training:6` says",
         ),
-        ("local/droptune-training:5", "local/droptune-training:5 names no Azure container registry"),
+        ("local/droptune-training:6", "local/droptune-training:6 names no Azure container registry"),
         ("", "it is built by Azure ML at its first job"),
     ],
 )
@@ -248,7 +248,7 @@ def test_an_image_that_nobody_looked_for_is_said_to_be_skipped_and_how_to_look(
             return getattr(services().launcher, name)
 
     checks = examine(lambda: replace(services(), launcher=RegisteredWith()))
-    [check] = [check for check in checks if check.name == "image of droptune-training:5"]
+    [check] = [check for check in checks if check.name == "image of droptune-training:6"]
     assert check.status is SKIPPED
     assert detail in check.detail
 
@@ -256,7 +256,7 @@ def test_an_image_that_nobody_looked_for_is_said_to_be_skipped_and_how_to_look(
 @pytest.mark.usefixtures("azure_ml")
 def test_the_image_of_an_environment_is_the_one_it_was_registered_with(app: Path) -> None:
     launcher = services().launcher
-    assert launcher.environment_image("droptune-training:5") == "local/droptune-training:5"
+    assert launcher.environment_image("droptune-training:6") == "local/droptune-training:6"
     assert launcher.environment_image("droptune-training:99") is None
 
 

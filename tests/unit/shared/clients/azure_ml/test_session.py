@@ -112,12 +112,12 @@ def test_what_a_query_holds_arrives_as_it_is(local: Local) -> None:
 
 
 def test_what_is_not_there_for_a_write_is_said_by_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    lacks = refusal(404, "UserError", "Environment droptune-training:5 was not found")
+    lacks = refusal(404, "UserError", "Environment droptune-training:6 was not found")
     client, _ = client_answered(monkeypatch, lambda method, _: lacks if method == "PUT" else answer(404))
     with pytest.raises(PermanentFailure) as refused:
         client.submit(job("lacks", "true"))
     assert refused.value.problem.code == "azure_ml_not_found"
-    assert refused.value.problem.message == "UserError: Environment droptune-training:5 was not found"
+    assert refused.value.problem.message == "UserError: Environment droptune-training:6 was not found"
 
 
 def test_a_list_is_read_to_its_last_page_and_never_with_a_token_on_another_host(

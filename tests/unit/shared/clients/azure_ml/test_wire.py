@@ -145,12 +145,12 @@ URI = "datastores/curated/paths/p/1"
         (
             ("environmentId",),
             (
-                "azureml:droptune-training:5",
-                "droptune-training:5",
-                f"azureml:{HERE.arm_id}/environments/droptune-training/versions/5",
-                f"{HERE.arm_id.lower()}/environments/droptune-training/Versions/5",
-                f"{HERE.arm_id.upper()}/ENVIRONMENTS/DROPTUNE-TRAINING/VERSIONS/5",
-                "azureml://registries/r/environments/droptune-training/versions/5",
+                "azureml:droptune-training:6",
+                "droptune-training:6",
+                f"azureml:{HERE.arm_id}/environments/droptune-training/versions/6",
+                f"{HERE.arm_id.lower()}/environments/droptune-training/Versions/6",
+                f"{HERE.arm_id.upper()}/ENVIRONMENTS/DROPTUNE-TRAINING/VERSIONS/6",
+                "azureml://registries/r/environments/droptune-training/versions/6",
             ),
         ),
         (
@@ -200,7 +200,7 @@ AWAY: tuple[Any, ...] = (None, {})
         ("inputs", ("inputs",), (*AWAY, {"data": None}, {"data": {"uri": None}}), ({"data": {"uri": "azureml://x"}},)),
         ("outputs", ("outputs",), (*AWAY, {"default": {"uri": "azureml://x"}}), ({"model": {"uri": "azureml://x"}},)),
         ("command", ("command",), (None, ""), ("false",)),
-        ("environment", ("environmentId",), (None, ""), ("azureml:droptune-training:6", "azureml:x@latest")),
+        ("environment", ("environmentId",), (None, ""), ("azureml:droptune-training:5", "azureml:x@latest")),
     ],
 )
 def test_what_an_answer_leaves_out_is_told_from_what_it_says_otherwise(
