@@ -35,7 +35,7 @@ def test_a_run_leaves_a_whole_model_folder_and_a_result(finished: Any) -> None:
     assert result.metrics.eval_loss is not None
     model = finished.output / "model"
     assert {path.name for path in model.iterdir()} == {"adapter", "merged", "manifest.json"}
-    assert not list(finished.output.rglob("README.md"))
+    assert list(finished.output.rglob("README.md")) == [model / "merged" / "README.md"]
     manifest = json.loads((model / "manifest.json").read_text())
     assert manifest["base_model"] == "droptune/tiny-llama"
     assert manifest["data_version"] == "data-1"

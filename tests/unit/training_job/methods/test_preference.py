@@ -45,7 +45,7 @@ def test_a_dpo_run_leaves_a_whole_model_and_what_it_watched(compared: Any) -> No
     result = compared.result()
     assert (result.status, result.metrics.last_step, result.metrics.total_steps) == ("completed", 10, 10)
     assert {path.name for path in (compared.output / "model").iterdir()} == {"adapter", "merged", "manifest.json"}
-    assert not list(compared.output.rglob("README.md"))
+    assert list(compared.output.rglob("README.md")) == [compared.output / "model" / "merged" / "README.md"]
     first, *_, last = [point for point in compared.metrics() if "loss" in point]
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)  # before its first update a model is its own reference
     assert first["reward_margin"] == pytest.approx(0, abs=1e-5)

@@ -21,7 +21,7 @@ def test_a_reinforcement_run_leaves_a_whole_model_and_what_it_watched(rewarded: 
     result = rewarded.result()
     assert (result.status, result.metrics.last_step, result.metrics.total_steps) == ("completed", 10, 10)
     assert {path.name for path in (rewarded.output / "model").iterdir()} == {"adapter", "merged", "manifest.json"}
-    assert not list(rewarded.output.rglob("README.md"))
+    assert list(rewarded.output.rglob("README.md")) == [rewarded.output / "model" / "merged" / "README.md"]
     points = [point for point in rewarded.metrics() if "loss" in point]
     assert [point["step"] for point in points] == list(range(1, 11))
     watched = {"reward", "reward_spread", "share_equal_groups", "reward_errors", "answer_tokens", "share_cut_answers"}
