@@ -37,7 +37,9 @@ class Caller:
     @property
     def names(self) -> frozenset[str]:
         """What a policy may call it."""
-        return frozenset((self.id, *self.roles, *self.groups, *(f"group:{one}" for one in self.groups)))
+        # An id or a group that is called as a role is none: Entra can emit the names of groups.
+        others = {self.id, *self.groups, *(f"group:{one}" for one in self.groups)} - set(APP_ROLES)
+        return self.roles | others
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class LoopbackAuth:
         is_remote |= any(name in headers for name in _OF_PROXIES)
         if more or is_remote or _hostname(host) not in LOOPBACK_HOSTS:
             raise ApiError(403, "not_loopback", "without API_AUTH_URL only this machine may ask", "host")
-        if "origin" in headers and urlsplit(headers["origin"]).netloc.lower() != host.lower():
+        if headers.get("origin", own := f"{request.scope.get('scheme', 'http')}://{host}").lower() != own.lower():
             raise ApiError(403, "foreign_origin", "this origin may not use the API", "origin")
         roles = frozenset({READER, OPERATOR, APPROVER})
         name = shortened(request.headers.get(LOCAL_USER) or "local", MAX_PERSON)

@@ -154,10 +154,11 @@ class Rules(Frozen):
         implied = dict[str, Limit]()
         for path, other in ((_INSTANCES, _MAX_INSTANCES), (_MAX_INSTANCES, _INSTANCES)):
             if (limit := self.limits.get(path)) and limit.at_most is not None:
-                implied[other] = Limit(at_most=limit.at_most)
+                own = self.limits.get(other, limit.model_copy(update={"at_least": None}))
+                implied[other] = own if own.at_most else own.model_copy(update={"at_most": limit.at_most})
         if (limit := self.limits.get("data.personal_data")) and not limit.allows("allow"):
-            implied[_ALLOWED_KINDS] = Limit(one_of=("no kind",))
-        return implied | self.limits
+            implied[_ALLOWED_KINDS] = self.limits.get(_ALLOWED_KINDS, Limit(one_of=("no kind",)))
+        return self.limits | implied
 
 
 class Project(Rules):

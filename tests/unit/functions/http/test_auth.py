@@ -91,6 +91,15 @@ def test_a_group_is_a_member_by_its_id_alone_too(member: str, among: bool) -> No
     assert Caller("ada", frozenset(), "object-1", frozenset({"g-1"})).names.isdisjoint([member]) is not among
 
 
+@pytest.mark.parametrize("role", [READER, OPERATOR, APPROVER, ADMINISTRATOR])
+@pytest.mark.parametrize("claim", ["groups", "oid"])
+def test_what_is_called_as_a_role_and_is_none_gives_no_right(claim: str, role: str) -> None:
+    named = {"groups": [role, "g-1"]} if claim == "groups" else {"oid": role}
+    caller = ask({**GOOD, "roles": [], **named})
+    assert role not in caller.names
+    assert not Access(caller, role, PlatformPolicy).somewhere()
+
+
 @pytest.mark.parametrize("claim", ["roles", "groups"])
 @pytest.mark.parametrize("value", [None, 7, "reader", {"reader": 1}, [None, 7]])
 def test_a_claim_of_another_shape_gives_no_right(claim: str, value: Any) -> None:
@@ -130,6 +139,8 @@ HERE, ITSELF = ("127.0.0.1", 5), {"host": "127.0.0.1:7071"}
         (HERE, {**ITSELF, "origin": "http://localhost:7071"}, "foreign_origin"),
         (HERE, {**ITSELF, "origin": "https://evil.example"}, "foreign_origin"),
         (HERE, {**ITSELF, "origin": "null"}, "foreign_origin"),
+        (HERE, {**ITSELF, "origin": "http://["}, "foreign_origin"),
+        (HERE, {**ITSELF, "origin": "ftp://127.0.0.1:7071"}, "foreign_origin"),
         (HERE, {**ITSELF, "origin": ""}, "foreign_origin"),
     ],
 )

@@ -126,6 +126,11 @@ def test_a_run_says_which_version_and_limits_it_was_held_to() -> None:
         ({"deployment.max_instances": {"at_most": 2}}, {"deployment": {"instances": 3}}, ["deployment.instances"]),
         ({"deployment.max_instances": {"at_most": 2}}, {}, []),
         (
+            {"deployment.instances": {"at_most": 1}, "deployment.max_instances": {"at_least": 1}},
+            {"deployment": {"max_instances": 100}},
+            ["deployment.max_instances"],
+        ),
+        (
             {"deployment.instances": {"at_most": 1}, "deployment.max_instances": {"at_most": 2}},
             {"deployment": {"max_instances": 2}},
             [],

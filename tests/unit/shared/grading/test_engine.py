@@ -85,6 +85,7 @@ ANYTHING: list[dict[str, Any]] = [
     {"type": "regex", "pattern": "a", "input": "a"},
     {"type": "absent", "terms": ["b"], "input": "{{item.a}}"},
     {"type": "python", "source": "def grade(sample, item):\n    return item['score']"},
+    {"type": "python", "source": "class grade: pass\ndef grade(sample, item):\n    return item['score']"},
     {"type": "multi", "graders": {"a": {"type": "regex", "pattern": ".*"}}, "calculate_output": "a"},
     {
         "type": "multi",
