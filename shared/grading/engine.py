@@ -175,11 +175,12 @@ def _ignores_the_answer(spec: Grader) -> bool:
             is_never_0 = all(formula(dict(zip(spec.graders, corner, strict=True))) > 0 for corner in corners)
             return is_never_0 or all(map(_ignores_the_answer, spec.graders.values()))
         case PythonGrader():
-            functions = [one for one in ast.parse(spec.source).body if isinstance(one, ast.FunctionDef)]
-            [*_, grade] = [None, *(one for one in functions if one.name == "grade")]  # the last one holds
-            answers = [*grade.args.posonlyargs, *grade.args.args][:1] if grade else []
-            names = {node.id for node in ast.walk(grade) if isinstance(node, ast.Name)} if grade else set()
-            return any(answer.arg not in names for answer in answers)
+            functions = {one.name: one for one in ast.parse(spec.source).body if isinstance(one, ast.FunctionDef)}
+            if (grade := functions.get("grade")) is None or not (
+                arguments := [*grade.args.posonlyargs, *grade.args.args]
+            ):
+                return False
+            return arguments[0].arg not in {node.id for node in ast.walk(grade) if isinstance(node, ast.Name)}
         case ScoreModel():
             return False  # a judge that is not shown the answer is refused always
         case StringCheck() | TextSimilarity() if spec.input.strip() == spec.reference.strip():

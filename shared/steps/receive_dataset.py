@@ -43,9 +43,8 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         return None
     project = path.split("/")[1]
     run_id, policy = paths.run_id_of_blob(path, info.etag, key), policies.read(services.store).policy
-    limit = policy.runs_at_once
-    if runs.are_begun(services.store, project, limit) and not runs.exists(services.store, run_id):
-        raise Transient(BUSY, f"{limit} runs of {project} are being validated or trained", run_id)
+    if runs.are_begun(services.store, project, policy.runs_at_once) and not runs.exists(services.store, run_id):
+        raise Transient(BUSY, f"{policy.runs_at_once} runs of {project} are being validated or trained", run_id)
     failed: PermanentFailure | Transient | None = None
     try:
         sha256, (fingerprint, beside) = _sha256(info, services), pin_beside(path, services)
