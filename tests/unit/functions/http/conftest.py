@@ -61,6 +61,6 @@ def api() -> FastAPI:
 
 @pytest.fixture
 def client(services: Services, api: FastAPI) -> Iterator[TestClient]:
-    api.state.services = lambda: services
+    api.state.services, api.state.authenticator = lambda: services, LoopbackAuth
     with TestClient(api, base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as http:
         yield http

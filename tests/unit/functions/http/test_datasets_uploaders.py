@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from typing import cast
 
@@ -28,14 +27,6 @@ BASE = "droptune/tiny-llama"
 RECIPE, HELD_OUT = b"deployment: {approval: required}\n", ROW * 2
 NOBODY = "nobody known"
 Expected = frozenset[str] | None  # None: not known of each file
-
-
-@pytest.fixture(autouse=True)
-def again(client: TestClient) -> Iterator[None]:
-    app = cast(FastAPI, client.app)
-    before = app.state.authenticator
-    yield
-    app.state.authenticator = before
 
 
 class Project:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from typing import Any, cast
 
@@ -83,14 +82,6 @@ def shop(services: Services, request: pytest.FixtureRequest) -> Run:
 def as_caller(client: TestClient, id: str, *roles: str) -> None:
     app = cast(FastAPI, client.app)
     app.state.authenticator = lambda: lambda request: Caller(id, frozenset(roles), id=id)
-
-
-@pytest.fixture(autouse=True)
-def requests_of_local_again(client: TestClient) -> Iterator[None]:
-    app = cast(FastAPI, client.app)
-    before = app.state.authenticator
-    yield
-    app.state.authenticator = before
 
 
 def ask(client: TestClient, route: str, run: Run) -> tuple[int, str]:
