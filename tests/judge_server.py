@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from shared.domain.judges import JudgeEndpoint
+from shared.domain.evaluation import JudgeEndpoint
 
 
 @dataclass

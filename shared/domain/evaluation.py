@@ -1,4 +1,4 @@
-"""What an evaluation measured, and the gate that turns it into a verdict."""
+"""What an evaluation measured, the judges that it asked, and the gate that turns it into a verdict."""
 
 import math
 from statistics import NormalDist
@@ -6,9 +6,37 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.domain.judges import JudgeUse
 from shared.domain.model import FirstItems, Frozen, Measured, Text
 from shared.domain.recipe import Evaluation, Gate
+
+
+class JudgeEndpoint(Frozen):
+    """A judge as it was when the job was submitted: one deployment, so that all models get the same judge.
+
+    `model` is the registered model behind it, NAME:VERSION; `url` takes chat completions.
+    """
+
+    endpoint: str
+    deployment: str
+    model: str
+    url: str
+
+
+class Judges(Frozen):
+    """The judges that a job's recipe names."""
+
+    judges: tuple[JudgeEndpoint, ...]
+
+
+class JudgeUse(Frozen):
+    """How an evaluation used one judge. `requests` counts retries too; `cached`: replies of earlier ones."""
+
+    endpoint: Text
+    deployment: Text
+    model: Text
+    requests: int
+    cached: int
+
 
 MAX_SLICES = 100  # the intervals of more slices, which share one confidence, are too wide to show anything
 MAX_SLICE_CHARACTERS = 200

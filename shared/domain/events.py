@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import Field
 
-from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, InvalidInput, Problem
 from shared.domain.evaluation import EvaluationResult, Gain, GateCheck, Score, Verdict
 from shared.domain.jobs import DeploymentState
 from shared.domain.model import Comment, Frozen, Person, UtcTime
+from shared.domain.results import CostEstimate
 from shared.domain.upgrades import SCHEMA_VERSION, upgraded
 
 

@@ -1,4 +1,4 @@
-"""`result.json`: what a job leaves when it ends. Written by jobs, read by the pipeline."""
+"""`result.json`: what a job leaves when it ends. Written by jobs, read by the pipeline. And what a run costs."""
 
 import re
 from dataclasses import dataclass
@@ -97,3 +97,14 @@ class TimeLimit:
             return deadline
         affordable = budget.max_usd / (price * budget.nodes) * 3600 * share
         return min(deadline, cls(affordable, "budget"), key=lambda limit: limit.seconds)
+
+
+class CostEstimate(Frozen):
+    """Range in USD for the training and evaluation jobs, from list prices in the catalog."""
+
+    low_usd: float
+    high_usd: float
+    hourly_usd: float = Field(description="list price of one training machine at the chosen tier")
+    low_hours: float
+    high_hours: float
+    actual_usd: float | None = Field(default=None, description="machine hours so far x hourly_usd")

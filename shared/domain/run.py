@@ -7,7 +7,6 @@ from typing import Any, Self
 from pydantic import AwareDatetime, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from shared.domain.cost import CostEstimate
 from shared.domain.dataset import Beside, CuratedVersion, DatasetRef
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.evaluation import EvaluationResult, Verdict
@@ -15,7 +14,7 @@ from shared.domain.jobs import JobKind
 from shared.domain.model import Frozen
 from shared.domain.policy import PolicyInForce
 from shared.domain.recipe import ResolvedRecipe
-from shared.domain.results import JobMetrics
+from shared.domain.results import CostEstimate, JobMetrics
 
 
 class Status(StrEnum):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from itertools import islice
 
-from shared.clients.service_time import azure_ml_time
+from shared.clients.azure_ml.connection import azure_ml_time
 from shared.domain import paths
 from shared.domain.errors import DroptuneError, InvalidInput, PermanentFailure, Transient, shortened
 from shared.health.base_models import base_model_checks

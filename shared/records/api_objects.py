@@ -15,8 +15,7 @@ from shared.domain.model import Lenient, UtcTime
 from shared.domain.upgrades import upgraded
 from shared.ports import RunStore, Stored, Write
 from shared.ports.store import cursor_of
-from shared.records.document import head
-from shared.records.query import pages, readable
+from shared.records.document import head, pages, readable
 
 
 class ApiObject(Lenient):

@@ -13,9 +13,8 @@ from shared.domain.events import BudgetWarning
 from shared.domain.run import Run
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored
-from shared.records.document import head, put
+from shared.records.document import head, pages, put
 from shared.records.policies import read
-from shared.records.query import pages
 
 BUDGET = "budget"
 MAX_CONFLICTS = 8

@@ -8,8 +8,7 @@ from datetime import datetime
 from shared.domain.errors import Problem, StoreConflict
 from shared.ports import RunStore, Write
 from shared.ports.services import GONE
-from shared.records.document import head
-from shared.records.query import pages, readable
+from shared.records.document import head, pages, readable
 
 REFUSED = "refused-channel"
 REFUSED_TTL_S = 7 * 24 * 3600

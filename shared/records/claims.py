@@ -7,8 +7,7 @@ from datetime import datetime
 from shared.domain.errors import StoreConflict
 from shared.domain.upgrades import upgraded
 from shared.ports import RunStore, Stored, Write
-from shared.records.document import head, put, time_of
-from shared.records.query import pages, read_one, readable
+from shared.records.document import head, pages, put, read_one, readable, time_of
 
 CLAIM = "claim"
 

@@ -11,9 +11,8 @@ from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored, Write
 from shared.records.claims import endpoint_claim, turn_claim
 from shared.records.claims import read as read_claim
-from shared.records.document import head, put, salvaged_as
+from shared.records.document import head, pages, put, read_one, readable, salvaged_as
 from shared.records.outbox import CLOCKS_DIFFER
-from shared.records.query import pages, read_one, readable
 from shared.records.runs import RUN, with_status
 
 RECORD = "endpoint"

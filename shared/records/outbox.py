@@ -21,8 +21,7 @@ from shared.domain.topology import DELIVERIES, JOB_EVENTS, STORAGE_EVENTS, TOPIC
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, Message, RunStore, Stored, Write
 from shared.ports.store import MAX_BATCH_WRITES
-from shared.records.document import head, put
-from shared.records.query import Content, pages, readable
+from shared.records.document import Content, head, pages, put, readable
 
 INBOX, OUTBOX = "inbox", "outbox"
 INBOX_TTL_S = 14 * 24 * 3600

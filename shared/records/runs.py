@@ -13,8 +13,7 @@ from shared.domain.run import PASSED_OVER, Run, Status
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored, Write
 from shared.ports.store import cursor_of
-from shared.records.document import head, put, salvaged_as
-from shared.records.query import PAGE, pages, readable
+from shared.records.document import PAGE, head, pages, put, readable, salvaged_as
 
 RUN = "run"
 _QUERIED = ("project", "status", "finished")

@@ -8,8 +8,7 @@ from shared.domain.serving_cost import ServingCosts
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored
 from shared.records.claims import endpoint_claim
-from shared.records.document import head, put, salvaged_as
-from shared.records.query import pages, readable
+from shared.records.document import head, pages, put, readable, salvaged_as
 
 log = logging.getLogger(__name__)
 

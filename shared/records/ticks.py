@@ -10,8 +10,7 @@ from pydantic import BeforeValidator, TypeAdapter
 
 from shared.domain.errors import StoreConflict
 from shared.ports import Document, RunStore, Stored
-from shared.records.document import head, put, time_of
-from shared.records.query import Content, pages, readable
+from shared.records.document import Content, head, pages, put, readable, time_of
 
 TICK, FAILED, SCAN = "reconcile-tick", "failed-tick", "drop-zone-scan"
 # A timer that fails again writes it again. What failed once a day ago is over.

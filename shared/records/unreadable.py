@@ -10,7 +10,7 @@ from itertools import chain
 from shared.domain.errors import InvalidInput, LaterVersion, UnreadableDocument
 from shared.ports import BlobStore, RunStore, Stored, Write
 from shared.records import api_objects, budget, claims, endpoints, outbox, runs
-from shared.records.query import pages, unreadable_as
+from shared.records.document import pages, unreadable_as
 
 QUARANTINE = "quarantine"
 

@@ -6,8 +6,7 @@ from datetime import datetime
 
 from shared.domain.errors import StoreConflict
 from shared.ports import RunStore, Stored
-from shared.records.document import head, put, time_of
-from shared.records.query import read_one
+from shared.records.document import head, put, read_one, time_of
 
 WAIT = "wait"
 TTL_S = 2 * 3600  # beyond the longest time between two looks

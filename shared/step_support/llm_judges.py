@@ -5,9 +5,9 @@ from fnmatch import fnmatchcase
 
 from shared.domain import paths
 from shared.domain.errors import FailureClass, PermanentFailure, StoreConflict
+from shared.domain.evaluation import JudgeEndpoint, Judges
 from shared.domain.graders import judges_named
 from shared.domain.jobs import chat_url
-from shared.domain.judges import JudgeEndpoint, Judges
 from shared.domain.recipe import Recipe, Reinforcement, ResolvedRecipe
 from shared.domain.run import Run
 from shared.ports import ModelHost, Services

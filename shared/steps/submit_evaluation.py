@@ -1,7 +1,6 @@
 """Submit the evaluation job: all models answer the held-out set."""
 
 from shared.domain import paths
-from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, LaterVersion, PermanentFailure, WaitsForRelease
 from shared.domain.events import (
     EvaluationDue,
@@ -12,7 +11,7 @@ from shared.domain.events import (
     TrainingCompleted,
 )
 from shared.domain.jobs import JobKind, JobSpec
-from shared.domain.results import JobResult
+from shared.domain.results import CostEstimate, JobResult
 from shared.domain.run import Run, Status
 from shared.ports import Config, Services
 from shared.records import claims, endpoints, runs

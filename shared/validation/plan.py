@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from shared.domain.catalog import SKUS, Sku, find_entry, find_sku
-from shared.domain.cost import CostEstimate
 from shared.domain.dataset import Plan, Statistics
 from shared.domain.planning.plan import can_train, estimate_cost, estimate_tokens, holds_merged, resolve
 from shared.domain.recipe import AUTO, Recipe, ResolvedRecipe
+from shared.domain.results import CostEstimate
 from shared.domain.tokens import TokenStatistics
 
 

@@ -9,8 +9,7 @@ import pytest
 from selenium.webdriver.remote.webelement import WebElement
 
 from shared.domain import paths
-from shared.domain.evaluation import GradedRow, LabelRates, Share, wilson
-from shared.domain.judges import JudgeUse
+from shared.domain.evaluation import GradedRow, JudgeUse, LabelRates, Share, wilson
 from shared.domain.run import Run, Status
 from tests.browser import sample_runs
 from tests.browser.conftest import Browser, Stack

@@ -16,7 +16,7 @@ from shared.domain.errors import PermanentFailure
 from shared.domain.run import NON_TERMINAL, Run, Status
 from shared.ports import DEAD_LETTERS, Stored, Write
 from shared.records import runs
-from shared.records.query import pages, readable
+from shared.records.document import pages, readable
 from shared.records.unreadable import unreadable
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.driver import Driver, drop, prepare

@@ -15,8 +15,8 @@ from shared.embedded.store import SqliteRunStore
 from shared.pipeline import TOPOLOGY
 from shared.ports import Stored
 from shared.records import runs
+from shared.records.document import pages
 from shared.records.outbox import OUTBOX
-from shared.records.query import pages
 from shared.records.unreadable import QUARANTINE, unreadable
 from tests.receiver import Receiver
 from tests.simulation.invariants import history_problems

@@ -15,9 +15,9 @@ import orjson
 from pydantic import ValidationError
 
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.evaluation import JudgeEndpoint, Judges, JudgeUse
 from shared.domain.graders import Grader, judges_named
 from shared.domain.jobs import DEPLOYMENT_HEADER, REQUEST_TIMEOUT_S
-from shared.domain.judges import JudgeEndpoint, Judges, JudgeUse
 from shared.domain.urls import is_loopback
 from shared.grading import Ask, ChatMessage, GradingErrorCode, GradingFailed, JudgeReply
 from shared.grading.llm_judge import body_of

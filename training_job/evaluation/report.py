@@ -12,12 +12,12 @@ from shared.domain.evaluation import (
     EvaluationResult,
     GeneralScore,
     GradedRow,
+    JudgeUse,
     LabelRates,
     Share,
     wilson,
 )
 from shared.domain.graders import Grader, Label, simple_graders
-from shared.domain.judges import JudgeUse
 from shared.domain.recipe import PAIR_NAME, Evaluation
 from shared.domain.row_fields import is_missing, value_at
 from shared.grading.compiled import labels_read

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import re2
 
-from shared.domain.beside import read_beside
-from shared.domain.patterns import composed
+from shared.domain.beside import composed, read_beside
 
 
 def _read(path: Path) -> dict[str, frozenset[str]]:

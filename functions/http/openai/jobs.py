@@ -29,7 +29,7 @@ from shared.domain.recipe import Recipe
 from shared.ports import BlobInfo, Services, Stored
 from shared.records import api_objects, claims, runs, uploads
 from shared.records.api_objects import File, Job, tag_of
-from shared.records.query import unreadable_as
+from shared.records.document import unreadable_as
 from shared.step_support.dataset_files import recipe_file
 from shared.validation.recipes import read_recipe
 

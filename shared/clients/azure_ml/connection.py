@@ -4,13 +4,17 @@ import re
 import secrets
 import time
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx
 import jwt
 
-from shared.domain.errors import InvalidInput
+from shared.domain.errors import InvalidInput, Transient
 from shared.domain.urls import is_loopback
+from shared.tls import tls_context
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -102,3 +106,21 @@ def default_credential(workspace: Workspace, client_id: str | None, emulator_sec
 
     credential: TokenCredential = DefaultAzureCredential(managed_identity_client_id=client_id)
     return credential
+
+
+_TIMEOUT_S = 10.0
+
+
+def azure_ml_time(azure_ml_url: str) -> datetime | None:
+    """The Date header of the control plane, to the second; any answer has one, also a refusal (RFC 9110, 6.6.1).
+
+    None if the answer has none. Raises Transient if nothing answers.
+    """
+    emulator = parse_url(azure_ml_url).emulator
+    url = emulator or f"https://{ARM_HOST}"
+    try:
+        answer = httpx.head(url, verify=tls_context(), timeout=_TIMEOUT_S, trust_env=emulator is None)
+    except httpx.HTTPError as error:
+        raise Transient("azure_ml_unreachable", f"{type(error).__name__} at {url}") from error
+    date = answer.headers.get("date")
+    return parsedate_to_datetime(date) if date else None

@@ -12,9 +12,8 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
-from shared.domain.beside import read_beside
+from shared.domain.beside import composed, read_beside
 from shared.domain.errors import NO_MACHINE, DroptuneError, FailureClass, PermanentFailure, Transient
-from shared.domain.patterns import composed
 
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shared.domain.catalog import SKUS, BaseModelEntry, Sku, find_entry, find_sku
-from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.planning.memory import SERVING_REQUESTS, memory_plan, serving_bytes
 from shared.domain.planning.methods import (
@@ -24,6 +23,7 @@ from shared.domain.planning.methods import (
     work,
 )
 from shared.domain.recipe import AUTO, Recipe, ResolvedHyperparameters, ResolvedRecipe, Tier
+from shared.domain.results import CostEstimate
 
 # Epoch heuristic of OpenAI's public dataset checker.
 TARGET_EPOCHS = 3

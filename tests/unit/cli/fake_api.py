@@ -10,10 +10,10 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from shared.domain.cost import CostEstimate
 from shared.domain.dataset import DataQuality, DatasetRef, ProblemGroup, QuestionDistance, Report, Statistics
 from shared.domain.errors import FailureClass, Problem
 from shared.domain.evaluation import EvaluationResult, Gain, SampleAnswer, Score, SliceScore
+from shared.domain.results import CostEstimate
 from shared.domain.run import TERMINAL, Run, RunError, Status, Transition
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -10,9 +10,9 @@ import pytest
 
 from shared.clients.azure_ml.client import AzureMLClient
 from shared.clients.webhook import WebhookNotifier
-from shared.domain.cost import CostEstimate
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
+from shared.domain.results import CostEstimate
 from shared.domain.run import Run
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus

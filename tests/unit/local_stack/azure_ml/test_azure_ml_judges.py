@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 from functions.http import create_api
 from functions.http.auth import LoopbackAuth
 from shared.domain.errors import FailureClass
+from shared.domain.evaluation import JudgeEndpoint, Judges
 from shared.domain.jobs import DeploymentState, JobStatus, ModelSpec
-from shared.domain.judges import JudgeEndpoint, Judges
 from shared.step_support.llm_judges import find_judge
 from tests.fresh_process import fresh_process
 from tests.unit.local_stack.azure_ml.support import WORKSPACE, Local, deployment, eventually, finished, job

@@ -9,10 +9,10 @@ from itertools import product
 
 import pytest
 
-from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, LaterVersion, PermanentFailure, Transient
 from shared.domain.events import BudgetWarning
 from shared.domain.policy import PlatformPolicy
+from shared.domain.results import CostEstimate
 from shared.domain.run import Run
 from shared.ports import Services, Write
 from shared.records.budget import BUDGET, accounts, reserve, settle

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from shared.domain.cost import CostEstimate
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.licenses import LicenseDecision
 from shared.domain.policy import PlatformPolicy
+from shared.domain.results import CostEstimate
 from shared.domain.run import Run, Status
 from shared.domain.serving_cost import ServedDeployment
 from shared.domain.upgrades import SCHEMA_VERSION

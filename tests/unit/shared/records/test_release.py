@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shared.domain.cost import CostEstimate
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
+from shared.domain.results import CostEstimate
 from shared.domain.run import TERMINAL, Run, Status
 from shared.ports import Services
 from shared.records import budget, claims

@@ -9,8 +9,8 @@ import pytest
 
 from shared.domain import paths
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.evaluation import JudgeEndpoint, Judges
 from shared.domain.jobs import DeploymentState, DeploymentView, EndpointView
-from shared.domain.judges import JudgeEndpoint, Judges
 from shared.domain.planning.plan import resolve
 from shared.domain.policy import PlatformPolicy
 from shared.domain.recipe import Recipe

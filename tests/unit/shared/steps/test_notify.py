@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.events import TrainingStarted, ValidationFailed
 from shared.domain.planning.plan import resolve
 from shared.domain.policy import PlatformPolicy
 from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS, MAX_CHANNELS, Recipe
+from shared.domain.results import CostEstimate
 from shared.pipeline import BY_NAME
 from shared.ports import Channel, Message, Services
 from shared.records import channels as records

@@ -11,12 +11,12 @@ import pytest
 
 from shared.domain import paths
 from shared.domain.catalog import find_entry
-from shared.domain.cost import CostEstimate
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.events import BudgetWarning, EventData, TrainingRetryDue, TrainingStarted, ValidationPassed
 from shared.domain.jobs import JobKind
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Notify, Recipe, ResolvedRecipe
+from shared.domain.results import CostEstimate
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Services
 from shared.records import budget

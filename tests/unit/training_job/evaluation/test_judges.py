@@ -11,9 +11,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.evaluation import EvaluationResult
+from shared.domain.evaluation import EvaluationResult, JudgeEndpoint, Judges
 from shared.domain.graders import Grader
-from shared.domain.judges import JudgeEndpoint, Judges
 from shared.grading import Engine, Grade, GradingErrorCode
 from tests.judge_server import JudgeServer, Reply, serve_judge
 from training_job.evaluation import judges

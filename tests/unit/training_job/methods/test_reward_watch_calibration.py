@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass
-from shared.domain.judges import Judges
+from shared.domain.evaluation import Judges
 from tests.judge_server import Reply, serve_judge
 from tests.unit.training_job.methods.support import EVALUATION_GRADERS, GRADERS, recipe_of
 from training_job.job import exit_codes

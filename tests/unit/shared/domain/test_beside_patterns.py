@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.domain.patterns import composed
+from shared.domain.beside import composed
 
 
 def test_a_part_stands_for_the_pattern_of_its_name_above_it_also_in_lists() -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.clients.service_time import azure_ml_time
+from shared.clients.azure_ml.connection import azure_ml_time
 from shared.domain.errors import Transient
 
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"

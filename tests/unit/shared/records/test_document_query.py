@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.ports import Services, Write
-from shared.records.query import PAGE, pages
+from shared.records.document import PAGE, pages
 
 
 def test_every_document_of_a_query_is_read_and_no_other(services: Services) -> None:
