@@ -44,7 +44,8 @@ FINISH_FIRST = "^[a-z ]+ finish,"
 
 @dataclass(frozen=True)
 class Bad:
-    """How a candidate goes bad, and what its history then says; `fails` is the share of requests it fails."""
+    """How a candidate goes bad, and what its history then says; `fails` is the share of requests it fails. On a loaded
+    machine one of the five questions of a probe may be answered too late to count."""
 
     name: str
     fault: dict[str, str]
@@ -65,16 +66,16 @@ CANDIDATES = (
         (r"requests_fail: [12] of 5 requests failed: line answered 424 \(container: 500\)",) * 2,
         fails=1 / 3,
     ),
-    Bad("uppercase", {"kind": "uppercase"}, ("answers_changed: 0 of 5 answers are those of the evaluation",)),
+    Bad("uppercase", {"kind": "uppercase"}, (r"answers_changed: 0 of [45] answers are those of the evaluation",)),
     Bad(
         "untuned",
         {"kind": "elsewhere"},
-        ("adapter_has_no_effect: 0 of 5 answers differ from the base model's",),
+        (r"adapter_has_no_effect: 0 of [45] answers differ from the base model's",),
     ),
     Bad(
         "retemplated",
         {"kind": "another_template"},
-        ("template_differs: 5 of 5 prompts are rendered to another length",),
+        (r"template_differs: ([45]) of \1 prompts are rendered to another length",),
     ),
     Bad(
         "slow", {"kind": "slow"}, (r"too_slow: answers take \d+\.\d\d s, those of the old deployment \d+\.\d\d s",) * 2
