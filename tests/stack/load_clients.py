@@ -46,8 +46,8 @@ class LoadClients:
 
     CLIENTS, EVERY_S, POLL_EVERY_S = 24, 1.5, 0.05
 
-    def __init__(self, local: LocalStack, endpoint: str, scoring_uri: str) -> None:
-        self._local, self._endpoint = local, endpoint
+    def __init__(self, local: LocalStack, endpoint: str, scoring_uri: str, clients: int = CLIENTS) -> None:
+        self._local, self._endpoint, self._clients = local, endpoint, clients
         self._url = f"{scoring_uri.rstrip('/')}/v1/chat/completions"
         self._stopped = Event()
         self.requests: list[TimedRequest] = []
@@ -62,9 +62,9 @@ class LoadClients:
             # The server closes an idle connection after five seconds; who uses one at that moment is cut off.
             limits=httpx.Limits(keepalive_expiry=2),
         )
-        self._pool = ThreadPoolExecutor(self.CLIENTS + 1)
+        self._pool = ThreadPoolExecutor(self._clients + 1)
         self._busy: list[Future[None]] = [self._pool.submit(self._sample_traffic)]
-        self._busy += [self._pool.submit(self._send, number) for number in range(self.CLIENTS)]
+        self._busy += [self._pool.submit(self._send, number) for number in range(self._clients)]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,7 +100,7 @@ class LoadClients:
 
     def _send(self, number: int) -> None:
         question = {"messages": [{"role": "user", "content": "Expand HN-A2-M06-025-ZN."}], "max_tokens": 2}
-        due = self._began + self.EVERY_S * number / self.CLIENTS
+        due = self._began + self.EVERY_S * number / self._clients
         while not self._stopped.wait(max(0.0, due - time.monotonic())):
             began = time.monotonic()
             answer = self._http.post(self._url, json=question)
