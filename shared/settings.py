@@ -61,6 +61,9 @@ class Settings(BaseModel):
         gt=0,
         description="a larger training or held-out file is validated by a job; of a gzip or zip the text counts",
     )
+    max_file_bytes: int = Field(
+        default=16_000_000_000, gt=0, description="a larger file in the drop zone fails its run before it is read"
+    )
     training_environment: str = Field(default="droptune-training:6", description="registered environment of jobs")
     serving_environment: str = Field(default="droptune-serving:4", description="registered environment of endpoints")
     cpu_instance_type: str = Field(default="Standard_E4ds_v4", description="machine of validation and import jobs")

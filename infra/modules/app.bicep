@@ -125,6 +125,7 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     ENDPOINT_IS_PUBLIC: privateOnly ? 'false' : 'true'
     DEFAULT_BASE_MODEL: defaultBaseModel
     INLINE_VALIDATION_MAX_BYTES: '20000000'
+    MAX_FILE_BYTES: '16000000000'
     TRAINING_ENVIRONMENT: 'droptune-training:6'
     SERVING_ENVIRONMENT: 'droptune-serving:4'
     CPU_INSTANCE_TYPE: 'Standard_E4ds_v4'

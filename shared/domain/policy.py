@@ -122,9 +122,12 @@ def _about_settings(limits: dict[str, Limit]) -> dict[str, Limit]:
             errors.append(_error("policy_setting", f"a recipe has no setting {path}", path))
             continue
         setting: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
-        if '"object"' in json.dumps(setting.json_schema()):
+        kinds = json.dumps(setting.json_schema())
+        if '"object"' in kinds:
             errors.append(_error("policy_limit", f"{path} is no number, text or list of these", path))
             continue
+        if limit.one_of is not None and '"string"' not in kinds:  # as a pattern it would imply no cap of other settings
+            errors.append(_error("policy_limit", f"{path} is a number, which takes at_least and at_most", path))
         is_list = any(get_origin(kind) is tuple for kind in (field.annotation, *get_args(field.annotation)))
         for bound in (*limit.texts(), *(one for one in (limit.at_least, limit.at_most) if one is not None)):
             try:

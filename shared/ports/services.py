@@ -47,6 +47,7 @@ class Config:
 
     default_base_model: str
     inline_validation_max_bytes: int
+    max_file_bytes: int
     training_environment: str
     serving_environment: str
     cpu_instance_type: str

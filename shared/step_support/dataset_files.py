@@ -1,7 +1,7 @@
 """What lies beside a dataset in the drop zone: its recipe and its held-out set."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from shared.domain.dataset import Beside, DatasetRef
@@ -44,23 +44,33 @@ def held_out_file(dataset: str, services: Services) -> BlobInfo | None:
     return next(iter(held_out_files(dataset, services)), None)
 
 
+def pinned(file: BlobInfo, services: Services, *updates: Callable[[bytes], None]) -> DatasetRef:
+    """The file with the hash of its content, which `updates` are given too.
+
+    Raises PermanentFailure `file_too_large`, BlobNotFound, and StoreConflict if it is replaced meanwhile.
+    """
+    if file.size_bytes > services.config.max_file_bytes:
+        limit = services.config.max_file_bytes
+        message = f"it has {file.size_bytes:,} bytes, MAX_FILE_BYTES allows {limit:,}: split it"
+        raise PermanentFailure(FailureClass.DATA, "file_too_large", message, file.path)
+    own = hashlib.sha256()
+    for chunk in services.blobs.read(file.path, etag=file.etag):
+        for update in (own.update, *updates):
+            update(chunk)
+    return DatasetRef(path=file.path, etag=file.etag, size_bytes=file.size_bytes, sha256=own.hexdigest())
+
+
 def pin_beside(dataset: str, services: Services) -> tuple[str, Beside]:
     """Hash of what else decides the outcome: another recipe, base model or held-out set makes the same data new. And
-    these files, pinned. Raises BlobNotFound, and StoreConflict if one is replaced meanwhile."""
+    these files, pinned. Raises as `pinned`."""
     held_out, recipes = held_out_file(dataset, services), recipe_files(dataset, services)
     default = services.config.default_base_model
-    digest, pinned = hashlib.sha256(b"" if recipes else default.encode()), list[DatasetRef]()
-    for parts in (recipes, [held_out] if held_out else []):
-        for part in parts:
-            own = hashlib.sha256()
-            for chunk in services.blobs.read(part.path, etag=part.etag):
-                digest.update(chunk)
-                own.update(chunk)
-            one = DatasetRef(path=part.path, etag=part.etag, size_bytes=part.size_bytes, sha256=own.hexdigest())
-            pinned.append(one)
-        digest.update(b"\0")
-    files = {"recipes": tuple(pinned[: len(recipes)]), "held_out": next(iter(pinned[len(recipes) :]), None)}
-    return digest.hexdigest()[:16], Beside(default_base_model=default, **files)
+    digest = hashlib.sha256(b"" if recipes else default.encode())
+    of_recipes = tuple(pinned(one, services, digest.update) for one in recipes)
+    digest.update(b"\0")
+    of_held_out = pinned(held_out, services, digest.update) if held_out else None
+    digest.update(b"\0")
+    return digest.hexdigest()[:16], Beside(default_base_model=default, recipes=of_recipes, held_out=of_held_out)
 
 
 @contextmanager
@@ -81,15 +91,22 @@ def replaced(run: Run) -> PermanentFailure:
 
 
 def require_same_files(run: Run, services: Services) -> Run:
-    """The run with what lies beside its data, which must be what lay there when it was received: other files, one more
-    or one less are refused. The same content written again is the same. Raises PermanentFailure `dataset_replaced`."""
-    dataset, before = run.dataset.path, run.beside
+    """The run with its data and what lies beside them, which must be what lay there when it was received: other files,
+    one more or one less are refused. The same content written again is the same: whoever writes it again gets no run of
+    its own, for this one has it. Raises PermanentFailure `dataset_replaced`."""
+    dataset, before = run.dataset, run.beside
     with reading_pinned(run):
-        held_out = held_out_file(dataset, services)
-        found = [*([held_out] if held_out else []), *recipe_files(dataset, services)]
+        info = services.blobs.info(dataset.path)
+        if info is not None and info.etag != dataset.etag and info.size_bytes == dataset.size_bytes:
+            dataset = pinned(info, services)
+        if info is None or (dataset.etag, dataset.sha256) != (info.etag, run.dataset.sha256):
+            raise replaced(run)
+        run = run.evolve(dataset=dataset)
+        held_out = held_out_file(dataset.path, services)
+        found = [*([held_out] if held_out else []), *recipe_files(dataset.path, services)]
         if before and [(one.path, one.etag) for one in found] == [(one.path, one.etag) for one in before.files]:
             return run
-        fingerprint, now = pin_beside(dataset, services)
+        fingerprint, now = pin_beside(dataset.path, services)
     same = fingerprint == run.fingerprint  # what earlier versions kept
     if before is not None:
         same = [(one.path, one.sha256) for one in now.files] == [(one.path, one.sha256) for one in before.files]

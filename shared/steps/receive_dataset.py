@@ -1,6 +1,5 @@
 """A blob was created in the drop zone: pin it, hash it, see whether it is new."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,9 +10,9 @@ from shared.domain.drop_zone import is_answered
 from shared.domain.errors import RETRY_RULES, BlobNotFound, FailureClass, PermanentFailure, Transient
 from shared.domain.events import DatasetUploaded, RunFailed
 from shared.domain.run import Run, RunError, Status
-from shared.ports import BlobInfo, Services
+from shared.ports import Services
 from shared.records import claims, policies, runs, uploads
-from shared.step_support.dataset_files import pin_beside
+from shared.step_support.dataset_files import pin_beside, pinned
 from shared.step_support.outcome import Draft
 
 # Times what a blob of some bytes waits.
@@ -47,15 +46,15 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         raise Transient(BUSY, f"{policy.runs_at_once} runs of {project} are being validated or trained", run_id)
     failed: PermanentFailure | Transient | None = None
     try:
-        sha256, (fingerprint, beside) = _sha256(info, services), pin_beside(path, services)
+        dataset, (fingerprint, beside) = pinned(info, services), pin_beside(path, services)
     except BlobNotFound:
         return None
     except (PermanentFailure, Transient) as error:
-        tries = MAX_TRIES if isinstance(error, Transient) else RETRY_RULES[FailureClass.PLATFORM].attempts
+        tries = MAX_TRIES if isinstance(error, Transient) else RETRY_RULES[error.failure_class].attempts
         if tried + 1 < tries:
             raise Transient(error.problem.code, error.problem.message, path) from error
-        sha256, fingerprint, beside, failed = "", "", None, error
-    dataset = DatasetRef(path=path, etag=info.etag, size_bytes=info.size_bytes, sha256=sha256)
+        dataset = DatasetRef(path=path, etag=info.etag, size_bytes=info.size_bytes, sha256="")
+        fingerprint, beside, failed = "", None, error
     files = (dataset, *(beside.files if beside else ()))
     found = [uploads.uploaders(services.store, one.path, one.etag, one.sha256) for one in files]
     by, known = found[0], [one for one in found if one is not None]
@@ -79,8 +78,11 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         retention_days=policy.retention_days(project, services.config.run_retention_days),
     )
     if failed is not None:
-        problem = failed.problem.model_copy(update={"message": f"{failed.problem.message}; {REMEDY}", "param": path})
-        fact = RunFailed(failure_class=FailureClass.PLATFORM, problem=problem)
+        message, failure_class = f"{failed.problem.message}; {REMEDY}", FailureClass.PLATFORM
+        if isinstance(failed, PermanentFailure) and failed.failure_class is FailureClass.DATA:
+            message, failure_class = failed.problem.message, failed.failure_class
+        update = {"message": message, "param": failed.problem.param or path}
+        fact = RunFailed(failure_class=failure_class, problem=failed.problem.model_copy(update=update))
         return Reception(run.evolve(status=Status.FAILED, error=RunError(**dict(fact))), (Draft(fact),))
     claim = claims.dataset_claim(project, dataset.sha256, fingerprint)
     owner = claims.take(services.store, claim, run.id, now)
@@ -105,10 +107,3 @@ def settles_at(path: str, services: Services) -> datetime | None:
     now, debounce = services.clock.now(), timedelta(seconds=services.config.debounce_s) * factor
     # One of a far future was written before the clock was set back.
     return info.modified_at + debounce if abs(now - info.modified_at) < debounce else None
-
-
-def _sha256(info: BlobInfo, services: Services) -> str:
-    digest = hashlib.sha256()
-    for chunk in services.blobs.read(info.path, etag=info.etag):
-        digest.update(chunk)
-    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ import pytest
 from shared.domain import paths
 from shared.domain.commands import BlobCreated, StartRun, parse_request
 from shared.domain.dataset import Report
+from shared.domain.errors import FailureClass
 from shared.domain.policy import PlatformPolicy, Project
 from shared.domain.run import Status
 from shared.domain.topology import STORAGE_EVENTS
@@ -91,6 +93,47 @@ def test_the_same_event_twice_makes_one_run_and_one_event(services: Services, ru
         ids.add(runner.create(reception, "e", "t").id)
     assert len(ids) == 1
     assert len(events_at(services, "validate_dataset")) == 1
+
+
+def test_data_written_again_before_they_are_read_have_one_run_that_goes_on(services: Services, runner: Runner) -> None:
+    """Its duplicate follows it: if it failed, for its blob is another by then, nothing would be left."""
+    data = [ROW * 60]
+    services.blobs.write("datasets/shop/eval.jsonl", [ROW.replace(b'"a"', b'"c"') * 30])
+    run = drop(services, runner, text=data[0])
+    assert run is not None
+    again = drop(services, runner, text=data[0])
+    assert again is not None
+    assert (again.status, again.duplicate_of) == (Status.DUPLICATE, run.id)
+    [event] = events_at(services, "validate_dataset")
+    runner.handle(BY_NAME["validate_dataset"], event)
+    validated = runner.load(run.id)
+    assert validated is not None
+    assert validated.error is None
+    assert validated.status in (Status.REJECTED, Status.VALIDATED)
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "recipe.yaml", "eval.jsonl"])
+def test_a_file_larger_than_the_setting_fails_its_run_before_it_is_read(
+    services: Services, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = replace(services, config=replace(services.config, max_file_bytes=1000))
+    for each, size in {"train.jsonl": 1000, "recipe.yaml": 10, "eval.jsonl": 1000, name: 1001}.items():
+        services.blobs.write(f"datasets/shop/{each}", [b"x" * size])
+    read, opened = services.blobs.read, list[str]()
+
+    def reading(path: str, *, etag: str | None = None) -> Iterator[bytes]:
+        opened.append(path)
+        return read(path, etag=etag)
+
+    monkeypatch.setattr(services.blobs, "read", reading)
+    reception = receive_dataset(BlobCreated(id="e", path="datasets/shop/train.jsonl"), limited)
+    assert reception is not None
+    assert reception.run.status is Status.FAILED
+    error = reception.run.error
+    assert error is not None
+    assert (error.failure_class, error.problem.code) == (FailureClass.DATA, "file_too_large")
+    assert (error.problem.param, f"datasets/shop/{name}" in opened) == (f"datasets/shop/{name}", False)
+    assert error.problem.message == "it has 1,001 bytes, MAX_FILE_BYTES allows 1,000: split it"
 
 
 def test_the_same_bytes_with_another_recipe_are_no_duplicate(services: Services, runner: Runner) -> None:
