@@ -11,7 +11,7 @@ then on, with the file's `kind`:
     uppercase           answers are in capitals
     another_template    every prompt is rendered with a system message more
     elsewhere           another server, `url`, answers
-    slow                answers take ten times as long, but at most 12 s more, and a second and a half
+    slow                answers take ten times as long, but at most 20 s more, and a second and a half
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
             case "slow":
                 began = time.monotonic()
                 answer = self._ask(self.server.inner, body)
-                time.sleep(min(9 * (time.monotonic() - began), 12) + 1.5)
+                time.sleep(min(9 * (time.monotonic() - began), 20) + 1.5)
                 self._answer(*answer)
 
     def _pass(self, url: str, body: bytes) -> None:
