@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.measure import MB, REPOSITORY, Figure, peak_memory_mb, run_child
 from benchmarks.rendering import byte_level_bpe
 from benchmarks.validation import report_of, write_chat
-from shared.rendering import read_bundle_folder
+from shared.rendering.bundle import read_bundle_folder
 
 VOCABULARY, ROWS = 128_000, 5_000
 WORDS, LETTERS = 300_000, "eeettaaooiinnsshhrrddllccuummwwffggyyppbbvvkkjxqz"

@@ -20,8 +20,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from benchmarks.measure import MB, REPOSITORY, Figure, peak_memory_mb, run_child
 from benchmarks.validation import write_chat
-from shared.rendering import Bundle, TokenCheck
-from shared.rendering.check import LengthPolicy, readings
+from shared.rendering.bundle import Bundle
+from shared.rendering.check import LengthPolicy, TokenCheck, readings
 
 SIZE_MB, MEMORY_MB = 20.0, (5.0, 50.0)
 ROUNDS = 5

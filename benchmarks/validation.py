@@ -23,7 +23,7 @@ import orjson
 
 from benchmarks.measure import MB, Figure, load, peak_memory_mb, run_child
 from shared.domain.dataset import Report
-from shared.rendering import Bundle
+from shared.rendering.bundle import Bundle
 from shared.validation.ahead import useful_processes
 from shared.validation.containers import read_text
 from shared.validation.lines import split_lines

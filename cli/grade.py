@@ -15,7 +15,7 @@ from cli.tables import make_table
 from cli.validate import DEFAULT_BASE_MODEL
 from shared.domain.findings import Findings
 from shared.domain.graders import judges_named
-from shared.grading import Engine, Grade
+from shared.grading.engine import Engine, Grade
 from shared.validation.codes import CODES
 from shared.validation.recipes import read_recipe
 

@@ -14,7 +14,7 @@ from cli.exit_codes import Exit
 from cli.options import AsJson, print_json
 from cli.report_view import preview_view, report_view
 from shared.domain.catalog import find_entry
-from shared.rendering import Bundle, read_bundle_folder
+from shared.rendering.bundle import Bundle, read_bundle_folder
 from shared.validation.ahead import useful_processes
 from shared.validation.lines import chunks_of
 from shared.validation.recipes import recipe_text

@@ -19,9 +19,8 @@ from tokenizers import Tokenizer
 
 from shared.domain.catalog import BaseModelEntry, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering import export_bundle
 from shared.rendering.bundle import CONFIG, TOKENIZER
-from shared.rendering.export import MANIFEST
+from shared.rendering.export import MANIFEST, export_bundle
 from training_job.job.arguments import parse_arguments
 from training_job.job.files import model_folder
 from training_job.job.runtime import require, run_job

@@ -20,7 +20,7 @@ from shared.domain.catalog import find_entry
 from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure
 from shared.domain.paths import run_id_of_job
 from shared.domain.recipe import Reinforcement, ResolvedRecipe
-from shared.rendering import Bundle
+from shared.rendering.bundle import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.evaluation.judges import Panel, read_judges
 from training_job.job import checkpoints

@@ -11,7 +11,7 @@ import yaml
 
 from docs.generator import markdown
 from shared.domain.recipe import Evaluation, Recipe
-from shared.grading import Engine
+from shared.grading.engine import Engine
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 VERDICTS = Path(__file__).with_name("recipes.json")

@@ -21,8 +21,9 @@ from shared.api.models import (
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.graders import Grader, PythonGrader, ScoreModel, judges_named, simple_graders
 from shared.domain.prompts import Prompt
-from shared.grading import ChatMessage, Engine, GradingErrorCode, GradingFailed, JudgeReply, fields, problems
-from shared.grading.llm_judge import AT_ONCE, MAX_REPLY_TOKENS
+from shared.grading.engine import Engine, fields, problems
+from shared.grading.errors import GradingErrorCode, GradingFailed
+from shared.grading.llm_judge import AT_ONCE, MAX_REPLY_TOKENS, ChatMessage, JudgeReply
 from shared.ports import ModelHost, Services
 from shared.step_support.llm_judges import find_judge, require_own_or_shared
 from shared.validation.setting_errors import setting_errors

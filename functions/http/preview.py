@@ -20,7 +20,7 @@ from shared.domain import paths
 from shared.domain.errors import BlobNotFound
 from shared.domain.tokens import PreviewRow
 from shared.records.blob_documents import reading
-from shared.rendering import Bundle
+from shared.rendering.bundle import Bundle
 from shared.rendering.facts import preview_row
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.domain.prompts import prompt_before
-from shared.rendering import read_bundle_folder, tokenize
-from shared.rendering.rows import render_prompt
+from shared.rendering.bundle import read_bundle_folder
+from shared.rendering.rows import render_prompt, tokenize
 
 _bundle = cache(read_bundle_folder)
 

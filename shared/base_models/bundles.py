@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from shared.domain.catalog import BaseModelEntry, find_entry
 from shared.ports import BlobStore
-from shared.rendering import Bundle, read_exported
-from shared.rendering.export import MANIFEST, BundleManifest, read_kept, read_manifest
+from shared.rendering.bundle import Bundle
+from shared.rendering.export import MANIFEST, BundleManifest, read_exported, read_kept, read_manifest
 
 _DATASTORE, _PATHS = "azureml://datastores/", "/paths/"
 TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "config.json", "chat_template.jinja"

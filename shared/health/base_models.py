@@ -17,7 +17,7 @@ from shared.domain.catalog import CATALOG, BaseModelEntry
 from shared.domain.errors import PermanentFailure
 from shared.health.checks import Check
 from shared.ports import BlobStore
-from shared.rendering import read_bundle
+from shared.rendering.bundle import read_bundle
 
 
 def base_model_checks(blobs: BlobStore, default: str) -> Iterator[Check]:

@@ -26,7 +26,7 @@ from shared.domain.policy import AppliedPolicy
 from shared.domain.recipe import Recipe, Tier
 from shared.domain.run import Run, RunChanges, Status, ValidationSummary
 from shared.domain.urls import objection
-from shared.grading import given_to_any_answer
+from shared.grading.engine import given_to_any_answer
 from shared.ports import Services
 from shared.records import policies, runs
 from shared.records.blob_documents import write_model

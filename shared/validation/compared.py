@@ -10,7 +10,8 @@ from xxhash import xxh3_64_intdigest, xxh3_128
 
 from shared.domain.graders import simple_graders
 from shared.domain.recipe import Recipe, Reinforcement
-from shared.grading import BadGrader, GradingFailed, read_fields
+from shared.grading.engine import read_fields
+from shared.grading.errors import BadGrader, GradingFailed
 from shared.grading.templates import Sample, Template
 from shared.validation.messages import Message
 from shared.validation.rows import ParsedRow

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from shared.domain.findings import ROWS_SHOWN, Findings
 from shared.domain.graders import Grader
 from shared.domain.recipe import PAIR_NAME, Recipe, Reinforcement
-from shared.grading import fields, read_fields
+from shared.grading.engine import fields, read_fields
 from shared.validation.conversions import ANSWER_FIELDS, TOOLS
 from shared.validation.labels import LABEL_NAMES
 from shared.validation.marks import WORDS, Mark, grade_of, is_bad, mark_of, plain_name

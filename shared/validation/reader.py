@@ -9,7 +9,7 @@ from shared.domain.findings import Findings, Place
 from shared.domain.graders import Absent, Grader
 from shared.domain.recipe import PAIR_NAME, Recipe, Reinforcement
 from shared.domain.row_fields import is_missing, value_at
-from shared.grading import fields, row_check
+from shared.grading.engine import fields, row_check
 from shared.validation.fields import FieldNotes, labels_of, replaced_fields, used_fields
 from shared.validation.formats import CHAT, FOREIGN, NAME_COLUMNS, Format, known_names
 from shared.validation.held_out import why_no_slice

@@ -102,7 +102,7 @@ def validate_when_released(options: list[str]) -> int:
 
 
 def _ask_judges(task: evaluate.EvaluateArguments) -> None:
-    from shared.grading import Engine
+    from shared.grading.engine import Engine
     from training_job.evaluation.judges import read_judges
 
     graders = read_recipe(task.recipe).requested.evaluation.graders

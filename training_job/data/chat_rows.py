@@ -12,8 +12,10 @@ import orjson
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.prompts import OUTPUTS, Row
-from shared.rendering import Bundle, TemplateNotTrainable, Tokens, tokenize
+from shared.rendering.bundle import Bundle
 from shared.rendering.check import LengthPolicy, Readings, apply_length_policy, apply_length_policy_to_prompt, readings
+from shared.rendering.rows import Tokens, tokenize
+from shared.rendering.template import TemplateNotTrainable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

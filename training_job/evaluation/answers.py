@@ -16,8 +16,8 @@ from shared.domain.blank import is_blank
 from shared.domain.catalog import TemplateArguments
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.prompts import Row, prompt_of, reference_index, up_to_answer
-from shared.rendering import Bundle, tokenize
-from shared.rendering.rows import Rendered, bounds, render_answers, render_prompt
+from shared.rendering.bundle import Bundle
+from shared.rendering.rows import Rendered, bounds, render_answers, render_prompt, tokenize
 from training_job.data.chat_rows import bundle_of
 from training_job.evaluation.scoring import Answers, Question
 from training_job.job.checkpoints import hashes

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from shared.domain.evaluation import GeneralScore
 from shared.domain.graders import Grader
 from shared.domain.prompts import Row
-from shared.grading import Engine
+from shared.grading.engine import Engine
 from training_job.evaluation.scoring import Bootstrap, Scores
 
 SUITE_FILE = Path(__file__).with_name("general_suite.jsonl")

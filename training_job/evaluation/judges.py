@@ -19,8 +19,8 @@ from shared.domain.evaluation import JudgeEndpoint, Judges, JudgeUse
 from shared.domain.graders import Grader, judges_named
 from shared.domain.jobs import DEPLOYMENT_HEADER, REQUEST_TIMEOUT_S
 from shared.domain.urls import is_loopback
-from shared.grading import Ask, ChatMessage, GradingErrorCode, GradingFailed, JudgeReply
-from shared.grading.llm_judge import body_of
+from shared.grading.errors import GradingErrorCode, GradingFailed
+from shared.grading.llm_judge import Ask, ChatMessage, JudgeReply, body_of
 from shared.tls import tls_context
 from training_job.job.files import read_whole_json, write_json
 from training_job.job.identity import scoring_token

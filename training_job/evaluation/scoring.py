@@ -13,8 +13,9 @@ from shared.domain import evaluation
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.graders import Grader
 from shared.domain.row_fields import is_missing, value_at
-from shared.grading import JUDGE_CODES, Ask, Engine, Grade, GradingErrorCode, fields
-from shared.grading.llm_judge import no_judge
+from shared.grading.engine import Engine, Grade, fields
+from shared.grading.errors import JUDGE_CODES, GradingErrorCode
+from shared.grading.llm_judge import Ask, no_judge
 
 DRAWS = 10_000
 MAX_SAMPLES = 10

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.methods import rows_per_step
 from shared.domain.recipe import ResolvedHyperparameters, ResolvedRecipe, ResolvedReinforcement
-from shared.grading import Ask
-from shared.grading.llm_judge import no_judge
+from shared.grading.llm_judge import Ask, no_judge
 
 if TYPE_CHECKING:
     import torch

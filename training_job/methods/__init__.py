@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
     from shared.domain.recipe import ResolvedRecipe
-    from shared.rendering import Bundle
+    from shared.rendering.bundle import Bundle
     from shared.rendering.check import LengthPolicy
     from training_job.data.chat_rows import Encoded, EncodedFile
     from training_job.job.setup import Setup

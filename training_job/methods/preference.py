@@ -16,7 +16,7 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from shared.domain.recipe import ResolvedPreference
-from shared.rendering import Bundle
+from shared.rendering.bundle import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded, Pair, encode_pairs
 from training_job.data.packing import ByLength

@@ -16,7 +16,7 @@ from trl.trainer.utils import RepeatSampler
 
 from shared.domain.planning.methods import rows_per_step
 from shared.domain.recipe import Reinforcement, ResolvedReinforcement
-from shared.rendering import Bundle
+from shared.rendering.bundle import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded, EncodedPrompt, encode_prompts
 from training_job.job.setup import Setup

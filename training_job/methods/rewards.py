@@ -6,8 +6,9 @@ from typing import Any
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.graders import Grader
-from shared.grading import Ask, Engine, GradingErrorCode
-from shared.grading.llm_judge import no_judge
+from shared.grading.engine import Engine
+from shared.grading.errors import GradingErrorCode
+from shared.grading.llm_judge import Ask, no_judge
 
 ERROR_SHARE_MAX = 0.1
 MIN_GRADED = 50  # answers, before their errors can end a run

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from shared.domain.planning.memory import LOGITS_CHUNK_TOKENS
-from shared.rendering import Bundle
+from shared.rendering.bundle import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded, encode_file
 from training_job.data.packing import Layout, shared_out, steps_of_run, trained_tokens

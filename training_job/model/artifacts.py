@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from shared.domain.catalog import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.results import JobMetrics
-from shared.rendering import Bundle
+from shared.rendering.bundle import Bundle
 from training_job.data.chat_rows import IGNORED, Encoded
 from training_job.job.checkpoints import Identity
 from training_job.job.files import ADAPTER_FILE, read_json, sha256_of

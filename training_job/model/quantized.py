@@ -29,8 +29,7 @@ from transformers import (
 from shared.domain.catalog import Architecture, TemplateArguments
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedHyperparameters
-from shared.rendering import read_bundle_folder
-from shared.rendering.bundle import TOKENIZER, leave_out
+from shared.rendering.bundle import TOKENIZER, leave_out, read_bundle_folder
 from training_job.job.checkpoints import MARK, hashes, mark_of
 from training_job.job.files import ADAPTER_FILE
 from training_job.job.runtime import classify

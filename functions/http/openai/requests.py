@@ -9,7 +9,7 @@ from shared.domain.catalog import CATALOG, check_license
 from shared.domain.commands import MAX_KEY
 from shared.domain.planning.methods import default_learning_rate
 from shared.domain.recipe import AUTO, Auto, Name, Recipe
-from shared.grading import problems
+from shared.grading.engine import problems
 from shared.validation.setting_errors import setting_errors
 
 DEFAULT_PROJECT = "fine-tuning"

@@ -8,7 +8,7 @@ import re
 import yaml
 
 from shared.domain.recipe import Evaluation
-from shared.grading import Engine
+from shared.grading.engine import Engine
 from tests.paths import ROOT
 
 GUIDE = (ROOT / "docs/how-to/write-a-rubric.md").read_text()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.grading import Engine
+from shared.grading.engine import Engine
 from tests.unit.recipes.ready import RECIPES, recipe_of, rows_of
 
 FOLDERS = [RECIPES / "manufacturing-failure", RECIPES / "manufacturing-failure-small"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.domain.evaluation import ROUNDING, gate_verdict
-from shared.grading import Engine
+from shared.grading.engine import Engine
 from tests.unit.recipes.ready import RECIPES, Row, prompt_of, recipe_of, rows_of
 from training_job.evaluation import report, scoring
 

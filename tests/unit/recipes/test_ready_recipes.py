@@ -18,7 +18,7 @@ from local_stack.tiny_base.shipped import WEIGHTS
 from recipes import __main__ as recipes
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Reinforcement, ResolvedReinforcement
-from shared.grading import Engine
+from shared.grading.engine import Engine
 from tests.paths import ROOT
 from tests.unit.recipes.ready import DROPS, FULL, NAMES, RECIPES, SMALL, Row, generator, prompt_of, recipe_of, rows_of
 

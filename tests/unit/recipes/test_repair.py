@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.grading import Engine
+from shared.grading.engine import Engine
 from tests.unit.recipes.ready import RECIPES, Row, recipe_of, rows_of
 
 FOLDER = RECIPES / "manufacturing-repair"

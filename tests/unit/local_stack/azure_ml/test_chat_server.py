@@ -16,7 +16,7 @@ from local_stack.azure_ml.config import ENVIRONMENTS
 from local_stack.processes import free_port
 from local_stack.tiny_base.shipped import shipped_base
 from shared.domain.prompts import as_dialogue, prompt_of
-from shared.rendering import read_bundle_folder
+from shared.rendering.bundle import read_bundle_folder
 from tests.unit.shared.domain.test_prompts_everywhere import CONTEXTS, FORMS, canonical
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -11,8 +11,8 @@ import pytest
 from local_stack.azure_ml.refusals import refusal
 from shared.domain.errors import PermanentFailure
 from shared.domain.prompts import prompt_of
-from shared.rendering import read_bundle_folder, tokenize
-from shared.rendering.rows import render_prompt
+from shared.rendering.bundle import read_bundle_folder
+from shared.rendering.rows import render_prompt, tokenize
 from tests.paths import ROOT
 from tests.unit.local_stack.azure_ml.deployed import HELLO, created, endpoint_with
 from tests.unit.local_stack.azure_ml.support import Local

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from shared.domain.evaluation import GradedRow
 from shared.domain.prompts import as_dialogue, prompt_of
-from shared.rendering import Bundle, read_bundle_folder, tokenize
+from shared.rendering.bundle import Bundle, read_bundle_folder
 from shared.rendering.check import LengthPolicy, readings
-from shared.rendering.rows import render_prompt
+from shared.rendering.rows import render_prompt, tokenize
 from shared.steps.probe_deployments import _expected
 from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.rows import read_row

@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from shared.domain.graders import Grader
-from shared.grading import Engine, Grade
+from shared.grading.engine import Engine, Grade
 
 READ = TypeAdapter(Grader).validate_python
 

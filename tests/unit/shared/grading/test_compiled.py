@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from shared.domain.graders import PythonGrader, ScoreModel, SimpleGrader
-from shared.grading import Engine
 from shared.grading.compiled import _BUILDERS
+from shared.grading.engine import Engine
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from shared.grading import Grade, GradingErrorCode, GradingFailed, confined
+from shared.grading import confined
 from shared.grading.confined import MODULES
+from shared.grading.engine import Grade
+from shared.grading.errors import GradingErrorCode, GradingFailed
 from shared.grading.sandbox import Sandbox
 from tests.paths import ROOT
 from tests.unit.shared.grading.support import python

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from shared.domain.graders import Grader
-from shared.grading import Engine, given_to_any_answer
+from shared.grading.engine import Engine, given_to_any_answer
 
 SPECS: list[dict[str, Any]] = [
     {"type": "string_check"},

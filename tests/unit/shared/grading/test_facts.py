@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.grading import GradingErrorCode
+from shared.grading.errors import GradingErrorCode
 
 FACTS = {"type": "facts", "reference": "{{item.facts}}"}
 ROW = {

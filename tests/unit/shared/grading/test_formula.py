@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.grading import GradingErrorCode, problems
+from shared.grading.engine import problems
+from shared.grading.errors import GradingErrorCode
 from shared.grading.formula import Formula
 
 EXACT = {"type": "string_check"}

@@ -10,7 +10,9 @@ import yaml
 from pydantic import TypeAdapter
 
 from shared.domain.graders import NOT_BUILT, Grader
-from shared.grading import Engine, GradingErrorCode, JudgeReply, problems
+from shared.grading.engine import Engine, problems
+from shared.grading.errors import GradingErrorCode
+from shared.grading.llm_judge import JudgeReply
 from tests.paths import ROOT
 
 TEXT = (ROOT / "docs" / "reference" / "graders.md").read_text(encoding="utf-8")

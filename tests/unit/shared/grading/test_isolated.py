@@ -12,8 +12,10 @@ from pydantic import BaseModel, TypeAdapter
 
 from shared.domain.errors import Transient
 from shared.domain.graders import SimpleGrader
-from shared.grading import Engine, GradingErrorCode, GradingFailed, row_check, sandbox
+from shared.grading import sandbox
 from shared.grading.compiled import _BUILDERS
+from shared.grading.engine import Engine, row_check
+from shared.grading.errors import GradingErrorCode, GradingFailed
 from shared.grading.sandbox import IsolatedGraders
 from shared.grading.templates import Sample
 

@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from shared.domain.graders import Grader, judges_named
-from shared.grading import ChatMessage, Engine, Grade, GradingErrorCode, GradingFailed, JudgeReply, fields, problems
-from shared.grading.llm_judge import read_reply
+from shared.grading.engine import Engine, Grade, fields, problems
+from shared.grading.errors import GradingErrorCode, GradingFailed
+from shared.grading.llm_judge import ChatMessage, JudgeReply, read_reply
 
 SPEC = {
     "name": "tone",

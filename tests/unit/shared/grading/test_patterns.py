@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.grading import problems
+from shared.grading.engine import problems
 
 
 def test_a_regex_takes_a_rows_text_letter_for_letter(score: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared.grading import GradingErrorCode, problems
+from shared.grading.engine import problems
+from shared.grading.errors import GradingErrorCode
 from shared.grading.ready import canonical
 
 CITATION = {"type": "citation", "pattern": r"(\d+ CFR \d+(?:\.\d+)?)", "reference": "{{item.citations}}"}

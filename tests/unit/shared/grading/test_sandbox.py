@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from shared.grading import Engine, Grade, GradingErrorCode, GradingFailed, fields, problems
+from shared.grading.engine import Engine, Grade, fields, problems
+from shared.grading.errors import GradingErrorCode, GradingFailed
 from shared.grading.sandbox import ANSWERS_PER_PROCESS, Sandbox
 from tests.unit.shared.grading.support import python
 

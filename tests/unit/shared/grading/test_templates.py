@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.grading import GradingErrorCode, fields, problems
+from shared.grading.engine import fields, problems
+from shared.grading.errors import GradingErrorCode
 
 
 def test_templates_read_rows_and_answers_with_or_without_spaces(score: Any, read: Any) -> None:

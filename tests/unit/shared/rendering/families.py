@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from shared.rendering import Bundle
+from shared.rendering.bundle import Bundle
 
 # Roles between header tokens, end-of-turn token; tools and their calls as JSON, results as role ipython.
 LLAMA3 = """

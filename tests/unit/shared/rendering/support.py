@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering import Bundle, TokenCheck, read_bundle_folder
-from shared.rendering.check import LengthPolicy, RowTokens
+from shared.rendering.bundle import Bundle, read_bundle_folder
+from shared.rendering.check import LengthPolicy, RowTokens, TokenCheck
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import message
 

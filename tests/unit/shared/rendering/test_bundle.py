@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from shared.rendering import Bundle, ChatTemplate, read_bundle_folder, render_row
-from shared.rendering.bundle import with_arguments
+from shared.rendering.bundle import Bundle, read_bundle_folder, with_arguments
+from shared.rendering.rows import render_row
+from shared.rendering.template import ChatTemplate
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import ROWS
 from tests.unit.shared.rendering.support import refused, with_template

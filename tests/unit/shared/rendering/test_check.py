@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from shared.domain.prompts import prompt_of
-from shared.rendering import Bundle, Rendered, TokenCheck, render_row, rows, tokenize
-from shared.rendering.check import LengthPolicy, RowTokens
+from shared.rendering import rows
+from shared.rendering.bundle import Bundle
+from shared.rendering.check import LengthPolicy, RowTokens, TokenCheck
+from shared.rendering.rows import Rendered, render_row, tokenize
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import ROWS, TEMPLATES, message
 from tests.unit.shared.rendering.support import NO_LIMIT, answer, checked, newlines, with_template

@@ -15,9 +15,10 @@ import pytest
 from tokenizers import AddedToken, Tokenizer
 
 from shared.domain.findings import Findings, Place
-from shared.rendering import Bundle, TokenCheck, render_row
-from shared.rendering.check import TOKEN_CODES, LengthPolicy
+from shared.rendering.bundle import Bundle
+from shared.rendering.check import TOKEN_CODES, LengthPolicy, TokenCheck
 from shared.rendering.facts import TokenFacts
+from shared.rendering.rows import render_row
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import CALL, ROWS, TEMPLATES, TOOLS, message
 

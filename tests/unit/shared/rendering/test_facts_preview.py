@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.rendering import render_row
 from shared.rendering.facts import SHOWN_CHARACTERS, preview_row
+from shared.rendering.rows import render_row
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import ROWS
 from tests.unit.shared.rendering.support import answer

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from tokenizers import decoders
 
-from shared.rendering import Bundle, TemplateNotTrainable, Tokens, normalized, read_bundle_folder, render_row, tokenize
+from shared.rendering.bundle import Bundle, read_bundle_folder
+from shared.rendering.rows import Tokens, normalized, render_row, tokenize
+from shared.rendering.template import TemplateNotTrainable
 from tests.paths import ROOT
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import BEFORE_ANSWER, END, ROWS, TEMPLATES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.rendering import TokenCheck
+from shared.rendering.check import TokenCheck
 from tests.unit.shared.rendering.support import NO_LIMIT, answer, with_template
 
 

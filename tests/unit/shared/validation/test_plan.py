@@ -12,9 +12,8 @@ import pytest
 from shared.domain.catalog import CATALOG, find_entry
 from shared.domain.planning.plan import estimate_tokens
 from shared.domain.prompts import prompt_of, with_output
-from shared.rendering import Bundle, render_row
-from shared.rendering.bundle import read_bundle_folder
-from shared.rendering.rows import render_prompt
+from shared.rendering.bundle import Bundle, read_bundle_folder
+from shared.rendering.rows import render_prompt, render_row
 from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.rows import extent_of, read_row
 from shared.validation.sink import RowCounter, spooled_sink

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.rendering import render_row
+from shared.rendering.rows import render_row
 from shared.validation.codes import CODES
 from shared.validation.formats import PREFERENCE, REINFORCEMENT
 from shared.validation.rows import read_row

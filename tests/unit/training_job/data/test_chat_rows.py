@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering import Bundle, TemplateNotTrainable, read_bundle_folder, render_row, tokenize
+from shared.rendering.bundle import Bundle, read_bundle_folder
 from shared.rendering.check import LengthPolicy
+from shared.rendering.rows import render_row, tokenize
+from shared.rendering.template import TemplateNotTrainable
 from tests.paths import ROOT
 from training_job.data.chat_rows import IGNORED, Encoded, encode_file, encoded
 

@@ -8,7 +8,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering import Bundle, render_row, tokenize
+from shared.rendering.bundle import Bundle
+from shared.rendering.rows import render_row, tokenize
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.support import newlines
 

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import EvaluationResult, JudgeEndpoint, Judges
 from shared.domain.graders import Grader
-from shared.grading import Engine, Grade, GradingErrorCode
+from shared.grading.engine import Engine, Grade
+from shared.grading.errors import GradingErrorCode
 from tests.judge_server import JudgeServer, Reply, serve_judge
 from training_job.evaluation import judges
 from training_job.evaluation.judges import Panel, read_judges

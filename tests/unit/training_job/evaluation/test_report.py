@@ -10,7 +10,7 @@ import pytest
 from shared.domain.evaluation import Verdict, gate_verdict
 from shared.domain.graders import StringCheck
 from shared.domain.recipe import Evaluation, Gate
-from shared.grading import Grade
+from shared.grading.engine import Grade
 from training_job.evaluation import report, scoring
 
 ROWS = 120

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering import read_bundle_folder
+from shared.rendering.bundle import read_bundle_folder
 from shared.rendering.check import LengthPolicy
 from tests.paths import ROOT
 
