@@ -14,15 +14,7 @@ from functions.dispatch import REPLAYED
 from functions.http.auth import ADMINISTRATOR, Access, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError
-from shared.api.models import (
-    DeadLetter,
-    DeadLetterList,
-    EntityDeadLetters,
-    Released,
-    ReleaseRequest,
-    Replayed,
-    ReplayRequest,
-)
+from shared.api import models
 from shared.domain import paths
 from shared.domain.commands import job_of, parse_request
 from shared.domain.errors import DroptuneError, LockLost
@@ -40,7 +32,7 @@ WAIT_S = 1.0
 
 
 @router.get("")
-def list_dead_letters(access: Reader, services: CurrentServices) -> DeadLetterList:
+def list_dead_letters(access: Reader, services: CurrentServices) -> models.DeadLetterList:
     """The entities that have any the caller may see, each with their count and the oldest; bodies stay on the bus."""
     entities = TOPOLOGY.entities()
     # All at once: the first look at an entity of Service Bus opens a link, which takes the SDK half a second.
@@ -49,20 +41,20 @@ def list_dead_letters(access: Reader, services: CurrentServices) -> DeadLetterLi
         data = tuple(one for one in found if one.count or one.problem)
     named = unreadable(services.store, services.clock.now())
     seen = (one for one in named if _may_see(_project_in_store(one.partition, services.store, access), access))
-    return DeadLetterList(data=data, unreadable=tuple(islice(seen, SHOWN)))
+    return models.DeadLetterList(data=data, unreadable=tuple(islice(seen, SHOWN)))
 
 
-def _of(services: Services, access: Access, entity: str) -> EntityDeadLetters:
+def _of(services: Services, access: Access, entity: str) -> models.EntityDeadLetters:
     bus = services.bus
     try:
         count = bus.depth(entity + DEAD_LETTERS)
         oldest = bus.peek(entity + DEAD_LETTERS, limit=SHOWN if _may_see(None, access) else count) if count else []
     except DroptuneError as error:
-        return EntityDeadLetters(entity=entity, count=0, problem=error.problem.message)
+        return models.EntityDeadLetters(entity=entity, count=0, problem=error.problem.message)
     if not _may_see(None, access):
         oldest = [one for one in oldest if _may_see(_project_of(one.message, services.store, access), access)]
         count = len(oldest)
-    return EntityDeadLetters(entity=entity, count=count, messages=tuple(map(_shown, oldest[:SHOWN])))
+    return models.EntityDeadLetters(entity=entity, count=count, messages=tuple(map(_shown, oldest[:SHOWN])))
 
 
 def _may_see(project: str | None, access: Access) -> bool:
@@ -94,8 +86,8 @@ def _project_in_store(partition: str, store: RunStore, access: Access) -> str | 
     return found if isinstance(found, str) else None
 
 
-def _shown(dead: ReceivedMessage) -> DeadLetter:
-    return DeadLetter(
+def _shown(dead: ReceivedMessage) -> models.DeadLetter:
+    return models.DeadLetter(
         id=dead.message.id,
         subject=dead.message.subject,
         reason=dead.dead_letter_reason,
@@ -106,7 +98,7 @@ def _shown(dead: ReceivedMessage) -> DeadLetter:
 
 
 @router.post("/release")
-def release(request: ReleaseRequest, access: Operator, runner: CurrentRunner) -> Released:
+def release(request: models.ReleaseRequest, access: Operator, runner: CurrentRunner) -> models.Released:
     """Keep a document that cannot be read in the container `quarantine`, and take it out of the run store.
 
     A run keeps those of its fields that can be read; one under way ends as `failed`. What it held is given back within
@@ -119,11 +111,11 @@ def release(request: ReleaseRequest, access: Operator, runner: CurrentRunner) ->
         released = runner.release_unreadable(request.partition, request.id, access.caller.name)
     if released is None:
         raise ApiError(404, "document_not_found", f"no document {request.id} of {request.partition}", "partition")
-    return Released(path=released[0], run=released[1])
+    return models.Released(path=released[0], run=released[1])
 
 
 @router.post("/replay")
-def replay(request: ReplayRequest, access: Operator, services: CurrentServices) -> Replayed:
+def replay(request: models.ReplayRequest, access: Operator, services: CurrentServices) -> models.Replayed:
     """Send dead letters that the caller may see again under their own ids, then remove them.
 
     Inboxes know repeats, so a stage that handled such an event already does nothing, and a replay cut short may be
@@ -145,7 +137,7 @@ def replay(request: ReplayRequest, access: Operator, services: CurrentServices) 
         _give_back(bus, dead)
     if request.message_id is not None and not replayed:
         raise ApiError(404, "dead_letter_not_found", f"no dead letter {request.message_id} at {entity}", "message_id")
-    return Replayed(entity=entity, replayed=replayed)
+    return models.Replayed(entity=entity, replayed=replayed)
 
 
 def _locked(bus: EventBus, dead_letters: str) -> Iterator[ReceivedMessage]:

@@ -9,15 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from functions.http.auth import Access, Operator, Reader
 from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError
-from shared.api.models import (
-    GradeRequest,
-    GradeResult,
-    GraderFailure,
-    GradersRequest,
-    GraderValidation,
-    SchemaDocument,
-    SettingProblem,
-)
+from shared.api import models
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.graders import Grader, PythonGrader, ScoreModel, judges_named, simple_graders
 from shared.domain.prompts import Prompt
@@ -42,20 +34,22 @@ JUDGE_TIMEOUT_S = 30.0
 
 
 @router.get("/schema")
-def grader_schema(_: Reader) -> SchemaDocument:
+def grader_schema(_: Reader) -> models.SchemaDocument:
     """JSON schema of one grader."""
-    return SchemaDocument(TypeAdapter(Grader).json_schema())
+    return models.SchemaDocument(TypeAdapter(Grader).json_schema())
 
 
 @router.post("/validate")
-def validate_graders(request: GradersRequest, access: Reader, services: CurrentServices) -> GraderValidation:
+def validate_graders(
+    request: models.GradersRequest, access: Reader, services: CurrentServices
+) -> models.GraderValidation:
     """Everything that can be known before an answer exists; `fields` are the row fields that are read."""
     graders, found = _read(request, access, services)
-    return GraderValidation(valid=not found, problems=tuple(found), fields=tuple(sorted(fields(graders))))
+    return models.GraderValidation(valid=not found, problems=tuple(found), fields=tuple(sorted(fields(graders))))
 
 
 @router.post("/run")
-def run_graders(request: GradeRequest, access: Operator, services: CurrentServices) -> GradeResult:
+def run_graders(request: models.GradeRequest, access: Operator, services: CurrentServices) -> models.GradeResult:
     """Grade one answer as an evaluation would.
 
     `score` is null where a grader failed. The codes of `errors` are OpenAI's names for a grader run's errors.
@@ -70,23 +64,24 @@ def run_graders(request: GradeRequest, access: Operator, services: CurrentServic
         raise ApiError(400, "too_many_graders", f"at most {MAX_JUDGES} judges are asked at once", "graders")
     with Engine(graders, partial(_ask, services.models), isolated=True) as engine:
         [grade] = engine.grade([request.output_text], [request.item])
-    failures = (GraderFailure(grader=one.grader, code=one.code, message=one.message) for one in grade.errors)
-    return GradeResult(score=grade.score, sub_scores=grade.parts, errors=tuple(failures), reasons=grade.reasons)
+    failures = (models.GraderFailure(grader=one.grader, code=one.code, message=one.message) for one in grade.errors)
+    return models.GradeResult(score=grade.score, sub_scores=grade.parts, errors=tuple(failures), reasons=grade.reasons)
 
 
 def _read(
-    request: GradersRequest, access: Access, services: Services
-) -> tuple[tuple[Grader, ...], list[SettingProblem]]:
+    request: models.GradersRequest, access: Access, services: Services
+) -> tuple[tuple[Grader, ...], list[models.SettingProblem]]:
     raw = {"graders": request.graders}
     try:
         graders = _Graders.model_validate(raw).graders
     except ValidationError as error:
         return (), [
-            SettingProblem(param=found.path, message=found.text) for found in setting_errors(error, raw, _Graders)
+            models.SettingProblem(param=found.path, message=found.text)
+            for found in setting_errors(error, raw, _Graders)
         ]
-    found = [SettingProblem(param=path, message=message) for path, message in problems(graders, "graders")]
+    found = [models.SettingProblem(param=path, message=message) for path, message in problems(graders, "graders")]
     return graders, found or [
-        SettingProblem(param="graders", message=answer) for answer in _judges_missing(graders, access, services)
+        models.SettingProblem(param="graders", message=answer) for answer in _judges_missing(graders, access, services)
     ]
 
 

@@ -14,16 +14,7 @@ from functions.http.auth import APPROVER, Access, Approver, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError, existing
 from functions.http.run_queries import find_run, metrics_of, shown
-from shared.api.models import (
-    Approved,
-    CloudEvent,
-    CommentRequest,
-    EventList,
-    Metrics,
-    RunPage,
-    RunReference,
-    StartRunRequest,
-)
+from shared.api import models
 from shared.domain import paths
 from shared.domain.approval import approvals_missing, candidate_sha256, objection
 from shared.domain.dataset import Report
@@ -54,7 +45,7 @@ def list_runs(
     status: Status | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: str | None = None,
-) -> RunPage:
+) -> models.RunPage:
     """Newest first. A page has what the caller may see."""
     page = records.page(
         services.store,
@@ -65,17 +56,17 @@ def list_runs(
         may_see=lambda run: access.allows(run.project),
     )
     unreadable = page.unreadable if access.allows(None) else ()
-    return RunPage(data=tuple(map(shown, page.runs)), unreadable=unreadable, next=page.next)
+    return models.RunPage(data=tuple(map(shown, page.runs)), unreadable=unreadable, next=page.next)
 
 
 @router.post("", status_code=202)
-def start_run(request: StartRunRequest, access: Operator, services: CurrentServices) -> RunReference:
+def start_run(request: models.StartRunRequest, access: Operator, services: CurrentServices) -> models.RunReference:
     """Start a run for a blob in the drop zone."""
     path = f"{paths.DATASETS}/{request.dataset}"
     info, message = services.blobs.info(path), f"no dataset {request.dataset} in the drop zone"
     found = info if starts_a_run(path) else None
     info = access.existing(found, "dataset_not_found", message, "dataset", request.dataset.split("/")[0])
-    return RunReference(id=run_commands.start_run(services.bus, info, request.idempotency_key, access))
+    return models.RunReference(id=run_commands.start_run(services.bus, info, request.idempotency_key, access))
 
 
 @router.get("/{run_id}", response_model=Run, responses={304: {"description": "The run has not changed"}})
@@ -109,19 +100,19 @@ def _etag(run: Run) -> str:
 
 
 @router.get("/{run_id}/events")
-def get_events(run_id: str, access: Reader, services: CurrentServices) -> EventList:
+def get_events(run_id: str, access: Reader, services: CurrentServices) -> models.EventList:
     """The facts published about the run, oldest first, as CloudEvents."""
     try:
         find_run(services, run_id, access)
     except (PermanentFailure, LaterVersion):  # one that cannot be read has events too, and no project that is known
         access.require(None)
     unreadable: list[UnreadableDocument] = []
-    data = outbox.events_of(services.store, run_id, CloudEvent.model_validate, unreadable)
-    return EventList(data=tuple(data), unreadable=tuple(unreadable))
+    data = outbox.events_of(services.store, run_id, models.CloudEvent.model_validate, unreadable)
+    return models.EventList(data=tuple(data), unreadable=tuple(unreadable))
 
 
 @router.get("/{run_id}/metrics")
-def get_metrics(run_id: str, access: Reader, services: CurrentServices) -> Metrics:
+def get_metrics(run_id: str, access: Reader, services: CurrentServices) -> models.Metrics:
     """The training job's curves so far, and how far it is."""
     return metrics_of(find_run(services, run_id, access), services.launcher)
 
@@ -135,10 +126,10 @@ def get_report(run_id: str, access: Reader, services: CurrentServices) -> Report
 
 
 @router.post("/{run_id}/cancel", status_code=202)
-def cancel(run_id: str, access: Operator, runner: CurrentRunner) -> RunReference:
+def cancel(run_id: str, access: Operator, runner: CurrentRunner) -> models.RunReference:
     """Ask for the run to stop; it ends `cancelled` once its job is seen stopped."""
     run_commands.cancel_run(runner, run_id, access)
-    return RunReference(id=run_id)
+    return models.RunReference(id=run_id)
 
 
 @router.post("/{run_id}/approve", status_code=202)
@@ -146,9 +137,9 @@ def approve(
     run_id: str,
     access: Approver,
     runner: CurrentRunner,
-    request: CommentRequest | None = None,
+    request: models.CommentRequest | None = None,
     if_match: IfMatch = None,
-) -> Approved:
+) -> models.Approved:
     """Approve a candidate that passed the gate. Not by who asked for the run or uploaded a file of it; where a file did
     not come over the API, two persons must, or as many as the policy says. If-Match: the ETag of the run looked at."""
     run = _awaiting_approval(runner.services, run_id, access, if_match)
@@ -161,7 +152,7 @@ def approve(
         raise ApiError(409, error.problem.code, error.problem.message, run_id) from error
     granted = ApprovalGranted.model_validate({**_by(run, access), "candidate": candidate, "comment": _comment(request)})
     runner.publish(run, Draft(granted, key=_key(access)))
-    return Approved(id=run_id, missing=max(0, approvals_missing(run, access.policy) - 1))
+    return models.Approved(id=run_id, missing=max(0, approvals_missing(run, access.policy) - 1))
 
 
 @router.post("/{run_id}/deny", status_code=202)
@@ -169,14 +160,14 @@ def deny(
     run_id: str,
     access: Approver,
     runner: CurrentRunner,
-    request: CommentRequest | None = None,
+    request: models.CommentRequest | None = None,
     if_match: IfMatch = None,
-) -> RunReference:
+) -> models.RunReference:
     """Decline a candidate that passed the gate; what runs today stays. If-Match: the ETag of the run looked at."""
     run = _awaiting_approval(runner.services, run_id, access, if_match)
     about = {"candidate": candidate_sha256(run), "comment": _comment(request)}
     runner.publish(run, Draft(ApprovalDenied.model_validate({**_by(run, access), **about}), key=_key(access)))
-    return RunReference(id=run_id)
+    return models.RunReference(id=run_id)
 
 
 def _by(run: Run, access: Access) -> dict[str, Any]:
@@ -199,12 +190,12 @@ def _key(access: Access) -> str:
     return hashlib.sha256(access.caller.id.encode()).hexdigest()[:8]
 
 
-def _comment(request: CommentRequest | None) -> str:
+def _comment(request: models.CommentRequest | None) -> str:
     return request.comment if request else ""
 
 
 @router.post("/{run_id}/retry", status_code=202)
-def retry(run_id: str, access: Operator, services: CurrentServices) -> RunReference:
+def retry(run_id: str, access: Operator, services: CurrentServices) -> models.RunReference:
     """Start another run with the file's present content. Asked twice before it exists, it is one run."""
     run = find_run(services, run_id, access)
     if not run.terminal:
@@ -215,4 +206,4 @@ def retry(run_id: str, access: Operator, services: CurrentServices) -> RunRefere
     info = existing(services.blobs.info(path), "dataset_gone", f"{path} is no longer in the drop zone", "dataset")
     keys = (f"retry-{run_id}-{n}" if n > 1 else f"retry-{run_id}" for n in count(1))
     key = next(key for key in keys if not records.exists(services.store, paths.run_id_of_blob(path, info.etag, key)))
-    return RunReference(id=run_commands.start_run(services.bus, info, key, access, parent_run=run_id))
+    return models.RunReference(id=run_commands.start_run(services.bus, info, key, access, parent_run=run_id))

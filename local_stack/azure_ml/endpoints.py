@@ -5,19 +5,10 @@ import uuid
 from collections import Counter
 from datetime import UTC, datetime
 
-from local_stack.azure_ml import capacity, events
+from local_stack.azure_ml import capacity, events, strict
 from local_stack.azure_ml.config import LOCATION, EmulatorConfig, arm_id, operation_url, system_data
 from local_stack.azure_ml.models import Models
 from local_stack.azure_ml.store import Document, WorkspaceStore
-from local_stack.azure_ml.strict import (
-    ENDPOINT_NAME,
-    ArmError,
-    check_keys,
-    check_name,
-    check_traffic,
-    invalid_request,
-    user_error,
-)
 
 IN_PROGRESS = ("Creating", "Updating", "Deleting")
 _TYPE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
@@ -30,24 +21,24 @@ class EndpointsResource:
         self._config, self._store, self._models = config, store, models
 
     def put(self, workspace: str, name: str, body: Document) -> tuple[int, Document]:
-        check_name("endpoint", name, ENDPOINT_NAME)
-        check_keys("endpoint", body)
+        strict.check_name("endpoint", name, strict.ENDPOINT_NAME)
+        strict.check_keys("endpoint", body)
         properties = body.get("properties") or {}
         with self._store.transaction():
             known = self._store.get("endpoint", name)
             if known is not None:
                 _refuse_if_busy("endpoint", name, known)
                 if known["properties"]["authMode"] != properties.get("authMode"):
-                    raise user_error(f"endpoint '{name}': field 'authMode' is immutable")
+                    raise strict.user_error(f"endpoint '{name}': field 'authMode' is immutable")
             elif properties.get("traffic"):
-                raise user_error("traffic cannot be set when an endpoint is created")
+                raise strict.user_error("traffic cannot be set when an endpoint is created")
             elif name in self._config.names_of_others:  # the sentence is of Azure/azureml-examples pull request 1931
                 problem = (
                     "There is already an endpoint with this name, Endpoint name needs to be unique within a region."
                 )
-                raise invalid_request("InferencingClientCallFailed", "", f"{problem} Try some other name.")
+                raise strict.invalid_request("InferencingClientCallFailed", "", f"{problem} Try some other name.")
             deployments = {item["name"] for item in self.deployments(name)}
-            check_traffic(properties.get("traffic") or {}, deployments)
+            strict.check_traffic(properties.get("traffic") or {}, deployments)
             endpoint = self._document(workspace, name, body, known)
             self._store.put("endpoint", name, endpoint)
         return (200 if known else 201), endpoint
@@ -69,14 +60,14 @@ class EndpointsResource:
         return self._store.all("deployment", f"{endpoint}/")
 
     def put_deployment(self, workspace: str, endpoint: str, name: str, body: Document) -> tuple[int, Document]:
-        check_name("deployment", name, ENDPOINT_NAME)
-        check_keys("deployment", body)
+        strict.check_name("deployment", name, strict.ENDPOINT_NAME)
+        strict.check_keys("deployment", body)
         with self._store.transaction():
             state = self.get(endpoint)["properties"]["provisioningState"]
             if (
                 state != "Succeeded"
             ):  # the sentence of the service, from github.com/Azure/azure-sdk-for-net/issues/36961
-                raise user_error(
+                raise strict.user_error(
                     f"Cannot create a deployment in endpoint {endpoint} because it is in {state} provisioning state."
                 )
             known = self._store.get("deployment", f"{endpoint}/{name}")
@@ -86,10 +77,10 @@ class EndpointsResource:
             properties = body.get("properties") or {}
             environment = self._config.environment_of(properties.get("environmentId"))
             if environment is None or not environment.serve:
-                raise user_error(f"environment '{properties.get('environmentId')}' is not one that serves")
+                raise strict.user_error(f"environment '{properties.get('environmentId')}' is not one that serves")
             self._models.check(properties.get("model"))
             if not properties.get("instanceType"):
-                raise user_error("a deployment needs an instanceType")
+                raise strict.user_error("a deployment needs an instanceType")
             capacity.require_quota(self._config, self._store, properties["instanceType"], body.get("sku"))
             operation = self._operation("deployment")
             deployment: Document = {
@@ -120,7 +111,7 @@ class EndpointsResource:
             deployment = self.get_deployment(endpoint, name)
             # Whether one that is being created can be deleted is in no source: it is, and frees its machines.
             if self.get(endpoint)["properties"]["traffic"].get(name):
-                raise user_error(f"deployment '{name}' carries traffic and cannot be deleted")
+                raise strict.user_error(f"deployment '{name}' carries traffic and cannot be deleted")
             return self._start_deletion("deployment", f"{endpoint}/{name}", deployment)
 
     def _document(self, workspace: str, name: str, body: Document, known: Document | None) -> Document:
@@ -156,7 +147,7 @@ class EndpointsResource:
         for field in ("model", "environmentId", "instanceType", "environmentVariables"):
             new = (body.get("properties") or {}).get(field)
             if (new or None) != (known["properties"].get(field) or None):
-                raise user_error(f"deployment '{known['name']}': changing '{field}' is not emulated")
+                raise strict.user_error(f"deployment '{known['name']}': changing '{field}' is not emulated")
         known["tags"] = body.get("tags") or {}
         known["sku"] |= body.get("sku") or {}
         self._store.put("deployment", f"{endpoint}/{known['name']}", known)
@@ -180,7 +171,7 @@ def _refuse_if_busy(kind: str, name: str, resource: Document) -> None:
     if state in IN_PROGRESS:
         # The sentence of the service, from github.com/Azure/azure-cli/issues/17075.
         message = "Conflict of operation, another operation on same entity is already running in workspace"
-        raise ArmError(409, "Conflict", f"{message}: {kind} '{name}' ({state}).")
+        raise strict.ArmError(409, "Conflict", f"{message}: {kind} '{name}' ({state}).")
 
 
 def shown(resource: Document) -> Document:
@@ -206,7 +197,7 @@ class Monitor:
         deployment, step = self._endpoints.get_deployment(endpoint, name), GRAINS.get(query.get("interval", ""))
         names = str(query.get("metricnames")).split(",")
         if not {REQUESTS, CAPACITY} >= set(names) or step is None or query.get("aggregation") != "Average":
-            raise ArmError(400, "BadRequest", f"no metrics {names} by {step} s, {query.get('aggregation')}")
+            raise strict.ArmError(400, "BadRequest", f"no metrics {names} by {step} s, {query.get('aggregation')}")
         begins, ends = (datetime.fromisoformat(at).timestamp() for at in str(query["timespan"]).split("/"))
         created = datetime.fromisoformat(deployment["systemData"]["createdAt"]).timestamp()
         counted = Counter(point["step"] for _, point in self._store.metrics(f"{endpoint}/{name}", REQUESTS, 0, 10**6))

@@ -10,22 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from local_stack.azure_ml import distributed, events, processes
+from local_stack.azure_ml import distributed, events, processes, strict
 from local_stack.azure_ml.config import EmulatorConfig, Environment, arm_id, system_data
 from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.mounts import Mounts
 from local_stack.azure_ml.store import Document, WorkspaceStore
-from local_stack.azure_ml.strict import (
-    JOB_NAME,
-    MUTABLE_JOB_FIELDS,
-    ArmError,
-    changed_field,
-    check_keys,
-    check_name,
-    local_path,
-    seconds,
-    user_error,
-)
 from local_stack.azure_ml.tokens import job_token, managed_identity
 
 FINAL = ("Completed", "Failed", "Canceled")
@@ -40,8 +29,8 @@ class JobsResource:
 
     def put(self, workspace: str, name: str, body: Document) -> tuple[int, Document]:
         """Create once: the same body again is 200 and runs nothing, a changed immutable field is refused."""
-        check_name("job", name, JOB_NAME)
-        check_keys("job", body)
+        strict.check_name("job", name, strict.JOB_NAME)
+        strict.check_keys("job", body)
         properties = body.get("properties") or {}
         with self._store.transaction():
             job = self._store.get("job", name)
@@ -49,12 +38,12 @@ class JobsResource:
                 self._check(properties)
                 job = self._create(workspace, name, properties)
                 return 201, self.view(job)
-            if field := changed_field(job["properties"], properties):
-                raise user_error(
+            if field := strict.changed_field(job["properties"], properties):
+                raise strict.user_error(
                     f"job '{name}' exists and its field '{field}' is immutable; only"
-                    f" {', '.join(sorted(MUTABLE_JOB_FIELDS))} may change"
+                    f" {', '.join(sorted(strict.MUTABLE_JOB_FIELDS))} may change"
                 )
-            job["properties"].update({k: v for k, v in properties.items() if k in MUTABLE_JOB_FIELDS})
+            job["properties"].update({k: v for k, v in properties.items() if k in strict.MUTABLE_JOB_FIELDS})
             self._store.put("job", name, job)
         return 200, self.view(job)
 
@@ -99,25 +88,25 @@ class JobsResource:
 
     def _check(self, properties: Document) -> None:
         if properties.get("jobType") != "Command":
-            raise user_error(f"only Command jobs are emulated, got {properties.get('jobType')!r}")
+            raise strict.user_error(f"only Command jobs are emulated, got {properties.get('jobType')!r}")
         if self._config.environment_of(properties.get("environmentId")) is None:
-            raise user_error(f"environment '{properties.get('environmentId')}' was not found")
+            raise strict.user_error(f"environment '{properties.get('environmentId')}' was not found")
         if properties.get("computeId") is None and not (properties.get("resources") or {}).get("instanceType"):
-            raise user_error("a job needs an instanceType or a compute")
+            raise strict.user_error("a job needs an instanceType or a compute")
         if (properties.get("identity") or {}).get("identityType", "Managed") == "Managed" and (
             properties.get("identity") is not None and not properties["identity"].get("clientId")
         ):
-            raise user_error("serverless compute takes a user-assigned identity only")
+            raise strict.user_error("serverless compute takes a user-assigned identity only")
         _check_distribution(properties)
         for kind, name in _PLACEHOLDER.findall(properties.get("command") or ""):
             if name not in (properties.get(kind) or {}):
-                raise user_error(f"the command names {kind}.{name}, which the job does not have")
+                raise strict.user_error(f"the command names {kind}.{name}, which the job does not have")
         for entry in _entries(properties):
             if entry.get("uri"):
-                local_path(entry["uri"], self._config.blob_root)
+                strict.local_path(entry["uri"], self._config.blob_root)
         for name, entry in (properties.get("outputs") or {}).items():
             if not entry.get("uri"):
-                raise user_error(f"output '{name}' has no uri; the emulator has no default place for it")
+                raise strict.user_error(f"output '{name}' has no uri; the emulator has no default place for it")
         timeout_of(properties)
 
     def _create(self, workspace: str, name: str, properties: Document) -> Document:
@@ -147,16 +136,16 @@ def move(store: WorkspaceStore, job: Document, status: str, error: Document | No
 def timeout_of(properties: Document) -> float | None:
     """limits.timeout in seconds."""
     text = (properties.get("limits") or {}).get("timeout")
-    return None if text is None else seconds(text)
+    return None if text is None else strict.seconds(text)
 
 
 def _check_distribution(properties: Document) -> None:
     distribution, instances = properties.get("distribution"), (properties.get("resources") or {}).get("instanceCount")
     kind = (distribution or {}).get("distributionType")
     if distribution is not None and kind != "PyTorch":
-        raise user_error(f"only the PyTorch distribution is emulated, got {kind!r}")
+        raise strict.user_error(f"only the PyTorch distribution is emulated, got {kind!r}")
     if distribution is None and (instances or 1) > 1:
-        raise user_error("several instances are emulated with a PyTorch distribution only")
+        raise strict.user_error("several instances are emulated with a PyTorch distribution only")
 
 
 def _entries(properties: Document) -> list[Document]:
@@ -202,7 +191,7 @@ class JobRunner:
         for job in self._open():
             processes.send_signal(self._claim(job), signal.SIGKILL)
 
-    def _move_files(self, job: Document) -> ArmError | None:
+    def _move_files(self, job: Document) -> strict.ArmError | None:
         """Inputs, and outputs of an earlier attempt, before the start; outputs while it runs and when it has ended.
 
         Returns why the job cannot start.
@@ -214,7 +203,7 @@ class JobRunner:
                 for entry in _entries(job["properties"]):
                     if entry.get("uri"):
                         self._mounts.fetch(entry["uri"], place)
-            except ArmError as error:
+            except strict.ArmError as error:
                 return error
         elif job["status"] in ("Running", "CancelRequested", "Finalizing"):
             ended = processes.exit_code(claim) is not None or not processes.members(claim)
@@ -262,7 +251,7 @@ class JobRunner:
         elif claim not in self._launched:
             try:
                 self._launch(job, claim)
-            except ArmError as error:
+            except strict.ArmError as error:
                 move(self._store, job, "Failed", {"code": error.code, "message": error.message})
         elif not processes.starting(claim, job["history"][-1]["at"]):
             self._requeue(job)
@@ -270,7 +259,7 @@ class JobRunner:
     def _launch(self, job: Document, claim: Path) -> None:
         environment = self._config.environment_of(job["properties"]["environmentId"])
         if environment is None:  # the table changed between two starts
-            raise user_error(f"environment '{job['properties']['environmentId']}' is gone")
+            raise strict.user_error(f"environment '{job['properties']['environmentId']}' is gone")
         paths = self._mount(job)
         command = resolve_command(job["properties"], paths)
         folder = self._folder(job)
@@ -303,7 +292,7 @@ class JobRunner:
             if entry.get("uri"):
                 path = paths[f"inputs.{name}"] = self._mounts.path(entry["uri"], place)
                 if not path.exists():
-                    raise user_error(f"input '{name}' was not found at {entry['uri']}")
+                    raise strict.user_error(f"input '{name}' was not found at {entry['uri']}")
         for name, entry in (properties.get("outputs") or {}).items():
             path = paths[f"outputs.{name}"] = self._mounts.path(entry["uri"], place)
             path.mkdir(parents=True, exist_ok=True)
@@ -373,7 +362,7 @@ class JobRunner:
             try:
                 for entry in (job["properties"].get("outputs") or {}).values():
                     self._mounts.check(entry["uri"], self._place(job))
-            except ArmError as error:
+            except strict.ArmError as error:
                 move(self._store, job, "Failed", {"code": error.code, "message": error.message})
                 return
             move(self._store, job, "Completed")

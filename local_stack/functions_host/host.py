@@ -17,18 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from local_stack.functions_host.loading import (
-    App,
-    BusTrigger,
-    HttpTrigger,
-    LocalFunction,
-    StartRefused,
-    TimerTrigger,
-    converter_for,
-    decode,
-    log_invocation,
-    read_app,
-)
+from local_stack.functions_host import loading
 from local_stack.functions_host.messages import BusReceiver, Limits, LockKeeper
 from local_stack.functions_host.timers import NextOccurrence, TimerRunner, next_occurrence
 from shared.ports import EventBus
@@ -37,7 +26,7 @@ from shared.ports import EventBus
 class HttpFront:
     """Serves one catch-all function, buffered both ways as Azure buffers; without a function all is 404."""
 
-    def __init__(self, function: LocalFunction | None, route_prefix: str, max_body_bytes: int) -> None:
+    def __init__(self, function: loading.LocalFunction | None, route_prefix: str, max_body_bytes: int) -> None:
         self._function, self._max_body_bytes = function, max_body_bytes
         self._prefix = f"/{route_prefix}" if route_prefix else ""
 
@@ -51,7 +40,7 @@ class HttpFront:
         function, path = self._function, request.scope["path"]
         if function is None or not f"{path}/".startswith(f"{self._prefix}/"):
             return Response(status_code=404)
-        assert isinstance(function.trigger, HttpTrigger)
+        assert isinstance(function.trigger, loading.HttpTrigger)
         if request.method not in function.trigger.methods:
             return Response(status_code=404)  # Azure answers 404 here, not 405
         body = await _read(request, self._max_body_bytes)
@@ -65,12 +54,14 @@ class HttpFront:
         except Exception as error:
             failure = error
         # The path only: a query may carry what does not belong in a log.
-        log_invocation(function.name, f"{request.method}:{path}", str(answer.status_code), started, error=failure)
+        loading.log_invocation(
+            function.name, f"{request.method}:{path}", str(answer.status_code), started, error=failure
+        )
         return answer
 
     def _to_request(self, request: Request, body: bytes) -> func.HttpRequest:
         route = request.scope["path"].removeprefix(self._prefix).lstrip("/")
-        decoded: func.HttpRequest = decode(
+        decoded: func.HttpRequest = loading.decode(
             "httpTrigger",
             Datum(
                 {
@@ -115,7 +106,7 @@ def _data(values: dict[str, str]) -> dict[str, Datum]:
 
 def _to_answer(returned: Any) -> Response:
     """Through the library's own converter, so that what Azure would drop or add is dropped and added here."""
-    datum = converter_for("http").encode(returned, expected_type=None)
+    datum = loading.converter_for("http").encode(returned, expected_type=None)
     if datum.type == "string":
         return Response(datum.value, media_type="text/plain")
     value = datum.value
@@ -141,7 +132,7 @@ class Host:
 
     def __init__(
         self,
-        app: App,
+        app: loading.App,
         bus: EventBus,
         *,
         host_json: Path,
@@ -152,7 +143,7 @@ class Host:
         next_occurrence: NextOccurrence = next_occurrence,
     ) -> None:
         self._app = app
-        functions, config = read_app(app, host_json, environment)
+        functions, config = loading.read_app(app, host_json, environment)
         timers_folder = state_folder / "timers"
         timers_folder.mkdir(parents=True, exist_ok=True)
 
@@ -161,12 +152,12 @@ class Host:
         http = None
         for function in functions:
             match function.trigger:
-                case BusTrigger():
+                case loading.BusTrigger():
                     self._listeners.append(BusReceiver(function, bus, self._locks, config, limits))
-                case TimerTrigger():
+                case loading.TimerTrigger():
                     timer = TimerRunner(function, timers_folder, limits.lease_retry_s, next_occurrence)
                     self._listeners.append(timer)
-                case HttpTrigger():
+                case loading.HttpTrigger():
                     http = function
         self._server = uvicorn.Server(
             uvicorn.Config(
@@ -187,13 +178,13 @@ class Host:
         try:
             self._socket = socket.create_server(("127.0.0.1", self._port))
         except OSError as error:
-            raise StartRefused([f"port {self._port} cannot be opened: {error.strerror}"]) from error
+            raise loading.StartRefused([f"port {self._port} cannot be opened: {error.strerror}"]) from error
         # asyncio does so for sockets that name their protocol; without it an answer's body waits 40 ms for an ACK.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._thread.start()
         while not self._server.started:
             if not self._thread.is_alive():
-                raise StartRefused([f"the app's HTTP part does not start: {self._failure!r}"])
+                raise loading.StartRefused([f"the app's HTTP part does not start: {self._failure!r}"])
             time.sleep(0.005)
         self._locks.start()
         for listener in self._listeners:

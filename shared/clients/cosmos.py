@@ -21,17 +21,7 @@ from azure.identity import DefaultAzureCredential
 from shared.clients.azure_errors import Meaning, failure, meaning
 from shared.domain.errors import InvalidInput, StoreConflict
 from shared.domain.urls import is_loopback
-from shared.ports import Stored, Write
-from shared.ports.store import (
-    FILTERS,
-    MAX_BATCH_BYTES,
-    check_query,
-    checked_bodies,
-    cursor_of,
-    is_id,
-    known_as,
-    read_cursor,
-)
+from shared.ports import Stored, Write, store
 
 CONTAINER = "runs"
 PARTITION_KEY_PATH = "/partition"
@@ -51,13 +41,13 @@ def _composite(fields: tuple[str, ...]) -> list[dict[str, str]]:
 
 # Only what a query filters by: a transition replaces a document of hundreds of values. `id` is always indexed, the
 # partition key only where it is included (same page, "Including and excluding property paths").
-_FIELDS = sorted({f"/document/{field}" for fields in FILTERS for field in fields})
+_FIELDS = sorted({f"/document/{field}" for fields in store.FILTERS for field in fields})
 INDEXING_POLICY: dict[str, Any] = {
     "indexingMode": "consistent",
     "automatic": True,
     "includedPaths": [{"path": f"{path}/?"} for path in ("/type", "/created_at", PARTITION_KEY_PATH, *_FIELDS)],
     "excludedPaths": [{"path": "/*"}, {"path": '/"_etag"/?'}],
-    "compositeIndexes": [_composite(fields) for fields in FILTERS],
+    "compositeIndexes": [_composite(fields) for fields in store.FILTERS],
 }
 
 # The key every Cosmos DB emulator has (documentation, "Develop locally using the emulator"); no secret, and
@@ -145,7 +135,7 @@ class CosmosRunStore:
             client.close()
 
     def get(self, partition: str, id: str) -> Stored | None:
-        if not is_id(id):
+        if not store.is_id(id):
             return None
         with _translated(f"document {partition}/{id}"):
             try:
@@ -156,7 +146,7 @@ class CosmosRunStore:
                 raise
 
     def batch(self, partition: str, writes: Sequence[Write]) -> None:
-        checked_bodies(writes)
+        store.checked_bodies(writes)
         if not writes:
             return
         operations = [_operation(partition, write) for write in writes]
@@ -170,7 +160,7 @@ class CosmosRunStore:
                 raise
             except CosmosHttpResponseError as error:
                 if error.status_code == _TOO_LARGE:
-                    message = f"a batch has at most {MAX_BATCH_BYTES} bytes with all its fields"
+                    message = f"a batch has at most {store.MAX_BATCH_BYTES} bytes with all its fields"
                     raise InvalidInput("batch_too_large", message) from error
                 raise
 
@@ -184,10 +174,10 @@ class CosmosRunStore:
         self, type: str, equals: dict[str, str | int] | None = None, *, limit: int = 100, after: str | None = None
     ) -> tuple[list[Stored], str | None]:
         equals = equals or {}
-        fields = check_query(equals, limit)
+        fields = store.check_query(equals, limit)
         values: dict[str, str | int] = {"type": type, **equals}
         if after is not None:
-            values["time"], values["id"], values["partition"] = read_cursor(after)
+            values["time"], values["id"], values["partition"] = store.read_cursor(after)
         sql = _PAGE.format(
             filters="".join(f" AND c.document.{field} = @{field}" for field in fields),
             order="".join(f", c.document.{field} ASC" for field in fields),
@@ -201,7 +191,7 @@ class CosmosRunStore:
         cursor = None
         if len(items) > limit:
             last = items[limit - 1]
-            cursor = cursor_of(last["created_at"], last["id"], last["partition"])
+            cursor = store.cursor_of(last["created_at"], last["id"], last["partition"])
         return [_stored(item) for item in items[:limit]], cursor
 
     def _container(self) -> ContainerProxy:
@@ -243,7 +233,7 @@ def _operation(partition: str, write: Write) -> tuple[Any, ...]:
 
 
 def _stored(item: dict[str, Any]) -> Stored:
-    return Stored(known_as(item["id"], item["type"], item["document"]), item["_etag"], item["partition"])
+    return Stored(store.known_as(item["id"], item["type"], item["document"]), item["_etag"], item["partition"])
 
 
 def _parameters(values: dict[str, Any]) -> list[dict[str, Any]]:

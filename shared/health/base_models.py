@@ -4,15 +4,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from shared.base_models.bundles import (
-    CONFIG,
-    TEMPLATE,
-    TOKENIZER,
-    TOKENIZER_CONFIG,
-    asset_folder,
-    exported_bundle,
-    read_file,
-)
+from shared.base_models import bundles
 from shared.domain.catalog import CATALOG, BaseModelEntry
 from shared.domain.errors import PermanentFailure
 from shared.health.checks import Check
@@ -24,7 +16,7 @@ def base_model_checks(blobs: BlobStore, default: str) -> Iterator[Check]:
     """One or two checks per model of the catalog that may be tuned."""
     for entry in CATALOG.values():
         if entry.asset is not None:
-            folder = asset_folder(entry.asset)
+            folder = bundles.asset_folder(entry.asset)
             yield _weights(entry, folder, blobs, needed=entry.id == default)
             yield _imported(entry, folder, blobs, needed=entry.id == default)
 
@@ -36,7 +28,7 @@ def _weights(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, nee
     names = {info.path.removeprefix(folder) for info in blobs.list(folder)}
     if not names and not needed:
         return Check.skipped(name, f"nothing at {folder}; only a recipe that names the model needs it")
-    missing = [part for part in (CONFIG, TOKENIZER) if part not in names]
+    missing = [part for part in (bundles.CONFIG, bundles.TOKENIZER) if part not in names]
     if not any(part.endswith(".safetensors") for part in names):
         missing.append("*.safetensors")
     if not _has_template(blobs, folder):
@@ -52,7 +44,7 @@ def _imported(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, ne
     """What the function reads of a model, against what the job reads where that can be seen."""
     name, fix = f"template {entry.id}", f"droptune base-models import {entry.id}"
     try:
-        bundle = exported_bundle(entry, blobs)
+        bundle = bundles.exported_bundle(entry, blobs)
     except PermanentFailure as error:
         return Check.to_fix(name, error.problem.message, fix)
     if bundle is None and needed:
@@ -63,7 +55,7 @@ def _imported(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, ne
     if folder is None:
         return Check.ok(name, f"imported from {entry.asset}")
     try:
-        own = read_bundle(lambda file: read_file(blobs, f"{folder}{file}"), entry.template_arguments)
+        own = read_bundle(lambda file: bundles.read_file(blobs, f"{folder}{file}"), entry.template_arguments)
     except PermanentFailure:
         return Check.skipped(name, "the base model is not here to compare with")
     if own.sha256 != bundle.sha256:
@@ -74,6 +66,8 @@ def _imported(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, ne
 
 def _has_template(blobs: BlobStore, folder: str) -> bool:
     """In a file of its own, or in the tokenizer's configuration."""
-    if read_file(blobs, f"{folder}{TEMPLATE}"):
+    if bundles.read_file(blobs, f"{folder}{bundles.TEMPLATE}"):
         return True
-    return bool(orjson.loads(read_file(blobs, f"{folder}{TOKENIZER_CONFIG}") or b"{}").get("chat_template"))
+    return bool(
+        orjson.loads(bundles.read_file(blobs, f"{folder}{bundles.TOKENIZER_CONFIG}") or b"{}").get("chat_template")
+    )

@@ -6,17 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.domain.evaluation import (
-    BaselineName,
-    BaselineScore,
-    EvaluationResult,
-    GeneralScore,
-    GradedRow,
-    JudgeUse,
-    LabelRates,
-    Share,
-    wilson,
-)
+from shared.domain import evaluation
 from shared.domain.graders import Grader, Label, simple_graders
 from shared.domain.recipe import PAIR_NAME, Evaluation
 from shared.domain.row_fields import is_missing, value_at
@@ -34,12 +24,12 @@ def summarize(
     models: dict[str, GradedAnswers],
     generated: dict[str, Answers],
     templates: dict[str, str],
-    general: tuple[GeneralScore, ...],
-    judges: tuple[JudgeUse, ...] = (),
+    general: tuple[evaluation.GeneralScore, ...],
+    judges: tuple[evaluation.JudgeUse, ...] = (),
     unscored: frozenset[int] = frozenset(),
-    baselines: dict[BaselineName, GradedAnswers] | None = None,
+    baselines: dict[evaluation.BaselineName, GradedAnswers] | None = None,
     no_baselines: str | None = None,
-) -> EvaluationResult:
+) -> evaluation.EvaluationResult:
     """Scores, gains and slices of the same held-out rows for base, candidate and, if there is one, champion: of those
     that every model has a score for. `templates`: hash of the chat template, by model; `unscored`: indices of the rows
     that judges left without a score; `no_baselines`: why there are none."""
@@ -52,11 +42,11 @@ def summarize(
     gains = [bootstrap.gain("base", candidate.scores, base.scores)]
     if "champion" in models:
         gains.append(bootstrap.gain("champion", candidate.scores, models["champion"].scores))
-    return EvaluationResult(
+    return evaluation.EvaluationResult(
         **{name: bootstrap.score(answers.scores) for name, answers in models.items()},
         gains=tuple(gains),
         baselines=tuple(
-            BaselineScore(
+            evaluation.BaselineScore(
                 name=name,
                 score=bootstrap.score(scores := answers.scores[scored]),
                 gain=bootstrap.gain(name, candidate.scores, scores),
@@ -82,10 +72,10 @@ def summarize(
 
 def graded_row(
     question: Question, slices: dict[str, str], models: dict[str, GradedAnswers], *, unscored: bool
-) -> GradedRow:
+) -> evaluation.GradedRow:
     """A row with each model's answer and scores. The rollout's probe compares with these answers."""
     i = question.number - 1
-    return GradedRow(
+    return evaluation.GradedRow(
         row=question.number,
         prompt_tokens=len(question.ids),
         prompt=question.prompt,
@@ -99,17 +89,17 @@ def graded_row(
     )
 
 
-def share(hits: int, rows: int, confidence: float) -> Share | None:
+def share(hits: int, rows: int, confidence: float) -> evaluation.Share | None:
     """With its interval; None of no rows."""
     if not rows:
         return None
-    low, high = wilson(hits, rows, confidence)
-    return Share(hits=hits, rows=rows, low=low, high=high)
+    low, high = evaluation.wilson(hits, rows, confidence)
+    return evaluation.Share(hits=hits, rows=rows, low=low, high=high)
 
 
 def label_rates(
     graders: Sequence[Grader], texts: Sequence[str], items: Sequence[dict[str, Any]], confidence: float
-) -> tuple[LabelRates, ...]:
+) -> tuple[evaluation.LabelRates, ...]:
     """By each `label` grader and each of its labels."""
     found = []
     for one in simple_graders(graders):
@@ -120,11 +110,17 @@ def label_rates(
                 outside = [named == label for named, right in read if right != label]
                 sensitivity = share(sum(inside), len(inside), confidence)
                 specificity = share(len(outside) - sum(outside), len(outside), confidence)
-                found.append(LabelRates(grader=one.name, label=label, sensitivity=sensitivity, specificity=specificity))
+                found.append(
+                    evaluation.LabelRates(
+                        grader=one.name, label=label, sensitivity=sensitivity, specificity=specificity
+                    )
+                )
     return tuple(found)
 
 
-def pairs_alike(field: str, texts: Sequence[str], items: Sequence[dict[str, Any]], confidence: float) -> Share | None:
+def pairs_alike(
+    field: str, texts: Sequence[str], items: Sequence[dict[str, Any]], confidence: float
+) -> evaluation.Share | None:
     """Groups of rows with one value of `field` whose answers are the same but for each row's own name."""
     groups: dict[str, list[str]] = defaultdict(list)
     for text, item in zip(texts, items, strict=True):

@@ -6,21 +6,10 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shared.clients.azure_ml import wire
 from shared.clients.azure_ml.connection import ARM_HOST
 from shared.clients.azure_ml.errors import deployment_failure
 from shared.clients.azure_ml.session import Session, there
-from shared.clients.azure_ml.wire import (
-    Document,
-    autoscale,
-    deployment_body,
-    endpoint_body,
-    lowered,
-    model_body,
-    name_version,
-    requests_in,
-    short_uri,
-    with_traffic,
-)
 from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, Transient
 from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
 
@@ -51,9 +40,9 @@ class AzureMlEndpoints:
         path = f"models/{spec.name}/versions/{spec.version}"
         known = self.session.call("GET", path)
         if known is None:
-            body = model_body(spec, self.session.workspace)
+            body = wire.model_body(spec, self.session.workspace)
             known = there(self.session.call("PUT", path, body), f"the folder of model {spec.name}")
-        if short_uri(known["properties"].get("modelUri")) != short_uri(spec.uri):
+        if wire.short_uri(known["properties"].get("modelUri")) != wire.short_uri(spec.uri):
             message = f"model {spec.name}:{spec.version} is registered with another path"
             raise PermanentFailure(FailureClass.PLATFORM, "model_version_taken", message, "uri")
 
@@ -61,10 +50,10 @@ class AzureMlEndpoints:
         """See ModelHost. PermanentFailure `endpoint_failed` if its creation or a change failed."""
         endpoint = self._get_endpoint(name)
         if endpoint is None:
-            body = endpoint_body(self._region(), self._identity_id, tags, is_public=self._is_public)
+            body = wire.endpoint_body(self._region(), self._identity_id, tags, is_public=self._is_public)
             self.session.call("PUT", f"onlineEndpoints/{name}", body)
             return False
-        state = lowered(endpoint["properties"].get("provisioningState"))
+        state = wire.lowered(endpoint["properties"].get("provisioningState"))
         if state in ("failed", "canceled"):
             message = f"endpoint {name} is {state}: update it in Azure ML, or delete it if it answers nothing"
             raise PermanentFailure(FailureClass.PLATFORM, "endpoint_failed", message)
@@ -97,12 +86,12 @@ class AzureMlEndpoints:
         """
         known = self._get_deployment(spec.endpoint, spec.name)
         if known is None:
-            body = deployment_body(spec, self.session.workspace, self._region())
+            body = wire.deployment_body(spec, self.session.workspace, self._region())
             self.session.call("PUT", _path(spec.endpoint, spec.name), body)
             return
-        if lowered(known["properties"].get("provisioningState")) == "deleting":
+        if wire.lowered(known["properties"].get("provisioningState")) == "deleting":
             raise Transient("azure_ml_busy", f"an earlier deployment {spec.name} of {spec.endpoint} is being deleted")
-        if (model := name_version(known["properties"].get("model"))) != spec.model:
+        if (model := wire.name_version(known["properties"].get("model"))) != spec.model:
             message = f"deployment {spec.name} of {spec.endpoint} exists with another model: {model}"
             raise PermanentFailure(FailureClass.PLATFORM, "deployment_name_taken", message, "model")
 
@@ -112,11 +101,13 @@ class AzureMlEndpoints:
         if deployment is None:
             return None
         properties = deployment["properties"]
-        state = lowered(properties.get("provisioningState"))
+        state = wire.lowered(properties.get("provisioningState"))
         # REST reference, Online Deployments: `sku` is there for autoscale, which changes its capacity.
         fields: dict[str, Any] = {"name": name, "instances": (deployment.get("sku") or {}).get("capacity")}
         if state == "succeeded":
-            return DeploymentView(state=DeploymentState.SUCCEEDED, model=name_version(properties["model"]), **fields)
+            return DeploymentView(
+                state=DeploymentState.SUCCEEDED, model=wire.name_version(properties["model"]), **fields
+            )
         if state not in ("failed", "canceled"):
             return DeploymentView(state=DeploymentState.CREATING, **fields)
         error = self._error_of((properties.get("properties") or {}).get("AzureAsyncOperationUri"))
@@ -126,7 +117,7 @@ class AzureMlEndpoints:
 
     def set_autoscale(self, spec: DeploymentSpec) -> None:
         endpoint = there(self._get_endpoint(spec.endpoint), f"endpoint {spec.endpoint}")
-        body = autoscale(spec, f"{endpoint['id']}/deployments/{spec.name}", endpoint["location"])
+        body = wire.autoscale(spec, f"{endpoint['id']}/deployments/{spec.name}", endpoint["location"])
         self.session.ask("PUT", self._autoscale_url(spec.endpoint, spec.name), body=body)
 
     def delete_autoscale(self, endpoint: str, name: str) -> None:
@@ -141,7 +132,7 @@ class AzureMlEndpoints:
             kept = {name: text for name, text in (known.get("tags") or {}).items() if not name.startswith("license")}
             license = {name: text for name, text in (main.get("tags") or {}).items() if name.startswith("license")}
             known = {**known, "tags": kept | license}
-        self.session.call("PUT", f"onlineEndpoints/{endpoint}", with_traffic(known, traffic))
+        self.session.call("PUT", f"onlineEndpoints/{endpoint}", wire.with_traffic(known, traffic))
 
     def begin_delete_deployment(self, endpoint: str, name: str) -> None:
         self.session.call("DELETE", _path(endpoint, name))
@@ -159,9 +150,9 @@ class AzureMlEndpoints:
         arguments["metricnames"] = "RequestsPerMinute,DeploymentCapacity"
         resource = f"{self.session.workspace.arm_id}/onlineEndpoints/{endpoint}/deployments/{deployment}"
         url = f"https://{ARM_HOST}{resource}/providers/Microsoft.Insights/metrics"
-        return requests_in(self.session.ask("GET", url, arguments) or {})
+        return wire.requests_in(self.session.ask("GET", url, arguments) or {})
 
-    def _error_of(self, operation: str | None) -> Document:
+    def _error_of(self, operation: str | None) -> wire.Document:
         """Empty where Azure has it no more. A deployment whose operation may not be read has failed all the same."""
         try:
             found = self.session.ask("GET", operation) if operation else None
@@ -177,10 +168,10 @@ class AzureMlEndpoints:
     def _region(self) -> str:
         return str(self.session.workspace_resource()["location"])
 
-    def _get_endpoint(self, name: str) -> Document | None:
+    def _get_endpoint(self, name: str) -> wire.Document | None:
         return self.session.call("GET", f"onlineEndpoints/{name}")
 
-    def _get_deployment(self, endpoint: str, name: str) -> Document | None:
+    def _get_deployment(self, endpoint: str, name: str) -> wire.Document | None:
         return self.session.call("GET", _path(endpoint, name))
 
 

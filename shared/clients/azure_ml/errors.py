@@ -4,13 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    ServiceRequestError,
-    ServiceResponseError,
-)
+from azure.core import exceptions
 
 from shared.domain.beside import composed, read_beside
 from shared.domain.errors import NO_MACHINE, DroptuneError, FailureClass, PermanentFailure, Transient
@@ -50,15 +44,15 @@ def deployment_failure(code: str | None, message: str | None) -> tuple[str | Non
 
 def translate(error: Exception) -> DroptuneError:
     """Transient, or PermanentFailure with its class."""
-    if isinstance(error, (ServiceRequestError, ServiceResponseError)):
+    if isinstance(error, (exceptions.ServiceRequestError, exceptions.ServiceResponseError)):
         return Transient("azure_ml_unreachable", _first_line(error))
-    if isinstance(error, HttpResponseError):
+    if isinstance(error, exceptions.HttpResponseError):
         return _of_answer(error)
     # What is left is of no answer: something that can never be sent was to be sent.
     return PermanentFailure(FailureClass.CODE, "azure_ml_invalid_request", _first_line(error))
 
 
-def _of_answer(error: HttpResponseError) -> DroptuneError:
+def _of_answer(error: exceptions.HttpResponseError) -> DroptuneError:
     status = error.status_code
     code, message = str(getattr(error.error, "code", None) or status), _first_line(error)
     known = failure_class(code, message)
@@ -74,7 +68,7 @@ def _of_answer(error: HttpResponseError) -> DroptuneError:
     early = status == 400 and re.search(_PATTERNS["too_early"], message, re.IGNORECASE)
     if early or status in _TRANSIENT_STATUS or status >= 500 or (status == 409 and not _is_final(code, message)):
         return Transient("azure_ml_busy", f"{status} {code}: {message}")
-    if status in (401, 403) or isinstance(error, ClientAuthenticationError):
+    if status in (401, 403) or isinstance(error, exceptions.ClientAuthenticationError):
         return PermanentFailure(FailureClass.PLATFORM, "azure_ml_access_denied", message)
     if status == 404:
         return PermanentFailure(FailureClass.PLATFORM, "azure_ml_not_found", f"{code}: {message}")
@@ -94,7 +88,7 @@ def translated() -> Iterator[None]:
     """Raises failures of azure-core as ours."""
     try:
         yield
-    except (AzureError, ValueError, TypeError) as error:
+    except (exceptions.AzureError, ValueError, TypeError) as error:
         raise translate(error) from error
 
 

@@ -11,17 +11,9 @@ from typing import NamedTuple
 
 from shared.domain.catalog import SKUS, BaseModelEntry, Sku, find_entry, find_sku
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
+from shared.domain.planning import methods
 from shared.domain.planning.memory import SERVING_REQUESTS, memory_plan, serving_bytes
-from shared.domain.planning.methods import (
-    default_learning_rate,
-    of_method,
-    pick,
-    row_limit,
-    rows_per_step,
-    sampling_widest,
-    served_tokens,
-    work,
-)
+from shared.domain.planning.methods import pick
 from shared.domain.recipe import AUTO, Recipe, ResolvedHyperparameters, ResolvedRecipe, Tier
 from shared.domain.results import CostEstimate
 
@@ -91,7 +83,7 @@ def resolve(
     """
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
-    longest = _max_length(entry, row_limit(recipe), characters_max, tokens_max)
+    longest = _max_length(entry, methods.row_limit(recipe), characters_max, tokens_max)
     requested = _hyperparameters(recipe, entry, train_rows, longest, reasons)
     free_optimizer = recipe.method.hyperparameters.optimizer == AUTO
     machines = skus if recipe.budget.instance_type == AUTO else (_named_machine(recipe, skus),)
@@ -106,7 +98,7 @@ def resolve(
     if recipe.budget.instance_type != AUTO:
         reasons["training_instance_type"] = "set in the recipe"
     _require_rows_for_all(recipe, sku, hyperparameters.batch_size)
-    tokens = served_tokens(recipe, hyperparameters.max_length_tokens)
+    tokens = methods.served_tokens(recipe, hyperparameters.max_length_tokens)
     serving = _serving_sku(recipe, entry, tokens, skus, reasons)
     return ResolvedRecipe(
         requested=recipe,
@@ -147,7 +139,7 @@ def _hyperparameters(
     rows = max(1, train_rows)
     epochs = pick(reasons, "n_epochs", given.n_epochs, *_epochs(rows))
     batch = pick(reasons, "batch_size", given.batch_size, *_batch_size(rows * epochs, defaults.batch_size))
-    learning_rate = pick(reasons, "learning_rate", given.learning_rate, *default_learning_rate(recipe, entry))
+    learning_rate = pick(reasons, "learning_rate", given.learning_rate, *methods.default_learning_rate(recipe, entry))
     rank = pick(reasons, "lora_rank", given.lora_rank, defaults.lora_rank, f"default of {entry.id}")
     length = pick(reasons, "max_length_tokens", given.max_length_tokens, *longest)
     if length > entry.context_tokens:
@@ -176,7 +168,7 @@ def _hyperparameters(
         compute_dtype=defaults.compute_dtype,
         seed=given.seed,
     )
-    return of_method(recipe, entry, common, rows, reasons)
+    return methods.of_method(recipe, entry, common, rows, reasons)
 
 
 def _epochs(rows: int) -> tuple[int, str]:
@@ -243,7 +235,7 @@ def _fit(
             return needed(candidate, sku) <= sku.memory_bytes * (1 - HEADROOM)
 
         for candidate in filter(fits, _settings(hyperparameters, free_optimizer=free_optimizer)):
-            chosen = sampling_widest(candidate, fits, reasons)
+            chosen = methods.sampling_widest(candidate, fits, reasons)
             _explain_fit(sku, chosen, needed(chosen, sku), reasons)
             return sku, chosen
     least = memory_plan(entry, requested, continued=continued).total_bytes
@@ -281,7 +273,7 @@ def _can_shard(entry: BaseModelEntry, requested: ResolvedHyperparameters, sku: S
 
 def _settings(requested: ResolvedHyperparameters, *, free_optimizer: bool) -> Iterator[ResolvedHyperparameters]:
     """Best first: no recomputation before recomputation, large micro batches before small ones, 8-bit moments last."""
-    rows = rows_per_step(requested)
+    rows = methods.rows_per_step(requested)
     divisors = [size for size in range(rows, 0, -1) if rows % size == 0]
     for optimizer in ("adamw", "paged_adamw_8bit") if free_optimizer else (requested.optimizer,):
         for checkpointing in (False, True):
@@ -386,7 +378,7 @@ def _training_hours(resolved: ResolvedRecipe, sku: Sku, rows: int, row_tokens: f
     entry = find_entry(resolved.requested.base_model)
     operations = entry.parameters * (6 if hyperparameters.gradient_checkpointing else 4)
     speed = sku.peak_flops * resolved.requested.budget.nodes * max(1, sku.gpus) * assumed.utilization
-    learned, generation_s = work(hyperparameters, row_tokens, most=assumed.most)
+    learned, generation_s = methods.work(hyperparameters, row_tokens, most=assumed.most)
     return rows * hyperparameters.n_epochs * (learned * operations / speed + generation_s) / 3600
 
 
