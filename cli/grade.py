@@ -10,8 +10,7 @@ from rich.table import Table
 
 from cli.display import print_one
 from cli.exit_codes import Exit
-from cli.options import AsJson
-from cli.tables import make_table
+from cli.options import AsJson, make_table
 from cli.validate import DEFAULT_BASE_MODEL
 from shared.domain.findings import Findings
 from shared.domain.graders import judges_named

@@ -15,8 +15,8 @@ import yaml
 from cli.display import make_console
 from cli.exit_codes import InputError
 from cli.mapping import Left, Mapping, Record, mapped, read_mapping
+from cli.options import make_table
 from cli.sources import records_of
-from cli.tables import make_table
 
 SAMPLE_CHARACTERS = 60
 HELD_SHARE = 0.9  # of the rows; a summary or a code may stand in a prompt by right

@@ -13,8 +13,7 @@ from rich.text import Text
 from cli.client import Api, RequestRefused, find_url
 from cli.display import make_console, print_one
 from cli.exit_codes import Exit, InputError
-from cli.options import AsJson, Url, print_json
-from cli.tables import make_grid, make_table
+from cli.options import AsJson, Url, make_grid, make_table, print_json
 from shared.api.models import BaseModelDetail, BaseModelSummary, EntityDeadLetters
 from shared.domain.errors import UnreadableDocument
 from shared.domain.licenses import USES

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from cli.display import make_console
 from cli.exit_codes import InputError
 from cli.expert_page import ExpertDecision, Port, Sample, Task, content_hash, read_decisions, sampled, serve
-from cli.tables import make_table
+from cli.options import make_table
 from shared.domain.evaluation import GradedRow, wilson
 from shared.domain.upgrades import read_file
 

@@ -27,10 +27,9 @@ from training_job.evaluation.baselines import BaselineAnswers, baseline_answers
 from training_job.evaluation.general import MAX_NEW_TOKENS, Suite, load_suite
 from training_job.evaluation.judges import Panel, read_judges
 from training_job.evaluation.scoring import Answers, GradedAnswers, Question
-from training_job.job.arguments import parse_arguments
 from training_job.job.files import append_line, model_folder, write_json, write_lines
-from training_job.job.libraries import importing
-from training_job.job.runtime import RunningMetrics, read_recipe, require, run_job, work_offline
+from training_job.job.processes import importing
+from training_job.job.runtime import RunningMetrics, parse_arguments, read_recipe, require, run_job, work_offline
 from training_job.selftest import check_machine
 
 

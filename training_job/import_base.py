@@ -4,7 +4,7 @@
 
 FOLDER is the mounted asset of the catalog's entry ID. It must hold safetensors and no pickle, no code, and be the
 model that the catalog describes; the failure lists all that is wrong. BUNDLE then gets the tokenizer bundle
-(`shared/rendering/export.py`); it has no manifest while it is being changed, and an equal one is left alone.
+(`shared/rendering/bundle.py`); it has no manifest while it is being changed, and an equal one is left alone.
 Always writes OUTPUT/result.json. Exit codes: training_job/job/exit_codes.py.
 """
 
@@ -19,11 +19,9 @@ from tokenizers import Tokenizer
 
 from shared.domain.catalog import BaseModelEntry, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.rendering.bundle import CONFIG, TOKENIZER
-from shared.rendering.export import MANIFEST, export_bundle
-from training_job.job.arguments import parse_arguments
+from shared.rendering.bundle import CONFIG, MANIFEST, TOKENIZER, export_bundle
 from training_job.job.files import model_folder
-from training_job.job.runtime import require, run_job
+from training_job.job.runtime import parse_arguments, require, run_job
 from training_job.model.base_folder import objections
 
 

@@ -14,7 +14,7 @@ from shared.domain.catalog import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
 from training_job.job import exit_codes
-from training_job.job.libraries import importing
+from training_job.job.processes import importing
 from training_job.job.runtime import work_offline
 
 MAX_ERROR = 0.15  # NF4 in blocks of 64 loses about a tenth of a normal weight's standard deviation

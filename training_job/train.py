@@ -24,12 +24,18 @@ from shared.rendering.bundle import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.evaluation.judges import Panel, read_judges
 from training_job.job import checkpoints
-from training_job.job.arguments import parse_arguments
 from training_job.job.curve import Curve
 from training_job.job.files import model_folder, sha256_of, write_json
-from training_job.job.libraries import importing
-from training_job.job.processes import init_process_group, is_main_process
-from training_job.job.runtime import RunningMetrics, classify, read_recipe, require, run_job, work_offline
+from training_job.job.processes import importing, init_process_group, is_main_process
+from training_job.job.runtime import (
+    RunningMetrics,
+    classify,
+    parse_arguments,
+    read_recipe,
+    require,
+    run_job,
+    work_offline,
+)
 from training_job.job.setup import Setup, length_limit, total_steps
 from training_job.model.base_folder import content_sha256
 from training_job.selftest import check_machine

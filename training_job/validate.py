@@ -28,17 +28,15 @@ from pydantic import BaseModel
 from shared.domain.dataset import CuratedVersion, DatasetRef, ValidationOutcome
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.upgrades import read_file
-from shared.rendering.bundle import files_in
-from shared.rendering.export import read_kept
+from shared.rendering.bundle import files_in, read_kept
 from shared.validation.ahead import useful_processes
 from shared.validation.curated import curated_version
 from shared.validation.deidentify import NameFinder
 from shared.validation.lines import chunks_of
 from shared.validation.sink import Sink
 from shared.validation.validator import Earlier, Validated, validate
-from training_job.job.arguments import parse_arguments
 from training_job.job.files import write_json
-from training_job.job.runtime import require, run_job
+from training_job.job.runtime import parse_arguments, require, run_job
 
 OUTCOME_FILE = "outcome.json"
 CHUNK_BYTES = 2**20

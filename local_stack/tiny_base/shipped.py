@@ -13,7 +13,7 @@ from typing import Any
 from shared.base_models.bundles import bundle_manifest
 from shared.domain.catalog import find_entry
 from shared.ports import BlobStore
-from shared.rendering.export import export_bundle
+from shared.rendering.bundle import export_bundle
 
 WEIGHTS = Path(__file__).with_name("weights")
 MANIFEST = "manifest.json"

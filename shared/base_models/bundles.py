@@ -6,8 +6,7 @@ from typing import Any, cast
 
 from shared.domain.catalog import BaseModelEntry, find_entry
 from shared.ports import BlobStore
-from shared.rendering.bundle import Bundle
-from shared.rendering.export import MANIFEST, BundleManifest, read_exported, read_kept, read_manifest
+from shared.rendering.bundle import MANIFEST, Bundle, BundleManifest, read_exported, read_kept, read_manifest
 
 _DATASTORE, _PATHS = "azureml://datastores/", "/paths/"
 TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "config.json", "chat_template.jinja"

@@ -13,7 +13,7 @@ from shared.domain import paths
 from shared.domain.catalog import find_entry
 from shared.domain.run import Run
 from shared.ports import Services
-from shared.rendering.export import export_bundle
+from shared.rendering.bundle import export_bundle
 from shared.validation.sink import spooled_sink
 from shared.validation.validator import validate
 from tests.browser import sample_runs

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.display import make_console, utf8_output
-from cli.tables import make_table
+from cli.options import make_table
 from local_stack.demo.report import write_report
 from local_stack.processes import REPOSITORY
 from tests.smoke.commands import TABLE, Commands, Failed, masked

@@ -23,9 +23,8 @@ from shared.domain.evaluation import EvaluationResult, Gain, GradedRow, Score
 from shared.domain.results import CURVE_FILE
 from tests.stack import stub_server
 from training_job import evaluate, train, validate
-from training_job.job.arguments import parse_arguments
 from training_job.job.files import write_json, write_lines
-from training_job.job.runtime import RunningMetrics, read_recipe, run_job
+from training_job.job.runtime import RunningMetrics, parse_arguments, read_recipe, run_job
 
 STEPS = 4
 BASELINES: tuple[Literal["base", "champion"], ...] = ("base", "champion")

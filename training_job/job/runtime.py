@@ -1,5 +1,12 @@
-"""What every job shares: it ends with `result.json` and an exit code that tells its failure class."""
+"""What every job shares: a command line, and its end with `result.json` and an exit code that tells its failure class.
 
+A command line is declared once: the fields of a dataclass are its options.
+
+job_name: Annotated[str, "help of --job-name"]
+champion: Annotated[Path | None, "help of --champion"] = None
+"""
+
+import argparse
 import errno
 import logging
 import os
@@ -11,9 +18,11 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, TypeVar, get_args, get_type_hints
 
 from pydantic import ConfigDict, PrivateAttr, ValidationError
 
@@ -176,3 +185,27 @@ def _signals_raise() -> Iterator[None]:
     finally:
         for number, handler in zip(watched, before, strict=True):
             signal.signal(number, handler)
+
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+
+
+def parse_arguments(task: type[T], program: str, documentation: str | None, argv: list[str] | None) -> T:
+    """The command line as a `task`, a dataclass whose fields are `str` or `Path`, or None where they have a default.
+
+    `program`: the module's name; its `documentation` begins with a line that describes it.
+    """
+    parser = argparse.ArgumentParser(prog=program, description=(documentation or "").splitlines()[0])
+    annotations = get_type_hints(task, include_extras=True)
+    for each in fields(task):
+        kind, text = get_args(annotations[each.name])
+        parser.add_argument(
+            f"--{each.name.replace('_', '-')}",
+            type=Path if Path in (kind, *get_args(kind)) else str,
+            required=each.default is MISSING,
+            help=text,
+        )
+    return task(**vars(parser.parse_args(argv)))

@@ -5,7 +5,7 @@ import shutil
 
 from shared.domain.catalog import find_entry
 from shared.domain.licenses import USES
-from shared.rendering.export import license_files
+from shared.rendering.bundle import license_files
 from training_job.job.setup import Setup
 
 

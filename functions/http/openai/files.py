@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from functions.http.auth import ADMINISTRATOR, Access, Caller, Operator, Reader
 from functions.http.dependencies import CurrentServices
 from functions.http.errors import ApiError, existing
-from functions.http.openai.pages import answered_as_unknown, page
+from functions.http.openai.shapes import answered_as_unknown, page
 from shared.api.openai import FileDeleted, FileList, FileObject
 from shared.domain import paths
 from shared.domain.errors import UnreadableDocument
@@ -77,9 +77,9 @@ def list_files(
             find_file(services.store, after, access)
     unreadable: list[UnreadableDocument] = []
     files = (file for file in api_objects.every(services.store, File, unreadable, after) if _may_see(file, access))
-    found = page(files if purpose in (None, PURPOSE) else (), limit)
-    data = tuple(map(FileObject.model_validate, found.items))
-    return FileList(data=data, unreadable=tuple(unreadable if access.allows(None) else ()), **found.fields())
+    found, place = page(files if purpose in (None, PURPOSE) else (), limit)
+    data = tuple(map(FileObject.model_validate, found))
+    return FileList(data=data, unreadable=tuple(unreadable if access.allows(None) else ()), **place)
 
 
 @router.get("/{file_id}")

@@ -16,9 +16,8 @@ from functions.http.auth import Access, Caller, Operator, Reader
 from functions.http.dependencies import CurrentRunner, CurrentServices
 from functions.http.errors import ApiError, existing
 from functions.http.openai import files
-from functions.http.openai.pages import answered_as_unknown, page
 from functions.http.openai.requests import JobRequest, recipe_of
-from functions.http.openai.shapes import checkpoints_of, events_of, job_object
+from functions.http.openai.shapes import answered_as_unknown, checkpoints_of, events_of, job_object, page
 from functions.http.run_commands import cancel_run, start_run
 from shared.api.openai import CheckpointList, FineTuningJob, JobEventList, JobList
 from shared.domain import paths
@@ -175,10 +174,10 @@ def list_jobs(
     tag = next(map(tag_of, metadata.items()), None)  # of what the first pair finds the others are looked at
     jobs = api_objects.every(services.store, Job, of_nobody, after, tag)
     seen = (job for job in jobs if access.allows(job.project))
-    found = page((job for job in seen if metadata.items() <= (job.metadata or {}).items()), limit)
-    shown = [_shown_unless_unreadable(job, services, unreadable) for job in found.items]
+    found, place = page((job for job in seen if metadata.items() <= (job.metadata or {}).items()), limit)
+    shown = [_shown_unless_unreadable(job, services, unreadable) for job in found]
     unreadable += of_nobody if access.allows(None) else ()
-    return JobList(data=tuple(filter(None, shown)), unreadable=tuple(unreadable), **found.fields())
+    return JobList(data=tuple(filter(None, shown)), unreadable=tuple(unreadable), **place)
 
 
 @router.get("/{job_id}")
@@ -208,8 +207,8 @@ def list_events(
     """Newest first; empty until the job's files are received."""
     _find(job_id, access, services)
     unreadable: list[UnreadableDocument] = []
-    found = page(events_of(services.store, job_id, unreadable), limit, after)
-    return JobEventList(data=found.items, unreadable=tuple(unreadable), **found.fields())
+    found, place = page(events_of(services.store, job_id, unreadable), limit, after)
+    return JobEventList(data=found, unreadable=tuple(unreadable), **place)
 
 
 @router.get("/{job_id}/checkpoints")
@@ -219,8 +218,8 @@ def list_checkpoints(
     """The checkpoints of a job's training, newest first."""
     _find(job_id, access, services)
     run = runs.load(services.store, job_id)
-    found = page(checkpoints_of(run) if run else (), limit, after)
-    return CheckpointList(data=found.items, **found.fields())
+    found, place = page(checkpoints_of(run) if run else (), limit, after)
+    return CheckpointList(data=found, **place)
 
 
 def _shown(job: Job, services: Services) -> FineTuningJob:

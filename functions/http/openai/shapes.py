@@ -1,14 +1,18 @@
-"""A run as OpenAI's fine-tuning job, its events and its checkpoint."""
+"""A run as OpenAI's fine-tuning job, its events and its checkpoint; and OpenAI's lists: newest first, `after` names the
+last item seen."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+from functions.http.errors import ApiError
 from functions.http.run_queries import progress_of
 from shared.api.openai import Checkpoint, CheckpointMetrics, FineTuningJob, FineTuningStatus, JobEvent
 from shared.domain import paths
 from shared.domain.dataset import Report
-from shared.domain.errors import Problem, Transient, UnreadableDocument
+from shared.domain.errors import PermanentFailure, Problem, Transient, UnreadableDocument
 from shared.domain.model import utc
 from shared.domain.run import Run, Status
 from shared.ports import BlobStore, Clock, RunStore, Services
@@ -143,3 +147,41 @@ def checkpoints_of(run: Run) -> list[Checkpoint]:
             metrics=CheckpointMetrics(step=step, train_loss=trained.train_loss, valid_loss=trained.eval_loss),
         )
     ]
+
+
+class HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+Listed = TypeVar("Listed", bound=HasId)
+
+
+@contextmanager
+def answered_as_unknown(after: str) -> Iterator[None]:
+    """ApiError 400 for what the caller does not find: that it is there is nobody else's to know."""
+    try:
+        yield
+    except (ApiError, PermanentFailure) as error:
+        raise _unknown(after) from error
+
+
+def _unknown(after: str) -> ApiError:
+    return ApiError(400, "unknown_cursor", f"the list has no {after}", "after")
+
+
+def page(items: Iterable[Listed], limit: int, after: str | None = None) -> tuple[tuple[Listed, ...], dict[str, Any]]:
+    """The first `limit` items behind `after`, and the fields of OpenAI's list object without `data`.
+
+    Raises ApiError 400 if no item has that id.
+    """
+    found = tuple(itertools.islice(_behind(items, after) if after else items, limit + 1))
+    ids = [item.id for item in found[:limit]] or [None]
+    return found[:limit], {"first_id": ids[0], "last_id": ids[-1], "has_more": len(found) > limit}
+
+
+def _behind(items: Iterable[Listed], after: str) -> Iterator[Listed]:
+    rest = itertools.dropwhile(lambda item: item.id != after, items)
+    if next(rest, None) is None:
+        raise _unknown(after)
+    return rest

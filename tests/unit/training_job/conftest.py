@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def libraries() -> None:
     """Import what training imports, as a job does: many tests call the parts of a job and not the job."""
-    from training_job.job.libraries import importing
+    from training_job.job.processes import importing
 
     with importing():
         import training_job.methods.fit

@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from shared.domain.errors import FailureClass
-from shared.rendering.export import export_bundle
+from shared.rendering.bundle import export_bundle
 from tests.unit.shared.rendering import families
 from tests.unit.training_job.imported import left, refusal, run
 from tests.unit.training_job.tiny_folder import TINY, write_folder

@@ -29,7 +29,7 @@ from shared.domain.run import Run, Status
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.store import SqliteRunStore
 from shared.records import runs
-from shared.rendering.export import export_bundle
+from shared.rendering.bundle import export_bundle
 from shared.step_support.dataset_files import needs_validation_job, pin_beside
 from shared.steps.validate_dataset import validate_dataset, validation_job
 from tests.clock import ManualClock

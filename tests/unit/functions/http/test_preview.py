@@ -16,7 +16,7 @@ from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.run import Run, Status
 from shared.ports import Services
-from shared.rendering.export import export_bundle
+from shared.rendering.bundle import export_bundle
 from shared.runner import Runner
 from tests.unit.functions.http.support import enter
 from tests.unit.shared.rendering import families

@@ -11,8 +11,7 @@ from shared.base_models.bundles import base_bundle, bundle_files, bundle_manifes
 from shared.domain.catalog import CATALOG, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.embedded.blobs import FileBlobStore
-from shared.rendering.bundle import read_bundle_folder
-from shared.rendering.export import export_bundle
+from shared.rendering.bundle import export_bundle, read_bundle_folder
 from tests.unit.shared.rendering import families
 
 LLAMA = find_entry("meta-llama/Llama-3.1-8B-Instruct")

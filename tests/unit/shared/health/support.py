@@ -9,7 +9,7 @@ from shared.domain.catalog import find_entry
 from shared.health.checks import Check, CheckStatus
 from shared.health.doctor import examine
 from shared.ports import Services
-from shared.rendering.export import export_bundle
+from shared.rendering.bundle import export_bundle
 from shared.services import services
 from tests.unit.training_job.tiny_folder import write_folder
 from training_job.import_base import write_bundle

@@ -9,7 +9,7 @@ from shared.domain.licenses import LicenseDecision
 from shared.domain.policy import PlatformPolicy
 from shared.ports import Services
 from shared.records import licenses
-from shared.rendering.export import MANIFEST
+from shared.rendering.bundle import MANIFEST
 from shared.step_support.licenses import review_problem, terms_sha256
 
 TINY, PHI, LLAMA = (

@@ -8,8 +8,7 @@ import pytest
 
 from shared.domain.catalog import find_entry
 from shared.domain.errors import PermanentFailure
-from shared.rendering.bundle import read_bundle_folder
-from shared.rendering.export import export_bundle, read_exported
+from shared.rendering.bundle import export_bundle, read_bundle_folder, read_exported
 from tests.unit.shared.rendering import families
 
 LLAMA = find_entry("meta-llama/Llama-3.1-8B-Instruct")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local_stack.azure_ml.refusals import refusal
+from local_stack.azure_ml.serving import refusal
 from shared.domain.errors import PermanentFailure
 from shared.domain.prompts import prompt_of
 from shared.rendering.bundle import read_bundle_folder

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import pytest
 
-from training_job.job.arguments import parse_arguments
+from training_job.job.runtime import parse_arguments
 
 
 @dataclass(frozen=True, kw_only=True)

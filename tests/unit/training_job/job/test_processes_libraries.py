@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from training_job.job.libraries import importing
+from training_job.job.processes import importing
 
 
 def test_what_an_import_leaves_is_never_looked_at_for_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
