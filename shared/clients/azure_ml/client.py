@@ -2,14 +2,13 @@
 
 from azure.core.credentials import TokenCredential
 
-from shared.clients.azure_ml.chat import Chat
 from shared.clients.azure_ml.endpoints import AzureMlEndpoints
 from shared.clients.azure_ml.jobs import AzureMlJobs
 from shared.clients.azure_ml.session import Session
 from shared.domain.jobs import JobRole
 
 
-class AzureMLClient(AzureMlJobs, AzureMlEndpoints, Chat):
+class AzureMLClient(AzureMlJobs, AzureMlEndpoints):
     """JobLauncher and ModelHost over the REST API, in Azure and against the emulator alike.
 
     `url`, `credential`, `identity_client_id`, `emulator_secret`: see Session. `job_client_id`, `import_client_id`: the
@@ -32,7 +31,6 @@ class AzureMLClient(AzureMlJobs, AzureMlEndpoints, Chat):
         session = Session(url, credential, identity_client_id=identity_client_id, emulator_secret=emulator_secret)
         AzureMlJobs.__init__(self, session, {JobRole.RUN: job_client_id, JobRole.IMPORT: import_client_id}, experiment)
         AzureMlEndpoints.__init__(self, session, identity_id=endpoint_identity_id, is_public=endpoint_is_public)
-        Chat.__init__(self, session)
 
     def close(self) -> None:
         """Give the connections back; the client is not used afterwards."""

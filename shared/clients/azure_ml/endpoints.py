@@ -2,16 +2,21 @@
 
 import secrets
 import socket
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import httpx
 
 from shared.clients.azure_ml import wire
 from shared.clients.azure_ml.connection import ARM_HOST
 from shared.clients.azure_ml.errors import deployment_failure
 from shared.clients.azure_ml.session import Session, there
+from shared.domain import jobs
 from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, Transient
 from shared.domain.jobs import DeploymentSpec, DeploymentState, DeploymentView, EndpointView, ModelSpec
+from shared.domain.prompts import Prompt
 
 
 def resolves_alone(name: str, domain: str) -> bool:
@@ -34,6 +39,7 @@ class AzureMlEndpoints:
 
     def __init__(self, session: Session, *, identity_id: str | None, is_public: bool) -> None:
         self.session, self._identity_id, self._is_public = session, identity_id, is_public
+        self._scoring_uris: dict[str, str] = {}
 
     def register_model(self, spec: ModelSpec) -> None:
         """See ModelHost. PermanentFailure `model_version_taken` if the version has another URI."""
@@ -151,6 +157,43 @@ class AzureMlEndpoints:
         resource = f"{self.session.workspace.arm_id}/onlineEndpoints/{endpoint}/deployments/{deployment}"
         url = f"https://{ARM_HOST}{resource}/providers/Microsoft.Insights/metrics"
         return wire.requests_in(self.session.ask("GET", url, arguments) or {})
+
+    def chat(
+        self,
+        endpoint: str,
+        prompt: Prompt,
+        *,
+        deployment: str | None = None,
+        max_tokens: int = 256,
+        timeout_s: float | None = None,
+    ) -> jobs.ChatAnswer:
+        """See ModelHost. No `model` in the body: the server has one, and is served under its own name."""
+        headers = {"Authorization": f"Bearer {self.session.token(jobs.SCORING_SCOPE)}"}
+        if deployment is not None:
+            headers[jobs.DEPLOYMENT_HEADER] = deployment
+        body = {**prompt.body(), "temperature": 0, "max_tokens": max_tokens}
+        url = self.session.workspace.reachable(jobs.chat_url(self._scoring_uri(endpoint)))
+        started = time.monotonic()
+        try:
+            answer = self.session.http.post(
+                url, json=body, headers=headers, timeout=timeout_s or jobs.answer_timeout_s(max_tokens)
+            )
+        except httpx.HTTPError as error:
+            raise Transient("endpoint_unreachable", f"{endpoint}: {type(error).__name__}") from error
+        text, prompt_tokens = wire.chat_text(endpoint, answer)
+        return jobs.ChatAnswer(
+            text=text,
+            deployment=answer.headers.get(jobs.DEPLOYMENT_HEADER) or deployment,
+            latency_s=time.monotonic() - started,
+            prompt_tokens=prompt_tokens,
+        )
+
+    def _scoring_uri(self, endpoint: str) -> str:
+        """Asked for once: it is made of the endpoint's name and the region."""
+        if endpoint not in self._scoring_uris:
+            uri = there(self._get_endpoint(endpoint), f"endpoint {endpoint}")["properties"].get("scoringUri") or None
+            self._scoring_uris[endpoint] = there(uri, f"the address of endpoint {endpoint}")
+        return self._scoring_uris[endpoint]
 
     def _error_of(self, operation: str | None) -> wire.Document:
         """Empty where Azure has it no more. A deployment whose operation may not be read has failed all the same."""
