@@ -77,10 +77,7 @@ class Settings(BaseModel):
         "failed or were cancelled are not counted",
     )
     endpoint_idle_hours: float = Field(
-        default=0,
-        ge=0,
-        le=720,
-        description="the most that `deployment.idle_hours` may be, and its default; 0: none",
+        default=0, ge=0, le=720, description="the most that `deployment.idle_hours` may be, and its default; 0: none"
     )
     run_retention_days: int = Field(
         default=0,

@@ -114,12 +114,7 @@ class BusReceiver(Worker):
     """Feeds one function from its queue or subscription, `max_concurrent_calls` messages at a time."""
 
     def __init__(
-        self,
-        function: LocalFunction,
-        bus: EventBus,
-        locks: LockKeeper,
-        config: HostConfig,
-        limits: Limits,
+        self, function: LocalFunction, bus: EventBus, locks: LockKeeper, config: HostConfig, limits: Limits
     ) -> None:
         assert isinstance(function.trigger, BusTrigger)
         super().__init__(f"receive-{function.name}")

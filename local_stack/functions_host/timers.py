@@ -34,11 +34,7 @@ class TimerRunner(Worker):
     """Fires one function while it holds the function's lease, a file in `folder` shared by all hosts."""
 
     def __init__(
-        self,
-        function: LocalFunction,
-        folder: Path,
-        lease_retry_s: float,
-        next_occurrence: NextOccurrence,
+        self, function: LocalFunction, folder: Path, lease_retry_s: float, next_occurrence: NextOccurrence
     ) -> None:
         assert isinstance(function.trigger, TimerTrigger)
         super().__init__(f"timer-{function.name}")

@@ -14,10 +14,7 @@ CHOICE = "one_of"
 
 
 def facts_score(
-    answer: Any,
-    reference: Any,
-    slots: Sequence[str],
-    measure: Literal["precision", "recall", "f1", "no_hallucination"],
+    answer: Any, reference: Any, slots: Sequence[str], measure: Literal["precision", "recall", "f1", "no_hallucination"]
 ) -> float:
     """`reference`: slot -> text, number, list, `{"one_of": [...]}` or null for what is not known; objects nest.
 

@@ -76,11 +76,7 @@ def read_one(store: RunStore, partition: str, id: str, read: Callable[[Stored], 
 
 
 def pages(
-    store: RunStore,
-    type: str,
-    equals: dict[str, str | int] | None = None,
-    cursor: str | None = None,
-    size: int = PAGE,
+    store: RunStore, type: str, equals: dict[str, str | int] | None = None, cursor: str | None = None, size: int = PAGE
 ) -> Iterator[Stored]:
     """The documents of a query behind `cursor`, newest first; each page is read when the one before it is used up."""
     while True:

@@ -339,12 +339,7 @@ def estimate_tokens(entry: BaseModelEntry, characters: float, extra_bytes: float
 
 
 def estimate_cost(
-    resolved: ResolvedRecipe,
-    *,
-    train_rows: int,
-    eval_rows: int,
-    tokens_mean: float,
-    counted: bool = False,
+    resolved: ResolvedRecipe, *, train_rows: int, eval_rows: int, tokens_mean: float, counted: bool = False
 ) -> CostEstimate:
     """Range for the training and the evaluation job; 0 USD on the laptop. Means are a row's.
 
