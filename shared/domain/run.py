@@ -38,17 +38,8 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-TERMINAL = frozenset(
-    {
-        Status.DEPLOYED,
-        Status.REJECTED,
-        Status.DUPLICATE,
-        Status.DECLINED,
-        Status.ROLLED_BACK,
-        Status.FAILED,
-        Status.CANCELLED,
-    }
-)
+_STOPPED = {Status.FAILED, Status.CANCELLED, Status.ROLLED_BACK}
+TERMINAL = frozenset({Status.DEPLOYED, Status.REJECTED, Status.DUPLICATE, Status.DECLINED, *_STOPPED})
 NON_TERMINAL = frozenset(Status) - TERMINAL
 # The name in `attention` for a run that could not begin its evaluation in its turn and waits behind the others.
 PASSED_OVER = "turn"

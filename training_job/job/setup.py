@@ -46,6 +46,7 @@ class Setup:
         return dtype
 
 
+_SETTINGS = "method.hyperparameters"
 FINISH_SHARE = 0.1  # kept for the last checkpoint, merging and comparing; the platform stops the job at the limit
 
 
@@ -53,12 +54,8 @@ def length_limit(hyperparameters: ResolvedHyperparameters, context: int | None) 
     """Longest row in tokens, which must fit the model."""
     limit = hyperparameters.max_length_tokens
     if context is not None and limit > context:
-        raise PermanentFailure(
-            FailureClass.RECIPE,
-            "max_length_beyond_context",
-            f"max_length_tokens is {limit}, the model reads {context}",
-            "method.hyperparameters.max_length_tokens",
-        )
+        message, param = f"max_length_tokens is {limit}, the model reads {context}", f"{_SETTINGS}.max_length_tokens"
+        raise PermanentFailure(FailureClass.RECIPE, "max_length_beyond_context", message, param)
     return limit
 
 
@@ -68,17 +65,9 @@ def total_steps(hyperparameters: ResolvedHyperparameters, rows: int) -> int:
     if isinstance(hyperparameters, ResolvedReinforcement):  # batches of prompts are whole
         epoch = rows // hyperparameters.batch_size
     if not epoch:
-        raise PermanentFailure(
-            FailureClass.RECIPE,
-            "batch_beyond_data",
-            f"a batch of {hyperparameters.batch_size} prompts cannot be made of {rows}",
-            "method.hyperparameters.batch_size",
-        )
+        message = f"a batch of {hyperparameters.batch_size} prompts cannot be made of {rows}"
+        raise PermanentFailure(FailureClass.RECIPE, "batch_beyond_data", message, f"{_SETTINGS}.batch_size")
     if rows_per_step(hyperparameters) % hyperparameters.micro_batch_size:
-        raise PermanentFailure(
-            FailureClass.RECIPE,
-            "batch_not_divisible",
-            "batch_size must be a multiple of micro_batch_size",
-            "method.hyperparameters.batch_size",
-        )
+        message = "batch_size must be a multiple of micro_batch_size"
+        raise PermanentFailure(FailureClass.RECIPE, "batch_not_divisible", message, f"{_SETTINGS}.batch_size")
     return min(epoch * hyperparameters.n_epochs, hyperparameters.total_steps)

@@ -41,15 +41,8 @@ class RewardWatch(TrainerCallback):
     def __init__(self, answers_per_step: int, held_out_answers: int) -> None:
         self._answers_per_step, self._held_out_answers = answers_per_step, held_out_answers
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Logs | None = None,
-        **kwargs: Any,
-    ) -> None:
-        logs = logs if logs is not None else {}
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        logs: Logs = kwargs["logs"]
         if "eval_reward" in logs:
             since = _since_last_evaluation(state.log_history[:-1])
             if since:
@@ -81,13 +74,9 @@ def has_learned_all(lines: Sequence[Logs]) -> bool:
     before, now = lines[0]["reward"], fmean(line["reward"] for line in recent)
     if now > before:
         return True
-    raise PermanentFailure(
-        FailureClass.RECIPE,
-        "rewards_went_flat",
-        f"all answers to a prompt earn the same for {FLAT_LINES} log lines, {now:.2f} on average after {before:.2f} "
-        "at the start: nothing is learned any more; lower the learning rate",
-        "method.hyperparameters.learning_rate",
-    )
+    message = f"all answers to a prompt earn the same for {FLAT_LINES} log lines, {now:.2f} on average after"
+    message += f" {before:.2f} at the start: nothing is learned any more; lower the learning rate"
+    raise PermanentFailure(FailureClass.RECIPE, "rewards_went_flat", message, "method.hyperparameters.learning_rate")
 
 
 def diagnose(points: Sequence[Logs], stopped: str | None, best_step: int | None) -> tuple[str, ...]:

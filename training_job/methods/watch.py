@@ -65,15 +65,8 @@ class Watch(TrainerCallback):
             self._metrics.stopped = self._limit.kind
             control.should_log = control.should_evaluate = control.should_save = control.should_training_stop = True
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        logs = logs or {}
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        logs: dict[str, Any] = kwargs["logs"]
         if "eval_loss" in logs:
             self._metrics.eval_loss = logs["eval_loss"]
             measured = self._measured(logs, "eval_")
@@ -84,9 +77,8 @@ class Watch(TrainerCallback):
             self._curve.add(point)
             self._metrics.keep_time()
             print("step {step}/{total_steps} loss {loss:.4f} eta {eta_s:.0f} s".format(**point), flush=True)
-            if (
-                "reward" not in self._measures.values()
-            ):  # before its first update a policy equals the one that is compared with: loss 0
+            # Before its first update a policy equals the one that is compared with: loss 0.
+            if "reward" not in self._measures.values():
                 refuse_lost_run(state.global_step, logs["loss"])
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -170,16 +162,11 @@ def refuse_lost_run(step: int, loss: float) -> None:
     Raises PermanentFailure: `loss_not_finite` (class recipe) or `loss_is_zero` (class code).
     """
     if not math.isfinite(loss):
-        raise PermanentFailure(
-            FailureClass.RECIPE,
-            "loss_not_finite",
-            f"the loss is {loss} at step {step}; lower the learning rate",
-            "method.hyperparameters.learning_rate",
-        )
+        message, param = f"the loss is {loss} at step {step}; lower the learning rate", "method.hyperparameters"
+        raise PermanentFailure(FailureClass.RECIPE, "loss_not_finite", message, f"{param}.learning_rate")
     if loss == 0 and step <= FIRST_STEPS:
-        raise PermanentFailure(
-            FailureClass.CODE, "loss_is_zero", f"the loss is exactly 0 at step {step}: no token is learned from"
-        )
+        message = f"the loss is exactly 0 at step {step}: no token is learned from"
+        raise PermanentFailure(FailureClass.CODE, "loss_is_zero", message)
 
 
 def start_measuring() -> None:
