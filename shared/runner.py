@@ -12,7 +12,15 @@ from enum import StrEnum
 
 import orjson
 
-from shared.domain import errors
+from shared.domain.errors import (
+    FailureClass,
+    InvalidInput,
+    PermanentFailure,
+    Problem,
+    StoreConflict,
+    Transient,
+    shortened,
+)
 from shared.domain.events import Event, EventData, PersonsDecision, RunOverdue, StageRefused
 from shared.domain.run import PASSED_OVER, Attention, Run, Status, Transition
 from shared.domain.topology import TOPIC
@@ -74,7 +82,7 @@ class Runner:
         writes = [runs.creation(run), *self._outbox(run, outgoing)]
         try:
             self.services.store.batch(run.id, writes)
-        except errors.StoreConflict:
+        except StoreConflict:
             self.publish_unsent(run.id)
             return run
         self._publish(run.id, outgoing)
@@ -113,16 +121,16 @@ class Runner:
             try:
                 try:
                     self._apply(outcome, stored, event, mark)
-                except errors.InvalidInput as error:  # too large for the store or the bus: nothing was written
+                except InvalidInput as error:  # too large for the store or the bus: nothing was written
                     if outcome.undo is not None:
                         outcome.undo(run)
                     outcome, handled = _refusal(stage, event, error), Handled.REFUSED
                     self._apply(outcome, stored, event, mark)
-            except errors.StoreConflict:
+            except StoreConflict:
                 self._undo_if_overtaken(outcome, stage, event)
                 continue
             return handled
-        raise errors.Transient("store_contention", f"{MAX_CONFLICTS} conflicts on {event.run_id}", event.id)
+        raise Transient("store_contention", f"{MAX_CONFLICTS} conflicts on {event.run_id}", event.id)
 
     def release_unreadable(self, partition: str, id: str, by: str) -> tuple[str, str | None] | None:
         """Keep a document that cannot be read in quarantine, and take it out. Its blob's path, and the id of a run of
@@ -148,15 +156,15 @@ class Runner:
         if id != runs.RUN:
             remove(store, stored, id)
             return path, None
-        with suppress(errors.PermanentFailure):  # its copies alone are damaged
+        with suppress(PermanentFailure):  # its copies alone are damaged
             whole = runs.run_of(stored)
             store.batch(partition, [runs.replacement(whole, runs.StoredRun(whole, stored))])
             return path, whole.id
         status = Status.DEPLOYED if partition in endpoints.in_production(store) else Status.RECEIVED
         run = runs.salvaged(stored, status, now)
         message = f"the run's document did not fit this version; {by} released it, and it is kept as {path}"
-        problem = errors.Problem(code="unreadable_document", message=message)
-        refused = StageRefused(stage="release", failure_class=errors.FailureClass.CODE, problem=problem)
+        problem = Problem(code="unreadable_document", message=message)
+        refused = StageRefused(stage="release", failure_class=FailureClass.CODE, problem=problem)
         event = event_of(run, refused, now)
         if run.status in NEXT_JOB and not run.jobs:
             stop_unknown_jobs(run, self.services)
@@ -174,7 +182,7 @@ class Runner:
             return
         attention = [one for one in stored.run.attention if one.timer != timer]
         if problem is not None:
-            short, since = errors.shortened(problem, MAX_NOTE), self.services.clock.now()
+            short, since = shortened(problem, MAX_NOTE), self.services.clock.now()
             attention.append(Attention(timer=timer, problem=short, since=since))
         noted = stored.run.evolve(attention=tuple(attention))
         self.services.store.batch(run_id, [runs.replacement(noted, stored)])
@@ -208,7 +216,7 @@ class Runner:
         assert stage.step is not None
         try:
             outcome = stage.step(event, run, self.services)
-        except errors.Transient as error:
+        except Transient as error:
             log.warning("%s will retry %s: %s", stage.name, event.id, error)
             # Not through the outbox: until this returns, the message itself is on the bus. If it is delivered again,
             # there are two copies with one id; inbox marks make the second harmless. It is for this stage alone: if two
@@ -217,10 +225,7 @@ class Runner:
             if not (stage.moves and isinstance(event.data, RESTATED)):
                 self.services.bus.send(TOPIC, [self._retry_message(stage, event, retry + 1)])
             return None, Handled.RETRIED
-        except (
-            errors.PermanentFailure,
-            errors.InvalidInput,
-        ) as error:  # or what the run holds is nothing that can be used
+        except (PermanentFailure, InvalidInput) as error:  # or what the run holds is nothing that can be used
             return _refusal(stage, event, error, run), Handled.REFUSED
         if outcome is None:
             return None, Handled.IGNORED
@@ -257,7 +262,7 @@ class Runner:
             moved = self._entered(changed, event.id, event.wire_type, outcome, run)
             if moved.status is not Status.FAILED and len(moved.model_dump_json().encode()) > MAX_RUN_BYTES:
                 message = f"the run would have more than {MAX_RUN_BYTES} bytes: an evaluation needs fewer slices"
-                raise errors.InvalidInput("run_too_large", message)
+                raise InvalidInput("run_too_large", message)
         outgoing = [self._outgoing(draft, moved) for draft in outcome.events]
         outgoing += [Outgoing(destination, message) for destination, message in outcome.messages]
         writes = self._outbox(moved, _checked(outgoing))
@@ -291,11 +296,7 @@ class Runner:
         """The run with times, deadline and history for the status it has just entered."""
         now = self.services.clock.now()
         line = Transition(
-            status=run.status,
-            at=now,
-            event_id=event_id,
-            event_type=event_type,
-            note=errors.shortened(outcome.note, MAX_NOTE),
+            status=run.status, at=now, event_id=event_id, event_type=event_type, note=shortened(outcome.note, MAX_NOTE)
         )
         delay = (draft.delay for draft in outcome.events)  # what comes later is waited for beside
         ends = None if run.terminal else now + deadline(run, run.status) + max(delay, default=timedelta(0))
@@ -314,27 +315,27 @@ class Runner:
         """
         if not outgoing:
             return
-        refused: dict[str, errors.PermanentFailure] = {}
+        refused: dict[str, PermanentFailure] = {}
         for entry in outgoing:
             try:
                 self.services.bus.send(entry.destination, [entry.message])
-            except errors.InvalidInput as error:
+            except InvalidInput as error:
                 log.error("%a can never be sent, and its run ends: %s", entry.message.id, error.problem.message)
                 self.refuse(run_id, "publish", error.problem)
-            except errors.PermanentFailure as error:
+            except PermanentFailure as error:
                 refused[entry.message.id] = error
         try:
             outbox.mark_sent(self.services.store, run_id, [one for one in outgoing if one.message.id not in refused])
-        except errors.StoreConflict:
+        except StoreConflict:
             log.info("another handler published the outbox of %s too", run_id)
         if refused:
             raise next(iter(refused.values()))
 
-    def refuse(self, run_id: str, stage: str, problem: errors.Problem) -> None:
+    def refuse(self, run_id: str, stage: str, problem: Problem) -> None:
         """State that the program cannot go on with a run, if it has not ended: class `code` ends it."""
         run = self.load(run_id)
         if run is not None and not run.terminal:
-            refused = StageRefused(stage=stage, failure_class=errors.FailureClass.CODE, problem=problem)
+            refused = StageRefused(stage=stage, failure_class=FailureClass.CODE, problem=problem)
             self.publish(run, Draft(refused, key=stage))
 
 
@@ -354,13 +355,13 @@ def _checked(outgoing: list[Outgoing]) -> list[Outgoing]:
 
 
 def _refusal(
-    stage: Stage, event: Event[EventData], error: errors.PermanentFailure | errors.InvalidInput, run: Run | None = None
+    stage: Stage, event: Event[EventData], error: PermanentFailure | InvalidInput, run: Run | None = None
 ) -> Outcome:
     """The fact, and a line in the history of a run that has ended. That `notify` failed is nothing a run is told."""
     log.error("%s refuses %s: %s", stage.name, event.id, error)
     if not stage.moves:
         return Outcome()
-    failure_class = error.failure_class if isinstance(error, errors.PermanentFailure) else errors.FailureClass.CODE
+    failure_class = error.failure_class if isinstance(error, PermanentFailure) else FailureClass.CODE
     refused = StageRefused(stage=stage.name, failure_class=failure_class, problem=error.problem)
     # Two events that one stage refuses at one revision are two facts.
     key = f"{stage.name}.{hashlib.sha256(event.id.encode()).hexdigest()[:8]}"
@@ -372,11 +373,11 @@ def _require_declared(stage: Stage, before: Status | None, after: Status | None,
     """Raises PermanentFailure `illegal_transition` or `undeclared_event` for what the stage's row does not name."""
     if after is not None and (before, after) not in stage.moves:
         message = f"{stage.name} may not move a run from {before or 'nothing'} to {after}"
-        raise errors.PermanentFailure(errors.FailureClass.CODE, "illegal_transition", message)
+        raise PermanentFailure(FailureClass.CODE, "illegal_transition", message)
     for draft in drafts:
         if type(draft.data) not in stage.publishes:
             message = f"{stage.name} may not publish {draft.data.short_type()}"
-            raise errors.PermanentFailure(errors.FailureClass.CODE, "undeclared_event", message)
+            raise PermanentFailure(FailureClass.CODE, "undeclared_event", message)
 
 
 def fits(stage: Stage, event: Event[EventData], run: Run) -> bool:

@@ -180,8 +180,8 @@ def require_same_reading(data_manifest: dict[str, Any], bundle: Bundle) -> None:
     """Refuse a base model that reads rows otherwise than the one they were validated for."""
     validated_for = data_manifest.get("tokenizer_sha256")
     if validated_for not in (None, bundle.sha256):
-        message = f"the data was validated with tokenizer and template {validated_for[:12]}"
-        message += f", the base model has {bundle.sha256[:12]}"
+        ours, theirs = bundle.sha256[:12], validated_for[:12]
+        message = f"the data was validated with tokenizer and template {theirs}, the base model has {ours}"
         raise PermanentFailure(FailureClass.RECIPE, "tokenizer_differs", message, "base_model")
 
 

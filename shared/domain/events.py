@@ -85,6 +85,19 @@ class Event(Frozen, Generic[DataT]):
         }
 
 
+class AboutJob(EventData):
+    """About a job, by its name."""
+
+    job: str
+
+
+class RefusalEvent(EventData):
+    """What failed, and how."""
+
+    failure_class: FailureClass
+    problem: Problem
+
+
 class DatasetUploaded(EventData, type="dataset.uploaded"):
     """A dataset was received and pinned."""
 
@@ -93,16 +106,12 @@ class DatasetUploaded(EventData, type="dataset.uploaded"):
     size_bytes: int
 
 
-class ValidationStarted(EventData, type="validation.started"):
+class ValidationStarted(AboutJob, type="validation.started"):
     """The data is too large for a function; a job runs the same validator."""
 
-    job: str
 
-
-class ValidationCompleted(EventData, type="validation.completed"):
+class ValidationCompleted(AboutJob, type="validation.completed"):
     """The validation job ended with a report, good or bad."""
-
-    job: str
 
 
 class ValidationPassed(EventData, type="validation.passed"):
@@ -121,17 +130,15 @@ class ValidationFailed(EventData, type="validation.failed"):
     report: str = Field(description="path of the report in the API")
 
 
-class TrainingStarted(EventData, type="training.started"):
+class TrainingStarted(AboutJob, type="training.started"):
     """The training job was submitted."""
 
-    job: str
     estimate: CostEstimate
 
 
-class TrainingCompleted(EventData, type="training.completed"):
+class TrainingCompleted(AboutJob, type="training.completed"):
     """The training job ended with a model. Losses in nats, `seconds` of the job."""
 
-    job: str
     train_loss: float | None
     eval_loss: float | None
     processed_tokens: int
@@ -144,16 +151,12 @@ class EvaluationDue(EventData, type="evaluation.due"):
     endpoint: str
 
 
-class EvaluationStarted(EventData, type="evaluation.started"):
+class EvaluationStarted(AboutJob, type="evaluation.started"):
     """The evaluation job was submitted."""
 
-    job: str
 
-
-class EvaluationCompleted(EventData, type="evaluation.completed"):
+class EvaluationCompleted(AboutJob, type="evaluation.completed"):
     """The evaluation job ended with a report."""
-
-    job: str
 
 
 class GateDecision(EventData):
@@ -335,33 +338,22 @@ class DeploymentRetired(EventData, type="deployment.retired"):
     reason: str
 
 
-class JobFailed(EventData, type="job.failed"):
+class JobFailed(RefusalEvent, AboutJob, type="job.failed"):
     """A job ended without its result, as its result file or the platform says."""
 
-    job: str
-    failure_class: FailureClass
-    problem: Problem
 
-
-class JobStopped(EventData, type="job.stopped"):
+class JobStopped(AboutJob, type="job.stopped"):
     """A job that we asked to stop has stopped."""
 
-    job: str
 
-
-class StageRefused(EventData, type="stage.refused"):
+class StageRefused(RefusalEvent, type="stage.refused"):
     """A step found that it cannot do its work."""
 
     stage: str
-    failure_class: FailureClass
-    problem: Problem
 
 
-class RetryDue(EventData):
+class RetryDue(RefusalEvent):
     """A stage is worth another attempt; scheduled, so it comes when the wait is over. `attempt` is the new one."""
-
-    failure_class: FailureClass
-    problem: Problem
 
 
 class ValidationRetryDue(RetryDue, type="validation.retry_due"):
@@ -402,11 +394,8 @@ class RunOverdue(EventData, type="run.overdue"):
     deadline_at: UtcTime
 
 
-class RunFailed(EventData, type="run.failed"):
+class RunFailed(RefusalEvent, type="run.failed"):
     """The run ended `failed`."""
-
-    failure_class: FailureClass
-    problem: Problem
 
 
 class CancelRequested(EventData, type="run.cancel_requested"):

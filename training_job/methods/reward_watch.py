@@ -74,8 +74,10 @@ def has_learned_all(lines: Sequence[Logs]) -> bool:
     before, now = lines[0]["reward"], fmean(line["reward"] for line in recent)
     if now > before:
         return True
-    message = f"all answers to a prompt earn the same for {FLAT_LINES} log lines, {now:.2f} on average after"
-    message += f" {before:.2f} at the start: nothing is learned any more; lower the learning rate"
+    message = (
+        f"all answers to a prompt earn the same for {FLAT_LINES} log lines, {now:.2f} on average after {before:.2f} "
+        "at the start: nothing is learned any more; lower the learning rate"
+    )
     raise PermanentFailure(FailureClass.RECIPE, "rewards_went_flat", message, "method.hyperparameters.learning_rate")
 
 
