@@ -18,8 +18,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from local_stack.functions_host import loading
-from local_stack.functions_host.messages import BusReceiver, Limits, LockKeeper
-from local_stack.functions_host.timers import NextOccurrence, TimerRunner, next_occurrence
+from local_stack.functions_host.triggers import (
+    BusReceiver,
+    Limits,
+    LockKeeper,
+    NextOccurrence,
+    TimerRunner,
+    next_occurrence,
+)
 from shared.ports import EventBus
 
 

@@ -7,8 +7,7 @@ import azure.functions as func
 import pytest
 
 from local_stack.functions_host import Host
-from local_stack.functions_host.messages import Limits
-from local_stack.functions_host.timers import NextOccurrence, next_occurrence
+from local_stack.functions_host.triggers import Limits, NextOccurrence, next_occurrence
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from tests.unit.local_stack.functions_host.support import TOPOLOGY, host_json
