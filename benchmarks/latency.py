@@ -18,7 +18,7 @@ import persistqueue
 from huey import SqliteHuey  # type: ignore[import-untyped]
 
 from benchmarks.measure import REPOSITORY, Figure, percentile
-from local_stack.functions_host import Host
+from local_stack.functions_host.host import Host
 from shared.domain.topology import Topology
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock

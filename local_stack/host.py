@@ -14,7 +14,8 @@ from collections import ChainMap
 from pathlib import Path
 
 from local_stack.drop_watcher import DropWatcher
-from local_stack.functions_host import Host, StartRefused, load_app
+from local_stack.functions_host.host import Host
+from local_stack.functions_host.loading import StartRefused, load_app
 from local_stack.worker import say_ready
 from shared.domain.errors import DroptuneError
 from shared.embedded.clock import SystemClock

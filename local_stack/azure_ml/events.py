@@ -49,17 +49,8 @@ def model_registered(store: WorkspaceStore, workspace: str, name: str, version: 
 
 
 def _add(store: WorkspaceStore, workspace: str, type: str, subject: str, data: Document) -> None:
-    store.add_event(
-        {
-            "specversion": "1.0",
-            "id": str(uuid.uuid4()),
-            "source": workspace,
-            "type": _TYPE + type,
-            "subject": subject,
-            "time": now_iso(),
-            "data": data,
-        }
-    )
+    event = {"specversion": "1.0", "id": str(uuid.uuid4()), "source": workspace, "type": _TYPE + type}
+    store.add_event({**event, "subject": subject, "time": now_iso(), "data": data})
 
 
 class Sender(Worker):

@@ -5,24 +5,3 @@ from shared.ports.blobs import BlobInfo, BlobStore
 from shared.ports.bus import DEAD_LETTERS, EventBus, Message, Publisher, ReceivedMessage
 from shared.ports.services import Channel, Clock, Config, Notifier, Services
 from shared.ports.store import Document, RunStore, Stored, Write
-
-__all__ = [
-    "DEAD_LETTERS",
-    "BlobInfo",
-    "BlobStore",
-    "Channel",
-    "Clock",
-    "Config",
-    "Document",
-    "EventBus",
-    "JobLauncher",
-    "Message",
-    "ModelHost",
-    "Notifier",
-    "Publisher",
-    "ReceivedMessage",
-    "RunStore",
-    "Services",
-    "Stored",
-    "Write",
-]

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any
 
 from local_stack import host
-from local_stack.functions_host import load_app
+from local_stack.functions_host.loading import load_app
 from shared import pipeline, runner, services
 from shared.ports import Services
 from shared.settings import Settings

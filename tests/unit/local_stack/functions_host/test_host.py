@@ -9,7 +9,8 @@ import time
 import azure.functions as func
 import pytest
 
-from local_stack.functions_host import Host, StartRefused
+from local_stack.functions_host.host import Host
+from local_stack.functions_host.loading import StartRefused
 from tests.unit.local_stack.functions_host.support import eventually, host_json, message, queue_app
 
 

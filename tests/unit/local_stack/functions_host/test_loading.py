@@ -7,7 +7,8 @@ from pathlib import Path
 import azure.functions as func
 import pytest
 
-from local_stack.functions_host import Host, StartRefused, load_app
+from local_stack.functions_host.host import Host
+from local_stack.functions_host.loading import StartRefused, load_app
 from tests.unit.local_stack.functions_host.support import eventually, host_json, message
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from local_stack.functions_host import Host
+from local_stack.functions_host.host import Host
 from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.embedded.clock import SystemClock
 from shared.ports import ReceivedMessage
