@@ -23,19 +23,10 @@ from shared.domain.recipe import Reinforcement, ResolvedRecipe
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import LengthPolicy
 from training_job.evaluation.judges import Panel, read_judges
-from training_job.job import checkpoints
+from training_job.job import checkpoints, runtime
 from training_job.job.curve import Curve
 from training_job.job.files import model_folder, sha256_of, write_json
 from training_job.job.processes import importing, init_process_group, is_main_process
-from training_job.job.runtime import (
-    RunningMetrics,
-    classify,
-    parse_arguments,
-    read_recipe,
-    require,
-    run_job,
-    work_offline,
-)
 from training_job.job.setup import Setup, length_limit, total_steps
 from training_job.model.base_folder import content_sha256
 from training_job.selftest import check_machine
@@ -63,21 +54,21 @@ class TrainArguments:
 
 
 def main(argv: list[str] | None = None) -> int:
-    task = parse_arguments(TrainArguments, "training_job.train", __doc__, argv)
-    work_offline()
-    return run_job(task.job_name, task.output, lambda metrics: train(task, metrics))
+    task = runtime.parse_arguments(TrainArguments, "training_job.train", __doc__, argv)
+    runtime.work_offline()
+    return runtime.run_job(task.job_name, task.output, lambda metrics: train(task, metrics))
 
 
-def train(task: TrainArguments, metrics: RunningMetrics) -> None:
+def train(task: TrainArguments, metrics: runtime.RunningMetrics) -> None:
     """Train, merge and write the model folder; see the module's text for the files.
 
     Raises PermanentFailure with the class of what is wrong.
     """
     init_process_group()
     adapter = [task.continue_from] if task.continue_from else []
-    require(*task.rows, task.data / "manifest.json", task.base_model, task.recipe, *adapter)
+    runtime.require(*task.rows, task.data / "manifest.json", task.base_model, task.recipe, *adapter)
     task = replace(task, base_model=model_folder(task.base_model))
-    recipe = read_recipe(task.recipe)
+    recipe = runtime.read_recipe(task.recipe)
     require_start(recipe, task.continue_from)
     print(f"{task.job_name}: {recipe.hyperparameters.model_dump_json()}", flush=True)  # no more of it: it holds secrets
     check_machine(recipe)
@@ -94,7 +85,7 @@ def train(task: TrainArguments, metrics: RunningMetrics) -> None:
         if is_main_process():
             write_model(task, prepared, metrics, fit.probe_loss)
     except Exception as error:
-        failure = classify(error)
+        failure = runtime.classify(error)
         if RETRY_RULES[failure.failure_class].attempts == 1:  # the run's own state may be the cause
             checkpoints.withdraw(task.output / "checkpoints")
         raise failure from error
@@ -115,7 +106,7 @@ class Prepared:
     identity: checkpoints.Identity
 
 
-def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: RunningMetrics) -> Prepared:
+def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: runtime.RunningMetrics) -> Prepared:
     """Read tokenizer and rows; count rows and steps in `metrics`."""
     with importing():
         from training_job.data.chat_rows import bundle_of
@@ -147,7 +138,9 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: RunningMetric
     return Prepared(setup, method, data, bundle, data_manifest, identity)
 
 
-def write_model(task: TrainArguments, prepared: Prepared, metrics: RunningMetrics, trained_loss: float | None) -> None:
+def write_model(
+    task: TrainArguments, prepared: Prepared, metrics: runtime.RunningMetrics, trained_loss: float | None
+) -> None:
     """Merge, check the merged model, and write the manifest last: its presence says that the folder is whole."""
     from training_job.model import artifacts
     from training_job.model.artifacts import model_manifest
