@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from cli.common import print_json
 from cli.follow import Update
-from cli.options import print_json
 from cli.view import attention_lines, decision_view, live, progress_text, seconds, stage_detail
 from shared.domain.errors import UnreadableDocument
 from shared.domain.run import Run, Status

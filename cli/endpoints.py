@@ -7,8 +7,8 @@ import typer
 from rich.table import Table
 
 from cli.client import Api, find_url
+from cli.common import AsJson, Comment, Url, make_table, print_json
 from cli.display import make_console, print_one, report_unreadable
-from cli.options import AsJson, Comment, Url, make_table, print_json
 from shared.api.models import EndpointList
 from shared.domain.endpoint import EndpointRecord, PreviousDeployment
 from shared.domain.serving_cost import PRICE_NOTE, total

@@ -15,7 +15,7 @@ import orjson
 import typer
 from pydantic import BaseModel, ValidationError
 
-from cli.exit_codes import InputError
+from cli.common import InputError
 
 SKIPPED, UNDONE = "skipped", "undone"
 LOOPBACK = "127.0.0.1"

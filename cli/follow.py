@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from cli.client import Api, RequestRefused, Unreachable
-from cli.exit_codes import InputError
+from cli.common import InputError
 from shared.api.models import Metrics, Progress
 from shared.domain.run import Run, Status
 

@@ -8,9 +8,8 @@ import typer
 from pydantic import BaseModel, ValidationError
 from rich.table import Table
 
+from cli.common import AsJson, Exit, make_table
 from cli.display import print_one
-from cli.exit_codes import Exit
-from cli.options import AsJson, make_table
 from cli.validate import DEFAULT_BASE_MODEL
 from shared.domain.findings import Findings
 from shared.domain.graders import judges_named

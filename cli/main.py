@@ -7,14 +7,13 @@ from typing import Annotated
 import typer
 
 from cli.client import Api, RequestRefused, Unreachable, find_url
+from cli.common import EXIT_BY_STATUS, EXIT_HELP, AsJson, Comment, Exit, InputError, RunId, Url, print_json
 from cli.display import make_console, print_one, report_unreadable, show, show_json, utf8_output
 from cli.endpoints import endpoints_app, rollback
-from cli.exit_codes import EXIT_BY_STATUS, EXIT_HELP, Exit, InputError
 from cli.follow import follow, next_run
 from cli.grade import grade_file
 from cli.map_records import map_records
 from cli.operate import base_models, dlq, doctor, license_app, policy_app
-from cli.options import AsJson, Comment, RunId, Url, print_json
 from cli.rate import rate
 from cli.report_view import report_view
 from cli.review import review

@@ -12,10 +12,9 @@ from typing import Annotated
 import typer
 import yaml
 
+from cli.common import InputError, make_table
 from cli.display import make_console
-from cli.exit_codes import InputError
 from cli.mapping import Left, Mapping, Record, mapped, read_mapping
-from cli.options import make_table
 from cli.sources import records_of
 
 SAMPLE_CHARACTERS = 60

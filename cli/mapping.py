@@ -12,7 +12,7 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cli.exit_codes import InputError
+from cli.common import InputError
 
 Record = dict[str, Any]
 SourceFormat = Literal["auto", "fixed_width", "fhir", "hl7", "text", "paragraphs"]

@@ -11,9 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.client import Api, RequestRefused, find_url
+from cli.common import AsJson, Exit, InputError, Url, make_grid, make_table, print_json
 from cli.display import make_console, print_one
-from cli.exit_codes import Exit, InputError
-from cli.options import AsJson, Url, make_grid, make_table, print_json
 from shared.api.models import BaseModelDetail, BaseModelSummary, EntityDeadLetters
 from shared.domain.errors import UnreadableDocument
 from shared.domain.licenses import USES

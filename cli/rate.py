@@ -9,10 +9,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from cli.common import InputError, make_table
 from cli.display import make_console
-from cli.exit_codes import InputError
 from cli.expert_page import ExpertDecision, Port, Sample, Task, content_hash, read_decisions, sampled, serve
-from cli.options import make_table
 from shared.domain.evaluation import GradedRow, wilson
 from shared.domain.upgrades import read_file
 

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cli.options import make_grid, make_table
+from cli.common import make_grid, make_table
 from shared.domain.dataset import DataQuality, Plan, ProblemGroup, Report, ValueCount
 from shared.domain.tokens import Histogram, PreviewRow, TokenStatistics
 

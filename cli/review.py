@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import orjson
 import typer
 
-from cli.exit_codes import Exit, InputError
+from cli.common import Exit, InputError
 from cli.expert_page import SKIPPED, ExpertDecision, Port, Sample, Task, content_hash, read_decisions, sampled, serve
 from cli.sources import lines_of
 from shared.domain.prompts import Prompt, Row, as_dialogue, prompt_of, reference_index

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from cli.exit_codes import InputError
+from cli.common import InputError
 from cli.mapping import Mapping, Record
 from shared.validation.formats import CHAT, Format
 from shared.validation.intake import ExpectedRows, open_rows

@@ -9,9 +9,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cli.common import AsJson, Exit, print_json
 from cli.display import make_console
-from cli.exit_codes import Exit
-from cli.options import AsJson, print_json
 from cli.report_view import preview_view, report_view
 from shared.domain.catalog import find_entry
 from shared.rendering.bundle import Bundle, read_bundle_folder

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.client import Api, RequestRefused
-from cli.options import make_grid, make_table
+from cli.common import make_grid, make_table
 from shared.api.models import RunEvaluation
 from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
 from shared.domain.run import Run, Status

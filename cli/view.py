@@ -10,8 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cli.common import make_grid, make_table
 from cli.follow import PlotPoint, Update
-from cli.options import make_grid, make_table
 from cli.verdict import gain_line, score_table
 from shared.api.models import Progress
 from shared.domain.run import Run, Status, Transition

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer.main
 
-from cli.exit_codes import EXIT_BY_STATUS, Exit
+from cli.common import EXIT_BY_STATUS, Exit
 from cli.main import app
 from docs.generator import markdown
 from training_job.job import exit_codes

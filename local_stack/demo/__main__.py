@@ -14,8 +14,8 @@ from pathlib import Path
 from types import FrameType
 
 from cli.client import Api, RequestRefused, Unreachable
+from cli.common import InputError
 from cli.display import make_console, show, utf8_output
-from cli.exit_codes import InputError
 from cli.follow import follow, next_run
 from cli.verdict import verdict_view
 from cli.view import seconds as as_time

@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cli.common import make_table
 from cli.display import make_console, utf8_output
-from cli.options import make_table
 from local_stack.demo.report import write_report
 from local_stack.processes import REPOSITORY
 from tests.smoke.commands import TABLE, Commands, Failed, masked

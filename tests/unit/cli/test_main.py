@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.exit_codes import Exit
+from cli.common import Exit
 from cli.view import HAPPY_PATH
 from shared.domain.run import Status
 from tests.unit.cli.fake_api import RESULT, RUN_ID, FakeDroptune, life, make_run

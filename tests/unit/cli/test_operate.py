@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cli.exit_codes import Exit
+from cli.common import Exit
 from tests.unit.cli.fake_api import FakeDroptune
 
 GOOD = {"name": "event bus", "status": "ok", "detail": "all can be peeked at", "fix": ""}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cli.exit_codes import InputError
+from cli.common import InputError
 from cli.expert_page import ExpertDecision
 from cli.review import review_task
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cli.exit_codes import InputError
+from cli.common import InputError
 from cli.mapping import Mapping, Record
 from cli.sources import records_of
 

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from cli.client import Api
+from cli.common import make_grid, make_table
 from cli.endpoints import endpoints_table
 from cli.follow import Update
-from cli.options import make_grid, make_table
 from cli.verdict import score_table, verdict_view
 from cli.view import decision_view, live, runs_table
 from shared.api.models import EndpointList

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.exit_codes import EXIT_BY_STATUS
+from cli.common import EXIT_BY_STATUS
 from shared.domain.run import TERMINAL
 
 
