@@ -422,17 +422,8 @@ def parse_event(body: dict[str, Any]) -> Event[EventData]:
         if cls is None:
             raise InvalidInput("unknown_event_type", f"no event of type {body.get('type')!r}", "type")
         data = dict(body.get("data", {}))
-        key = data.pop("key", "")
-        return Event.model_validate(
-            {
-                "data": cls.model_validate(data, extra="ignore"),
-                "run_id": body.get("runid"),
-                "project": str(body.get("source", "")).removeprefix("/projects/"),
-                "attempt": body.get("attempt"),
-                "revision": body.get("revision"),
-                "time": body.get("time"),
-                "key": key,
-            }
-        )
+        fields = {name: body.get(name) for name in ("attempt", "revision", "time")} | {"key": data.pop("key", "")}
+        fields |= {"run_id": body.get("runid"), "project": str(body.get("source", "")).removeprefix("/projects/")}
+        return Event.model_validate({**fields, "data": cls.model_validate(data, extra="ignore")})
     except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise InvalidInput("malformed_event", str(error), "data") from error
