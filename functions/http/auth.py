@@ -1,4 +1,5 @@
-"""Who is asking: Entra bearer tokens checked in code, or loopback only where none is configured."""
+"""What a route asks for: who is asking, by an Entra bearer token checked in code, or loopback only where none is
+configured; and the services of the app that it belongs to."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +16,9 @@ from shared.domain.errors import InvalidInput, shortened
 from shared.domain.model import MAX_PERSON
 from shared.domain.policy import APP_ROLES, PlatformPolicy
 from shared.domain.urls import LOOPBACK_HOSTS
+from shared.ports import Services
 from shared.records import policies
+from shared.runner import Runner
 from shared.settings import load_settings
 
 READER, OPERATOR, APPROVER, ADMINISTRATOR = APP_ROLES
@@ -199,3 +202,18 @@ Reader = Annotated[Access, Depends(may(READER))]
 Operator = Annotated[Access, Depends(may(OPERATOR))]
 Approver = Annotated[Access, Depends(may(APPROVER))]
 Administrator = Annotated[Access, Depends(may(ADMINISTRATOR))]
+
+
+def get_services(request: Request) -> Services:
+    services: Services = request.app.state.services()
+    return services
+
+
+def get_runner(request: Request) -> Runner:
+    return Runner(get_services(request))
+
+
+# A route names these after its caller: dependencies are solved in order, so the app builds nothing for a caller
+# without a role.
+CurrentServices = Annotated[Services, Depends(get_services)]
+CurrentRunner = Annotated[Runner, Depends(get_runner)]

@@ -4,8 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from functions.http.auth import Administrator, Operator, Reader
-from functions.http.dependencies import CurrentServices
+from functions.http.auth import Administrator, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError, existing
 from shared.api.models import BaseModelDetail, BaseModelList, BaseModelSummary, ImportStarted, LastImport
 from shared.base_models.bundles import bundle_manifest

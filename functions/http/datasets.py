@@ -7,8 +7,7 @@ import unicodedata
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
-from functions.http.auth import Caller, Operator, Reader
-from functions.http.dependencies import CurrentServices
+from functions.http.auth import Caller, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError
 from shared.api.models import SchemaDocument, StoredFile
 from shared.domain import paths

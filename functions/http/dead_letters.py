@@ -11,8 +11,7 @@ import orjson
 from fastapi import APIRouter
 
 from functions.dispatch import REPLAYED
-from functions.http.auth import ADMINISTRATOR, Access, Operator, Reader
-from functions.http.dependencies import CurrentRunner, CurrentServices
+from functions.http.auth import ADMINISTRATOR, Access, CurrentRunner, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError
 from shared.api import models
 from shared.domain import paths

@@ -4,8 +4,7 @@ from typing import Literal
 
 from fastapi import APIRouter
 
-from functions.http.auth import Access, Operator, Reader
-from functions.http.dependencies import CurrentRunner, CurrentServices
+from functions.http.auth import Access, CurrentRunner, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError, existing
 from shared.api.models import CommentRequest, EndpointCost, EndpointDetail, EndpointList, RollbackAccepted, RunReference
 from shared.domain.endpoint import EndpointRecord

@@ -9,8 +9,7 @@ import orjson
 from fastapi import APIRouter, Query
 from pydantic import ConfigDict
 
-from functions.http.auth import Reader
-from functions.http.dependencies import CurrentServices
+from functions.http.auth import CurrentServices, Reader
 from functions.http.errors import existing
 from functions.http.run_queries import find_run
 from shared.api.models import Change, EvaluationRows, RunEvaluation

@@ -6,8 +6,7 @@ from functools import partial
 from fastapi import APIRouter
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from functions.http.auth import Access, Operator, Reader
-from functions.http.dependencies import CurrentServices
+from functions.http.auth import Access, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError
 from shared.api import models
 from shared.domain.errors import FailureClass, PermanentFailure, Transient

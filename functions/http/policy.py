@@ -5,8 +5,7 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Query
 from pydantic import ConfigDict, ModelWrapValidatorHandler, model_validator
 
-from functions.http.auth import Administrator, Reader
-from functions.http.dependencies import CurrentServices
+from functions.http.auth import Administrator, CurrentServices, Reader
 from functions.http.errors import ApiError
 from shared.api.models import SchemaDocument
 from shared.domain.errors import StoreConflict

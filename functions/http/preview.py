@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Query
 
-from functions.http.auth import Reader
-from functions.http.dependencies import CurrentServices
+from functions.http.auth import CurrentServices, Reader
 from functions.http.errors import ApiError, existing
 from functions.http.run_queries import find_run
 from shared.api.models import Preview

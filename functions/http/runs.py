@@ -10,8 +10,7 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
 from functions.http import run_commands
-from functions.http.auth import APPROVER, Access, Approver, Operator, Reader
-from functions.http.dependencies import CurrentRunner, CurrentServices
+from functions.http.auth import APPROVER, Access, Approver, CurrentRunner, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError, existing
 from functions.http.run_queries import find_run, metrics_of, shown
 from shared.api import models

@@ -11,8 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
 
-from functions.http.auth import ADMINISTRATOR, Access, Caller, Operator, Reader
-from functions.http.dependencies import CurrentServices
+from functions.http.auth import ADMINISTRATOR, Access, Caller, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError, existing
 from functions.http.openai.shapes import answered_as_unknown, page
 from shared.api.openai import FileDeleted, FileList, FileObject

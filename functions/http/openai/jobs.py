@@ -12,8 +12,7 @@ from typing import Annotated
 import yaml
 from fastapi import APIRouter, Header, Query, Request
 
-from functions.http.auth import Access, Caller, Operator, Reader
-from functions.http.dependencies import CurrentRunner, CurrentServices
+from functions.http.auth import Access, Caller, CurrentRunner, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError, existing
 from functions.http.openai import files
 from functions.http.openai.requests import JobRequest, recipe_of
