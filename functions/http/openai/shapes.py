@@ -176,7 +176,7 @@ def page(items: Iterable[Listed], limit: int, after: str | None = None) -> tuple
     Raises ApiError 400 if no item has that id.
     """
     found = tuple(itertools.islice(_behind(items, after) if after else items, limit + 1))
-    ids = [item.id for item in found[:limit]] or [None]
+    ids: list[str | None] = [item.id for item in found[:limit]] or [None]
     return found[:limit], {"first_id": ids[0], "last_id": ids[-1], "has_more": len(found) > limit}
 
 
