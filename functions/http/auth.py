@@ -134,9 +134,8 @@ class EntraAuth:
                 options={"require": ["exp", "iss", "aud", "tid"]},
             )
         except jwt.PyJWKClientConnectionError as error:
-            raise ApiError(
-                503, "keys_unreachable", "the keys of the issuer cannot be read now", "authorization"
-            ) from error
+            message = "the keys of the issuer cannot be read now"
+            raise ApiError(503, "keys_unreachable", message, "authorization") from error
         except jwt.PyJWTError as error:
             raise ApiError(401, "invalid_token", str(error), "authorization") from error
         if claims["tid"] != self._tenant:

@@ -107,9 +107,8 @@ def _ask(
             timeout_s=JUDGE_TIMEOUT_S,
         )
     except (Transient, PermanentFailure) as error:
-        raise GradingFailed(
-            GradingErrorCode.JUDGE_SERVER, f"{error.problem.code}: judge {endpoint} gave no reply"
-        ) from error
+        message = f"{error.problem.code}: judge {endpoint} gave no reply"
+        raise GradingFailed(GradingErrorCode.JUDGE_SERVER, message) from error
     return read(answer.text)
 
 

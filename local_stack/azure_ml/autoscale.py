@@ -24,9 +24,8 @@ class Autoscaling:
     def put(self, name: str, body: Document) -> tuple[int, Document]:
         target = body["properties"].get("targetResourceUri") or ""
         with self._store.transaction():
-            if (
-                self._store.get("deployment", _TARGET.sub(r"\1/\2", target)) is None
-            ):  # code: Azure/azure-powershell issue 11710
+            # Code: Azure/azure-powershell issue 11710.
+            if self._store.get("deployment", _TARGET.sub(r"\1/\2", target)) is None:
                 raise ArmError(404, "TargetResourceNotFound", f"there is no '{target}'")
             same = [one for one in self._store.all("autoscale") if one["properties"]["targetResourceUri"] == target]
             if any(one["name"] != name for one in same):

@@ -33,10 +33,10 @@ class EndpointsResource:
             elif properties.get("traffic"):
                 raise strict.user_error("traffic cannot be set when an endpoint is created")
             elif name in self._config.names_of_others:  # the sentence is of Azure/azureml-examples pull request 1931
-                problem = (
-                    "There is already an endpoint with this name, Endpoint name needs to be unique within a region."
+                problem = "There is already an endpoint with this name, Endpoint name needs to be unique within a"
+                raise strict.invalid_request(
+                    "InferencingClientCallFailed", "", f"{problem} region. Try some other name."
                 )
-                raise strict.invalid_request("InferencingClientCallFailed", "", f"{problem} Try some other name.")
             deployments = {item["name"] for item in self.deployments(name)}
             strict.check_traffic(properties.get("traffic") or {}, deployments)
             endpoint = self._document(workspace, name, body, known)
@@ -64,9 +64,8 @@ class EndpointsResource:
         strict.check_keys("deployment", body)
         with self._store.transaction():
             state = self.get(endpoint)["properties"]["provisioningState"]
-            if (
-                state != "Succeeded"
-            ):  # the sentence of the service, from github.com/Azure/azure-sdk-for-net/issues/36961
+            if state != "Succeeded":
+                # The sentence of the service, from github.com/Azure/azure-sdk-for-net/issues/36961.
                 raise strict.user_error(
                     f"Cannot create a deployment in endpoint {endpoint} because it is in {state} provisioning state."
                 )

@@ -152,9 +152,8 @@ class FileBlobStore:
             if name.endswith("/"):
                 yield from self._walk(prefix + name[:-1], "", after)
             elif folder:
-                with suppress(
-                    FileNotFoundError, NotADirectoryError, PermissionError
-                ):  # deleted since the folder was read
+                # Deleted since the folder was read.
+                with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                     # Of its own name only: to resolve the way to it would cost four times as much for each of many.
                     if info := _info(prefix + name, os.lstat(f"{self._root}/{prefix}{name}")):
                         yield info

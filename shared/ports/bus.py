@@ -90,15 +90,13 @@ MAX_ID_CHARACTERS = 128
 def check(message: Message) -> None:
     """Raises InvalidInput `bad_message_id`, `message_too_large` or `naive_time`."""
     if not 1 <= len(message.id) <= MAX_ID_CHARACTERS:
-        raise InvalidInput(
-            "bad_message_id", f"a message id has 1 to {MAX_ID_CHARACTERS} characters: {message.id!r}", "id"
-        )
+        problem = f"a message id has 1 to {MAX_ID_CHARACTERS} characters: {message.id!r}"
+        raise InvalidInput("bad_message_id", problem, "id")
     properties = json.dumps(message.properties)
     size = len(message.body) + len(properties) + len(message.subject.encode()) + len(message.id.encode())
     if size > MAX_MESSAGE_BYTES:
-        raise InvalidInput(
-            "message_too_large", f"message {message.id} has {size} bytes, the maximum is {MAX_MESSAGE_BYTES}"
-        )
+        problem = f"message {message.id} has {size} bytes, the maximum is {MAX_MESSAGE_BYTES}"
+        raise InvalidInput("message_too_large", problem)
     if message.scheduled_at is not None and message.scheduled_at.tzinfo is None:
         raise InvalidInput("naive_time", f"message {message.id} is scheduled without a time zone", "scheduled_at")
 

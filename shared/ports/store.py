@@ -151,9 +151,8 @@ def _checked_body(write: Write) -> str:
     if write.kind not in ("create", "replace", "delete"):
         raise InvalidInput("bad_write", f"there is no write of kind {write.kind!r}", "kind")
     if not is_id(write.id):
-        raise InvalidInput(
-            "bad_id", f"an id has 1 to {MAX_ID_BYTES} bytes and none of / \\ ? #, not {write.id!r}", "id"
-        )
+        message = f"an id has 1 to {MAX_ID_BYTES} bytes and none of / \\ ? #, not {write.id!r}"
+        raise InvalidInput("bad_id", message, "id")
     if write.kind == "delete":
         return ""
     if write.kind == "create" and write.etag is not None:

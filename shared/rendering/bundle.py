@@ -188,9 +188,8 @@ def _content(token: Any) -> str:
 def _template(file: bytes | None, config: dict[str, Any]) -> str:
     text = file.decode() if file is not None else config.get("chat_template") or ""
     if not isinstance(text, str):
-        raise _refusal(
-            "multiple_chat_templates", "the base model has several chat templates; keep the one to tune with"
-        )
+        message = "the base model has several chat templates; keep the one to tune with"
+        raise _refusal("multiple_chat_templates", message)
     return text
 
 

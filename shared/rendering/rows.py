@@ -100,9 +100,8 @@ def _by_prefixes(bundle: Bundle, messages: list[Row], tools: Any, learned: list[
         before = template.render(messages[:index], tools, ask=True)
         after = template.render(messages[: index + 1], tools)
         if not (text.startswith(before) and text.startswith(after) and len(before) <= len(after)):
-            raise TemplateNotTrainable(
-                "the chat template has no generation blocks and rewrites earlier messages when later ones come"
-            )
+            message = "the chat template has no generation blocks and rewrites earlier messages when later ones come"
+            raise TemplateNotTrainable(message)
         spans[index] = (len(before), len(after))
     return text, spans
 

@@ -60,9 +60,8 @@ def _of_answer(error: exceptions.HttpResponseError) -> DroptuneError:
         return PermanentFailure(known, f"azure_ml_{known.value}", message)
     if status is None:  # a token could not be had, or an answer could not be read
         return Transient("azure_ml_unreachable", message)
-    if status in (400, 409) and re.search(
-        _PATTERNS["name_taken"], message, re.IGNORECASE
-    ):  # also just after a deletion
+    # Also just after a deletion.
+    if status in (400, 409) and re.search(_PATTERNS["name_taken"], message, re.IGNORECASE):
         taken = f"{message}: choose another name if it is not yours"
         return PermanentFailure(FailureClass.PLATFORM, "endpoint_name_taken", taken, "deployment.endpoint")
     early = status == 400 and re.search(_PATTERNS["too_early"], message, re.IGNORECASE)

@@ -45,9 +45,8 @@ def _require_emulator(connection_string: str) -> None:
     pairs = [part.partition("=") for part in connection_string.rstrip(";").split(";")]
     fields = {name: value for name, _, value in pairs}
     if sorted(name for name, _, _ in pairs) != sorted(_EMULATOR_FIELDS) or fields["UseDevelopmentEmulator"] != "true":
-        raise InvalidInput(
-            "bad_bus_url", f"a connection string must have exactly {'; '.join(_EMULATOR_FIELDS)}=true", "EVENT_BUS_URL"
-        )
+        message = f"a connection string must have exactly {'; '.join(_EMULATOR_FIELDS)}=true"
+        raise InvalidInput("bad_bus_url", message, "EVENT_BUS_URL")
     if not is_loopback(fields["Endpoint"]):
         raise InvalidInput("bad_bus_url", "a connection string is for an emulator on 127.0.0.1 only", "EVENT_BUS_URL")
 
