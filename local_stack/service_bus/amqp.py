@@ -130,14 +130,16 @@ class AmqpLink:
         room = min(session.connection.remote_max_frame, MAX_FRAME) - 64 - len(tag)
         for at in range(0, len(payload), room):
             session.emit(
-                frames.TransferFrame,
-                handle=self.handle,
-                delivery_id=delivery_id,
-                delivery_tag=tag,
-                message_format=0,
-                settled=context is None,
-                more=at + room < len(payload),
-                payload=payload[at : at + room],
+                make(
+                    frames.TransferFrame,
+                    handle=self.handle,
+                    delivery_id=delivery_id,
+                    delivery_tag=tag,
+                    message_format=0,
+                    settled=context is None,
+                    more=at + room < len(payload),
+                    payload=payload[at : at + room],
+                )
             )
             session.remote_window -= 1
 
@@ -154,8 +156,8 @@ class AmqpSession:
         self.links: dict[int, AmqpLink] = {}
         self.unsettled: dict[int, Any] = {}
 
-    def emit(self, kind: Any, **fields: Any) -> None:
-        self.connection.emit(self.channel, make(kind, **fields))
+    def emit(self, frame: Any) -> None:
+        self.connection.emit(self.channel, frame)
 
     def flow(self, link: AmqpLink | None = None, *, drained: bool = False) -> None:
         of_link = {}
@@ -163,17 +165,19 @@ class AmqpSession:
             credit = max(link.credit, 0)
             of_link = {"handle": link.handle, "delivery_count": link.delivery_count, "link_credit": credit}
         self.emit(
-            frames.FlowFrame,
-            next_incoming_id=self.next_in,
-            incoming_window=WINDOW,
-            next_outgoing_id=self.next_out,
-            outgoing_window=WINDOW,
-            drain=drained,
-            **of_link,
+            make(
+                frames.FlowFrame,
+                next_incoming_id=self.next_in,
+                incoming_window=WINDOW,
+                next_outgoing_id=self.next_out,
+                outgoing_window=WINDOW,
+                drain=drained,
+                **of_link,
+            )
         )
 
     def answer_outcome(self, delivery_id: int, state: Any, *, as_receiver: bool) -> None:
-        self.emit(frames.DispositionFrame, role=as_receiver, first=delivery_id, settled=True, state=state)
+        self.emit(make(frames.DispositionFrame, role=as_receiver, first=delivery_id, settled=True, state=state))
 
 
 class Connection(asyncio.Protocol):
@@ -265,12 +269,14 @@ class Connection(asyncio.Protocol):
             case Frame.BEGIN:
                 session = self.sessions[channel] = AmqpSession(self, channel, fields)
                 session.emit(
-                    frames.BeginFrame,
-                    remote_channel=channel,
-                    next_outgoing_id=0,
-                    incoming_window=WINDOW,
-                    outgoing_window=WINDOW,
-                    handle_max=255,
+                    make(
+                        frames.BeginFrame,
+                        remote_channel=channel,
+                        next_outgoing_id=0,
+                        incoming_window=WINDOW,
+                        outgoing_window=WINDOW,
+                        handle_max=255,
+                    )
                 )
             case Frame.CLOSE:
                 for session in list(self.sessions.values()):
@@ -296,10 +302,10 @@ class Connection(asyncio.Protocol):
                 link = session.links.pop(fields[0], None)
                 if link:
                     self.service.detached(link)
-                    session.emit(frames.DetachFrame, handle=fields[0], closed=bool(fields[1]))
+                    session.emit(make(frames.DetachFrame, handle=fields[0], closed=bool(fields[1])))
             case Frame.END:
                 self._end(session)
-                session.emit(frames.EndFrame)
+                session.emit(make(frames.EndFrame))
 
     def _end(self, session: AmqpSession) -> None:
         self.sessions.pop(session.channel, None)
@@ -322,19 +328,21 @@ class Connection(asyncio.Protocol):
         except AmqpError as error:
             # A refusal is an answer without the server's own terminus, then a detach that says why.
             ends = {"target": target} if link.server_sends else {"source": source}
-            session.emit(frames.AttachFrame, **answer, **ends)
-            session.emit(frames.DetachFrame, handle=link.handle, closed=True, error=error.encoded())
+            session.emit(make(frames.AttachFrame, **answer, **ends))
+            session.emit(make(frames.DetachFrame, handle=link.handle, closed=True, error=error.encoded()))
             return
         session.links[link.handle] = link
         session.emit(
-            frames.AttachFrame,
-            **answer,
-            send_settle_mode=fields[3],
-            rcv_settle_mode=fields[4],
-            source=source,  # the SDK drops a link whose answer lacks one of the two
-            target=target,
-            max_message_size=max_size,
-            properties=properties,
+            make(
+                frames.AttachFrame,
+                **answer,
+                send_settle_mode=fields[3],
+                rcv_settle_mode=fields[4],
+                source=source,  # the SDK drops a link whose answer lacks one of the two
+                target=target,
+                max_message_size=max_size,
+                properties=properties,
+            )
         )
         if not link.server_sends:
             link.grant(CREDIT)
