@@ -30,7 +30,7 @@ SCRIPT = f"""
 from pathlib import Path
 from pydantic import TypeAdapter
 from shared.domain.graders import Grader
-from shared.grading import Engine
+from shared.grading.engine import Engine
 from training_job.evaluation.judges import read_judges
 grader = TypeAdapter(Grader).validate_python({SPEC})
 with Engine([grader], read_judges(Path("JUDGES"), (grader,), None)) as engine:
