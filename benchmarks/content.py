@@ -14,14 +14,13 @@ from typing import Any
 
 from benchmarks.measure import Figure, load
 from shared.domain.findings import Findings, Place
+from shared.domain.recipe import Data
 from shared.validation.codes import CONTENT_CODES
 from shared.validation.content import injection, personal_data, secrets
-from shared.validation.content.near_duplicates import Index, sketch
+from shared.validation.content.near_duplicates import Index, key_of, sketch
 from shared.validation.content.pattern_set import PatternSet
 from shared.validation.content.quality import Quality, asks_for_fact
-from shared.validation.content.row_scan import ContentPolicy
 from shared.validation.content.scan import ContentScan
-from shared.validation.content.slots import key_of
 
 ROWS = 5_000
 ROUNDS = 3
@@ -155,7 +154,7 @@ def _beside(
 
 
 def _scan(data: list[Messages], policy: Any) -> None:
-    scan = ContentScan(Findings(CONTENT_CODES), ContentPolicy(personal_data=policy))
+    scan = ContentScan(Findings(CONTENT_CODES), Data(personal_data=policy))
     for number, messages in enumerate(data, start=1):
         place = Place("train", number)
         document = scan.read(place, {"messages": messages, "item": {}})

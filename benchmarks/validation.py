@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,15 @@ import orjson
 from benchmarks.measure import MB, Figure, load, peak_memory_mb, run_child
 from shared.domain.dataset import Report
 from shared.rendering.bundle import Bundle
-from shared.validation.ahead import useful_processes
 from shared.validation.containers import read_text
 from shared.validation.lines import split_lines
-from shared.validation.rows import read_rows
+from shared.validation.rows import read_row
 from shared.validation.sink import spooled_sink
 from shared.validation.validator import validate
 
 ROWS, LARGE_MB, MEMORY_MB = 5000, 50, (10, 200)
 ROUNDS = 5
 CHUNK_BYTES = 2**20  # what the embedded blob store hands out
-ONE_PROCESS = "one process, by the clock"
 PARSER = "orjson.loads of each line"
 CHECKER = "datasets + cookbook checker"
 PLAIN_CHECKER = "json.loads + cookbook checker"
@@ -59,7 +56,6 @@ def run(rows: int = ROWS, large_mb: float = LARGE_MB, memory_mb: tuple[float, ..
             found += _structure(file, label) + _speed(file, label)
         if find_spec("datatrove"):
             found.append(_beside_datatrove(folder / "few.jsonl", min(rows, 1000)))
-        found.append(_shared_work(large, f"{large_mb:g} MB"))
         found += _structure(spaced, f"{rows:,} rows as json.dumps writes them")
         found += _structure(timed, f"{rows:,} such rows with a time and a colon in each text")
         found += _structure(fielded, f"{rows:,} rows with three fields of their own")
@@ -77,7 +73,7 @@ def _structure(file: Path, label: str) -> list[Figure]:
     size_mb = file.stat().st_size / MB
     rounds = _rounds(file, check_structure, parse_file)
     ours, bare = map(min, zip(*rounds, strict=True))
-    note = f"{_spread([bare / ours for ours, bare in rounds], '.2f')}; target: ratio 0.55"
+    note = _spread([bare / ours for ours, bare in rounds], ".2f")
     return [Figure(f"structural pass, {label}", size_mb / ours, "MB/s", "higher", PARSER, size_mb / bare, note)]
 
 
@@ -101,22 +97,6 @@ def _beside_datatrove(file: Path, rows: int) -> Figure:
     return Figure(f"validate, {rows:,} rows", ours, "rows/s", "higher", CURATION, theirs, f"2 rounds, load {load()}")
 
 
-def _shared_work(file: Path, label: str) -> Figure:
-    """By the clock: what other work leaves of the cores counts too. Rows of `validate` by one process are beside it."""
-    count, processes = file.read_bytes().count(b"\n"), useful_processes()
-    alone, shared = (_clock(file, number) for number in (1, processes))
-    beside, note = ONE_PROCESS, f"one round, load {load()}"
-    return Figure(
-        f"validate, {label}, {processes} processes", count / shared, "rows/s", "higher", beside, count / alone, note
-    )
-
-
-def _clock(file: Path, processes: int) -> float:
-    started = time.perf_counter()
-    report_of(file, processes=processes)
-    return time.perf_counter() - started
-
-
 def _rounds(file: Path, *works: Callable[[Path], None]) -> list[list[float]]:
     """Seconds of processor time of each, in turns: the neighbors on this machine come and go. The best counts."""
     return [[_seconds(work, file) for work in works] for _ in range(ROUNDS)]
@@ -138,7 +118,7 @@ def validate_file(file: Path) -> None:
     assert done.statistics.train_rows, done
 
 
-def report_of(file: Path, bundle_of: Callable[[str], Bundle] | None = None, processes: int = 1) -> Report:
+def report_of(file: Path, bundle_of: Callable[[str], Bundle] | None = None) -> Report:
     """What the validator says; tokens are counted where there is a tokenizer to count them with."""
     with file.open("rb") as source, spooled_sink() as sink:
         return validate(
@@ -150,16 +130,15 @@ def report_of(file: Path, bundle_of: Callable[[str], Bundle] | None = None, proc
             default_base_model="droptune/tiny-llama",
             sink=sink,
             bundle_of=bundle_of,
-            processes=processes,
         ).report
 
 
 def check_structure(file: Path) -> None:
     """What the validator does with a line before it looks at what rows mean together."""
     with file.open("rb") as source:
-        for _, _, lines in split_lines(read_text(iter(lambda: source.read(CHUNK_BYTES), b""))):
-            for row, codes in chain.from_iterable(read_rows(lines)):
-                assert row is not None, codes
+        for _, _, line in split_lines(read_text(iter(lambda: source.read(CHUNK_BYTES), b""))):
+            row, codes = read_row(line)
+            assert row is not None, codes
 
 
 def parse_file(file: Path) -> None:

@@ -55,12 +55,11 @@ def lines_of(path: Path) -> Iterator[tuple[int, bytes, Format]]:
     """Numbered rows, as JSON, of what the validator reads: CSV, Excel, Parquet, JSON, JSON Lines, a file in a zip."""
     try:
         intake = open_rows(chunks_of(path), ExpectedRows(table=path.suffix.lower() in (".csv", ".tsv")))
-        for first, _, lines in intake.blocks:
-            for number, line in enumerate(lines, start=first):
-                if isinstance(line, RefusedLine):
-                    raise InputError(f"line {number} of {path.name} cannot be read: {line.code}")
-                if line.strip():
-                    yield number, line, intake.form or CHAT
+        for number, _, line in intake.lines:
+            if isinstance(line, RefusedLine):
+                raise InputError(f"line {number} of {path.name} cannot be read: {line.code}")
+            if line.strip():
+                yield number, line, intake.form or CHAT
     except Unreadable as error:
         raise InputError(f"{path.name} cannot be read: {error.code}; `droptune validate` says more") from error
 

@@ -14,7 +14,6 @@ from cli.display import make_console
 from cli.report_view import preview_view, report_view
 from shared.domain.catalog import find_entry
 from shared.rendering.bundle import Bundle, read_bundle_folder
-from shared.validation.ahead import useful_processes
 from shared.validation.lines import chunks_of
 from shared.validation.recipes import recipe_text
 from shared.validation.sink import spooled_sink
@@ -62,7 +61,6 @@ def validate_file(
             bundle_of=bundle_of if tokenizer else None,
             names=None,
             previews=preview,
-            processes=useful_processes(),
         )
     if as_json:
         print_json(_document(validated))

@@ -29,7 +29,6 @@ from shared.domain.dataset import CuratedVersion, DatasetRef, ValidationOutcome
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.upgrades import read_file
 from shared.rendering.bundle import files_in, read_kept
-from shared.validation.ahead import useful_processes
 from shared.validation.curated import curated_version
 from shared.validation.deidentify import NameFinder
 from shared.validation.lines import chunks_of
@@ -127,7 +126,6 @@ def _validated(task: ValidateArguments, sink: Sink, opened: ExitStack) -> tuple[
         bundle_of=lambda base: read_kept(files_in(task.tokenizer), base) if task.tokenizer else None,
         earlier=lambda: _earlier(task.earlier) if task.earlier else None,
         names=_names,
-        processes=useful_processes(),
     )
     path = f"datasets/{task.project}/{task.name}"
     found = [file.sha256() for file in files]

@@ -93,29 +93,6 @@ class Findings:
         assert code in self._codes, code
         self._groups.setdefault((code, file, detail), _Group()).count += count
 
-    def empty(self) -> "Findings":
-        """One of the same codes."""
-        return Findings(self._codes)
-
-    def taken(self) -> "Findings | None":
-        """What was found since this was last called, None if nothing was."""
-        if not self._groups:
-            return None
-        taken = self.empty()
-        taken._groups, self._groups = self._groups, {}
-        return taken
-
-    def merge(self, later: "Findings") -> None:
-        """Add what was found behind all that is here."""
-        for key, group in later._groups.items():
-            mine = self._groups.setdefault(key, group)
-            if mine is not group:
-                free = ROWS_SHOWN - len(mine.rows)
-                mine.count += group.count
-                mine.rows += group.rows[:free]
-                mine.offsets += group.offsets[:free]
-                mine.parts += group.parts[:free]
-
     def leave_out(self, codes: Container[str]) -> None:
         self._groups = {key: group for key, group in self._groups.items() if key[0] not in codes}
 

@@ -12,13 +12,12 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
 
 from shared.domain.beside import read_beside
 from shared.validation import columns
 from shared.validation.codes import MAX_DECOMPRESSED_BYTES, MAX_RATIO, RATIO_FROM_BYTES
 from shared.validation.encodings import as_utf8, encoding_of
-from shared.validation.lines import Unreadable
+from shared.validation.lines import BUFFER_BYTES, ChunkFile, Unreadable
 
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\3\4", b"PK\5\6")  # the second of an empty one
@@ -39,7 +38,6 @@ _OPEN_DOCUMENT = b"mimetypeapplication/"
 _OF_SYSTEMS = re.compile(r"__MACOSX/.*|(.*/)?(\.DS_Store|Thumbs\.db|desktop\.ini)", re.DOTALL)
 HEAD_BYTES = 4096
 _PIECE_BYTES = 2**20
-_STEP_BYTES = 2**16
 
 
 def read_text(chunks: Iterable[bytes], named: str = "") -> Iterator[bytes]:
@@ -131,32 +129,15 @@ def _plain(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """All members of a gzip file, in pieces of at most `_PIECE_BYTES`."""
-    packed, written = _Packed(chunks), 0
+    packed, written = ChunkFile(chunks), 0
     try:
-        with gzip.GzipFile(fileobj=io.BufferedReader(packed, _STEP_BYTES)) as file:
+        with gzip.GzipFile(fileobj=io.BufferedReader(packed, BUFFER_BYTES)) as file:
             while piece := file.read1(_PIECE_BYTES):
                 written += len(piece)
                 refuse_bomb(packed.read_bytes, written)
                 yield piece
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise Unreadable("invalid_gzip") from error
-
-
-class _Packed(io.RawIOBase):
-    """Chunks as a file."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks, self._left, self.read_bytes = filter(None, chunks), memoryview(b""), 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._left = self._left or memoryview(next(self._chunks, b""))
-        size = min(len(buffer), len(self._left))
-        buffer[:size], self._left = self._left[:size], self._left[size:]
-        self.read_bytes += size
-        return size
 
 
 def refuse_bomb(read: int, written: int) -> None:

@@ -12,7 +12,7 @@ from shared.validation.containers import HEAD_BYTES, START_BYTES, is_office, rea
 from shared.validation.conversions import AS_TEXT
 from shared.validation.formats import BESIDE, CHAT, KNOWN_NAMES, Format, by_names, chosen, detect, rename, renamed
 from shared.validation.json_values import holds_values, mapped, read_values
-from shared.validation.lines import UTF8_MARK, Block, RefusedLine, Unreadable, split_lines
+from shared.validation.lines import UTF8_MARK, Line, Unreadable, split_lines
 from shared.validation.marks import is_verdict, plain_name
 from shared.validation.names import Refused, shown
 from shared.validation.strict import loaded
@@ -48,7 +48,7 @@ class ExpectedRows:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """`form` is None if no row has a known shape, or if none is an object; iterating `blocks` may raise Unreadable.
+    """`form` is None if no row has a known shape, or if none is an object; iterating `lines` may raise Unreadable.
 
     `missing`: columns that the recipe names and no row has. `found`: the fields of the first rows, as they may be
     shown; `verdicts`: those that only accept or reject the row; `misspelled`: the known names that others stand for.
@@ -57,7 +57,7 @@ class Intake:
 
     form: Format | None
     container: Container
-    blocks: Iterator[Block]
+    lines: Iterator[Line]
     found: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     verdicts: frozenset[str] = frozenset()
@@ -94,24 +94,22 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
         if wrapped is not None:
             return _of_wrapper(wrapped, expected, note)
         text = (whole[at : at + _PIECE_BYTES] for at in range(0, len(whole), _PIECE_BYTES))
-        blocks = read_values(whole, offset=marked) if is_values else split_lines(text, marked)
+        rows = read_values(whole, offset=marked) if is_values else split_lines(text, marked)
     else:
-        blocks = split_lines(chain([first], text), marked)
-    head, rest = _peeked(blocks)
-    lines = list(_first_lines(head))
-    blocks = chain(head, rest)
+        rows = split_lines(chain([first], text), marked)
+    lines, rows = _peeked(rows)
     table = None if is_values or not lines else _table(lines, expected)
     if table is not None:
         dialect, columns = table
         if dialect.words:  # of the header, which is not UTF-8
             note("encoding_guessed", None, 0, f"{dialect.encoding}: {dialect.words}")
-        table_blocks = tables.read_table(blocks, dialect, note, columns)
-        return _intake("csv", [dict.fromkeys(columns)], table_blocks, expected)
+        records = tables.read_table(rows, dialect, note, columns)
+        return _intake("csv", [dict.fromkeys(columns)], records, expected)
     if lines and not is_values and not any(map(_may_be_json, lines)):
         return Intake(None, "jsonl", _raising(Unreadable("no_rows")))
     sources = [source for line in lines if type(source := loaded(line)) is dict]
     container: Container = "parquet" if start.startswith(PARQUET) else "arrow" if are_columns(start) else "jsonl"
-    return _intake("json" if is_values else container, sources, blocks, expected)
+    return _intake("json" if is_values else container, sources, rows, expected)
 
 
 def _of_wrapper(wrapped: Wrapped, expected: ExpectedRows, note: Note) -> Intake:
@@ -119,20 +117,20 @@ def _of_wrapper(wrapped: Wrapped, expected: ExpectedRows, note: Note) -> Intake:
         note("passage_not_read", None, 0, name)
     if wrapped.others:
         note("wrapper_fields_unread", None, 0, f"{wrapped.path}; not read: {', '.join(wrapped.others)}")
-    head, rest = _peeked(wrapped.blocks)
-    sources = [source for line in _first_lines(head) if type(source := loaded(line)) is dict]
-    return _intake("json", sources, chain(head, rest), expected)
+    lines, rows = _peeked(wrapped.lines)
+    sources = [source for line in lines if type(source := loaded(line)) is dict]
+    return _intake("json", sources, rows, expected)
 
 
 def _of_workbook(chunks: Iterator[bytes], expected: ExpectedRows, note: Note) -> Intake:
     try:
-        columns, blocks = open_workbook(chunks, note, lambda names: _is_header(names, expected))
+        columns, rows = open_workbook(chunks, note, lambda names: _is_header(names, expected))
     except Unreadable as error:
         return Intake(None, "xlsx", _raising(error))
-    return _intake("xlsx", [dict.fromkeys(columns)] if columns else [], blocks, expected)
+    return _intake("xlsx", [dict.fromkeys(columns)] if columns else [], rows, expected)
 
 
-def _intake(container: Container, sources: Sequence[Source], blocks: Iterator[Block], expected: ExpectedRows) -> Intake:
+def _intake(container: Container, sources: Sequence[Source], lines: Iterator[Line], expected: ExpectedRows) -> Intake:
     names = list(dict.fromkeys(name for source in sources for name in source))
     found = tuple(dict.fromkeys(map(shown, names[:_NAMES_SHOWN])))
     missing = tuple(name for name in expected.columns if sources and name not in names)
@@ -144,11 +142,11 @@ def _intake(container: Container, sources: Sequence[Source], blocks: Iterator[Bl
     other = _format(sources, replace(expected, format=_AUTO)) if form is None else None
     own = next(iter(form.mapping)) if form is not None and form.kind == "text" else ""
     if own:  # of a table the header alone was looked at
-        head, rest = _peeked(blocks)
-        blocks, rows = chain(head, rest), list(map(loaded, _first_lines(head)))
+        first, lines = _peeked(lines)
+        rows = [*map(loaded, first)]
         if 2 * sum(type(row) is dict and AS_TEXT.search(str(row.get(own))) is not None for row in rows) > len(rows):
             other = CHAT
-    return Intake(form, container, blocks, found, missing, verdicts, misspelled, other.name if other else "")
+    return Intake(form, container, lines, found, missing, verdicts, misspelled, other.name if other else "")
 
 
 def _misspelled(names: Sequence[str], sources: Sequence[Source]) -> dict[str, str]:
@@ -245,36 +243,25 @@ def _may_be_json(line: bytes) -> bool:
     return line.lstrip().startswith((b"{", b"[")) or loaded(line) is not None or line.strip() == b"null"
 
 
-def _peeked(blocks: Iterator[Block]) -> tuple[list[Block], Iterator[Block]]:
-    """Blocks with at least the lines that are looked at, and the rest, whose first turn raises what they raised."""
-    head: list[Block] = []
-    rows = size = 0
+def _peeked(lines: Iterator[Line]) -> tuple[list[bytes], Iterator[Line]]:
+    """The first lines that are neither blank nor refused, and all lines, in whose turn is raised what they raised."""
+    head: list[Line] = []
+    found: list[bytes] = []
+    size = 0
     try:
-        while rows < _SAMPLE_ROWS and size < _SAMPLE_BYTES:
-            block = next(blocks)
-            head.append(block)
-            rows += sum(1 for line in block[2] if isinstance(line, bytes) and line.strip())
-            size += sum(map(len, block[2]))
+        while len(found) < _SAMPLE_ROWS and size < _SAMPLE_BYTES:
+            head.append(next(lines))
+            line = head[-1][2]
+            size += len(line)
+            if isinstance(line, bytes) and line.strip():
+                found.append(line)
     except StopIteration:
         pass
     except Unreadable as error:
-        return head, _raising(error)
-    return head, blocks
+        lines = _raising(error)
+    return found, chain(head, lines)
 
 
-def _raising(error: Unreadable) -> Iterator[Block]:
+def _raising(error: Unreadable) -> Iterator[Line]:
     raise error
     yield  # makes it a generator
-
-
-def _first_lines(blocks: list[Block]) -> Iterator[bytes]:
-    """Lines that are neither blank nor refused; how many does not depend on how they came in blocks."""
-    rows = size = 0
-    for _, _, lines in blocks:
-        for line in lines:
-            size += len(line)
-            if not isinstance(line, RefusedLine) and line.strip():
-                yield line
-                rows += 1
-            if rows == _SAMPLE_ROWS or size >= _SAMPLE_BYTES:
-                return

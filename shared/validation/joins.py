@@ -9,52 +9,10 @@ from xxhash import xxh3_64_intdigest
 
 from shared.domain.beside import read_beside
 from shared.validation.content.near_duplicates import similar
-from shared.validation.content.slots import Slots
 
 _SQL = read_beside(__file__)
 # Of the rows that share a band, those that later ones are compared with.
 _LEADERS = 8
-_PART_ROWS = 10_000
-_PAIRS_BITS = 17
-
-
-class Joins:
-    """A table of members and the smallest member they are joined with, all of which are signed integers of 64 bits."""
-
-    def __init__(self, database: sqlite3.Connection, table: str) -> None:
-        self._database, self._table = database, table
-        database.create_function("name_of", 1, _name_of, deterministic=True)
-        self._execute("create")
-
-    def _execute(self, name: str, *values: int) -> sqlite3.Cursor:
-        return self._database.execute(_SQL[name].format(table=self._table), values)
-
-    def join(self, one: int, other: int) -> None:
-        low, high = sorted((self._root(one), self._root(other)))
-        if low != high:
-            self._execute("join", high, low)
-
-    def _root(self, member: int) -> int:
-        while found := self._execute("root", member).fetchone():
-            (member,) = found
-        return member
-
-    def finish(self) -> None:
-        """Every member gets the same name as those it is joined with.
-
-        The name is a hash: units are taken in the order of their names, and the smallest of many is a small one.
-        """
-        for member in self._members():
-            self._execute("set_root", self._root(member), member)
-        self._execute("add_roots")
-        self._execute("name_roots")
-
-    def _members(self) -> Iterator[int]:
-        """In parts, for the table is changed on the way."""
-        last = -(2**63)
-        while part := self._execute("members", last, _PART_ROWS).fetchall():
-            for (last,) in part:
-                yield last
 
 
 def _name_of(root: int) -> int:
@@ -62,10 +20,27 @@ def _name_of(root: int) -> int:
 
 
 def _fill(database: sqlite3.Connection, table: str, pairs: Iterable[tuple[int, int]]) -> None:
-    joins = Joins(database, table)
-    for one, other in pairs:
-        joins.join(one, other)
-    joins.finish()
+    """Make a table of the members of pairs, signed integers of 64 bits: all that are joined get the same name.
+
+    The name is a hash of the smallest: units are taken in the order of their names, and the smallest of many is a small
+    one. A member takes 100 bytes of memory.
+    """
+    before: dict[int, int] = {}  # a smaller one that it is joined with
+
+    def root(member: int) -> int:
+        while (other := before.get(member)) is not None:
+            before[member] = before.get(other, other)  # half as far the next time
+            member = other
+        return member
+
+    for pair in pairs:
+        low, high = sorted(map(root, pair))
+        if low != high:
+            before[high] = low
+    roots = {member: root(member) for member in [*before]}
+    database.execute(_SQL["create"].format(table=table))
+    rows = ((member, _name_of(found)) for member, found in (roots | {one: one for one in roots.values()}).items())
+    database.executemany(_SQL["fill"].format(table=table), rows)
 
 
 def join_groups(database: sqlite3.Connection, *, copies_apart: bool) -> None:
@@ -94,18 +69,17 @@ def join_near_duplicates(database: sqlite3.Connection) -> None:
 
 def _near(database: sqlite3.Connection) -> Iterator[tuple[int, int]]:
     """Pairs of groups to join. Rows that are much alike share several bands: a pair is given once, mostly."""
-    given = Slots(_PAIRS_BITS)
+    given: set[tuple[int, int]] = set()
     for _, entries in groupby(database.execute(_SQL["shared_bands"]), itemgetter(0)):
         leaders: list[tuple[int, bytes]] = []
         for _, group, low in entries:
             matched = False
             for leader, other in leaders:
-                pair = hash((leader, group))
-                if group == leader or given.get(pair) is not None:
+                if group == leader or (leader, group) in given:
                     matched = True
                 elif similar(low, other):
                     matched = True
-                    given.put(pair, 1)
+                    given.add((leader, group))
                     yield leader, group
             if not matched and len(leaders) < _LEADERS:
                 leaders.append((group, low))

@@ -6,7 +6,7 @@ from mmap import ACCESS_READ, mmap
 
 from shared.validation.codes import MAX_ROW_BYTES
 from shared.validation.containers import spooled
-from shared.validation.lines import Block, RefusedLine, Unreadable
+from shared.validation.lines import Line, RefusedLine, Unreadable
 from shared.validation.strict import loaded
 
 _VALUE_STARTS = b'{["-0123456789tfn'
@@ -36,8 +36,8 @@ def mapped(chunks: Iterable[bytes]) -> Text:
         return mmap(file.fileno(), 0, access=ACCESS_READ) if file.seek(0, 2) else b""
 
 
-def read_values(text: Text, start: int = 0, end: int | None = None, offset: int = 0) -> Iterator[Block]:
-    """One block a value between two places: its number from 1, its offset, and its bytes. `offset`: of the text.
+def read_values(text: Text, start: int = 0, end: int | None = None, offset: int = 0) -> Iterator[Line]:
+    """Each value between two places as a line: its number from 1, its offset, and its bytes. `offset`: of the text.
 
     Commas between values may be missing or too many: what a value is does not depend on them. Raises Unreadable
     (`json_array_cut`, `json_array_more`).
@@ -54,7 +54,7 @@ def read_values(text: Text, start: int = 0, end: int | None = None, offset: int 
             break
         stop = stop or end
         is_long = stop - at > MAX_ROW_BYTES
-        yield number, offset + at, [RefusedLine("row_too_long", stop - at) if is_long else text[at:stop]]
+        yield number, offset + at, RefusedLine("row_too_long", stop - at) if is_long else text[at:stop]
         found = _BETWEEN.search(text, stop, end)
     if is_array and (found is None or found[0] != b"]"):
         raise Unreadable("json_array_cut")

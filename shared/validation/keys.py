@@ -8,14 +8,13 @@ from typing import Literal, NamedTuple
 from shared.domain.beside import read_beside
 from shared.validation.compared import Turn
 from shared.validation.content.near_duplicates import Sketch
-from shared.validation.content.slots import Slots
 from shared.validation.labels import MAX_LABELS, LabelCount, find_labels
 
 File = Literal["train", "eval"]
 Query = Literal["duplicates", "overlaps", "same_questions", "shared_groups", "unknown_labels", "first_unknown"]
 _SQL = read_beside(__file__)
 _PENDING_ROWS = 1024
-_CONTENTS_BITS = 16
+_CONTENTS_MAX = 2**20
 # Continuations of one question in a tree of dialogues.
 MAX_BRANCHES = 16
 _FIELDS_MAX = 64
@@ -55,7 +54,7 @@ class Keys:
         self.database.executescript(_SQL["create"].format(branches=MAX_BRANCHES))
         self._pending: dict[str, list[tuple[object, ...]]] = {table: [] for table in _SQL["insert"]}
         self._field_names: dict[str, int] = {}
-        self._contents = Slots(_CONTENTS_BITS)  # copies need not be found by their bands again
+        self._contents: set[bytes] = set()  # copies need not be found by their bands again
         self.counts = {"train": 0, "eval": 0}
 
     def __enter__(self) -> "Keys":
@@ -84,8 +83,9 @@ class Keys:
         if earlier:
             turns = ((*one, place, after.prompt) for one, after in pairwise((*earlier, turn)))
             self._pending[f"{file}_turns"] += turns
-        if sketch and self._contents.get(copy := int.from_bytes(content[:8])) is None:
-            self._contents.put(copy, 1)
+        if sketch and content not in self._contents:
+            if len(self._contents) < _CONTENTS_MAX:
+                self._contents.add(content)
             self._pending["bands"].append((place, *sketch.bands))
         if place % _PENDING_ROWS == 0:
             self.flush()

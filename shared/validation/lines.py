@@ -1,10 +1,12 @@
 """Byte chunks to lines, whatever the chunks' size: byte order mark, line ends and limits."""
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from shared.validation.codes import MAX_ROW_BYTES
 
@@ -20,11 +22,11 @@ class RefusedLine:
         return self.size
 
 
-# Number (from 1) and offset in the decompressed file (from 0) of the first of some lines that follow each other,
-# and the lines without their line feeds. Lists, for a generator's turn a line would cost a tenth of its parsing.
-Block = tuple[int, int, list[bytes | RefusedLine]]
+# A line's number (from 1), its offset in the decompressed file (from 0), and the line without its line feed.
+Line = tuple[int, int, bytes | RefusedLine]
 
 UTF8_MARK = b"\xef\xbb\xbf"
+BUFFER_BYTES = 2**16
 
 
 class Unreadable(Exception):
@@ -49,38 +51,38 @@ def decoded(text: bytes, encoding: str = "utf-8") -> str | None:
         return None
 
 
-def split_lines(chunks: Iterator[bytes], offset: int = 0) -> Iterator[Block]:
+class ChunkFile(io.RawIOBase):
+    """Chunks as a file."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks, self._left, self.read_bytes = filter(None, chunks), memoryview(b""), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._left = self._left or memoryview(next(self._chunks, b""))
+        size = min(len(buffer), len(self._left))
+        buffer[:size], self._left = self._left[:size], self._left[size:]
+        self.read_bytes += size
+        return size
+
+
+def split_lines(chunks: Iterable[bytes], offset: int = 0) -> Iterator[Line]:
     """Lines in order. Holds one chunk and one line at a time, and never a line that is too long.
 
     `offset`: of the first chunk.
     """
-    number = 1
-    held: list[bytes] = []  # parts of the line that no chunk has ended yet
-    size = 0
-    for chunk in chunks:
-        ended = chunk.split(b"\n")
-        rest = ended.pop()
-        lines = cast(list[bytes | RefusedLine], ended)
-        if lines and size:
-            size += len(lines[0])
-            lines[0] = _joined([*held, ended[0]], size)
-            held, size = [], 0
-        if lines:
-            if len(chunk) > MAX_ROW_BYTES:
-                lines = [_joined([line], len(line)) for line in ended]
-            yield number, offset, lines
-            number += len(lines)
-            offset += sum(map(len, lines)) + len(lines)
-        size += len(rest)
-        if size > MAX_ROW_BYTES:
-            held = []
-        elif rest:
-            held.append(rest)
-    if size:
-        yield number, offset, [_joined(held, size)]
-
-
-def _joined(parts: list[bytes], size: int) -> bytes | RefusedLine:
-    if size > MAX_ROW_BYTES:
-        return RefusedLine("row_too_long", size)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    file = io.BufferedReader(ChunkFile(chunks), BUFFER_BYTES)
+    for number in count(1):
+        part = line = file.readline(MAX_ROW_BYTES + 1)
+        if not line:
+            return
+        size = len(line)
+        while part and not part.endswith(b"\n"):
+            part = file.readline(BUFFER_BYTES)
+            size += len(part)
+        length = size - part.endswith(b"\n")
+        is_long = length > MAX_ROW_BYTES
+        yield number, offset, RefusedLine("row_too_long", length) if is_long else line.removesuffix(b"\n")
+        offset += size

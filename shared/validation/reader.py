@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
 from typing import NamedTuple
 
 from shared.domain.findings import Findings, Place
@@ -17,7 +16,7 @@ from shared.validation.intake import ExpectedRows, Intake, open_rows
 from shared.validation.lines import Unreadable
 from shared.validation.names import FewNames
 from shared.validation.recipes import ReadRecipe
-from shared.validation.rows import ParsedRow, read_rows
+from shared.validation.rows import ParsedRow, read_row
 from shared.validation.suggestions import nearest_name
 
 _ROWS_OF_KIND = {
@@ -144,33 +143,30 @@ class RowReader:
         masks = [Absent(name="pairs", terms=(f"{{{{item.{PAIR_NAME}}}}}",))] if names else []
         faults = row_check([*_graders(self._recipe, evaluated=evaluated), *masks] if fits else [])
         broken = 0
-        for number, offset, lines in intake.blocks:
-            self.rows_read[file] += len(lines)
-            read = chain.from_iterable(read_rows(lines, form, self._used.names))
-            for line, (row, codes) in zip(lines, read, strict=True):
-                for found in sorted(codes) if codes else ():
-                    code, detail, part = (*found.split("|", 2), "", "")[:3]
-                    name = few(detail) if code in ("ignored_field", "media_named") else detail
-                    add(code, file, number, offset, detail=name, part=part)
-                    self.rows_read[file] -= code == "blank_line"
-                    broken += code == "invalid_json"
-                if row is not None:
-                    if row.item:
-                        notes.add(number, row.item, row.messages, has_answer=is_chat)
-                    for code, words, name in needed:
-                        if code != "slice_field_missing":
-                            if name in unseen or is_missing(row.item, name):
-                                add(code, file, number, offset, detail=words)
-                        elif (value := value_at(row.item, name, needed)) is needed:
+        for number, offset, line in intake.lines:
+            self.rows_read[file] += 1
+            row, codes = read_row(line, form, self._used.names)
+            for found in sorted(codes) if codes else ():
+                code, detail, part = (*found.split("|", 2), "", "")[:3]
+                name = few(detail) if code in ("ignored_field", "media_named") else detail
+                add(code, file, number, offset, detail=name, part=part)
+                self.rows_read[file] -= code == "blank_line"
+                broken += code == "invalid_json"
+            if row is not None:
+                if row.item:
+                    notes.add(number, row.item, row.messages, has_answer=is_chat)
+                for code, words, name in needed:
+                    if code != "slice_field_missing":
+                        if name in unseen or is_missing(row.item, name):
                             add(code, file, number, offset, detail=words)
-                        elif wrong := why_no_slice(value):
-                            add("slice_value", file, number, offset, detail=f"{name} is {wrong}")
-                    answer = {"answer": row.messages[-1].get("content") or ""} if is_chat and row.messages else {}
-                    for fault in faults(row.item | answer):
-                        add("grader_field_value", file, number, offset, detail=fault)
-                    yield ReadRow(Place(file, number, offset), row, is_chat)
-                offset += len(line) + 1
-                number += 1
+                    elif (value := value_at(row.item, name, needed)) is needed:
+                        add(code, file, number, offset, detail=words)
+                    elif wrong := why_no_slice(value):
+                        add("slice_value", file, number, offset, detail=f"{name} is {wrong}")
+                answer = {"answer": row.messages[-1].get("content") or ""} if is_chat and row.messages else {}
+                for fault in faults(row.item | answer):
+                    add("grader_field_value", file, number, offset, detail=fault)
+                yield ReadRow(Place(file, number, offset), row, is_chat)
         if broken and broken == self.rows_read[file]:
             self.unread.add(file)
         if fits:

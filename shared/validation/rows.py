@@ -1,34 +1,24 @@
 """One row: what is wrong with it, and its canonical form."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from itertools import chain
-from operator import itemgetter, methodcaller
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
 
-from shared.domain.blank import BLANK, is_blank
+from shared.domain.blank import is_blank
 from shared.validation.codes import CODES
-from shared.validation.conversions import ANSWER_FIELDS, CONTEXT, PROMPT_FIELDS, SYSTEM
+from shared.validation.conversions import ANSWER_FIELDS, CONTEXT, PROMPT_FIELDS
 from shared.validation.fields import MEDIA, refusals
 from shared.validation.formats import CHAT, Format
 from shared.validation.lines import RefusedLine
 from shared.validation.messages import Message, read_messages, read_tools
 from shared.validation.names import Refused, shown, wrong_type
-from shared.validation.strict import escapes_colon, what_was_lost, why_unreadable
+from shared.validation.strict import what_was_lost, why_unreadable
 from shared.validation.tool_calls import check_conversation
 from shared.validation.unread import report_unread
 
-# So many parsed rows are few enough for the garbage collector to leave them alone.
-_ROWS_AT_ONCE, _BYTES_AT_ONCE = 32, 2**18
-_ROLE, _CONTENT, _FIRST = itemgetter("role"), itemgetter("content"), itemgetter(0)
-_TAKE_MESSAGES = methodcaller("pop", "messages")
-_PLAIN_ROLES = frozenset({"user", "assistant", "system"})
-_BLANKS = frozenset(BLANK)
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-_EXACT = 2.0**63  # a larger float may have been an integer whose digits are lost
-_MEANT = frozenset({"tools", "item", "functions", *SYSTEM, *MEDIA})
 _NOTHING: frozenset[str] = frozenset()
 _MAY_BE_READ = frozenset({*PROMPT_FIELDS, *ANSWER_FIELDS}) - {*CONTEXT}
 _REJECTED = "non_preferred_output"
@@ -53,103 +43,21 @@ class ParsedRow:
 ReadLine = tuple[ParsedRow | None, Collection[str]]
 
 
-def read_rows(
-    lines: Sequence[bytes | RefusedLine], form: Format = CHAT, used: frozenset[str] = _NOTHING
-) -> Iterator[list[ReadLine]]:
-    """What `read_row` says of each line, some lines at a time: many at once where all of them are plain dialogues."""
-    for start in range(0, len(lines), _ROWS_AT_ONCE):
-        some = lines[start : start + _ROWS_AT_ONCE]
-        small = sum(map(len, some)) <= _BYTES_AT_ONCE
-        rows = _read_plain(some) if small and form.name == "chat" and not form.renames else None
-        yield [_read_line(line, form, used) for line in some] if rows is None else rows
-
-
-def _read_line(line: bytes | RefusedLine, form: Format, used: frozenset[str]) -> ReadLine:
-    if isinstance(line, RefusedLine):
-        return None, (line.code,)
-    return read_row(line, form, used) if line and not line.isspace() else (None, ("blank_line",))
-
-
-def read_row(line: bytes, form: Format = CHAT, used: frozenset[str] = _NOTHING) -> ReadLine:
-    """The row, None if it has errors, and the codes of what was found; never text of the row.
+def read_row(line: bytes | RefusedLine, form: Format = CHAT, used: frozenset[str] = _NOTHING) -> ReadLine:
+    """The row of a line, None if it has errors, and the codes of what was found; never text of the row.
 
     A code may say more after a `|`, for its message. `used`: fields that the recipe reads, which stay in `item`.
     """
-    if form.name == "chat" and not form.renames and (rows := _read_plain([line])):
-        return rows[0]
+    if isinstance(line, RefusedLine):
+        return None, (line.code,)
+    if not line.strip():
+        return None, ("blank_line",)
     try:
         source = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None, (why_unreadable(line),)
     if type(source) is not dict:
         return None, (wrong_type("the row", source, "an object"),)
-    return _read_any(line, source, form, used)
-
-
-def _read_plain(lines: Sequence[Any]) -> list[ReadLine] | None:
-    """The rows of lines that all are dialogues of texts, as by far the most are; None if one is not, or may not be.
-
-    They are parsed and checked together, for a call for each of them takes longer than the check. That a value goes on
-    over the end of a line would be seen: no object may stand in these rows but messages, whose first key is another
-    than that which each line begins with.
-    """
-    try:
-        text = b",\n".join(lines)
-        sources = orjson.loads(b"[%b]" % text)
-        start = b'{"%b"' % next(iter(sources[0])).encode()
-        if len(sources) != len(lines) or start == b'{"role"' or not all(map(methodcaller("startswith", start), lines)):
-            return None
-        keys = sum(map(len, sources))
-        dialogues = list(map(_TAKE_MESSAGES, sources))
-        messages = list(chain.from_iterable(dialogues))
-        for message in messages:
-            first, second = message  # its keys, if it is an object
-            if first != "role" or second != "content":
-                return None
-        contents = list(map(_CONTENT, messages))
-        all_text = "".join(contents)
-        if not _PLAIN_ROLES.issuperset(map(_ROLE, messages)) or not all(map(_has_question, dialogues)):
-            return None
-        if not _BLANKS.isdisjoint(map(_FIRST, contents)) and any(map(is_blank, contents)):
-            return None
-        beside = _text_of_fields(sources) if any(sources) else ""
-    except (ValueError, TypeError, KeyError, IndexError, StopIteration, AttributeError):
-        return None
-    if beside is None or "\0" in all_text:
-        return None
-    colons = (all_text.count(":") if ":" in all_text else 0) + beside.count(":")
-    # Most texts hold no colon: then each of the lines' stands behind a key. Replacing is a faster count.
-    if len(text) - len(text.replace(b":", b"")) - 2 * len(messages) - keys != colons:
-        return None
-    if colons and escapes_colon(text):
-        return None
-    return [
-        (ParsedRow({"messages": messages, "item": source}, source, messages), ())
-        for source, messages in zip(sources, dialogues, strict=True)
-    ]
-
-
-def _has_question(messages: Any) -> bool:
-    """Whether a list of messages starts with a question, or instructions before one, and ends with an answer."""
-    if type(messages) is not list or messages[-1]["role"] != "assistant":
-        return False
-    first = messages[0]["role"]
-    return bool(first == "user" or (first == "system" and messages[1]["role"] == "user"))
-
-
-def _text_of_fields(items: list[dict[str, Any]]) -> str | None:
-    """Names and texts of all fields but `messages`; None unless they are plain texts and numbers."""
-    names, values = (list(chain.from_iterable(parts)) for parts in (items, map(dict.values, items)))
-    kinds = set(map(type, values))
-    if not _MEANT.isdisjoint(names) or not _SCALARS.issuperset(kinds):
-        return None
-    if float in kinds and not all(-_EXACT < value < _EXACT for value in values if type(value) is float):
-        return None
-    text = "".join([*names, *(value for value in values if type(value) is str)])
-    return None if "\0" in text else text
-
-
-def _read_any(line: bytes, source: dict[str, Any], form: Format, used: frozenset[str] = _NOTHING) -> ReadLine:
     try:
         written = orjson.dumps(source)
     except orjson.JSONEncodeError:  # nested deeper than the encoder goes
@@ -312,7 +220,7 @@ class Extent(NamedTuple):
 
 
 def extent_of(row: ParsedRow) -> Extent:
-    text = "".join(map(_CONTENT, row.messages))
+    text = "".join(map(itemgetter("content"), row.messages))
     extra_bytes = 0 if text.isascii() else len(text.encode()) - len(text)
     written = [message["tool_calls"] for message in row.messages if "tool_calls" in message]
     characters = len(text) + sum(len(orjson.dumps(part)) for part in (*written, *row.more))

@@ -12,14 +12,16 @@ from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
 from shared.domain.row_fields import is_missing, value_at
 from shared.rendering.facts import TokenFacts
-from shared.validation.ahead import Ahead, FactFinder, Facts
+from shared.validation import compared
 from shared.validation.compared import label_key, plain_label, tools_of
+from shared.validation.content.damage import DAMAGED, damage_of
 from shared.validation.content.eval_kinds import kind_of
+from shared.validation.content.row_scan import Found
 from shared.validation.content.scan import ContentScan
 from shared.validation.examples import Examples
 from shared.validation.keys import Keys, RowKeys
 from shared.validation.reader import ReadRow
-from shared.validation.rows import ParsedRow, row_of
+from shared.validation.rows import ParsedRow, extent_of, row_of
 from shared.validation.sink import RowCounter, scratch
 from shared.validation.split import Split, assignments, split_rows
 
@@ -44,8 +46,6 @@ class RowScanner:
     content: ContentScan
     examples: Examples
     counter: RowCounter
-    facts: FactFinder
-    ahead: Ahead
     splits: bool
     unique: bool
 
@@ -53,63 +53,65 @@ class RowScanner:
         base = CATALOG.get(self.recipe.base_model)
         self._base_without_tools = base.id if base and base.tool_parser is None else None
         self._seed, self._group = self.recipe.method.hyperparameters.seed, self.recipe.data.split_group
+        self._reference = compared.reference_of(self.recipe)
 
     def scan(self, rows: Iterable[ReadRow]) -> Iterator[ScannedRow]:
         """The rows that are kept: where equal ones are dropped (data.mode: append), the first of each."""
-        for _, read, canonical, facts in self.ahead.rows(rows):
-            found = self._scan(read, canonical, facts)
+        for read in rows:
+            found = self._scan(read)
             if found is not None:
                 yield found
             elif read.place.file == "train":
                 self.findings.add("duplicate_row_dropped", *read.place)
 
-    def _scan(self, read: ReadRow, canonical: bytes, facts: Facts | None) -> ScannedRow | None:
+    def _scan(self, read: ReadRow) -> ScannedRow | None:
         place, row = read.place, read.row
-        if facts is None:
-            document = self.content.read(place, row.document)
-            if document is not row.document:  # redacted
-                row = row_of(document)
-                canonical = row.canonical
-        else:
-            self.content.note(place, facts.found)
+        document = self.content.read(place, row.document)
+        if document is not row.document:  # redacted
+            row = row_of(document)
+        label = compared.label_of(row, self._reference)
+        self.content.note(place, _damage(row, "" if read.is_chat else label))
+        canonical = row.canonical
         row_key = xxh3_128_digest(canonical)
         if self.unique and place.file != "eval" and self.keys.is_known(row_key):
             return None
-        if facts is None:
-            facts = self.facts.compared(row, [], is_chat=read.is_chat, held_out=place.file == "eval")
-            self.content.note(place, facts.found)
-        self.keys.add(place.part, self._keys_of(read, row, row_key, facts))
-        self.counter.measure(facts.extent)
+        self.keys.add(place.part, self._keys_of(read, row, row_key, label))
+        extent = extent_of(row)
+        self.counter.measure(extent)
         if self._base_without_tools and tools_of(row.document):
             self.findings.add("tools_not_served", *place, detail=self._base_without_tools)
-        return ScannedRow(place, row, canonical, facts.extent.characters)
+        return ScannedRow(place, row, canonical, extent.characters)
 
-    def _keys_of(self, read: ReadRow, row: ParsedRow, row_key: bytes, facts: Facts) -> RowKeys:
-        """Also takes the row into the comparison with all others."""
-        place, content = read.place, facts.content
-        tag = int.from_bytes(content.key[:8])
-        sketch = self.content.place(place, facts.dialogue, tag)
-        if facts.dialogue and not self.splits and "text" not in row.document:
-            kind = kind_of(facts.dialogue.language, row.messages, tools_of(row.document))
-            self.content.kinds[place.part][kind] += 1
-        number = place.number
-        if place.file != "eval":
-            self.examples.add(number, row.item)
-        label = label_key(plain_label(facts.label))
-        for value, key in ((facts.label, label), *((value, key) for _, value, key in facts.fields)):
-            if key:
-                self.examples.add_label(0 if place.file == "eval" else number, key, value)
+    def _keys_of(self, read: ReadRow, row: ParsedRow, row_key: bytes, label: str) -> RowKeys:
+        """Also takes the row into the comparison with all others. `label`: as it is written."""
+        place, content, tools = read.place, compared.content_of(row), tools_of(row.document)
+        held_out = place.file == "eval"
+        statement = None if read.is_chat or held_out else compared.statement_of(row, self._reference)
+        dialogue = self.content.rows.dialogue(
+            row.messages, tools, has_answer=read.is_chat, held_out=held_out, statement=statement
+        )
+        sketch = self.content.place(place, dialogue, int.from_bytes(content.key[:8]))
+        if dialogue and not self.splits and "text" not in row.document:
+            self.content.kinds[place.part][kind_of(dialogue.language, row.messages, tools)] += 1
+        if not held_out:
+            self.examples.add(place.number, row.item)
+        values = compared.answer_fields(row, self._reference)
+        fields = [(name, label_key(f"{name}\0{plain_label(value)}")) for name, value in values]
+        key = label_key(plain_label(label))
+        for text, one in ((label, key), *((value, one) for (_, value), (_, one) in zip(values, fields, strict=True))):
+            if one:
+                self.examples.add_label(0 if held_out else place.number, one, text)
         return RowKeys(
             row=row_key,
             content=content.key,
             split=xxh3_64_intdigest(self._split_by(row, content.key), self._seed),
-            label=label,
-            number=number,
+            label=key,
+            number=place.number,
             offset=place.offset,
             sketch=sketch if self.splits else None,
             turn=content.turn,
             earlier=content.earlier,
-            fields=tuple((name, key) for name, _, key in facts.fields),
+            fields=tuple(fields),
         )
 
     def _split_by(self, row: ParsedRow, content_key: bytes) -> bytes:
@@ -120,6 +122,17 @@ class RowScanner:
         text = " ".join(value.split()).casefold() if type(value) is str else orjson.dumps(value).decode()
         # P5 and p5 are one group. So are 5 and 5.0: a column of whole numbers with an empty cell has floats in pandas.
         return (text.removesuffix(".0") if text[:1].isdigit() else text).encode()
+
+
+def _damage(row: ParsedRow, label: str) -> Iterator[Found]:
+    """What was destroyed in the texts of a row, each kind once. `label`: of a row without an answer, by its grader."""
+    answers = [*row.messages, *row.document.get("non_preferred_output", ())]
+    missing = not label.strip() or (label == "null" and None in row.item.values())  # reported as a grader's field
+    if not missing and answers[-1]["role"] != "assistant":
+        answers.append({"role": "assistant", "content": label})
+    for kind, number in sorted(dict(reversed([*damage_of(answers)])).items()):
+        is_message = "messages" in row.document and number < len(row.messages)
+        yield DAMAGED, kind, f"messages[{number}].content" if is_message else ""
 
 
 class Splitter:

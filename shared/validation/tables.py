@@ -11,7 +11,7 @@ import orjson
 from shared.validation.codes import MAX_ROW_BYTES
 from shared.validation.encodings import LEGACY, UNKNOWN, guessed
 from shared.validation.formats import KNOWN_NAMES
-from shared.validation.lines import Block, RefusedLine, Unreadable, decoded
+from shared.validation.lines import Line, RefusedLine, Unreadable, decoded
 
 DELIMITERS = ",;\t|"
 csv.field_size_limit(MAX_ROW_BYTES)  # the process's; the default of 131,072 characters is less than a row may have
@@ -79,7 +79,7 @@ def settled(dialect: Dialect, header: Record) -> Dialect:
 
 
 def first_records(lines: Sequence[bytes], dialect: Dialect) -> list[Record]:
-    return [*_Reader([(1, 0, [*lines])], dialect, lambda *_: None).records()]
+    return [*_Reader(((1, 0, line) for line in lines), dialect, lambda *_: None).records()]
 
 
 def columns_of(cells: Sequence[str] | str, dialect: Dialect) -> list[str]:
@@ -113,14 +113,14 @@ def looks_like_table(records: Sequence[Record], dialect: Dialect) -> bool:
     return len(counts) == 1 and max(counts) > 1 and bool(columns_of(records[0].cells, dialect))
 
 
-def read_table(blocks: Iterable[Block], dialect: Dialect, note: Note, names: Sequence[str] = ()) -> Iterator[Block]:
-    """One block a record, numbered by the line it starts on. The first that is not blank names the columns, or the one
-    with these `names` below lines that are noted and not read.
+def read_table(lines: Iterable[Line], dialect: Dialect, note: Note, names: Sequence[str] = ()) -> Iterator[Line]:
+    """One line of JSON a record, numbered by the line it starts on. The first that is not blank names the columns, or
+    the one with these `names` below lines that are noted and not read.
 
     Empty cells are left out, a record of nothing else is a blank line, and one that repeats the header is noted and
     not read. Raises Unreadable `csv_header`.
     """
-    reader = _Reader(blocks, dialect, note)
+    reader = _Reader(lines, dialect, note)
     above, header = 0, [""]
     for first, cells, is_utf8, size in reader.records():
         number, offset, line, _ = first
@@ -133,7 +133,7 @@ def read_table(blocks: Iterable[Block], dialect: Dialect, note: Note, names: Seq
             if names and columns != names:
                 above += not is_blank
             elif is_blank and not raw.strip():
-                yield number, offset, [b""]
+                yield number, offset, b""
             elif not columns:
                 raise Unreadable("csv_header")
             else:
@@ -141,16 +141,16 @@ def read_table(blocks: Iterable[Block], dialect: Dialect, note: Note, names: Seq
                 if above:
                     note("lines_above_header", number, offset, f"row {number}")
         elif isinstance(cells, str):
-            yield number, offset, [RefusedLine(cells, size)]
+            yield number, offset, RefusedLine(cells, size)
         elif is_blank:
-            yield number, offset, [b""]
+            yield number, offset, b""
         elif _bare(cells[0]) == header[0] and [*map(_bare, cells)] == header:
             note("header_repeated", number, offset)
         else:
             if not is_utf8:
                 note("encoding_guessed", number, offset, reader.guess)
             row = {column: cell for column, cell in zip(reader.columns, cells, strict=False) if cell}
-            yield number, offset, [orjson.dumps(row)]
+            yield number, offset, orjson.dumps(row)
 
 
 def _is_blank(cells: Sequence[str] | str) -> bool:
@@ -168,11 +168,11 @@ class _Reader:
     Of text that is not UTF-8 the encoding is guessed, unless as many lines or more are UTF-8.
     """
 
-    def __init__(self, blocks: Iterable[Block], dialect: Dialect, note: Note) -> None:
+    def __init__(self, lines: Iterable[Line], dialect: Dialect, note: Note) -> None:
         self.dialect, self._note = dialect, note
         self.columns: list[str] = []
         self.guess = ""  # in words
-        self._lines = self._decodable(_lines(blocks))
+        self._lines = self._decodable(map(_with_text, lines))
         self._again: deque[_TextLine] = deque()  # lines that were read and are no record
         self._held: list[_TextLine] = []  # of the record that is read
         self._most = self._size = 0
@@ -254,9 +254,5 @@ def _is_other(line: _TextLine) -> bool:
     return line.text is None and isinstance(line.line, bytes)
 
 
-def _lines(blocks: Iterable[Block]) -> Iterator[_TextLine]:
-    for number, offset, lines in blocks:
-        for line in lines:
-            yield _TextLine(number, offset, line, None if isinstance(line, RefusedLine) else decoded(line))
-            offset += len(line) + 1
-            number += 1
+def _with_text(found: Line) -> _TextLine:
+    return _TextLine(*found, None if isinstance(found[2], RefusedLine) else decoded(found[2]))

@@ -4,7 +4,6 @@ Streams: it holds one chunk and one row; what grows with the number of rows goes
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 
@@ -19,7 +18,6 @@ from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import TOKEN_CODES
 from shared.rendering.facts import TokenFacts, length_policy
-from shared.validation.ahead import Ahead, FactFinder, policy_of
 from shared.validation.codes import CODES, CONTENT_CODES, FEW_ROWS, MIN_ROWS
 from shared.validation.content.scan import ContentScan
 from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_for
@@ -72,7 +70,6 @@ def validate(
     earlier: Callable[[], Earlier | None] = lambda: None,
     names: Callable[[], NameFinder | None] | None = lambda: None,
     previews: int = 0,
-    processes: int = 1,
 ) -> Validated:
     """Check a dataset and its recipe, and write the canonical rows to `sink`, both files rewound.
 
@@ -84,7 +81,6 @@ def validate(
     tokens and no problem of tokens is reported. `earlier` is called only where the recipe appends. `names` gives what
     finds names, called only where the recipe asks for it: None without a model, which is then a problem. Without
     `names` they are not searched for, and a warning says so. `previews` rows are shown as the model reads them.
-    `processes` share the work on a large file; the result is the same.
     """
     findings = Findings(ALL_CODES)
     if not is_name(project):
@@ -95,7 +91,7 @@ def validate(
     before = earlier() if read.assumed.data.mode == "append" else None
     is_table = file_name.lower().endswith(_TABLE_ENDS)
     run = _Validation(findings, read, sink, tokens, named_table=is_table, splits=evaluation is None)
-    run.read(train, evaluation, before, names, processes)
+    run.read(train, evaluation, before, names)
     report = run.report(project)
     return Validated(
         report,
@@ -122,14 +118,13 @@ class _Validation:
         splits: bool,
     ) -> None:
         self._findings, self._recipe, self._tokens, self._splits = findings, recipe, tokens, splits
-        self._reading = findings.empty()
-        self._content = ContentScan(findings, policy_of(recipe.assumed))
+        self._content = ContentScan(findings, recipe.assumed.data)
         self._examples = Examples(recipe.assumed.evaluation.slices, self._content.rows.is_plain)
         self._split: Split | None = None
         self._eval_copies = 0
         self._labels: tuple[SplitLabel, ...] = ()
         self._searched_for: Deidentify | None = None
-        self.reader = RowReader(self._reading, recipe, named_table=named_table, splits=splits)
+        self.reader = RowReader(findings, recipe, named_table=named_table, splits=splits)
         self.counter = RowCounter(sink)
 
     def read(
@@ -138,15 +133,13 @@ class _Validation:
         evaluation: Iterable[bytes] | None,
         before: Earlier | None,
         names: Callable[[], NameFinder | None] | None,
-        processes: int,
     ) -> None:
         recipe, reader = self._recipe.assumed, self.reader
         earlier = reader.rows(before.chunks, "previous") if before else ()
-        deidentifier = _deidentifier(recipe, names, self._reading)
+        deidentifier = _deidentifier(recipe, names, self._findings)
         self._searched_for = recipe.data.deidentify if deidentifier is not iter else None
-        facts = FactFinder(recipe, self._content.rows)
-        with Keys() as keys, closing(Ahead(recipe, self._reading, self._findings, facts, processes)) as ahead:
-            of_rows = (self._content, self._examples, self.counter, facts, ahead)
+        with Keys() as keys:
+            of_rows = (self._content, self._examples, self.counter)
             scanner = RowScanner(self._findings, recipe, keys, *of_rows, self._splits, before is not None)
             splitter = Splitter(self._findings, keys, self.counter, self._tokens)
             rows = scanner.scan(deidentifier(chain(earlier, reader.rows(train, "train"))))

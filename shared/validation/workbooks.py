@@ -18,7 +18,7 @@ import orjson
 
 from shared.validation.codes import MAX_ROW_BYTES, MAX_WORKBOOK_BYTES, MAX_WORKBOOK_CELLS
 from shared.validation.containers import ZIP_ERRORS, inflated, refuse_bomb, spooled
-from shared.validation.lines import Block, RefusedLine, Unreadable
+from shared.validation.lines import Line, RefusedLine, Unreadable
 from shared.validation.tables import HEADER_ROWS, UNNAMED, Note, named
 
 _WORKBOOK, _RELATIONS, _TEXTS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/sharedstrings.xml"
@@ -31,12 +31,12 @@ _STYLE_PIECES = 64  # of the styles so much is read
 _DAMAGED = "it is damaged or cut off"
 
 
-Table = tuple[list[str], Iterator[Block]]
+Table = tuple[list[str], Iterator[Line]]
 
 
 def open_workbook(chunks: Iterable[bytes], note: Note, is_header: Callable[[list[str]], bool]) -> Table:
-    """The columns, and a block of each row with its number in the sheet, of the one visible sheet that has some. The
-    first row with a value names the columns, or one of the first below it that `is_header`.
+    """The columns, and each row as a line of JSON with its number in the sheet, of the one visible sheet that has some.
+    The first row with a value names the columns, or one of the first below it that `is_header`.
 
     Values are texts, as people read them: numbers without a format, but for codes (`00450`); dates as 2026-01-31; of a
     formula its last value.
@@ -69,7 +69,7 @@ def open_workbook(chunks: Iterable[bytes], note: Note, is_header: Callable[[list
     if place:
         note("lines_above_header", number, 0, f"row {number}")
     without_value = {row for row in found.without_value if row > number}
-    return columns, _blocks(chain(first[place:], rows), columns, without_value, note)
+    return columns, _lines(chain(first[place:], rows), columns, without_value, note)
 
 
 def _stripped(header: list[str]) -> list[str]:
@@ -322,9 +322,9 @@ def _text(value: Any) -> str:
     return value.isoformat(" ") if type(value) is datetime else str(value)
 
 
-def _blocks(
+def _lines(
     rows: Iterator[tuple[int, list[str]]], columns: list[str], without_value: set[int], note: Note
-) -> Iterator[Block]:
+) -> Iterator[Line]:
     """`rows`: the header first. A row that repeats it is noted and not read."""
     _, header = next(rows)
     offset = number = 0
@@ -339,12 +339,12 @@ def _blocks(
                 line = _line(columns, cells)
             else:
                 continue
-            yield number, offset, [line]
+            yield number, offset, line
             offset += len(line) + 1
     except OverflowError as error:  # not a valid date
         raise Unreadable("invalid_workbook", _DAMAGED) from error
     for row in sorted(row for row in without_value if row > number):
-        yield row, offset, [RefusedLine("cell_without_value", 0)]
+        yield row, offset, RefusedLine("cell_without_value", 0)
 
 
 def _line(columns: list[str], cells: list[str]) -> bytes | RefusedLine:

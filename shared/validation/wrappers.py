@@ -11,7 +11,7 @@ import orjson
 from shared.validation.codes import MAX_ROW_BYTES
 from shared.validation.conversions import SYSTEM, TOOLS
 from shared.validation.json_values import LIST, LIST_END, OPEN, QUOTE, TOKEN, Text, read_values
-from shared.validation.lines import Block, Unreadable
+from shared.validation.lines import Line, Unreadable
 from shared.validation.marks import plain_name
 from shared.validation.names import EMPTY, shown
 from shared.validation.strict import loaded
@@ -36,7 +36,7 @@ class Wrapped(NamedTuple):
     path: str
     others: tuple[str, ...]
     needed: tuple[str, ...]
-    blocks: Iterator[Block]
+    lines: Iterator[Line]
 
 
 class _Span(NamedTuple):
@@ -66,8 +66,8 @@ def unwrap(text: Text, offset: int, is_row: Callable[[Source], bool]) -> Wrapped
         return None
     rows, others = found
     needed = tuple(name for name in others if plain_name(name) in (*SYSTEM, *TOOLS))
-    blocks = read_values(text, rows.start, rows.end, offset)
-    return Wrapped(rows.path, tuple(map(shown, others)), needed, blocks)
+    lines = read_values(text, rows.start, rows.end, offset)
+    return Wrapped(rows.path, tuple(map(shown, others)), needed, lines)
 
 
 def is_turn(value: Any) -> bool:
@@ -160,7 +160,7 @@ def _paths(value: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, 
 
 def _first(text: Text, span: _Span) -> Any:
     with suppress(StopIteration, Unreadable):
-        _, _, (line,) = next(read_values(text, span.start, span.end))
+        _, _, line = next(read_values(text, span.start, span.end))
         return loaded(line) if isinstance(line, bytes) else None
     return None
 

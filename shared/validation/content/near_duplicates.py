@@ -1,8 +1,8 @@
 """Rows that say nearly the same, inside a part and across parts: banded MinHash.
 
 Method: Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3. `rensa` makes the signatures
-(Rust, no dependencies); the bands are ours, because its index keeps every row. Here memory is fixed: about 16 MB for
-each part that has 130,000 rows, less for fewer.
+(Rust, no dependencies); the bands are ours, because its index keeps every row. Here memory is fixed: 17 MB for
+each part.
 
 A row is compared twice, and both comparisons have to find it similar: all of its text, and its dialogue alone. So a
 long system message that all rows share makes no rows alike, and neither does a question that is asked of many cases.
@@ -14,8 +14,7 @@ from operator import add
 from typing import NamedTuple
 
 from rensa import RMinHash
-
-from shared.validation.content.slots import Table, key_of, zeros
+from xxhash import xxh3_64_intdigest
 
 BANDS, ROWS_IN_BAND = 8, 5
 # Of rows with this Jaccard similarity of their word pairs, 96 % share a band; the signature then estimates it to
@@ -39,6 +38,11 @@ class Sketch(NamedTuple):
     key: int
     bands: tuple[int, ...]
     low: bytes
+
+
+def key_of(text: str) -> int:
+    """64 bits that are equal for equal texts, in every process."""
+    return xxh3_64_intdigest(text.encode("utf-8", "replace"))
 
 
 def sketch(words: list[str], key: int, context: str = "") -> Sketch:
@@ -98,10 +102,10 @@ class Index:
         size = 1 << bits
         self._mask = size - 1
         self._count = 0
-        self._bands = [Table(bits) for _ in range(BANDS)]
-        self._low = zeros(_PERMUTATIONS * size)
-        self._keys, self._tags = (memoryview(zeros(8 * size)).cast("Q") for _ in range(2))
-        self._numbers, self._leaders = (memoryview(zeros(8 * size)).cast("q") for _ in range(2))
+        zeros = bytes(8 * size)
+        self._bands = [array("Q", zeros) for _ in range(BANDS)]
+        self._low = bytearray(_PERMUTATIONS * size)
+        self._keys, self._tags, self._numbers, self._leaders = (array(kind, zeros) for kind in "QQqq")
 
     def match(self, row: Sketch) -> Match | None:
         """An indexed row that says nearly the same. Of each band the latest row is looked at."""

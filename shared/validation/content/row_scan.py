@@ -1,36 +1,26 @@
-"""What the text of one row shows by itself, the same in every process."""
+"""What the text of one row shows by itself."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
+from shared.domain.recipe import Data
 from shared.validation.compared import Statement, compared_texts
 from shared.validation.content import injection, personal_data, secrets
 from shared.validation.content.damage import CODED, DAMAGED, MOJIBAKE, TRIGGERS, UNFILLED, cut_end, is_coded, unfilled
 from shared.validation.content.languages import language_of_row
-from shared.validation.content.near_duplicates import Sketch, sketch
+from shared.validation.content.near_duplicates import Sketch, key_of, sketch
 from shared.validation.content.pattern_set import PatternSet
 from shared.validation.content.personal_patterns import IN_WORDS, date_scope, dates_in
 from shared.validation.content.quality import asks_for_fact
-from shared.validation.content.slots import key_of
 from shared.validation.content.texts import fields_of_row, texts_of_row, with_texts_of_row
 
 RowDocument = dict[str, Any]
 Messages = list[dict[str, Any]]
 Found = tuple[str, ...]  # code and detail, and the field where it is known
 ROW_WITH_DATES = "row_with_dates"  # no code of a finding: its detail, a `DateScope`, is counted
-
-
-@dataclass(frozen=True, slots=True)
-class ContentPolicy:
-    """`allowed_kinds`: kinds of personal data that were reviewed and may stay, whatever `personal_data` is."""
-
-    personal_data: Literal["block", "redact", "allow"] = "block"
-    allowed_kinds: frozenset[str] = frozenset()
-    secrets: Literal["block", "redact", "allow"] = "block"
 
 
 class Dialogue(NamedTuple):
@@ -52,11 +42,12 @@ class Dialogue(NamedTuple):
 
 
 class RowScan:
-    """Holds no text. `special_tokens` are those of the base model."""
+    """Holds no text. Values that are redacted are numbered in the order of rows. `policy`: what is done with personal
+    data and secrets. `special_tokens` are those of the base model."""
 
-    def __init__(self, policy: ContentPolicy = ContentPolicy(), special_tokens: Iterable[str] = ()) -> None:
-        self._policy = policy
-        self._gate = _gate(frozenset(special_tokens))
+    def __init__(self, policy: Data = Data(), special_tokens: Iterable[str] = ()) -> None:
+        self._policy, self._allowed = policy, frozenset(policy.personal_data_allowed)
+        self._gate, self._redactor = _gate(frozenset(special_tokens)), personal_data.Redactor()
 
     def is_plain(self, text: str) -> bool:
         """Whether no detector of personal data, secrets or manipulation finds anything in the text."""
@@ -67,13 +58,8 @@ class RowScan:
             or personal_data.find_by(personal_data.likely(hits), text)
         )
 
-    def find(
-        self, document: RowDocument, redactor: personal_data.Redactor | None = None
-    ) -> tuple[list[Found], RowDocument] | None:
-        """What a row in canonical form holds, and the row, redacted if the policy requires it.
-
-        None if it may have to be redacted and no `redactor`, which numbers values in the order of rows, is given.
-        """
+    def find(self, document: RowDocument) -> tuple[list[Found], RowDocument]:
+        """What a row in canonical form holds, and the row, redacted if the policy requires it."""
         texts = texts_of_row(document)
         whole = "\n".join(texts)
         hits = self._gate.hits(whole)
@@ -87,12 +73,10 @@ class RowScan:
             found.append((DAMAGED, f"{UNFILLED}:{place}"))
         changed = texts
         kinds, detectors = hits & _SECRET_KINDS, personal_data.likely(hits)
-        if redactor is None and "redact" in (kinds and self._policy.secrets, detectors and self._policy.personal_data):
-            return None
         if kinds:
             changed = self._find_secrets(changed, kinds, found)
-        if detectors and redactor and self._policy.personal_data == "redact":
-            changed = self._redact(changed, redactor, found)
+        if detectors and self._policy.personal_data == "redact":
+            changed = self._redact(changed, found)
         elif detectors:
             at = personal_data.find_by(detectors, "\n".join(changed))
             for code, kind in self._personal({one.kind for one in at}):
@@ -109,17 +93,16 @@ class RowScan:
         found += ((_SECRET_CODES[self._policy.secrets], _in_words(kind)) for kind in sorted(at))
         return secrets.redacted(texts, kinds) if at and self._policy.secrets == "redact" else texts
 
-    def _redact(self, texts: list[str], redactor: personal_data.Redactor, found: list[Found]) -> list[str]:
-        allowed = self._policy.allowed_kinds
-        redacted, kinds = redactor.redact_all(texts, personal_data.KINDS - allowed)
+    def _redact(self, texts: list[str], found: list[Found]) -> list[str]:
+        redacted, kinds = self._redactor.redact_all(texts, personal_data.KINDS - self._allowed)
         found += self._personal(kinds)
-        return redacted if kinds - allowed else texts
+        return redacted if kinds - self._allowed else texts
 
     def _personal(self, kinds: set[str]) -> list[tuple[str, str]]:
         return [(self._personal_code(kind), _in_words(kind)) for kind in sorted(kinds)]
 
     def _personal_code(self, kind: str) -> str:
-        if kind in self._policy.allowed_kinds or self._policy.personal_data == "allow":
+        if kind in self._allowed or self._policy.personal_data == "allow":
             return "personal_data_allowed"
         if self._policy.personal_data == "redact":
             return "personal_data_redacted"

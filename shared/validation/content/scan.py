@@ -4,14 +4,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 from shared.domain.findings import Findings, Place, counted
-from shared.validation.content import personal_data
+from shared.domain.recipe import Data
 from shared.validation.content.damage import DAMAGED, UNFILLED, CutAnswers, finding_of
 from shared.validation.content.eval_kinds import RowKind, differences
 from shared.validation.content.languages import Languages
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Index, Sketch
 from shared.validation.content.personal_patterns import DateScope
 from shared.validation.content.quality import LOOK_UP_SHARE, MIN_ROWS, Quality
-from shared.validation.content.row_scan import ROW_WITH_DATES, ContentPolicy, Dialogue, Found, RowDocument, RowScan
+from shared.validation.content.row_scan import ROW_WITH_DATES, Dialogue, Found, RowDocument, RowScan
 
 CONTRADICTIONS_SHOWN = 20
 MAX_CLUSTERS = 10_000  # groups of near duplicates that are told apart
@@ -29,21 +29,20 @@ def file_is_clinical(rows: Mapping[str, int]) -> bool:
 class ContentScan:
     """Give it every row, the held-out file first, then call `finish`; what it finds goes to `findings`.
 
-    Memory does not grow with the number of rows: about 16 MB for each part, 5 MB for prompts and answers, and 100
-    bytes for each different value that was redacted (at most 200,000 of a kind).
+    Memory is bounded: about 17 MB for each part, 200 bytes for each prompt (at most 262,144), and 100 for each
+    different value that was redacted (at most 200,000 of a kind).
     `special_tokens` are those of the base model, `indexed_rows_bits` sets how many rows near duplicates are sought in.
     """
 
     def __init__(
         self,
         findings: Findings,
-        policy: ContentPolicy = ContentPolicy(),
+        policy: Data = Data(),
         special_tokens: Iterable[str] = (),
         indexed_rows_bits: int = INDEXED_ROWS_BITS,
     ) -> None:
         self._findings = findings
         self.rows = RowScan(policy, special_tokens)
-        self._redactor = personal_data.Redactor()
         self._bits = indexed_rows_bits
         self._rows: Counter[str] = Counter()  # by file
         self._dated: Counter[str] = Counter()  # rows with dates by `DateScope`
@@ -60,13 +59,12 @@ class ContentScan:
 
     def read(self, place: Place, document: RowDocument) -> RowDocument:
         """Take a row in canonical form. Returns it, redacted if the policy requires it; field names are left alone."""
-        read = self.rows.find(document, self._redactor)
-        assert read is not None, "there is a redactor"
-        self.note(place, read[0])
-        return read[1]
+        found, read = self.rows.find(document)
+        self.note(place, found)
+        return read
 
     def note(self, place: Place, found: Iterable[Found]) -> None:
-        """Take what `RowScan.find` found in a row that was not redacted."""
+        """Take what was found in a row, as `RowScan.find` has it."""
         for code, detail, *part in found:
             if code == ROW_WITH_DATES:
                 self._dated[detail] += 1
@@ -121,7 +119,7 @@ class ContentScan:
         earlier = self.quality.add(number, row.asks_for_fact, read_key, row.answer_key, row.characters)
         if earlier is not None:
             self._findings.add("contradictory_answers", *place)
-            if len(self.contradictions) < CONTRADICTIONS_SHOWN and number > 0 and earlier < 2**31:
+            if len(self.contradictions) < CONTRADICTIONS_SHOWN and number > 0 and earlier > 0:
                 self.contradictions.append((earlier, number))
 
     # At the end.

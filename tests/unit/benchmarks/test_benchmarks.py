@@ -102,12 +102,7 @@ def test_rendering_is_measured_beside_the_bare_tokenizer() -> None:
 def test_validation_is_measured_beside_a_parser_and_a_checker() -> None:
     rows = validation.run(rows=20, large_mb=0.1, memory_mb=(0.1,))
     assert_whole(rows)
-    assert {row.baseline for row in rows} == {
-        validation.PARSER,
-        validation.PLAIN_CHECKER,
-        validation.CHECKER,
-        validation.ONE_PROCESS,
-    }
+    assert {row.baseline for row in rows} == {validation.PARSER, validation.PLAIN_CHECKER, validation.CHECKER}
 
 
 def test_large_validation_is_measured_alone() -> None:

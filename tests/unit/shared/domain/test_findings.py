@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from shared.domain.findings import ROWS_SHOWN, Findings, ProblemCode, counted, read_codes
@@ -71,25 +69,3 @@ def test_codes_are_read_from_a_table_each_and_a_wrong_severity_is_refused(tmp_pa
     file.write_text('[bad]\nseverity = "fatal"\nmessage = "bad"\nfix = "correct it"\n')
     with pytest.raises(ValidationError):
         read_codes(str(file))
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(sorted(CODES)), st.sampled_from(["train", "eval"]), st.sampled_from(["", "a", "b"])),
-        max_size=100,
-    ),
-    st.sets(st.integers(0, 100)),
-)
-def test_what_is_found_in_parts_and_merged_in_order_is_what_is_found_at_once(
-    found: list[tuple[str, str, str]], cuts: set[int]
-) -> None:
-    at_once, merged, part = Findings(CODES), Findings(CODES), Findings(CODES)
-    for row, (code, file, detail) in enumerate(found):
-        for findings in (at_once, part):
-            findings.add(code, file, row, 10 * row, detail=detail, part=f"field {row}")
-        if row in cuts and (taken := part.taken()) is not None:
-            merged.merge(taken)
-    if (rest := part.taken()) is not None:
-        merged.merge(rest)
-    assert merged.problems() == at_once.problems()
-    assert part.taken() is None

@@ -37,7 +37,7 @@ CONTAINERS = {
 def read(data: bytes, size: int = 1001) -> list[Any]:
     """Every row of a file that comes in chunks of this size."""
     intake = open_rows(data[start : start + size] for start in range(0, len(data), size))
-    return [json.loads(line) for _, _, lines in intake.blocks for line in lines if isinstance(line, bytes)]
+    return [json.loads(line) for _, _, line in intake.lines if isinstance(line, bytes)]
 
 
 @pytest.mark.few_cases(3)

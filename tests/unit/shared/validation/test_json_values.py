@@ -27,7 +27,7 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def values(data: bytes, size: int = 1000) -> list[tuple[int, int, bytes | RefusedLine]]:
-    return [(number, offset, line) for number, offset, (line,) in read_values(mapped(pieces(data, size)))]
+    return [*read_values(mapped(pieces(data, size)))]
 
 
 @given(st.lists(JSON, max_size=5), st.sampled_from([None, 1, 4]), st.integers(1, 40), st.booleans())
@@ -107,7 +107,7 @@ def test_a_value_that_is_too_long_is_refused_and_the_next_one_read_in_flat_memor
         yield b'"}, {"a": 2}]'
 
     tracemalloc.start()
-    found: list[Any] = [(number, lines[0]) for number, _, lines in read_values(mapped(chunks()))]
+    found: list[Any] = [(number, line) for number, _, line in read_values(mapped(chunks()))]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [number for number, _ in found] == [1, 2]

@@ -52,7 +52,7 @@ def tokens_of(bundle: Bundle, document: dict[str, Any]) -> int:
 def test_the_estimate_of_a_row_is_not_far_below_what_the_tokenizer_counts(bundle: Bundle, path: Path) -> None:
     intake = open_rows([path.read_bytes()], ExpectedRows())
     assert intake.form is not None
-    lines = (line for _, _, lines in intake.blocks for line in lines if isinstance(line, bytes) and line.strip())
+    lines = (line for _, _, line in intake.lines if isinstance(line, bytes) and line.strip())
     rows = [row for line in islice(lines, ROWS) if (row := read_row(line, intake.form)[0]) is not None]
     counted = [tokens_of(bundle, json.loads(row.canonical)) for row in rows]
     with spooled_sink() as sink:

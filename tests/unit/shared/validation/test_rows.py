@@ -5,14 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import orjson
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
-from shared.validation.formats import CHAT
-from shared.validation.rows import _read_any, read_row, read_rows
-from tests.examples import examples
+from shared.validation.rows import read_row
 
 USER = {"role": "user", "content": "Which part?"}
 ANSWER = {"role": "assistant", "content": "a bolt"}
@@ -167,72 +162,6 @@ def test_a_system_message_that_asks_alone_is_a_warning(extra) -> None:
         assert set(found) == codes
     greeted = read_row(json.dumps(chat(ANSWER, USER, ANSWER)).encode())
     assert (greeted[0] is not None, set(greeted[1])) == (True, set())
-
-
-FIELDS = st.dictionaries(
-    st.text(st.sampled_from('ab:"\\\0é'), max_size=3).filter(lambda name: name not in ("tools", "item", "messages")),
-    st.one_of(
-        st.none(),
-        st.booleans(),
-        st.integers(-(2**63), 2**64 - 1),
-        st.floats(allow_nan=False, allow_infinity=False),
-        st.text(st.sampled_from('ab:"\\\0é'), max_size=6),
-        st.lists(st.integers(0, 3), max_size=2),
-    ),
-    max_size=4,
-)
-
-
-@given(FIELDS, st.booleans())
-def test_rows_with_fields_of_their_own_read_the_same_on_the_short_way_and_the_long_one(fields, twice) -> None:
-    messages = [{"role": "user", "content": "a: b"}, {"role": "assistant", "content": "c"}]
-    line = json.dumps({"messages": messages, **fields}).encode()
-    if twice and fields:
-        line = line[:-1] + b"," + json.dumps({next(iter(fields)): 1}).encode()[1:]
-    short, long = read_row(line), _read_any(line, orjson.loads(line), CHAT)
-    assert (short[0] and short[0].canonical, set(short[1])) == (long[0] and long[0].canonical, set(long[1]))
-
-
-PLAIN = b'{"messages":[{"role":"user","content":"a: b"},{"role":"assistant","content":"c"}]}'
-# Each may stand alone in a line, be cut by the end of one, or go on in the next.
-PIECES = [
-    PLAIN,
-    PLAIN[:-1] + b',"note":"x:","size":1.5}',
-    PLAIN.replace(b"a: b", rb"a\u003a b").replace(b"[{", b'[{"role":"system","content":"s"},{'),
-    PLAIN.replace(b"a: b", rb"\u003A").replace(b'"user"', b'"user","role":"user"'),
-    PLAIN.replace(b'"c"', b'"  "'),
-    PLAIN.replace(b'"c"', rb'"c\u0000"'),
-    PLAIN.replace(b'"user"', b'"system"'),
-    *(b'{"messages":[', b'{"role":"user","content":"a"}', b'{"role":"assistant","content":"b"}', b"]}"),
-    *(b'{"messages":[{"role":"user","content":"a', b'"},{"role":"assistant","content":"b"}]}', b","),
-    *(b'{"x":[{', b'"x":1}]}', b"[", b"]", b'"messages":', b"{", b"}", b"", b" ", b"7", b"\xff"),
-]
-ROLE_FIRST = b'{"role":1,"messages":['
-LINES = st.lists(st.lists(st.sampled_from(PIECES), min_size=1, max_size=3).map(b"".join), min_size=1, max_size=5)
-
-
-def alone(line):
-    try:
-        source = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return read_row(line) if line.strip() else (None, {"blank_line"})
-    return _read_any(line, source, CHAT) if type(source) is dict else (None, {"data_type|the row|an object"})
-
-
-@examples(1000)
-@given(LINES | st.lists(st.sampled_from(PIECES[:3]), min_size=1, max_size=60))
-@example([PLAIN + b"," + PLAIN])
-@example([PIECES[7] + PIECES[8], PIECES[9] + PIECES[10], PLAIN + b"," + PLAIN])
-@example([ROLE_FIRST + PIECES[8], PIECES[9] + PIECES[10], ROLE_FIRST + PLAIN[13:] + b"," + ROLE_FIRST + PLAIN[13:]])
-@example([PLAIN, PIECES[5]])
-@example([PIECES[11], PIECES[12], PLAIN + b"," + PLAIN])
-@example([b'{"messages":[{"x":[', b"1]}],", PIECES[0][1:], PLAIN + b"," + PLAIN])
-def test_lines_that_are_read_together_are_read_as_each_alone(lines) -> None:
-    def outcome(row, codes):
-        return row and row.canonical, {code.partition("|")[0] for code in codes}
-
-    together = [outcome(*read) for some in read_rows(lines) for read in some]
-    assert together == [outcome(*alone(line)) for line in lines]
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 2**70])

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from shared.domain.blank import is_blank
 from shared.domain.findings import Findings, Place
+from shared.domain.recipe import Data
 from shared.validation.codes import CONTENT_CODES
 from shared.validation.compared import content_of
-from shared.validation.content.row_scan import ContentPolicy
 from shared.validation.content.scan import ContentScan
 from shared.validation.formats import CHAT, detect
 from shared.validation.rows import read_row
@@ -167,7 +167,7 @@ def test_json_in_a_text_of_a_row_may_nest_as_deep_as_it_likes(holder: str, depth
     assert row is not None or codes
     if row is not None:
         findings = Findings(CONTENT_CODES)
-        document = ContentScan(findings, ContentPolicy(personal_data="redact")).read(Place("train", 1), row.document)
+        document = ContentScan(findings, Data(personal_data="redact")).read(Place("train", 1), row.document)
         assert b"a.person" not in orjson.dumps(document)
         content_of(row)
 

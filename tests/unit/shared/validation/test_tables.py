@@ -6,13 +6,12 @@ import csv
 import io
 import json
 import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.validation.lines import Block, RefusedLine, split_lines
+from shared.validation.lines import RefusedLine, split_lines
 from shared.validation.tables import Dialect, read_table
 
 
@@ -22,11 +21,10 @@ def numbered(count: int, line: str = "question {n},answer {n}") -> str:
 
 def rows_of(text: str | bytes, delimiter: str = ",") -> list[tuple[int, dict[str, str] | str]]:
     data = text if isinstance(text, bytes) else text.encode()
-    blocks: Iterator[Block] = read_table(split_lines(iter([data])), Dialect(delimiter), lambda *_: None)
+    lines = read_table(split_lines(iter([data])), Dialect(delimiter), lambda *_: None)
     return [
         (number, line.code if isinstance(line, RefusedLine) else json.loads(line))
-        for number, _, lines in blocks
-        for line in lines
+        for number, _, line in lines
         if isinstance(line, RefusedLine) or line.strip()
     ]
 

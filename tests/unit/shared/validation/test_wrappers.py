@@ -56,7 +56,7 @@ def read(data: bytes, size: int = 10**9) -> tuple[list[Any], list[tuple[Any, ...
     intake = open_rows(
         (data[at : at + size] for at in range(0, len(data), size)), note=lambda *note: notes.append(note)
     )
-    rows = [(line, offset) for _, offset, lines in intake.blocks for line in lines]
+    rows = [(line, offset) for _, offset, line in intake.lines]
     assert intake.container == "json"
     assert all(isinstance(line, bytes) and data[at:].startswith(line) for line, at in rows)
     return [json.loads(line) for line, _ in rows if isinstance(line, bytes)], notes
@@ -95,7 +95,7 @@ SINGLE: dict[str, Any] = {
 @pytest.mark.parametrize("count", [1, 2, 60])
 def test_a_row_with_a_list_in_it_is_a_row(row, indent, count) -> None:
     data = b"\n".join([json.dumps(row, indent=indent).encode()] * count)
-    lines = [line for _, _, lines in open_rows([data]).blocks for line in lines if isinstance(line, bytes)]
+    lines = [line for _, _, line in open_rows([data]).lines if isinstance(line, bytes)]
     assert [json.loads(line) for line in lines] == [row] * count
 
 

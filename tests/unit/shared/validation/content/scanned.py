@@ -7,9 +7,9 @@ from typing import Any
 
 from shared.domain.dataset import ProblemGroup
 from shared.domain.findings import Findings, Place
+from shared.domain.recipe import Data
 from shared.validation.codes import CONTENT_CODES
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS
-from shared.validation.content.row_scan import ContentPolicy
 from shared.validation.content.scan import ContentScan
 
 WORDS = [
@@ -28,7 +28,7 @@ def prose(chance: random.Random, words: int = 30) -> str:
 class Scan:
     """A content scan with what it found."""
 
-    def __init__(self, policy: ContentPolicy = ContentPolicy(), bits: int = INDEXED_ROWS_BITS) -> None:
+    def __init__(self, policy: Data = Data(), bits: int = INDEXED_ROWS_BITS) -> None:
         self._findings = Findings(CONTENT_CODES)
         self._scan = ContentScan(self._findings, policy, indexed_rows_bits=bits)
 
@@ -47,9 +47,7 @@ class Scan:
         return self._findings.problems()
 
 
-def scanned(
-    rows: list[list[dict[str, Any]]], policy: ContentPolicy = ContentPolicy(), part: str = "train"
-) -> dict[str, ProblemGroup]:
+def scanned(rows: list[list[dict[str, Any]]], policy: Data = Data(), part: str = "train") -> dict[str, ProblemGroup]:
     scan = Scan(policy)
     for number, messages in enumerate(rows, start=1):
         scan.row(number, part, messages)

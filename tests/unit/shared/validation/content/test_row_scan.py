@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from shared.validation.content.row_scan import ContentPolicy
+from shared.domain.recipe import Data
 from tests.unit.shared.validation.content.scanned import Scan, row, scanned
 
 
 def test_personal_data_is_replaced_in_every_message_and_in_tool_calls() -> None:
-    scan = Scan(ContentPolicy(personal_data="redact"))
+    scan = Scan(Data(personal_data="redact"))
     call = {
         "id": "a",
         "type": "function",
@@ -31,14 +31,14 @@ def test_personal_data_is_replaced_in_every_message_and_in_tool_calls() -> None:
 
 
 def test_a_reviewed_kind_stays_and_the_others_go() -> None:
-    scan = Scan(ContentPolicy(personal_data="redact", allowed_kinds=frozenset({"email"})))
+    scan = Scan(Data(personal_data="redact", personal_data_allowed=("email",)))
     read = scan.row(1, "train", row("a@b.com, SSN 078-05-1120", "ok"))
     assert read["messages"][0]["content"] == "a@b.com, SSN [SSN_1]"
     assert set(scan.found()) == {"personal_data_allowed", "personal_data_redacted"}
 
 
 def test_what_is_of_a_reviewed_kind_is_not_taken_for_another_and_replaced() -> None:
-    scan = Scan(ContentPolicy(personal_data="redact", allowed_kinds=frozenset({"date_of_birth"})))
+    scan = Scan(Data(personal_data="redact", personal_data_allowed=("date_of_birth",)))
     text = "The patient (DOB 12/03/1958) was admitted on 3 March 2021."
     read = scan.row(1, "train", row(text, "ok"))
     assert read["messages"][0]["content"] == "The patient (DOB 12/03/1958) was admitted on [DATE_1]."
@@ -48,11 +48,11 @@ def test_what_is_of_a_reviewed_kind_is_not_taken_for_another_and_replaced() -> N
 def test_a_secret_blocks_unless_allowed() -> None:
     rows = [row("AKIA" + "ABCDEFGHIJKLMNOP", "thanks")]
     assert scanned(rows)["secret"].severity == "error"
-    assert scanned(rows, ContentPolicy(secrets="allow"))["secret_allowed"].severity == "warning"
+    assert scanned(rows, Data(secrets="allow"))["secret_allowed"].severity == "warning"
 
 
 def test_secrets_are_replaced_by_a_placeholder_that_is_no_secret() -> None:
-    scan = Scan(ContentPolicy(secrets="redact"))
+    scan = Scan(Data(secrets="redact"))
     question = (
         "key AKIA" + "ABCDEFGHIJKLMNOP, Server=x;Database=d;Password=" + "hunter22; postgres://a:" + "hunter22@h/d"
     )
@@ -67,7 +67,7 @@ def test_secrets_are_replaced_by_a_placeholder_that_is_no_secret() -> None:
 
 
 def test_a_row_without_anything_comes_back_as_it_is() -> None:
-    scan = Scan(ContentPolicy(personal_data="redact"))
+    scan = Scan(Data(personal_data="redact"))
     messages = row("How is the pump?", "Fine.")
     assert scan.row(1, "train", messages)["messages"] is messages
     assert scan.found() == {}
@@ -91,7 +91,7 @@ def test_a_row_without_anything_comes_back_as_it_is() -> None:
 def test_a_hostile_row_takes_time_in_proportion_to_its_length(piece: str) -> None:
     """Processor time, with room for a busy machine: what grows with the square takes ten times this."""
     text = piece * (200_000 // len(piece))
-    scan = Scan(ContentPolicy(personal_data="redact"), bits=8)
+    scan = Scan(Data(personal_data="redact"), bits=8)
     started = time.thread_time()
     scan.row(1, "train", row(text, "ok"))
     assert time.thread_time() - started < 5
@@ -130,7 +130,7 @@ def test_a_field_that_is_named_for_the_number_of_a_thing_holds_no_telephone_numb
     field: str, value: str, found: bool
 ) -> None:
     for policy in ("block", "redact"):
-        scan = Scan(ContentPolicy(personal_data=policy))
+        scan = Scan(Data(personal_data=policy))
         item: dict[str, Any] = {field: value, "ward": "B"}
         read = scan.row(1, "train", row("Why?", "So."), **item)
         assert (bool(scan.found()), read["item"][field] == value) == (found, not found or policy == "block")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.recipe import Data
 from shared.validation.codes import CONTENT_CODES
-from shared.validation.content.row_scan import ContentPolicy, RowScan
+from shared.validation.content.row_scan import RowScan
 from tests.examples import examples
 from tests.unit.shared.validation.content import labeled
 from tests.unit.shared.validation.content.scanned import Scan, prose, row, scanned
@@ -36,7 +37,7 @@ def test_personal_data_blocks_by_default_and_no_value_is_reported() -> None:
     ],
 )
 def test_a_value_is_shown_unless_a_detector_finds_something_in_it(value: str, plain: bool) -> None:
-    assert RowScan(ContentPolicy()).is_plain(value) is plain
+    assert RowScan(Data()).is_plain(value) is plain
 
 
 def test_a_date_in_clinical_text_warns_only() -> None:
@@ -71,8 +72,8 @@ def test_most_rows_show_what_a_date_in_any_other_is_whatever_their_order(rows: A
         assert len(found) == len(counts)
 
 
-@pytest.mark.parametrize("policy", [ContentPolicy("allow"), ContentPolicy(allowed_kinds=frozenset({"clinical_date"}))])
-def test_dates_that_are_allowed_are_not_judged_by_other_rows(policy: ContentPolicy) -> None:
+@pytest.mark.parametrize("policy", [Data(personal_data="allow"), Data(personal_data_allowed=("clinical_date",))])
+def test_dates_that_are_allowed_are_not_judged_by_other_rows(policy: Data) -> None:
     scan = Scan(policy)
     for number, messages in enumerate([CLINICAL] * 9 + [UNDECIDED], start=1):
         scan.row(number, "train", messages)
