@@ -133,7 +133,8 @@ def _beside_datatrove(data: list[Messages]) -> Figure | None:
     from datatrove.pipeline.formatters import PIIFormatter  # type: ignore[import-not-found]
 
     redactor = personal_data.Redactor()
-    return _beside("personal data of all types, redacted", DATATROVE, data, redactor.redact, PIIFormatter().format)
+    name, theirs = "personal data of all types, redacted", PIIFormatter().format
+    return _beside(name, DATATROVE, data, lambda text: redactor.redact_all([text]), theirs)
 
 
 def _each(work: Callable[[str], object], texts: list[str]) -> None:

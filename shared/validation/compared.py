@@ -57,7 +57,8 @@ def content_of(row: ParsedRow) -> Content:
     for place, message in enumerate(row.messages):
         is_assistant = place == end or (place < end and message["role"] == "assistant")
         prompt = _signed(digest) if is_assistant and place else 0
-        digest.update(_part(message))
+        calls = calls_of(message) if "tool_calls" in message else ""
+        digest.update(f"\0{message['role']}\0{message['content'].strip()}\0{calls}".encode())
         if is_assistant:
             turns.append(Turn(prompt, _signed(digest) if learns and "weight" not in message else 0))
     if end == len(row.messages):
@@ -74,17 +75,8 @@ def _answer_at(row: ParsedRow) -> tuple[int, bool]:
     messages = row.messages
     if messages[-1]["role"] != "assistant":
         return len(messages), False
-    learned = (n for n in range(len(messages) - 1, -1, -1) if _is_learned(messages[n]))
-    return next(learned, len(messages) - 1), True
-
-
-def _is_learned(message: Message) -> bool:
-    return message["role"] == "assistant" and "weight" not in message  # which is 0 then
-
-
-def _part(message: Message) -> bytes:
-    calls = calls_of(message) if "tool_calls" in message else ""
-    return f"\0{message['role']}\0{message['content'].strip()}\0{calls}".encode()
+    weighed = (n for n, message in enumerate(messages) if message["role"] == "assistant" and "weight" not in message)
+    return max(weighed, default=len(messages) - 1), True  # a weight is 0
 
 
 def _signed(digest: xxh3_128) -> int:

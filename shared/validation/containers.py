@@ -160,17 +160,14 @@ def _unzip(file: tempfile.SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
     size = file.seek(0, 2)
     try:
         with zipfile.ZipFile(file) as archive:
-            yield from _limited(inflated(archive, _only_file(archive)), size)
+            infos = (info for info in archive.infolist() if not info.is_dir())
+            files = [info for info in infos if not _OF_SYSTEMS.fullmatch(info.filename)]
+            if len(files) != 1:
+                raise Unreadable("zip_files", str(len(files)))
+            yield from _limited(inflated(archive, files[0]), size)
     except ZIP_ERRORS as error:
         detail = "it is encrypted" if "password" in str(error) else "it is damaged or cut off"
         raise Unreadable("invalid_zip", detail) from error
-
-
-def _only_file(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    files = [info for info in archive.infolist() if not info.is_dir() and not _OF_SYSTEMS.fullmatch(info.filename)]
-    if len(files) != 1:
-        raise Unreadable("zip_files", str(len(files)))
-    return files[0]
 
 
 def inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:

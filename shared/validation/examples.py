@@ -127,7 +127,9 @@ class Examples:
         """Fields that sort the rows into few kinds, such as an intent."""
         found = []
         for name, values in self._fields.items():
-            if values and shown(name) != OTHER_NAMES and self._sorts(values):
+            rows = sum(value.count for value in (values or {}).values())
+            sorts = values and len(values) > 1 and rows >= max(len(values) * _ROWS_PER_VALUE, _SHARE * self._rows)
+            if values and sorts and shown(name) != OTHER_NAMES:
                 most_first = sorted(values.values(), key=lambda value: (-value.count, value.text))[:VALUES_SHOWN]
                 counts = (
                     ValueCount(value=self._text(each.text, each.count), train_rows=each.count, rows=tuple(each.rows))
@@ -135,10 +137,6 @@ class Examples:
                 )
                 found.append(Category(field=name, values=tuple(counts)))
         return tuple(found)
-
-    def _sorts(self, values: dict[str, _Value]) -> bool:
-        rows = sum(value.count for value in values.values())
-        return len(values) > 1 and len(values) * _ROWS_PER_VALUE <= rows and rows >= _SHARE * self._rows
 
     def _text(self, text: str, rows: int) -> str:
         return text if rows >= MIN_ROWS and self._is_plain(text) else ""

@@ -30,6 +30,8 @@ def _spelled(names: Iterable[str]) -> frozenset[str]:
 
 
 MEDIA = _spelled(_MEDIA)
+Unread = tuple[str, str, Any]  # of a key inside a row: its place, such as `messages[2]`, its name and value
+_NUMBERS = re.compile(r"\[\d+\]")
 
 # Of a passage: words or, in scripts without blanks, letters. A title, a file name or a channel has fewer.
 _WORDS, _LETTERS, _SENTENCE_WORDS, _LONG = 8, 16, 3, 30
@@ -122,6 +124,20 @@ def code_of_inner(key: str, value: Any, messages: Sequence[dict[str, Any]]) -> s
     return next(filter(None, marks), "ignored_field")
 
 
+def report_unread(found: Iterable[Unread], messages: Sequence[dict[str, Any]], codes: set[str]) -> None:
+    """Keys inside a row, below its own fields, that nothing reads: named with their path, or refused if answers need
+    them. `messages`: what is learned.
+
+    A path has no numbers, so that a key is one finding for a file: `messages[].timestamp`, `input.parallel_tool_calls`.
+    A key that may be text of a row is not shown.
+    """
+    for place, key, value in found:
+        if code := code_of_inner(key, value, messages):
+            name = shown(key)
+            path = name if name == OTHER_NAMES else f"{_NUMBERS.sub('[]', place)}.{name}"
+            codes.add(f"{code}|{path}")
+
+
 # What `code_of_inner` says of a key in some rows, and of others that it is ignored.
 REFUSED_KEYS = frozenset(
     {"media_not_read", "media_named", "passage_not_read", "reasoning_not_read", "unpaired_preference"}
@@ -189,11 +205,6 @@ def _is_passage(found: _FieldText) -> bool:
     if words >= _WORDS or len(_UNSPACED.findall(found.text)) >= _LETTERS:
         return True
     return words >= _SENTENCE_WORDS and (found.is_of_document or found.text.endswith(_SENTENCE_ENDS))
-
-
-def _answers(found: _FieldText, answer: str) -> bool:
-    """Whether a text holds the answer, however short it is. `answer`: its words."""
-    return len(answer) >= _ANSWER_CHARACTERS and answer in _words(found.text)
 
 
 def _are_turns(value: Any) -> bool:
@@ -296,8 +307,8 @@ class FieldNotes:
             about = _is_about(name)
             if not about and has_answer and name not in ANSWER_FIELDS and _is_needed(_of_cell(value), messages):
                 about = "passages"
-            is_other_answer = has_answer and _CORRECTED.fullmatch(plain_name(name)) and _is_text(value)
-            if is_other_answer and value.strip() not in messages[-1]["content"]:
+            is_other_answer = has_answer and isinstance(value, str) and _CORRECTED.fullmatch(plain_name(name))
+            if is_other_answer and value.strip() not in messages[-1]["content"]:  # a blank one is in any text
                 self._miss("ambiguous_field", (name,), row, [])
             if about:
                 self._add_missed(row, name, about, value, messages, has_answer=has_answer)
@@ -333,11 +344,12 @@ class FieldNotes:
             return
         texts = _missing_from_messages(_of_cell(value), messages)
         if about == "passages":
-            answer = _words(messages[-1]["content"]) if has_answer else ""
+            answer = _words(messages[-1]["content"]) if has_answer else ""  # a text may hold it, however short it is
+            sought = len(answer) >= _ANSWER_CHARACTERS
             if _are_turns(turns := _of_cell(value)):
                 if _missing_from_messages([turn["content"] for turn in turns], messages):
                     self._miss("passage_not_read", (name,), row, [])
-            elif passages := [found for found in texts if _is_passage(found) or _answers(found, answer)]:
+            elif passages := [one for one in texts if _is_passage(one) or (sought and answer in _words(one.text))]:
                 self._miss("passage_not_read", (name,), row, passages)
         elif has_answer and texts and _names_a_choice(_of_cell(value), messages[-1]["content"].strip()):
             self._miss("choices_not_read", (name,), row, [])
@@ -394,7 +406,3 @@ def _names_a_choice(choices: Any, answer: str) -> bool:
     if not isinstance(choices, list) or len(choices) < 2 or answer in choices:
         return False
     return sign in {*ascii_uppercase[: len(choices)], *map(str, range(len(choices) + 1))}
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())

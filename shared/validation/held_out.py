@@ -191,7 +191,11 @@ def report_labels(keys: Keys, split: Split | None, named: Named, findings: Findi
     if split is not None and not split.classifies:  # it has seen which rows say nearly the same
         return Labels((), classifies=False)
     if rows >= MIN_ROWS_OF_LABELS:
-        _report_balance(keys, labels, rows, findings)
+        _report_imbalance(labels.counts[0].rows, rows, findings)
+        given, rare = keys.count_labels(MIN_LABEL_ROWS)
+        if rare:
+            detail = f"{counted(rare, 'label')} of {given} occur in fewer than {MIN_LABEL_ROWS} rows"
+            findings.add_many("rare_label", "train", detail, rare)
     if split is None:
         _report_file_labels(keys, labels, named, findings)
         return labels
@@ -201,14 +205,6 @@ def report_labels(keys: Keys, split: Split | None, named: Named, findings: Findi
         detail = f"{counted(split.in_one_split, 'label')}, for the groups of rows leave no other way"
         findings.add_many("label_in_one_split", "train", detail, split.in_one_split)
     return labels
-
-
-def _report_balance(keys: Keys, labels: Labels, rows: int, findings: Findings) -> None:
-    _report_imbalance(labels.counts[0].rows, rows, findings)
-    given, rare = keys.count_labels(MIN_LABEL_ROWS)
-    if rare:
-        detail = f"{counted(rare, 'label')} of {given} occur in fewer than {MIN_LABEL_ROWS} rows"
-        findings.add_many("rare_label", "train", detail, rare)
 
 
 def _report_imbalance(most: int, rows: int, findings: Findings) -> None:

@@ -20,7 +20,7 @@ from shared.validation.suggestions import nearest_name
 from shared.validation.tables import Note
 from shared.validation.turns import Source
 from shared.validation.workbooks import open_workbook
-from shared.validation.wrappers import Wrapped, is_turn, may_be_wrapped, unwrap
+from shared.validation.wrappers import is_turn, may_be_wrapped, unwrap
 
 _SAMPLE_ROWS = 20
 _SAMPLE_BYTES = _PIECE_BYTES = 2**20
@@ -91,10 +91,14 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
             wrapped = unwrap(whole, marked, lambda row: _format([row], any_format) is not None) if is_object else None
         except Unreadable as error:
             return Intake(None, "json", _raising(error))
+        pieces = (whole[at : at + _PIECE_BYTES] for at in range(0, len(whole), _PIECE_BYTES))
+        rows = read_values(whole, offset=marked) if is_values else split_lines(pieces, marked)
         if wrapped is not None:
-            return _of_wrapper(wrapped, expected, note)
-        text = (whole[at : at + _PIECE_BYTES] for at in range(0, len(whole), _PIECE_BYTES))
-        rows = read_values(whole, offset=marked) if is_values else split_lines(text, marked)
+            for name in wrapped.needed:
+                note("passage_not_read", None, 0, name)
+            if wrapped.others:
+                note("wrapper_fields_unread", None, 0, f"{wrapped.path}; not read: {', '.join(wrapped.others)}")
+            rows, is_values = wrapped.lines, True
     else:
         rows = split_lines(chain([first], text), marked)
     lines, rows = _peeked(rows)
@@ -110,16 +114,6 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
     sources = [source for line in lines if type(source := loaded(line)) is dict]
     container: Container = "parquet" if start.startswith(PARQUET) else "arrow" if are_columns(start) else "jsonl"
     return _intake("json" if is_values else container, sources, rows, expected)
-
-
-def _of_wrapper(wrapped: Wrapped, expected: ExpectedRows, note: Note) -> Intake:
-    for name in wrapped.needed:
-        note("passage_not_read", None, 0, name)
-    if wrapped.others:
-        note("wrapper_fields_unread", None, 0, f"{wrapped.path}; not read: {', '.join(wrapped.others)}")
-    lines, rows = _peeked(wrapped.lines)
-    sources = [source for line in lines if type(source := loaded(line)) is dict]
-    return _intake("json", sources, rows, expected)
 
 
 def _of_workbook(chunks: Iterator[bytes], expected: ExpectedRows, note: Note) -> Intake:

@@ -15,10 +15,6 @@ _SQL = read_beside(__file__)
 _LEADERS = 8
 
 
-def _name_of(root: int) -> int:
-    return xxh3_64_intdigest(root.to_bytes(8, signed=True)) - 2**63
-
-
 def _fill(database: sqlite3.Connection, table: str, pairs: Iterable[tuple[int, int]]) -> None:
     """Make a table of the members of pairs, signed integers of 64 bits: all that are joined get the same name.
 
@@ -37,10 +33,10 @@ def _fill(database: sqlite3.Connection, table: str, pairs: Iterable[tuple[int, i
         low, high = sorted(map(root, pair))
         if low != high:
             before[high] = low
-    roots = {member: root(member) for member in [*before]}
     database.execute(_SQL["create"].format(table=table))
-    rows = ((member, _name_of(found)) for member, found in (roots | {one: one for one in roots.values()}).items())
-    database.executemany(_SQL["fill"].format(table=table), rows)
+    for member in {*before, *before.values()}:
+        name = xxh3_64_intdigest(root(member).to_bytes(8, signed=True)) - 2**63
+        database.execute(_SQL["fill"].format(table=table), (member, name))
 
 
 def join_groups(database: sqlite3.Connection, *, copies_apart: bool) -> None:

@@ -7,11 +7,10 @@ from typing import Any
 import orjson
 
 from shared.domain.blank import is_blank
-from shared.validation.fields import is_reasoning
+from shared.validation.fields import Unread, is_reasoning, report_unread
 from shared.validation.marks import plain_name
 from shared.validation.names import EMPTY, shown, wrong_type
 from shared.validation.tool_calls import read_tool_calls, report, with_ids, without_functions
-from shared.validation.unread import Unread, report_unread
 
 Message = dict[str, Any]
 

@@ -10,14 +10,13 @@ import orjson
 from shared.domain.blank import is_blank
 from shared.validation.codes import CODES
 from shared.validation.conversions import ANSWER_FIELDS, CONTEXT, PROMPT_FIELDS
-from shared.validation.fields import MEDIA, refusals
+from shared.validation.fields import MEDIA, refusals, report_unread
 from shared.validation.formats import CHAT, Format
 from shared.validation.lines import RefusedLine
 from shared.validation.messages import Message, read_messages, read_tools
 from shared.validation.names import Refused, shown, wrong_type
 from shared.validation.strict import what_was_lost, why_unreadable
 from shared.validation.tool_calls import check_conversation
-from shared.validation.unread import report_unread
 
 _NOTHING: frozenset[str] = frozenset()
 _MAY_BE_READ = frozenset({*PROMPT_FIELDS, *ANSWER_FIELDS}) - {*CONTEXT}
@@ -198,14 +197,11 @@ def row_of(document: dict[str, Any]) -> ParsedRow:
     item = document["item"]
     if "text" in document:
         return ParsedRow(document, item, [{"role": "assistant", "content": document["text"]}])
+    dialogue = document.get("input", document)
+    messages, more = dialogue["messages"], (dialogue["tools"],) if "tools" in dialogue else ()
     if "input" in document:
-        prompt, other = document["input"], document["non_preferred_output"]
-        return ParsedRow(document, item, prompt["messages"] + document["preferred_output"], (other, *_tools(prompt)))
-    return ParsedRow(document, item, document["messages"], _tools(document))
-
-
-def _tools(document: dict[str, Any]) -> tuple[Any, ...]:
-    return (document["tools"],) if "tools" in document else ()
+        messages, more = messages + document["preferred_output"], (document["non_preferred_output"], *more)
+    return ParsedRow(document, item, messages, more)
 
 
 class Extent(NamedTuple):

@@ -86,7 +86,7 @@ def _errors(problems: list[tuple[ErrorDetails, Location]], raw: Any, names: Name
             suggestion = names.setting(where)
             unknown.append(SettingError(dotted(where), suggestion.text, unknown=True, meant=suggestion.meant))
             misspelled.update(suggestion.meant)
-        elif problem["type"] == "too_short" and problem["ctx"]["actual_length"] < _length(raw, where):
+        elif problem["type"] == "too_short" and problem["ctx"]["actual_length"] < len(_value(raw, where) or ()):
             continue  # the list is long enough: entries with errors of their own were left out
         else:
             messages.setdefault(where, []).append(_message(problem))
@@ -171,8 +171,3 @@ def _value(raw: Any, where: Location) -> Any:
     for part in where:
         raw = raw[part] if has(raw, part) else None
     return raw
-
-
-def _length(raw: Any, where: Location) -> int:
-    found = _value(raw, where)
-    return len(found) if isinstance(found, list | dict | tuple) else 0

@@ -57,10 +57,8 @@ class RowCounter:
         self._messages_bars[bisect_left(_MESSAGES, messages)] += 1
         self._characters += characters
         self._characters_bars[bisect_left(_CHARACTERS, characters)] += 1
-        if characters > self._characters_max:
-            self._characters_max = characters
-        if messages > self._messages_max:
-            self._messages_max = messages
+        self._characters_max = max(self._characters_max, characters)
+        self._messages_max = max(self._messages_max, messages)
 
     def write(self, file: File, canonical: bytes) -> None:
         self.rows[file] += 1

@@ -8,6 +8,7 @@ import orjson
 import re2
 
 from shared.validation.lines import decoded
+from shared.validation.names import Refused
 
 _COLON = re2.compile(rb"\\u003[aA]")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -66,23 +67,19 @@ def lost_in(text: str, value: Any) -> str | None:
     return what_was_lost(text.encode(), orjson.dumps(value))
 
 
-class _LostError(Exception):
-    """With the code."""
-
-
 def _slowly(line: bytes) -> str | None:
     try:
         json.loads(line, object_pairs_hook=_refuse_duplicates, parse_int=_refuse_large)
-    except _LostError as error:
-        return str(error)
+    except Refused as lost:
+        return lost.code
     return None
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
     if len(dict(pairs)) != len(pairs):
-        raise _LostError("duplicate_key")
+        raise Refused("duplicate_key")
 
 
 def _refuse_large(digits: str) -> None:
     if len(digits) > _DIGITS_MAX or not _MIN_INTEGER <= int(digits) <= _MAX_INTEGER:
-        raise _LostError("number_out_of_range")
+        raise Refused("number_out_of_range")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from shared.grading.errors import GradingFailed
+from shared.validation.fields import Unread
 from shared.validation.names import EMPTY
 from shared.validation.strict import loaded_text, lost_in
-from shared.validation.unread import Unread
 
 if TYPE_CHECKING:
     from shared.grading.schema import Schema

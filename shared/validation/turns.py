@@ -158,14 +158,11 @@ def calls_of(turn: Source, text: Any, number: int) -> Source:
     if code := lost_in(text, found):
         raise Refused(code)
     made = [
-        _called(call.get("id", f"call_{number}_{n}"), call["name"], as_text(_arguments(call)))
+        _called(call.get("id", f"call_{number}_{n}"), call["name"], as_text(arguments))
         for n, call in enumerate(calls)
+        for arguments in [call.get("arguments", call.get("parameters", {}))]
     ]
     return _message(turn, {"role": "assistant", "content": "", "tool_calls": made})
-
-
-def _arguments(call: Source) -> Any:
-    return call.get("arguments", call.get("parameters", {}))
 
 
 def is_call(call: Any) -> bool:

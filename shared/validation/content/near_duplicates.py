@@ -109,17 +109,14 @@ class Index:
 
     def match(self, row: Sketch) -> Match | None:
         """An indexed row that says nearly the same. Of each band the latest row is looked at."""
-        tried = set[int]()
         for band, value in zip(self._bands, row.bands, strict=True):
             entry = band[value & self._mask]
             if not entry or (entry ^ value) & 0xFFFF_FFFF_0000_0000:
                 continue
             place = (entry & 0xFFFF_FFFF) - 1 & self._mask
-            if place not in tried:
-                tried.add(place)
-                if similar(self._low[place * _PERMUTATIONS : (place + 1) * _PERMUTATIONS], row.low):
-                    exact = self._keys[place] == row.key
-                    return Match(self._numbers[place], self._leaders[place], self._tags[place], exact)
+            if similar(self._low[place * _PERMUTATIONS : (place + 1) * _PERMUTATIONS], row.low):
+                exact = self._keys[place] == row.key
+                return Match(self._numbers[place], self._leaders[place], self._tags[place], exact)
         return None
 
     def add(self, row: Sketch, number: int, leader: int, tag: int = 0) -> None:

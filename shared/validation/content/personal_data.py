@@ -66,13 +66,9 @@ class Redactor:
         self._most_numbered = most_numbered
         self._numbers: dict[str, dict[bytes, int]] = {}
 
-    def redact(self, text: str, kinds: Collection[str] = KINDS) -> str:
-        """The text without personal data."""
-        return self.redact_all([text], kinds)[0][0]
-
     def redact_all(self, texts: list[str], kinds: Collection[str] = KINDS) -> tuple[list[str], set[str]]:
-        """The same for texts of one row, where the words of one tell what a date in another is; and the kinds found,
-        those that stay among them: what is of a kind that stays is not taken for another."""
+        """The texts of one row without personal data, where the words of one tell what a date in another is; and the
+        kinds found, those that stay among them: what is of a kind that stays is not taken for another."""
         seen = set[str]()
         # What stands beside a value changes when it goes, and may show another: until nothing is found.
         for _ in range(_MAX_PASSES):

@@ -42,20 +42,16 @@ class Quality:
         self._lengths[characters] += 1
         _keep_largest(self._longest, characters, number)
         _keep_largest(self._shortest, -characters, number)
-        if asks_for_fact:
-            self._look_up(number, answer_key)
+        if asks_for_fact and answer_key not in self._look_ups and len(self._look_ups) < KNOWN_MAX:
+            self._look_ups.add(answer_key)
+            if len(self.look_up_rows) < ROWS_SHOWN:
+                self.look_up_rows.append(number)
         if prompt_key not in self._answers:
             if len(self._answers) < KNOWN_MAX:
                 self._answers[prompt_key] = answer_key, number
             return None
         earlier, row = self._answers[prompt_key]
         return row if earlier != answer_key else None
-
-    def _look_up(self, number: int, answer_key: int) -> None:
-        if answer_key not in self._look_ups and len(self._look_ups) < KNOWN_MAX:
-            self._look_ups.add(answer_key)
-            if len(self.look_up_rows) < ROWS_SHOWN:
-                self.look_up_rows.append(number)
 
     @property
     def look_up_share(self) -> float:
@@ -100,7 +96,6 @@ def asks_for_fact(prompt: str, answer: str, context: str = "") -> bool:
 
 
 def _keep_largest(heap: list[tuple[int, int]], size: int, number: int) -> None:
-    if len(heap) < ROWS_SHOWN:
-        heapq.heappush(heap, (size, -number))
-    elif size > heap[0][0]:
-        heapq.heapreplace(heap, (size, -number))
+    heapq.heappush(heap, (size, -number))
+    if len(heap) > ROWS_SHOWN:
+        heapq.heappop(heap)

@@ -4,7 +4,6 @@ Only plugins that know a secret by its form: entropy and variable names say litt
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any
@@ -32,15 +31,9 @@ _PLUGINS = {kind: _plugin(**one) for kind, one in PATTERNS["secrets"].items()}
 TRIGGERS: dict[str, str] = {kind: one["trigger"] for kind, one in PATTERNS["secrets"].items()}  # RE2 patterns
 
 
-def find(text: str, kinds: frozenset[str] = frozenset(TRIGGERS)) -> Counter[str]:
-    """How many different secrets of each kind the text holds. `kinds` narrows it to keys of `TRIGGERS`."""
-    found: dict[str, set[str]] = {}
-    for window in _windows(text):
-        for kind in kinds:
-            values = _values(kind, window)
-            if values:
-                found.setdefault(kind, set()).update(values)
-    return Counter({kind: len(values) for kind, values in found.items()})
+def find(text: str, kinds: frozenset[str] = frozenset(TRIGGERS)) -> set[str]:
+    """The kinds of secrets that the text holds. `kinds` narrows it to keys of `TRIGGERS`."""
+    return {kind for window in _windows(text) for kind in kinds if _values(kind, window)}
 
 
 # A plugin names only the first line of a private key.

@@ -25,8 +25,8 @@ def _changed(value: Any, change: Change, form: Collection[str] = (), key: str = 
     if key in form or (type(value) is str and is_number_of_thing(key, value)):
         return value
     if type(value) is str:
-        parsed = _parsed(value) if key == "arguments" else None
-        if parsed is None:
+        parsed = loaded_text(value) if key == "arguments" else None
+        if type(parsed) not in (dict, list):
             return change(value)
         changed = _changed(parsed, change)
         return value if changed == parsed else orjson.dumps(changed).decode()
@@ -75,9 +75,3 @@ def with_texts_of_row(document: dict[str, Any], texts: Iterator[str]) -> dict[st
 def _form_of(name: str) -> Collection[str]:
     """A field of `item` can hold any text, whatever its name."""
     return () if name == "item" else MESSAGE_FORM
-
-
-def _parsed(text: str) -> Any:
-    """The JSON object or list in a text, None if it holds none."""
-    value = loaded_text(text)
-    return value if type(value) in (dict, list) else None

@@ -54,7 +54,7 @@ HARMLESS = (
 def test_each_kind_of_secret_is_found_behind_its_trigger(kind: str) -> None:
     text = f"Please use this one: {EXAMPLES[kind]}\nand delete it."
     assert kind in PatternSet(secrets.TRIGGERS).hits(text)
-    assert secrets.find(text)[kind] == 1
+    assert kind in secrets.find(text)
 
 
 @pytest.mark.parametrize("text", HARMLESS)
@@ -64,7 +64,7 @@ def test_ordinary_text_holds_no_secret(text: str) -> None:
 
 def test_a_secret_across_a_window_is_found() -> None:
     text = "x" * (secrets._WINDOW - 20) + " " + EXAMPLES["github_token"]
-    assert secrets.find(text) == {"github_token": 1}
+    assert secrets.find(text) == {"github_token"}
 
 
 @pytest.mark.ci
