@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from docs.generator import markdown
+from shared.domain.drop_zone import MAX_RECIPE_BYTES
 from shared.domain.findings import ProblemCode
 from shared.rendering.check import TOKEN_CODES
 from shared.validation.codes import (
@@ -12,7 +13,6 @@ from shared.validation.codes import (
     CONTENT_CODES,
     MAX_DECOMPRESSED_BYTES,
     MAX_RATIO,
-    MAX_RECIPE_BYTES,
     MAX_ROW_BYTES,
     MIN_ROWS,
     RATIO_FROM_BYTES,

@@ -30,7 +30,7 @@ def objection(run: Run, person_id: str, candidate: str, policy: PlatformPolicy) 
         message = "who asked for a run or uploaded its files may not approve it"
         return Problem(code="self_approval", message=message, param=run.id)
     # Where the policy asks for fewer by now, one of those who approved says so again.
-    if approvals_missing(run, policy) and any(person_id == one.by_id for one in run.approvals):
+    if approvals_missing(run, policy) and person_id in _approved_by(run, policy):
         message = "this person has approved already, and another one is needed"
         return Problem(code="approved_already", message=message, param=run.id)
     return None
@@ -39,4 +39,10 @@ def objection(run: Run, person_id: str, candidate: str, policy: PlatformPolicy) 
 def approvals_missing(run: Run, policy: PlatformPolicy) -> int:
     """How many persons more must approve. Where it is not known whose the files are, nobody can be ruled out."""
     needed = policy.approvers if run.uploader_ids else max(policy.approvers, policy.approvers_if_unknown)
-    return max(0, needed - len({one.by_id for one in run.approvals}))
+    return max(0, needed - len(_approved_by(run, policy)))
+
+
+def _approved_by(run: Run, policy: PlatformPolicy) -> set[str]:
+    """Whose approval counts: not that of a person who is no approver any more."""
+    by = ((one.by_id, one.by_as) for one in run.approvals)
+    return {person for person, by_as in by if not by_as or policy.membership(run.project, "approver", by_as)}

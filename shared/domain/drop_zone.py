@@ -3,6 +3,8 @@
 import re
 from enum import StrEnum
 
+MAX_RECIPE_BYTES = 64 * 2**10
+
 RECIPE_NAME = "recipe.yaml"
 
 _ROWS = r"(?!.*\.(?:jsonl|ndjson|csv|tsv|tab|parquet|arrow|feather|xls[xmb]?|ods|gz|zip|bz2|xz|zst)$)"

@@ -109,25 +109,38 @@ class Limit(Frozen):
         return " and ".join(f"{name} {bound:g}" for name, bound in bounds.items() if bound is not None)
 
 
+def setting_of(path: str) -> FieldInfo | None:
+    """The setting of a recipe at a dotted path; None if it has none."""
+    kind: Any = Recipe
+    field: FieldInfo | None = None
+    for name in path.split("."):
+        is_section = isinstance(kind, type) and issubclass(kind, Frozen)
+        field = kind.model_fields.get(name) if is_section else None
+        kind = field.annotation if field else None
+    return field
+
+
+def is_number(field: FieldInfo) -> bool:
+    """Whether a setting takes numbers alone."""
+    kinds = json.dumps(_adapter(field).json_schema())
+    return '"string"' not in kinds and '"object"' not in kinds
+
+
+def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
+    return TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
+
+
 def _about_settings(limits: dict[str, Limit]) -> dict[str, Limit]:
     errors = list[InitErrorDetails]()
     for path, limit in limits.items():
-        kind: Any = Recipe
-        field: FieldInfo | None = None
-        for name in path.split("."):
-            is_section = isinstance(kind, type) and issubclass(kind, Frozen)
-            field = kind.model_fields.get(name) if is_section else None
-            kind = field.annotation if field else None
+        field = setting_of(path)
         if field is None:
             errors.append(_error("policy_setting", f"a recipe has no setting {path}", path))
             continue
-        setting: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
-        kinds = json.dumps(setting.json_schema())
-        if '"object"' in kinds:
+        setting = _adapter(field)
+        if '"object"' in json.dumps(setting.json_schema()):
             errors.append(_error("policy_limit", f"{path} is no number, text or list of these", path))
             continue
-        if limit.one_of is not None and '"string"' not in kinds:  # as a pattern it would imply no cap of other settings
-            errors.append(_error("policy_limit", f"{path} is a number, which takes at_least and at_most", path))
         is_list = any(get_origin(kind) is tuple for kind in (field.annotation, *get_args(field.annotation)))
         for bound in (*limit.texts(), *(one for one in (limit.at_least, limit.at_most) if one is not None)):
             try:

@@ -95,6 +95,7 @@ class Decision(Frozen):
     granted: bool
     by: str
     by_id: str = Field(default="", description="what never changes of that person: Entra's object id")
+    by_as: tuple[str, ...] = Field(default=(), description="what made them an approver; empty in earlier versions")
     at: AwareDatetime
     comment: str = ""
 
@@ -160,6 +161,7 @@ class Run(Frozen):
     uploader_ids: tuple[str, ...] | None = Field(
         default=None, description="who uploaded data, recipe and held-out rows; None if that is not known of each"
     )
+    known_uploader_ids: tuple[str, ...] = Field(default=(), description="the same, of those files of which it is known")
     cancel_requested_by: str | None = None
     policy: PolicyInForce | None = Field(default=None, description="what validation, training or deployment last read")
     retention_days: int = Field(
@@ -192,7 +194,8 @@ class Run(Frozen):
     @property
     def requester_ids(self) -> frozenset[str]:
         """Ids of who asked for it or uploaded a file of it: their approval of it does not count."""
-        return frozenset(id for id in (self.requester_id, *(self.uploader_ids or ())) if id)
+        ids = (self.requester_id, *(self.uploader_ids or ()), *self.known_uploader_ids)
+        return frozenset(id for id in ids if id)
 
     @property
     def terminal(self) -> bool:

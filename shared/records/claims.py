@@ -26,6 +26,11 @@ def dataset_claim(project: str, sha256: str, fingerprint: str) -> str:
     return f"dataset:{project}:{sha256}:{fingerprint}"
 
 
+def reading_claim(project: str) -> str:
+    """Reading a large file that was dropped."""
+    return f"reading:{project}"
+
+
 def endpoint_claim(endpoint: str) -> str:
     return f"endpoint:{endpoint}"
 

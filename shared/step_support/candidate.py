@@ -21,7 +21,7 @@ def require_same_model(run: Run, blobs: BlobStore) -> str:
     yet, has none to compare with."""
     found = model_sha256(run, blobs)
     if run.model_sha256 not in (None, found):
-        message = f"the files of the model of {run.id} were changed after its evaluation began: drop the data again"
+        message = f"the files of the model of {run.id} were changed after its evaluation began: `droptune retry`"
         raise PermanentFailure(FailureClass.DATA, "model_changed", message, paths.model(run.id))
     return found
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from shared.domain.dataset import Beside, DatasetRef
-from shared.domain.drop_zone import Role, held_out_rank, may_be_prose, role_of
+from shared.domain.drop_zone import MAX_RECIPE_BYTES, Role, held_out_rank, may_be_prose, role_of
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, StoreConflict
 from shared.domain.findings import Findings
 from shared.domain.paths import file_name
@@ -49,15 +49,18 @@ def pinned(file: BlobInfo, services: Services, *updates: Callable[[bytes], None]
 
     Raises PermanentFailure `file_too_large`, BlobNotFound, and StoreConflict if it is replaced meanwhile.
     """
-    if file.size_bytes > services.config.max_file_bytes:
-        limit = services.config.max_file_bytes
-        message = f"it has {file.size_bytes:,} bytes, MAX_FILE_BYTES allows {limit:,}: split it"
-        raise PermanentFailure(FailureClass.DATA, "file_too_large", message, file.path)
+    _check_size(file, services.config.max_file_bytes, "MAX_FILE_BYTES allows")
     own = hashlib.sha256()
     for chunk in services.blobs.read(file.path, etag=file.etag):
         for update in (own.update, *updates):
             update(chunk)
     return DatasetRef(path=file.path, etag=file.etag, size_bytes=file.size_bytes, sha256=own.hexdigest())
+
+
+def _check_size(file: BlobInfo, limit: int, whose: str) -> None:
+    if file.size_bytes > limit:
+        message = f"it has {file.size_bytes:,} bytes, {whose} {limit:,}"
+        raise PermanentFailure(FailureClass.DATA, "file_too_large", message, file.path)
 
 
 def pin_beside(dataset: str, services: Services) -> tuple[str, Beside]:
@@ -66,6 +69,8 @@ def pin_beside(dataset: str, services: Services) -> tuple[str, Beside]:
     held_out, recipes = held_out_file(dataset, services), recipe_files(dataset, services)
     default = services.config.default_base_model
     digest = hashlib.sha256(b"" if recipes else default.encode())
+    for one in recipes:  # before any is read
+        _check_size(one, MAX_RECIPE_BYTES, "a recipe has at most")
     of_recipes = tuple(pinned(one, services, digest.update) for one in recipes)
     digest.update(b"\0")
     of_held_out = pinned(held_out, services, digest.update) if held_out else None

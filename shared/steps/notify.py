@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from shared.domain.errors import BlobNotFound, InvalidInput, PermanentFailure
+from shared.domain.drop_zone import MAX_RECIPE_BYTES
+from shared.domain.errors import BlobNotFound, InvalidInput, PermanentFailure, StoreConflict
 from shared.domain.events import Event, EventData
 from shared.domain.model import Frozen
 from shared.domain.recipe import Notify
@@ -73,8 +74,9 @@ def _channels_of_recipe(run: Run, services: Services) -> Sequence[Notify]:
     from shared.validation.recipes import read_channels
 
     try:
-        texts = [b"".join(services.blobs.read(file.path)) for file in recipe_files(run.dataset.path, services)]
-    except (BlobNotFound, InvalidInput, PermanentFailure):
+        files = [one for one in recipe_files(run.dataset.path, services) if one.size_bytes <= MAX_RECIPE_BYTES]
+        texts = [b"".join(services.blobs.read(one.path, etag=one.etag)) for one in files]
+    except (BlobNotFound, InvalidInput, PermanentFailure, StoreConflict):
         # Deleted since, refused, or the run does not say where its data are: the platform's channels get it.
         return ()
     return [channel for text in texts for channel in read_channels(text)]

@@ -1,5 +1,7 @@
 """A blob was created in the drop zone: pin it, hash it, see whether it is new."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,9 +12,9 @@ from shared.domain.drop_zone import is_answered
 from shared.domain.errors import RETRY_RULES, BlobNotFound, FailureClass, PermanentFailure, Transient
 from shared.domain.events import DatasetUploaded, RunFailed
 from shared.domain.run import Run, RunError, Status
-from shared.ports import Services
+from shared.ports import BlobInfo, Services
 from shared.records import claims, policies, runs, uploads
-from shared.step_support.dataset_files import pin_beside, pinned
+from shared.step_support.dataset_files import held_out_file, pin_beside, pinned
 from shared.step_support.outcome import Draft
 
 # Times what a blob of some bytes waits.
@@ -46,7 +48,8 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         raise Transient(BUSY, f"{policy.runs_at_once} runs of {project} are being validated or trained", run_id)
     failed: PermanentFailure | Transient | None = None
     try:
-        dataset, (fingerprint, beside) = pinned(info, services), pin_beside(path, services)
+        with _turn_to_read(info, run_id, services):
+            dataset, (fingerprint, beside) = pinned(info, services), pin_beside(path, services)
     except BlobNotFound:
         return None
     except (PermanentFailure, Transient) as error:
@@ -58,7 +61,7 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
     files = (dataset, *(beside.files if beside else ()))
     found = [uploads.uploaders(services.store, one.path, one.etag, one.sha256) for one in files]
     by, known = found[0], [one for one in found if one is not None]
-    now = services.clock.now()
+    ids, now = tuple(sorted({id for one in known for id in one.ids})), services.clock.now()
     run = Run(
         id=run_id,
         project=project,
@@ -73,7 +76,8 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         beside=beside,
         requested_by=request.requested_by or (by.name if by else None),
         requester_id=request.requester_id or (by.ids[0] if by else None),
-        uploader_ids=tuple(sorted({id for one in known for id in one.ids})) if len(known) == len(files) else None,
+        uploader_ids=ids if len(known) == len(files) else None,
+        known_uploader_ids=ids,
         parent_run=request.parent_run,
         retention_days=policy.retention_days(project, services.config.run_retention_days),
     )
@@ -94,6 +98,26 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         return Reception(run.evolve(status=Status.DUPLICATE, duplicate_of=owner), ())
     draft = Draft(DatasetUploaded(path=path, sha256=dataset.sha256, size_bytes=dataset.size_bytes))
     return Reception(run, (draft,))
+
+
+@contextmanager
+def _turn_to_read(info: BlobInfo, run_id: str, services: Services) -> Iterator[None]:
+    """Of a project's large files one is read at a time, copies of others too: reading takes from all projects.
+
+    Raises Transient BUSY. What a process that died leaves, `reconcile` releases.
+    """
+    held_out = held_out_file(info.path, services)
+    if max(info.size_bytes, held_out.size_bytes if held_out else 0) <= services.config.inline_validation_max_bytes:
+        yield
+        return
+    project = info.path.split("/")[1]
+    claim = claims.reading_claim(project)
+    if (owner := claims.take(services.store, claim, run_id, services.clock.now())) != run_id:
+        raise Transient(BUSY, f"a large file of {project} is being read for {owner}", run_id)
+    try:
+        yield
+    finally:
+        claims.release(services.store, claim, run_id)
 
 
 def settles_at(path: str, services: Services) -> datetime | None:

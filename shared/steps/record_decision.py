@@ -54,5 +54,5 @@ def _decision(event: Event[ApprovalGranted | ApprovalDenied | ApprovalExpired]) 
     if isinstance(event.data, ApprovalExpired):
         comment = f"no decision by {event.data.deadline_at.isoformat(timespec='seconds')}"
         return Decision(granted=False, by="deadline", at=event.time, comment=comment)
-    granted, by_id = isinstance(event.data, ApprovalGranted), event.data.by_id
-    return Decision(granted=granted, by=event.data.by, by_id=by_id, at=event.time, comment=event.data.comment)
+    granted, who = isinstance(event.data, ApprovalGranted), event.data.model_dump(include={"by", "by_id", "by_as"})
+    return Decision(granted=granted, at=event.time, comment=event.data.comment, **who)

@@ -10,7 +10,6 @@ MAX_RATIO = 600  # gzip reaches 300 where all rows are alike, and 1,030 of nothi
 RATIO_FROM_BYTES = 64 * 2**20
 MAX_WORKBOOK_BYTES = 512 * 2**20  # of XML; a workbook is held in memory
 MAX_WORKBOOK_CELLS = 20_000_000  # a sheet's rows times its columns
-MAX_RECIPE_BYTES = 64 * 2**10
 
 CODES = read_codes(__file__)
 CONTENT_CODES = read_codes(__file__, "content_codes.toml")

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.domain.catalog import CATALOG, SKUS
-from shared.domain.policy import APP_ROLES, PlatformPolicy, PolicyProblem
+from shared.domain.policy import APP_ROLES, PlatformPolicy, PolicyProblem, is_number, setting_of
 from shared.validation.setting_errors import dotted, faulty, location, remove
 from shared.validation.suggestions import Location
 
@@ -85,9 +85,14 @@ def _unmatched(policy: PlatformPolicy) -> Iterator[PolicyProblem]:
     }
     of_all = {"": policy, **{f"projects.{name}.": project for name, project in policy.projects.items()}}
     for whose, rules in of_all.items():
+        for setting, limit in rules.limits.items():
+            # Here, not in the model: a policy in force with one goes on, and implies no cap of the settings beside it.
+            if limit.one_of and (field := setting_of(setting)) and is_number(field):
+                message = f"{setting} is a number, which takes at_least and at_most"
+                yield _problem(f"{whose}limits.{setting}", "policy_limit", message)
         for setting, (kind, names) in known.items():
-            limit = rules.limits.get(setting)
-            for number, pattern in enumerate((limit and limit.one_of) or ()):
+            of_names = rules.limits.get(setting)
+            for number, pattern in enumerate((of_names and of_names.one_of) or ()):
                 if not matching(names, pattern):
                     path = f"{whose}limits.{setting}.one_of[{number}]"
                     yield _problem(path, "policy_pattern", f"no {kind} that is offered is {pattern}")

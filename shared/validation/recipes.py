@@ -14,12 +14,12 @@ import yaml
 from pydantic import ValidationError
 
 from shared.domain.catalog import check_license
+from shared.domain.drop_zone import MAX_RECIPE_BYTES
 from shared.domain.events import EVENT_TYPES
 from shared.domain.findings import Findings
 from shared.domain.graders import Grader
 from shared.domain.recipe import MAX_CHANNELS, Notify, Recipe, Reinforcement
 from shared.grading.engine import problems
-from shared.validation.codes import MAX_RECIPE_BYTES
 from shared.validation.encodings import encoding_of
 from shared.validation.setting_errors import SettingError, dotted, faulty, remove, setting_errors, with_suggestion
 from shared.validation.suggestions import Location

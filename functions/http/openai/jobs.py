@@ -20,7 +20,7 @@ from functions.http.openai.shapes import answered_as_unknown, checkpoints_of, ev
 from functions.http.run_commands import cancel_run, start_run
 from shared.api.openai import CheckpointList, FineTuningJob, JobEventList, JobList
 from shared.domain import paths
-from shared.domain.drop_zone import RECIPE_NAME
+from shared.domain.drop_zone import MAX_RECIPE_BYTES, RECIPE_NAME
 from shared.domain.errors import StoreConflict, Transient, UnreadableDocument
 from shared.domain.findings import Findings
 from shared.domain.recipe import Recipe
@@ -143,6 +143,10 @@ def _project_recipe(folder: str, caller: Caller, services: Services) -> tuple[Re
     found, by = recipe_file(f"{folder}/train", services), uploads.Uploaders(caller.name, (caller.id,))
     if found is None:
         return None, by
+    if found.size_bytes > MAX_RECIPE_BYTES:
+        raise ApiError(
+            400, "project_recipe", f"{found.path}: a recipe has at most {MAX_RECIPE_BYTES:,} bytes", "suffix"
+        )
     from shared.validation.validator import ALL_CODES  # and with it what reads datasets, which no other request needs
 
     findings = Findings(ALL_CODES)

@@ -64,6 +64,7 @@ class Drop:
         self.blobs = FileBlobStore(folder / "blobs")
         config = SimpleNamespace(
             inline_validation_max_bytes=2**30,
+            max_file_bytes=2**40,
             default_base_model="droptune/tiny-llama",
             training_environment="droptune-training:6",
             cpu_instance_type="cpu",

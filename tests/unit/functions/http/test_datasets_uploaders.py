@@ -26,7 +26,7 @@ PEOPLE = {"ada": OPERATOR, "bob": OPERATOR, "carol": OPERATOR, "dave": OPERATOR,
 BASE = "droptune/tiny-llama"
 RECIPE, HELD_OUT = b"deployment: {approval: required}\n", ROW * 2
 NOBODY = "nobody known"
-Expected = frozenset[str] | None  # None: not known of each file
+Expected = frozenset[str]
 
 
 class Project:
@@ -73,17 +73,18 @@ class Project:
         return Runner(self.services).create(reception, request.id, request.wire_type)  # type: ignore[attr-defined]
 
     def of(self, *files: str) -> Expected:
-        writers = {self.writers[name] for name in files if name in self.writers}
-        return None if NOBODY in writers else frozenset(writers)
+        return frozenset(self.writers[name] for name in files if name in self.writers)
 
 
 def check(run: Run, expected: Expected, requester: str | None) -> None:
     """What the run says, and whom that bars."""
-    assert run.uploader_ids == (None if expected is None else tuple(sorted(expected)))
+    known = tuple(sorted(expected - {NOBODY}))
+    assert run.uploader_ids == (None if NOBODY in expected else known)
+    assert run.known_uploader_ids == known
     assert run.requester_id == requester
     candidate = run.evolve(evaluation=RESULT, verdict=VERDICT, recipe=RESOLVED)
-    assert approvals_missing(candidate, PlatformPolicy()) == (2 if expected is None else 1)
-    barred = {*(expected or ()), *([requester] if requester else [])}
+    assert approvals_missing(candidate, PlatformPolicy()) == (2 if NOBODY in expected else 1)
+    barred = {*known, *([requester] if requester else [])}
     for person in PEOPLE:
         refused = objection(candidate, person, candidate_sha256(candidate), PlatformPolicy())
         assert (person, refused.code if refused else None) == (person, "self_approval" if person in barred else None)
@@ -153,15 +154,16 @@ def test_a_job_of_openais_client_and_its_retries(
     if own_held_out is not None:
         files[2] = body["validation_file"] = project.upload("e.jsonl", HELD_OUT, own_held_out)
     assert project.as_(asker).post("/v1/fine_tuning/jobs", json=body).status_code == 200
-    run, expected = project.received(), project.of(*files)
-    expected = None if expected is None else expected | {asker}
+    # A recipe that is made of one of nobody known is of nobody known either.
+    makers = frozenset() if recipe is NOBODY else frozenset({asker})
+    run, expected = project.received(), project.of(*files) | makers
     check(run, expected, asker)
     run = retried(run, project, "ada")
     check(run, expected, "ada")
     run = retried(run, project, "carol")
     check(run, expected, "carol")
     services.blobs.write(run.dataset.path, [project.content])
-    check(retried(run, project, "carol"), None, "carol")
+    check(retried(run, project, "carol"), project.of(*files[1:]) | makers | {NOBODY}, "carol")
 
 
 def test_an_event_that_is_faster_than_the_answer_of_the_upload_knows_who_uploads(
@@ -195,5 +197,5 @@ def test_an_upload_that_fails_leaves_nobody_whose_the_same_content_is(
             project.put("train.jsonl", project.content, "ada")
     run = drop(services, Runner(services), text=project.content)
     assert run is not None
-    check(run, None, None)
+    check(run, frozenset({NOBODY}), None)
     assert uploads.uploaders(services.store, run.dataset.path, run.dataset.etag, run.dataset.sha256) is None

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from functions.http.auth import ADMINISTRATOR, APPROVER, OPERATOR, READER, Caller
 from shared.domain import paths
+from shared.domain.approval import candidate_sha256, objection
 from shared.domain.policy import PlatformPolicy, Project
 from shared.domain.run import Run, Status
 from shared.ports import Services
@@ -323,3 +324,12 @@ def test_a_recipe_or_held_out_rows_of_another_person_or_of_nobody_known_count_to
     other = drop(services, Runner(services), text=None)
     assert other is not None
     assert (other.requester_id, other.uploader_ids) == ("ada", None)
+    # In the storage somebody wrote the training rows again: of the recipe or the held-out rows it is still known.
+    as_caller(client, "bob", OPERATOR)
+    assert client.put(f"/api/datasets/shop/{name}", content=b"c").status_code == 201
+    third = drop(services, Runner(services), text=b"[]")
+    assert third is not None
+    assert (third.requester_id, third.uploader_ids, third.known_uploader_ids) == (None, None, ("bob",))
+    problem = objection(third, "bob", candidate_sha256(third), PlatformPolicy())
+    assert problem is not None
+    assert problem.code == "self_approval"

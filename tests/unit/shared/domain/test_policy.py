@@ -283,8 +283,6 @@ def test_a_projects_limits_come_on_top_of_the_platforms() -> None:
         ({"budget.max_usd": {"most": 5}}, "Extra inputs"),
         ({"method": {"one_of": ["*supervised*"]}}, "method is no number, text or list of these"),
         ({"evaluation.gate.floors": {"one_of": ["*"]}}, "is no number, text or list of these"),
-        ({"deployment.instances": {"one_of": ["1"]}}, "deployment.instances is a number, which takes at_least"),
-        ({"deployment.idle_hours": {"one_of": ["*"]}}, "deployment.idle_hours is a number"),
         ({"data.personal_data_allowed": {"one_of": ["emial"]}}, "personal_data_allowed cannot be emial"),
     ],
 )

@@ -12,16 +12,17 @@ import pytest
 from shared.domain import paths
 from shared.domain.commands import BlobCreated, StartRun, parse_request
 from shared.domain.dataset import Report
-from shared.domain.errors import FailureClass
+from shared.domain.drop_zone import MAX_RECIPE_BYTES
+from shared.domain.errors import FailureClass, Transient
 from shared.domain.policy import PlatformPolicy, Project
 from shared.domain.run import Status
 from shared.domain.topology import STORAGE_EVENTS
 from shared.pipeline import BY_NAME
 from shared.ports import Services
-from shared.records import policies
+from shared.records import claims, policies
 from shared.runner import Runner
 from shared.step_support.dataset_files import held_out_file, recipe_file
-from shared.steps.receive_dataset import receive_dataset, settles_at
+from shared.steps.receive_dataset import BUSY, receive_dataset, settles_at
 from shared.steps.reconcile import SCAN_EVERY, start_missed_runs
 from tests.clock import JUMPS, ManualClock
 from tests.unit.shared.support import ROW, drop, events_at, take
@@ -112,6 +113,35 @@ def test_data_written_again_before_they_are_read_have_one_run_that_goes_on(servi
     assert validated.status in (Status.REJECTED, Status.VALIDATED)
 
 
+@pytest.mark.parametrize("large", ["train.jsonl", "eval.jsonl"])
+def test_of_a_projects_large_files_one_is_read_at_a_time(services: Services, large: str) -> None:
+    limited = replace(services, config=replace(services.config, inline_validation_max_bytes=1000))
+    for project in ("shop", "bank"):
+        for name in ("train.jsonl", "eval.jsonl"):
+            services.blobs.write(f"datasets/{project}/{name}", [b"x" * (1001 if name == large else 10)])
+    requests = {project: BlobCreated(id="e", path=f"datasets/{project}/train.jsonl") for project in ("shop", "bank")}
+    claims.take(services.store, claims.reading_claim("shop"), "run-other", services.clock.now())
+    with pytest.raises(Transient, match="a large file of shop is being read for run-other") as waits:
+        receive_dataset(requests["shop"], limited)
+    assert waits.value.problem.code == BUSY
+    assert receive_dataset(requests["bank"], limited) is not None
+    assert receive_dataset(requests["shop"], services) is not None, "small files do not wait"
+    claims.release(services.store, claims.reading_claim("shop"), "run-other")
+    assert receive_dataset(requests["shop"], limited) is not None
+    assert claims.read(services.store, claims.reading_claim("shop")) is None
+
+
+def test_a_recipe_that_is_too_large_fails_its_run_before_any_is_read(services: Services) -> None:
+    for name, size in {"train.jsonl": 10, "recipe.yaml": 10, "recipe.yml": MAX_RECIPE_BYTES + 1}.items():
+        services.blobs.write(f"datasets/shop/{name}", [b"x" * size])
+    reception = receive_dataset(BlobCreated(id="e", path="datasets/shop/train.jsonl"), services)
+    assert reception is not None
+    error = reception.run.error
+    assert error is not None
+    assert (error.problem.code, error.problem.param) == ("file_too_large", "datasets/shop/recipe.yml")
+    assert error.problem.message == "it has 65,537 bytes, a recipe has at most 65,536"
+
+
 @pytest.mark.parametrize("name", ["train.jsonl", "recipe.yaml", "eval.jsonl"])
 def test_a_file_larger_than_the_setting_fails_its_run_before_it_is_read(
     services: Services, name: str, monkeypatch: pytest.MonkeyPatch
@@ -133,7 +163,7 @@ def test_a_file_larger_than_the_setting_fails_its_run_before_it_is_read(
     assert error is not None
     assert (error.failure_class, error.problem.code) == (FailureClass.DATA, "file_too_large")
     assert (error.problem.param, f"datasets/shop/{name}" in opened) == (f"datasets/shop/{name}", False)
-    assert error.problem.message == "it has 1,001 bytes, MAX_FILE_BYTES allows 1,000: split it"
+    assert error.problem.message == "it has 1,001 bytes, MAX_FILE_BYTES allows 1,000"
 
 
 def test_the_same_bytes_with_another_recipe_are_no_duplicate(services: Services, runner: Runner) -> None:

@@ -89,7 +89,14 @@ def test_a_decision_is_kept_with_who_and_why(
         data = data.model_copy(update={"by_id": "ada", "candidate": candidate_sha256(run)})
     outcome = record_decision(event_of(run, data, AT), run, services)  # type: ignore[arg-type]
     granted, by, comment = decision
-    decided = Decision(granted=granted, by=by, by_id="ada" if granted else "", at=AT, comment=comment)
+    decided = Decision(
+        granted=granted,
+        by=by,
+        by_id="ada" if by == "ada" and granted else "",
+        by_as=AS if by == "ada" else (),
+        at=AT,
+        comment=comment,
+    )
     kept = {"decision": decided}
     assert (outcome.status, outcome.note) == (status, note)
     assert dict(outcome.changes) == (kept | {"attempt": 1, "approvals": (decided,)} if granted else kept)
@@ -124,6 +131,23 @@ def test_one_person_does_not_count_twice(prepared: Run, services: Services) -> N
     assert (first.status, len(run.approvals)) == (Status.AWAITING_APPROVAL, 1)
     again = record_decision(event_of(run, granted, AT), run, services)
     assert (again.status, again.note) == (Status.AWAITING_APPROVAL, "approved_already: approved by ada")
+
+
+def test_the_approval_of_who_is_no_approver_any_more_does_not_count(prepared: Run, services: Services) -> None:
+    run = waiting(prepared, requester_id=None)
+    for version, members in enumerate((["eve", "sam", "sue"], ["sam", "sue"])):
+        rules = PlatformPolicy.model_validate({"projects": {run.project: {"approvers": members}}})
+        policies.apply(services.store, rules, version, "root", "root", AT)
+        person = members[0]
+        granted = ApprovalGranted(by=person, by_as=(person,), by_id=person, candidate=candidate_sha256(run))
+        outcome = record_decision(event_of(run, granted, AT), run, services)
+        assert (outcome.status, outcome.note) == (
+            Status.AWAITING_APPROVAL,
+            f"approved by {person}; 1 more must approve",
+        )
+        run = run.evolve(**outcome.changes)
+    granted = ApprovalGranted(by="sue", by_as=("sue",), by_id="sue", candidate=candidate_sha256(run))
+    assert record_decision(event_of(run, granted, AT), run, services).status is Status.APPROVED
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,9 @@ LIMITS = [
     (limit("budget.max_usd", at_least=2, at_most=1), [("limits.budget.max_usd", "policy_limit")]),
     (limit("budget.max_usd", most=1), [("limits.budget.max_usd.most", "policy_unknown_key")]),
     (limit("budget.max_usd", at_most=float("inf")), [("limits.budget.max_usd.at_most", "policy_value")]),
+    (limit("deployment.instances", one_of=["1"]), [("limits.deployment.instances", "policy_limit")]),
+    (limit("deployment.idle_hours", one_of=["*"]), [("limits.deployment.idle_hours", "policy_limit")]),
+    (shop(limits={"budget.max_usd": {"one_of": ["5"]}}), [("projects.shop.limits.budget.max_usd", "policy_limit")]),
     (limit("base_model", one_of=[]), [("limits.base_model.one_of", "policy_value")]),
 ]
 PATTERNS = [

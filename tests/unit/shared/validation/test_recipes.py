@@ -6,8 +6,8 @@ import time
 import pytest
 import yaml
 
+from shared.domain.drop_zone import MAX_RECIPE_BYTES
 from shared.domain.findings import Findings
-from shared.validation.codes import MAX_RECIPE_BYTES
 from shared.validation.recipes import RecipeLoader, read_channels, read_recipe
 from shared.validation.validator import ALL_CODES
 from tests.web_urls import NO_WEB_URLS
