@@ -21,6 +21,7 @@ SET_AT_CREATION = {
     "parent_run",
     "requested_by",
     "requester_id",
+    "known_uploader_ids",
     "uploader_ids",
     "beside",
     "retention_days",
