@@ -1,7 +1,7 @@
 """Rows that say nearly the same, inside a part and across parts: banded MinHash.
 
 Method: Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3. `rensa` makes the signatures
-(Rust, no dependencies); the bands are ours, because its index keeps every row. Here memory is fixed: 17 MB for
+(Rust, no dependencies); the bands are ours, because its index keeps every row. Here memory is fixed: at most 17 MB for
 each part.
 
 A row is compared twice, and both comparisons have to find it similar: all of its text, and its dialogue alone. So a
@@ -10,6 +10,7 @@ long system message that all rows share makes no rows alike, and neither does a 
 
 from array import array
 from functools import lru_cache
+from mmap import ACCESS_COPY, mmap
 from operator import add
 from typing import NamedTuple
 
@@ -95,6 +96,32 @@ class Match(NamedTuple):
     exact: bool
 
 
+def zeros(size: int) -> mmap:
+    """Memory that the system gives when it is first written to: a bytearray is filled with zeros at once."""
+    return mmap(-1, size, access=ACCESS_COPY)
+
+
+class Table:
+    """`2**bits` integers of 64 bits, 0 at first. While few are set they are in a dict: scattered, each takes a page."""
+
+    def __init__(self, bits: int) -> None:
+        self._bits, self._few, self._all = bits, dict[int, int](), memoryview(b"")
+
+    def __getitem__(self, place: int) -> int:
+        return self._all[place] if self._all else self._few.get(place, 0)
+
+    def __setitem__(self, place: int, value: int) -> None:
+        if self._all:
+            self._all[place] = value
+            return
+        self._few[place] = value
+        if len(self._few) * 16 > 1 << self._bits:  # 100 bytes each in the dict, so it is no larger than all
+            self._all = memoryview(zeros(8 << self._bits)).cast("Q")
+            for place, value in self._few.items():
+                self._all[place] = value
+            self._few.clear()
+
+
 class Index:
     """The latest `2**bits` rows of one part; older ones are forgotten."""
 
@@ -102,10 +129,10 @@ class Index:
         size = 1 << bits
         self._mask = size - 1
         self._count = 0
-        zeros = bytes(8 * size)
-        self._bands = [array("Q", zeros) for _ in range(BANDS)]
-        self._low = bytearray(_PERMUTATIONS * size)
-        self._keys, self._tags, self._numbers, self._leaders = (array(kind, zeros) for kind in "QQqq")
+        self._bands = [Table(bits) for _ in range(BANDS)]
+        self._low = zeros(_PERMUTATIONS * size)
+        self._keys, self._tags = (memoryview(zeros(8 * size)).cast("Q") for _ in range(2))
+        self._numbers, self._leaders = (memoryview(zeros(8 * size)).cast("q") for _ in range(2))
 
     def match(self, row: Sketch) -> Match | None:
         """An indexed row that says nearly the same. Of each band the latest row is looked at."""

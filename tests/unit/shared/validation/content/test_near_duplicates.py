@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from shared.validation.content import near_duplicates
-from shared.validation.content.near_duplicates import Index, sketch
+from shared.validation.content.near_duplicates import Index, Table, sketch
 from tests.unit.shared.validation.content.scanned import Scan, prose, row, scanned
 
 
@@ -68,3 +70,13 @@ def test_an_index_forgets_the_oldest_rows_and_does_not_grow() -> None:
     assert index.match(rows[0]) is None
     assert index.match(rows[-1]) == near_duplicates.Match(200, 200, 0, True)
     assert len(index._low) == 40 * 64
+
+
+@pytest.mark.parametrize("bits", [2, 4, 10])
+def test_a_table_gives_what_was_set_last_however_full_it_is(bits: int) -> None:
+    chance, table, expected = random.Random(1), Table(bits), [0] * (1 << bits)
+    for _ in range(3 << bits):
+        place, value = chance.randrange(1 << bits), chance.randrange(1 << 64)
+        table[place] = expected[place] = value
+        assert table[chance.randrange(1 << bits)] in expected
+    assert [table[place] for place in range(1 << bits)] == expected
