@@ -63,10 +63,9 @@ def _check_size(file: BlobInfo, limit: int, whose: str) -> None:
         raise PermanentFailure(FailureClass.DATA, "file_too_large", message, file.path)
 
 
-def pin_beside(dataset: str, services: Services) -> tuple[str, Beside]:
-    """Hash of what else decides the outcome: another recipe, base model or held-out set makes the same data new. And
-    these files, pinned. Raises as `pinned`."""
-    held_out, recipes = held_out_file(dataset, services), recipe_files(dataset, services)
+def pin_beside(held_out: BlobInfo | None, recipes: list[BlobInfo], services: Services) -> tuple[str, Beside]:
+    """Hash of what lies beside a dataset and decides its outcome too: another recipe, base model or held-out set makes
+    the same data new. And these files, pinned. Raises as `pinned`."""
     default = services.config.default_base_model
     digest = hashlib.sha256(b"" if recipes else default.encode())
     for one in recipes:  # before any is read
@@ -107,11 +106,11 @@ def require_same_files(run: Run, services: Services) -> Run:
         if info is None or (dataset.etag, dataset.sha256) != (info.etag, run.dataset.sha256):
             raise replaced(run)
         run = run.evolve(dataset=dataset)
-        held_out = held_out_file(dataset.path, services)
-        found = [*([held_out] if held_out else []), *recipe_files(dataset.path, services)]
+        held_out, recipes = held_out_file(dataset.path, services), recipe_files(dataset.path, services)
+        found = [*([held_out] if held_out else []), *recipes]
         if before and [(one.path, one.etag) for one in found] == [(one.path, one.etag) for one in before.files]:
             return run
-        fingerprint, now = pin_beside(dataset.path, services)
+        fingerprint, now = pin_beside(held_out, recipes, services)
     same = fingerprint == run.fingerprint  # what earlier versions kept
     if before is not None:
         same = [(one.path, one.sha256) for one in now.files] == [(one.path, one.sha256) for one in before.files]

@@ -14,7 +14,7 @@ from shared.domain.events import DatasetUploaded, RunFailed
 from shared.domain.run import Run, RunError, Status
 from shared.ports import BlobInfo, Services
 from shared.records import claims, policies, runs, uploads
-from shared.step_support.dataset_files import held_out_file, pin_beside, pinned
+from shared.step_support.dataset_files import held_out_file, pin_beside, pinned, recipe_files
 from shared.step_support.outcome import Draft
 
 # Times what a blob of some bytes waits.
@@ -48,8 +48,9 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         raise Transient(BUSY, f"{policy.runs_at_once} runs of {project} are being validated or trained", run_id)
     failed: PermanentFailure | Transient | None = None
     try:
-        with _turn_to_read(info, run_id, services):
-            dataset, (fingerprint, beside) = pinned(info, services), pin_beside(path, services)
+        held_out, recipes = held_out_file(path, services), recipe_files(path, services)
+        with _turn_to_read(info, held_out, run_id, services):
+            dataset, (fingerprint, beside) = pinned(info, services), pin_beside(held_out, recipes, services)
     except BlobNotFound:
         return None
     except (PermanentFailure, Transient) as error:
@@ -101,12 +102,11 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
 
 
 @contextmanager
-def _turn_to_read(info: BlobInfo, run_id: str, services: Services) -> Iterator[None]:
+def _turn_to_read(info: BlobInfo, held_out: BlobInfo | None, run_id: str, services: Services) -> Iterator[None]:
     """Of a project's large files one is read at a time, copies of others too: reading takes from all projects.
 
     Raises Transient BUSY. What a process that died leaves, `reconcile` releases.
     """
-    held_out = held_out_file(info.path, services)
     if max(info.size_bytes, held_out.size_bytes if held_out else 0) <= services.config.inline_validation_max_bytes:
         yield
         return

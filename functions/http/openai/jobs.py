@@ -144,9 +144,8 @@ def _project_recipe(folder: str, caller: Caller, services: Services) -> tuple[Re
     if found is None:
         return None, by
     if found.size_bytes > MAX_RECIPE_BYTES:
-        raise ApiError(
-            400, "project_recipe", f"{found.path}: a recipe has at most {MAX_RECIPE_BYTES:,} bytes", "suffix"
-        )
+        message = f"{found.path}: a recipe has at most {MAX_RECIPE_BYTES:,} bytes"
+        raise ApiError(400, "project_recipe", message, "suffix")
     from shared.validation.validator import ALL_CODES  # and with it what reads datasets, which no other request needs
 
     findings = Findings(ALL_CODES)

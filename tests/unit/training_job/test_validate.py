@@ -30,7 +30,7 @@ from shared.embedded.blobs import FileBlobStore
 from shared.embedded.store import SqliteRunStore
 from shared.records import runs
 from shared.rendering.bundle import export_bundle
-from shared.step_support.dataset_files import needs_validation_job, pin_beside
+from shared.step_support.dataset_files import held_out_file, needs_validation_job, pin_beside, recipe_files
 from shared.steps.validate_dataset import validate_dataset, validation_job
 from tests.clock import ManualClock
 from tests.paths import ROOT
@@ -93,7 +93,9 @@ class Drop:
 
     def receive(self) -> None:
         """Pin what lies beside the data."""
-        fingerprint, beside = pin_beside(self.run.dataset.path, self.services)
+        path, services = self.run.dataset.path, self.services
+        found = held_out_file(path, services), recipe_files(path, services)
+        fingerprint, beside = pin_beside(*found, services)
         self.run = self.run.evolve(fingerprint=fingerprint, beside=beside)
 
     def _write(self, path: str, text: bytes) -> DatasetRef:
