@@ -1,9 +1,12 @@
 """Commands for who operates a Droptune: `doctor`, `base-models`, `license`, `dlq` (what failed too often), `policy`."""
 
+import json
+import math
+import struct
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -14,6 +17,7 @@ from cli.client import Api, RequestRefused, find_url
 from cli.common import AsJson, Exit, InputError, Url, make_grid, make_table, print_json
 from cli.display import make_console, print_one
 from shared.api.models import BaseModelDetail, BaseModelSummary, EntityDeadLetters
+from shared.domain.catalog import read_architecture
 from shared.domain.errors import UnreadableDocument
 from shared.domain.licenses import USES
 from shared.domain.policy import PlatformPolicy
@@ -67,6 +71,55 @@ def list_base_models(as_json: AsJson = False, url: Url = None) -> None:
     with Api(find_url(url)) as api:
         found = api.base_models()
     print_one(as_json, [each.model_dump(mode="json", by_alias=True) for each in found], base_models_table(found))
+
+
+@base_models.command("add")
+def add_base_model(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="of the model, on this machine")],
+    id: Annotated[str, typer.Option(help="that recipes name it by, as OWNER/NAME")],
+    license: Annotated[str, typer.Option(help="id of a license that `droptune license show` of another base names")],
+    asset: Annotated[str | None, typer.Option(help="azureml:// address that jobs mount; default: models/ID")] = None,
+    accelerator: Annotated[str, typer.Option(help="gpu, or cpu for a machine without one")] = "gpu",
+    url: Url = None,
+) -> None:
+    """Offer a base model of your own: its config and the heads of its weights become an entry of the policy."""
+    entry = own_entry(folder, id, license, asset, accelerator)
+    with Api(find_url(url)) as api:
+        applied = api.policy(None)
+        policy = applied.policy.model_dump(mode="json", exclude_unset=True)
+        policy["base_models"] = [*(one for one in policy.get("base_models", []) if one["id"] != id), entry]
+        if problems := policy_problems(policy):
+            raise InputError("\n".join((f"{folder} is no base model:", *(f"  {one}" for one in problems))))
+        version = api.apply_policy(policy, replacing=applied.version).version
+    print(f"version {version} of the policy offers {id}, {entry['parameters']:,} parameters, license {license}")
+    where = asset or f"a copy of {folder} at models/{id} of the blob store"
+    print(f"Next: `droptune base-models import {id}`, which checks {where}")
+
+
+def own_entry(folder: Path, id: str, license: str, asset: str | None, accelerator: str) -> dict[str, Any]:
+    """The entry of a folder, as a policy has it. Raises InputError."""
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+        files = sorted(folder.glob("*.safetensors"))
+        parameters = sum(map(_parameters, files))
+    except (OSError, ValueError, struct.error) as error:
+        raise InputError(f"{folder} is no folder of a base model: {error}") from error
+    return {
+        "id": id,
+        "license": license,
+        "parameters": parameters,
+        "architecture": read_architecture(config),
+        "asset": asset or f"azureml://datastores/models/paths/{id}",
+        "context_tokens": config.get("max_position_embeddings") or 0,
+        "accelerator": accelerator,
+    }
+
+
+def _parameters(file: Path) -> int:
+    """By the head of a file of weights: its length in 8 bytes, then JSON (huggingface.co/docs/safetensors, Format)."""
+    with file.open("rb") as opened:
+        head = json.loads(opened.read(struct.unpack("<Q", opened.read(8))[0]))
+    return sum(math.prod(tensor["shape"]) for name, tensor in head.items() if name != "__metadata__")
 
 
 @base_models.command("import")

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from shared.domain.catalog import find_entry
 from shared.domain.evaluation import GeneralScore
 from shared.domain.planning.methods import served_tokens
 from shared.domain.prompts import Row, as_dialogue, reference_index
@@ -133,11 +132,11 @@ def generate_all(
     from training_job.data.chat_rows import data_failure
     from training_job.evaluation.answers import TextGenerator
 
-    base = find_entry(recipe.requested.base_model)  # a tuned model's template was saved with its arguments
+    base = recipe.entry  # a tuned model's template was saved with its arguments
     arguments = base.template_arguments if folder == task.models()["base"] else {}
     generator = TextGenerator(folder, getattr(torch, recipe.hyperparameters.compute_dtype), task.answers, arguments)
     questions = generator.questions(rows)
-    served = served_tokens(recipe.requested, recipe.hyperparameters.max_length_tokens)
+    served = served_tokens(recipe.requested, recipe.hyperparameters.max_length_tokens, base)
     limit = served - recipe.requested.evaluation.max_new_tokens
     if long := [question.number for question in questions if len(question.ids) > limit]:
         what = f"whose prompt and answer may be longer than the {served} tokens that are served"

@@ -1,6 +1,7 @@
 """Import a base model: check the folder that jobs will mount, and export what the function needs of it.
 
-    python -m training_job.import_base --job-name NAME --base-model ID --folder DIR --bundle DIR --output DIR
+    python -m training_job.import_base --job-name NAME --base-model ID [--own-base JSON] --folder DIR --bundle DIR
+        --output DIR
 
 FOLDER is the mounted asset of the catalog's entry ID. It must hold safetensors and no pickle, no code, and be the
 model that the catalog describes; the failure lists all that is wrong. BUNDLE then gets the tokenizer bundle
@@ -17,7 +18,7 @@ from typing import Annotated, Any
 import orjson
 from tokenizers import Tokenizer
 
-from shared.domain.catalog import BaseModelEntry, find_entry
+from shared.domain.catalog import BaseModelEntry, find_entry, offer_option
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering.bundle import CONFIG, MANIFEST, TOKENIZER, export_bundle
 from training_job.job.files import model_folder
@@ -31,6 +32,7 @@ class ImportArguments:
 
     job_name: Annotated[str, "named in the result"]
     base_model: Annotated[str, "catalog id"]
+    own_base: Annotated[str | None, "the tenant's own entry: JSON, percent-encoded"] = None
     folder: Annotated[Path, "the mounted model"]
     bundle: Annotated[Path, "folder of its tokenizer bundle"]
     output: Annotated[Path, "folder for the result"]
@@ -44,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 def import_base(task: ImportArguments) -> None:
     """Raises PermanentFailure of class recipe, `base_model_unfit` or as `export_bundle` does; `input_missing`."""
     require(task.folder)
+    offer_option(task.own_base)
     entry, folder = find_entry(task.base_model), model_folder(task.folder)
     print(f"{entry.id}, license {entry.terms.id}: {' '.join(entry.terms.obligations)}", flush=True)
     wrong = list(objections(entry, folder))

@@ -10,7 +10,6 @@ import argparse
 import json
 import sys
 
-from shared.domain.catalog import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
 from training_job.job import exit_codes
@@ -39,7 +38,7 @@ def check_machine(recipe: ResolvedRecipe) -> None:
 
     Raises PermanentFailure of class platform, `self_test_failed`.
     """
-    needs_gpu = find_entry(recipe.requested.base_model).accelerator == "gpu"
+    needs_gpu = recipe.entry.accelerator == "gpu"
     report = check(require_cuda=needs_gpu, compute_dtype=recipe.hyperparameters.compute_dtype)
     print(f"self-test: {report}", flush=True)
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 
-from shared.domain.catalog import find_entry
 from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure
 from shared.domain.paths import run_id_of_job
 from shared.domain.recipe import Reinforcement, ResolvedRecipe
@@ -114,7 +113,7 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: runtime.Runni
         from training_job.model import quantized
 
         method = method_of(recipe)
-    tokenizer = quantized.load_tokenizer(task.base_model, find_entry(recipe.requested.base_model).template_arguments)
+    tokenizer = quantized.load_tokenizer(task.base_model, recipe.entry.template_arguments)
     limit = length_limit(recipe.hyperparameters, quantized.context_tokens(task.base_model))
     bundle, policy = bundle_of(tokenizer), LengthPolicy(limit, recipe.requested.data.over_length)
     data_manifest = orjson.loads((task.data / "manifest.json").read_bytes())

@@ -1,7 +1,7 @@
 """Validate a dataset that is too large for a function, and write the curated version it makes.
 
     python -m training_job.validate --job-name NAME --project=PROJECT --dataset FILE --name=NAME --sha256 HEX,...
-        --default-base-model ID [--held-out FILE] [--recipe FILE] [--tokenizer DIR] [--earlier DIR]
+        --default-base-model ID [--own-base JSON] [--held-out FILE] [--recipe FILE] [--tokenizer DIR] [--earlier DIR]
         --curated DIR --output DIR
 
 A dataset that passes becomes CURATED/<version>/{train.jsonl,eval.jsonl,report.json,manifest.json}, each file
@@ -25,6 +25,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel
 
+from shared.domain.catalog import offer_option
 from shared.domain.dataset import CuratedVersion, DatasetRef, ValidationOutcome
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.upgrades import read_file
@@ -54,6 +55,7 @@ class ValidateArguments:
     default_base_model: Annotated[str, "catalog id, if the recipe names none"]
     held_out: Annotated[Path | None, "the held-out file; without it rows are split off"] = None
     recipe: Annotated[Path | None, "the project's recipe.yaml"] = None
+    own_base: Annotated[str | None, "the tenant's own base model: JSON, percent-encoded"] = None
     tokenizer: Annotated[Path | None, "folder of the base model's tokenizer bundle"] = None
     earlier: Annotated[Path | None, "folder of the version that rows are appended to"] = None
     curated: Annotated[Path, "folder of the project's versions"]
@@ -80,6 +82,7 @@ def validate_files(task: ValidateArguments) -> None:
     Raises PermanentFailure `dataset_replaced` if the dataset is not the one received, `input_missing`.
     """
     require(*task.files(), *(path for path in (task.tokenizer, task.earlier) if path))
+    offer_option(task.own_base)
     outcome = task.output / OUTCOME_FILE
     outcome.unlink(missing_ok=True)  # an earlier attempt's
     with _workplace(task) as place, ExitStack() as opened:

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from functions.http.auth import Administrator, CurrentServices, Operator, Reader
+from functions.http.auth import Access, Administrator, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError, existing
 from shared.api.models import BaseModelDetail, BaseModelList, BaseModelSummary, ImportStarted, LastImport
 from shared.base_models.bundles import bundle_manifest
@@ -20,15 +20,16 @@ router = APIRouter(prefix="/api/base-models", tags=["base models"])
 
 
 @router.get("")
-def list_base_models(_: Reader, services: CurrentServices) -> BaseModelList:
-    """In the catalog's order."""
-    return BaseModelList(data=tuple(BaseModelSummary(**_summary(entry, services)) for entry in CATALOG.values()))
+def list_base_models(access: Reader, services: CurrentServices) -> BaseModelList:
+    """In the catalog's order, the tenant's own last."""
+    entries = (*CATALOG.values(), *access.policy.base_models)
+    return BaseModelList(data=tuple(BaseModelSummary(**_summary(entry, services)) for entry in entries))
 
 
 @router.get("/{base_model:path}")
 def get_base_model(base_model: str, access: Reader, services: CurrentServices) -> BaseModelDetail:
     """With the newest import job, why it failed if it did, and what was decided about the license."""
-    entry, newest = _entry(base_model), None
+    entry, newest = _entry(base_model, access), None
     if job := last_import(entry, services.launcher):
         problem = import_problem(entry, job, services.blobs)
         newest = LastImport(job=job.name, status=job.status, studio_url=job.studio_url, problem=problem)
@@ -45,7 +46,7 @@ def get_base_model(base_model: str, access: Reader, services: CurrentServices) -
 def import_base_model(base_model: str, access: Operator, services: CurrentServices) -> ImportStarted:
     """Start the job that checks the model and exports its tokenizer. Asked again while it runs, it is one job."""
     access.require(None)
-    entry = _entry(base_model)
+    entry = _entry(base_model, access)
     try:
         job = start_import(entry, services)
     except PermanentFailure as error:
@@ -61,7 +62,7 @@ def decide_license(
 ) -> LicenseDecision:
     """Accept or refuse the license of a base model, for the whole deployment. Runs under way are held to it in their
     next step. 409 if it is another than the one that was read."""
-    entry, caller = _entry(base_model), access.caller
+    entry, caller = _entry(base_model, access), access.caller
     if denied := _denied(entry):
         raise ApiError(409, denied.code, denied.message, denied.param)
     if answer.terms_sha256 != terms_sha256(entry, services.blobs):
@@ -77,8 +78,9 @@ def _denied(entry: BaseModelEntry) -> Problem | None:
     return next(check_license(entry.id, "any", ()), None)
 
 
-def _entry(base_model: str) -> BaseModelEntry:
-    return existing(CATALOG.get(base_model), "unknown_base_model", f"{base_model} is not in the catalog", "base_model")
+def _entry(base_model: str, access: Access) -> BaseModelEntry:
+    entry = CATALOG.get(base_model) or access.policy.own_base(base_model)
+    return existing(entry, "unknown_base_model", f"{base_model} is not in the catalog", "base_model")
 
 
 def _summary(entry: BaseModelEntry, services: Services) -> dict[str, Any]:

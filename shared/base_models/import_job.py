@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import shlex
 
-from shared.domain.catalog import BaseModelEntry, check_license
+from shared.domain.catalog import BaseModelEntry, check_license, own_base_option
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.jobs import JobRole, JobSpec, JobStatus, JobView
 from shared.domain.paths import MODELS, datastore_uri
@@ -32,13 +32,13 @@ def start_import(entry: BaseModelEntry, services: Services) -> JobView:
 
 def import_job(entry: BaseModelEntry, attempt: int, config: Config) -> JobSpec:
     """The job of one attempt; equal arguments give equal specs."""
-    name = _job_name(entry, attempt)
+    name, own = _job_name(entry, attempt), own_base_option(entry.id)
     assert entry.asset is not None
     assert entry.tokenizer is not None
     return JobSpec(
         name=name,
         command=(
-            f"python -m training_job.import_base --job-name {name} --base-model {shlex.quote(entry.id)} "
+            f"python -m training_job.import_base --job-name {name} --base-model {shlex.quote(entry.id)}{own} "
             "--folder ${{inputs.base_model}} --bundle ${{outputs.bundle}} --output ${{outputs.result}}"
         ),
         environment=config.training_environment,

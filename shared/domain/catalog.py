@@ -6,16 +6,18 @@ mirror of the retail catalog, read in 2026; spot prices are the upper end of the
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import quote, unquote
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from shared.domain.beside import read_beside
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
-from shared.domain.licenses import USES, License, Use
+from shared.domain.licenses import USES, License, Text, Use
 from shared.domain.model import Frozen
 
 GIB = 2**30
-TemplateArguments = Mapping[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], bool | int | str]
+TemplateArguments = Mapping[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], bool | int | Text]
 
 
 class Architecture(Frozen):
@@ -30,6 +32,29 @@ class Architecture(Frozen):
     intermediate: int
     vocab: int
     tied: bool = Field(default=False, description="input and output embeddings are one matrix")
+
+
+# Field of Architecture -> key of config.json.
+CONFIG_KEYS = {
+    "model_type": "model_type",
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "head_dim": "head_dim",
+    "intermediate": "intermediate_size",
+    "vocab": "vocab_size",
+    "tied": "tie_word_embeddings",
+}
+
+
+def read_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of Architecture out of a `config.json`; None where it says nothing."""
+    hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
+    # What transformers takes where the file is silent.
+    found = {"tie_word_embeddings": False, "num_key_value_heads": heads, **config}
+    found["head_dim"] = config.get("head_dim") or (hidden // heads if hidden and heads else None)
+    return {field: found.get(key) for field, key in CONFIG_KEYS.items()}
 
 
 class Defaults(Frozen):
@@ -47,17 +72,17 @@ class Defaults(Frozen):
 class BaseModelEntry(Frozen):
     """One base model. `architecture` and `asset` are None where the license refuses the model anyway."""
 
-    id: str
+    id: Text
     terms: License
     parameters: int = 0
     architecture: Architecture | None = None
-    asset: str | None = Field(default=None, description="URI of the job input with weights and tokenizer")
-    tokenizer: str | None = Field(default=None, description="blob folder of the exported tokenizer bundle")
+    asset: Text | None = Field(default=None, description="URI of the job input with weights and tokenizer")
+    tokenizer: Text | None = Field(default=None, description="blob folder of the exported tokenizer bundle")
     context_tokens: int = 0
     tokens_per_character: float = Field(
         default=1.0, description="upper bound assumed when `max_length_tokens` is derived from characters"
     )
-    tool_parser: str | None = Field(
+    tool_parser: Text | None = Field(
         default=None, description="of vLLM, which reads tool calls out of answers; data with tools is refused without"
     )
     template_arguments: TemplateArguments = Field(
@@ -65,6 +90,23 @@ class BaseModelEntry(Frozen):
     )
     accelerator: Literal["cpu", "gpu"] = "gpu"
     defaults: Defaults = Defaults()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_in_a_file(cls, given: Any) -> Any:
+        """A file may name a license of the catalog, and says no folder that follows from the id."""
+        if not isinstance(given, dict):
+            return given
+        filled = {**given}
+        if "license" in filled and "terms" not in filled:
+            name = filled.pop("license")
+            if name not in LICENSES:
+                known = ", ".join(LICENSES)
+                raise PydanticCustomError("unknown_license", "{text}", {"text": f"no license {name}: one of {known}"})
+            filled["terms"] = LICENSES[name]
+        if filled.get("asset"):
+            filled.setdefault("tokenizer", f"models/{filled.get('id')}/tokenizer/")
+        return filled
 
     @property
     def dims(self) -> Architecture:
@@ -78,34 +120,52 @@ _CATALOG: dict[str, Any] = read_beside(__file__)
 LICENSES = {text["id"]: License.model_validate(text) for text in _CATALOG["license"]}
 
 
-def _entries() -> Iterator[BaseModelEntry]:
-    """Raises ValidationError for a key that is missing, unknown or wrong."""
-    for entry in _CATALOG["model"]:
-        entry["terms"] = LICENSES[entry.pop("license")]
-        if "asset" in entry:
-            entry["tokenizer"] = f"models/{entry['id']}/tokenizer/"
-        yield BaseModelEntry.model_validate(entry)
+CATALOG: dict[str, BaseModelEntry] = {text["id"]: BaseModelEntry.model_validate(text) for text in _CATALOG["model"]}
+_OWN: list[Mapping[str, BaseModelEntry]] = [{}]  # replaced as a whole, for other threads read it
 
 
-CATALOG: dict[str, BaseModelEntry] = {entry.id: entry for entry in _entries()}
+def offer(own: Iterable[BaseModelEntry]) -> None:
+    """Let these be found beside the catalog, and no others: the base models of the policy in force, or of a job."""
+    _OWN[0] = {entry.id: entry for entry in own}
+
+
+def every_entry() -> list[BaseModelEntry]:
+    """The catalog, then the tenant's own."""
+    return [*CATALOG.values(), *_OWN[0].values()]
+
+
+def known_entry(base_model: str) -> BaseModelEntry | None:
+    """The entry of a base model; None if it is in neither."""
+    return CATALOG.get(base_model) or _OWN[0].get(base_model)
+
+
+def own_base_option(base_model: str) -> str:
+    """How a job is told of an entry that its image does not have: percent-encoded, so that no shell reads it."""
+    own = _OWN[0].get(base_model)
+    return f" --own-base={quote(own.model_dump_json(exclude_defaults=True), safe='')}" if own else ""
+
+
+def offer_option(text: str | None) -> None:
+    """Let the entry of such an option be found."""
+    offer([BaseModelEntry.model_validate_json(unquote(text))] if text else [])
 
 
 def find_entry(base_model: str) -> BaseModelEntry:
     """The entry of a base model. Raises PermanentFailure (license, `unknown_base_model`)."""
-    entry = CATALOG.get(base_model)
+    entry = known_entry(base_model)
     if entry is None:
         raise PermanentFailure(FailureClass.LICENSE, "unknown_base_model", _unknown_message(base_model), "base_model")
     return entry
 
 
 def _unknown_message(base_model: str) -> str:
-    offered = ", ".join(entry.id for entry in CATALOG.values() if entry.terms.policy != "deny")
+    offered = ", ".join(entry.id for entry in every_entry() if entry.terms.policy != "deny")
     return f"{base_model} is not in the catalog; offered are {offered}"
 
 
 def check_license(base_model: str, use_case: str, intended_uses: Iterable[Use] | None = None) -> Iterator[Problem]:
     """Everything the license's text has against this model for this use. Of an unknown id it was not reviewed."""
-    if (entry := CATALOG.get(base_model)) is None:
+    if (entry := known_entry(base_model)) is None:
         yield Problem(code="unknown_base_model", message=_unknown_message(base_model), param="base_model")
         return
     named, barred = f"{entry.id} ({entry.terms.id})", entry.terms.barred_uses

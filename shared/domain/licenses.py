@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
@@ -17,15 +17,18 @@ else:
     Use = Literal[tuple(USES)]  # in schemas too
 
 
+Text = Annotated[str, Field(max_length=500)]
+
+
 class License(Frozen):
     """A license of base models, as the catalog has it."""
 
-    id: str = Field(description="SPDX id, or LicenseRef-...")
+    id: Text = Field(description="SPDX id, or LicenseRef-...")
     policy: Literal["allow", "review", "deny"] = Field(description="review: once a person has accepted it")
     own: bool = Field(default=False, description="this project's: nobody has to accept it")
-    texts: dict[str, str] = Field(default={}, description="where each is -> its SHA-256, empty if it was not read")
+    texts: dict[Text, Text] = Field(default={}, description="where each is -> its SHA-256, empty if it was not read")
     barred_uses: tuple[Use, ...] = ()
-    obligations: tuple[str, ...] = Field(min_length=1, description="what it asks of its user, or why it refuses")
+    obligations: tuple[Text, ...] = Field(min_length=1, description="what it asks of its user, or why it refuses")
 
     def sha256(self, shipped: Mapping[str, str]) -> str:
         """Of what a person accepts: all that the catalog says of it, and the texts that the base itself ships."""

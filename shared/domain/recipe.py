@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from shared.domain.beside import read_beside
+from shared.domain.catalog import BaseModelEntry, find_entry
 from shared.domain.graders import Grader, StringCheck, judges_named
 from shared.domain.licenses import Use
 from shared.domain.model import Finite
@@ -527,6 +528,12 @@ class ResolvedRecipe(Finite):
     serving_instance_type: str
     reasons: dict[str, str] = Field(description="hyperparameter or SKU -> plain words")
     continued_from: str | None = _optional("run whose adapter training starts from")
+    base: BaseModelEntry | None = _optional("the tenant's own base model, as the policy had it; null: of the catalog")
+
+    @property
+    def entry(self) -> BaseModelEntry:
+        """Its base model. Raises PermanentFailure (license, `unknown_base_model`)."""
+        return self.base or find_entry(self.requested.base_model)
 
     def masked(self) -> "ResolvedRecipe":
         """As it leaves the platform, to jobs and readers: without what may be secret in its channels."""

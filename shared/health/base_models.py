@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import orjson
 
 from shared.base_models import bundles
-from shared.domain.catalog import CATALOG, BaseModelEntry
+from shared.domain.catalog import BaseModelEntry, every_entry
 from shared.domain.errors import PermanentFailure
 from shared.health.checks import Check
 from shared.ports import BlobStore
@@ -14,7 +14,7 @@ from shared.rendering.bundle import read_bundle
 
 def base_model_checks(blobs: BlobStore, default: str) -> Iterator[Check]:
     """One or two checks per model of the catalog that may be tuned."""
-    for entry in CATALOG.values():
+    for entry in every_entry():
         if entry.asset is not None:
             folder = bundles.asset_folder(entry.asset)
             yield _weights(entry, folder, blobs, needed=entry.id == default)

@@ -1,7 +1,9 @@
 """The platform's policy, and every version that was applied."""
 
 from datetime import datetime
+from typing import Any
 
+from shared.domain import catalog
 from shared.domain.errors import StoreConflict, Transient
 from shared.domain.policy import AppliedPolicy, PlatformPolicy
 from shared.domain.upgrades import upgraded
@@ -12,19 +14,25 @@ POLICY = "policy"
 
 
 def read(store: RunStore, version: int | None = None) -> AppliedPolicy:
-    """The one that is in force, or that version; without it, one that limits nothing.
+    """The one that is in force, or that version; without it, one that limits nothing. The base models of the one in
+    force are then found beside the catalog's.
 
     Raises Transient `policy_unreadable`: until it can be read nothing goes on, for nobody knows what it allows.
     """
     stored = store.get(POLICY, _id(version))
-    if stored is None:
-        return AppliedPolicy()
     try:
-        content = upgraded(POLICY, stored.document, stored.document.get("schema_version"))["content"]
-        return AppliedPolicy.model_validate(content, extra="ignore")
+        applied = AppliedPolicy() if stored is None else _applied(stored.document)
     except Exception as error:
         message = "the policy does not fit this version of the app: an administrator applies one that does"
         raise Transient("policy_unreadable", message, POLICY) from error
+    if version is None:
+        catalog.offer(applied.policy.base_models)
+    return applied
+
+
+def _applied(document: dict[str, Any]) -> AppliedPolicy:
+    content = upgraded(POLICY, document, document.get("schema_version"))["content"]
+    return AppliedPolicy.model_validate(content, extra="ignore")
 
 
 def apply(store: RunStore, policy: PlatformPolicy, replacing: int, by: str, by_id: str, now: datetime) -> AppliedPolicy:

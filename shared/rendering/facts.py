@@ -5,6 +5,7 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterator
 
+from shared.domain.catalog import find_entry
 from shared.domain.findings import Findings, Place
 from shared.domain.planning.methods import row_limit, served_tokens
 from shared.domain.prompts import Row
@@ -25,7 +26,8 @@ def length_policy(recipe: Recipe) -> LengthPolicy:
     requested = recipe.method.hyperparameters.max_length_tokens
     limit = row_limit(recipe) if requested == AUTO else requested
     answer_limit = recipe.evaluation.max_new_tokens
-    return LengthPolicy(limit, recipe.data.over_length, served_tokens(recipe, limit) - answer_limit, answer_limit)
+    served = served_tokens(recipe, limit, find_entry(recipe.base_model))
+    return LengthPolicy(limit, recipe.data.over_length, served - answer_limit, answer_limit)
 
 
 class TokenFacts:

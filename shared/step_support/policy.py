@@ -25,7 +25,7 @@ def endpoint_owner(endpoint: str, policy: PlatformPolicy, store: RunStore) -> st
 def license_problems(run: Run, recipe: Recipe, policy: PlatformPolicy, services: Services) -> Iterator[Problem]:
     """Uses that the license bars, and that nobody has accepted it. Where a person approves, who asked for the run is
     not the only one who has."""
-    entry, uses = CATALOG.get(recipe.base_model), recipe.intended_uses
+    entry, uses = CATALOG.get(recipe.base_model) or policy.own_base(recipe.base_model), recipe.intended_uses
     if uses is not None:
         uses += tuple(use for rules in policy.rules(run.project).values() for use in rules.intended_uses)
     yield from check_license(recipe.base_model, recipe.use_case, uses)

@@ -34,9 +34,9 @@ def model_spec(run: Run) -> ModelSpec:
 
 def deployment_spec(run: Run, config: Config) -> DeploymentSpec:
     model = model_spec(run)
-    base = catalog.find_entry(run.resolved.requested.base_model)
-    gpus, requested = catalog.find_sku(run.resolved.serving_instance_type).gpus, run.resolved.requested.deployment
-    tokens = served_tokens(run.resolved.requested, run.resolved.hyperparameters.max_length_tokens)
+    resolved, base = run.resolved, run.resolved.entry
+    gpus, requested = catalog.find_sku(resolved.serving_instance_type).gpus, resolved.requested.deployment
+    tokens = served_tokens(resolved.requested, resolved.hyperparameters.max_length_tokens, base)
     variables = {
         "SERVED_MODEL_NAME": run.project,
         "MAX_MODEL_LEN": str(tokens),

@@ -69,7 +69,7 @@ def job_of(
         environment=config.training_environment,
         inputs={
             "data": paths.datastore_uri(paths.curated(run.curated)),
-            "base_model": catalog.find_entry(recipe.base_model).asset,
+            "base_model": run.resolved.entry.asset,
             "recipe": paths.datastore_uri(paths.recipe(run.id)),
             **inputs,
             **judges,
@@ -86,7 +86,7 @@ def job_tags(run: Run) -> dict[str, str]:
     """Lineage on every job, model and deployment, and what the license asks for: at most 256 characters each (Azure
     Resource Manager, "Use tags to organize your Azure resources")."""
     assert run.curated is not None
-    base = catalog.find_entry(run.resolved.requested.base_model)
+    base = run.resolved.entry
     of_run = {RUN_TAG: run.id, "project": run.project, "data_version": run.curated.version}
     asks = {f"license_asks_{n}": text for n, text in enumerate(base.terms.obligations, 1)}
     return {**of_run, "base_model": base.id, "license": base.terms.id, **asks}

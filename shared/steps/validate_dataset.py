@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from shared.base_models.bundles import base_bundle, bundle_folder
 from shared.domain import paths
-from shared.domain.catalog import CATALOG, find_entry
+from shared.domain.catalog import find_entry, known_entry, own_base_option
 from shared.domain.dataset import CuratedVersion, Report
 from shared.domain.drop_zone import Role, role_of
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
@@ -111,17 +111,20 @@ def validation_job(run: Run, services: Services) -> JobSpec:
     beside = run.received
     with reading_pinned(run):
         text = read_recipe_of(run, services)
+    policies.read(services.store)  # whose own base models are found from then on
+    recipe = read_recipe(text, beside.default_base_model, Findings(ALL_CODES)).recipe
+    own = own_base_option(recipe.base_model) if recipe else ""
     command = (
         f"python -m training_job.validate --job-name {name} --project={encoded(run.project)} "
         f"--dataset ${{{{inputs.dataset}}}} --name={encoded(dropped)} --sha256 {run.pinned_sha256} "
-        f"--default-base-model {shlex.quote(beside.default_base_model)} "
+        f"--default-base-model {shlex.quote(beside.default_base_model)}{own} "
         "--curated ${{outputs.curated}} --output ${{outputs.run}}"
     )
     inputs = {"dataset": paths.datastore_uri(run.dataset.path)}
     others = {
         "held_out": beside.held_out.path if beside.held_out else None,
         "recipe": beside.recipes[0].path if beside.recipes else None,
-        **_inputs_of_recipe(run, text, services),
+        **_inputs_of_recipe(run, recipe, services),
     }
     for option, path in others.items():
         if path is not None:
@@ -143,10 +146,9 @@ def validation_job(run: Run, services: Services) -> JobSpec:
     )
 
 
-def _inputs_of_recipe(run: Run, text: bytes | None, services: Services) -> dict[str, str | None]:
+def _inputs_of_recipe(run: Run, recipe: Recipe | None, services: Services) -> dict[str, str | None]:
     """Folders the recipe sends the job to: the base model's tokenizer, and the version that rows are appended to."""
-    recipe = read_recipe(text, run.received.default_base_model, Findings(ALL_CODES)).recipe
-    if recipe is None or recipe.base_model not in CATALOG:
+    if recipe is None or known_entry(recipe.base_model) is None:
         return {}  # the job rejects the data, whatever it counts
     earlier = _earlier_version(run, services) if recipe.data.mode == "append" else None
     return {
@@ -178,6 +180,7 @@ def _earlier(run: Run, services: Services) -> Earlier | None:
 
 def _validate(run: Run, services: Services, sink: Sink) -> Validated:
     beside = run.received
+    policies.read(services.store)  # whose own base models are found from then on
     with reading_pinned(run):
         return validate(
             services.blobs.read(run.dataset.path, etag=run.dataset.etag),

@@ -101,7 +101,7 @@ def _faster(
 def _others(resolved: ResolvedRecipe) -> list[Sku]:
     """Machines whose every GPU holds the run as it was planned, and has rows of a batch to work on."""
     one, nodes = find_sku(resolved.training_instance_type), resolved.requested.budget.nodes
-    entry = find_entry(resolved.requested.base_model)
+    entry = resolved.entry
     most = resolved.hyperparameters.batch_size // nodes if resolved.requested.method.type == "supervised" else 1
     return [
         sku

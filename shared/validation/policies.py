@@ -39,6 +39,8 @@ _REMEDIES = {
     "policy_limit": "Give the limit what the setting may be: docs/reference/recipe.md says it.",
     "policy_endpoint": "Leave the endpoint to one of the two projects.",
     "policy_pattern": "Correct it: `droptune base-models list` has the base models, shared/domain/catalog.toml both.",
+    "policy_base_model": "Correct the entry: docs/how-to/add-a-base-model.md says what it has.",
+    "unknown_license": "Name one of them, or write the license itself as `terms`: docs/how-to/add-a-base-model.md.",
     "policy_approvers": "Name more owners or approvers, write group:ID for a group, or lower approvers.",
 }
 _MAX_REPAIRS = 8
@@ -61,8 +63,8 @@ def policy_problems(raw: Any) -> list[PolicyProblem]:
 
 
 def _whole(where: Location) -> Location:
-    """Of a limit or a team with a fault all: what is left of it would have another one."""
-    return next((where[: n + 2] for n, part in enumerate(where) if part in ("limits", "teams")), where)
+    """Of a limit, a team or a base model with a fault all: what is left of it would have another one."""
+    return next((where[: n + 2] for n, part in enumerate(where) if part in ("limits", "teams", "base_models")), where)
 
 
 def _of_pydantic(error: ErrorDetails, raw: Any) -> PolicyProblem:
@@ -79,7 +81,10 @@ def _problem(path: str, code: str, message: str) -> PolicyProblem:
 
 def _unmatched(policy: PlatformPolicy) -> Iterator[PolicyProblem]:
     known = {
-        "base_model": ("base model", [one.id for one in CATALOG.values() if one.terms.policy != "deny"]),
+        "base_model": (
+            "base model",
+            [one.id for one in (*CATALOG.values(), *policy.base_models) if one.terms.policy != "deny"],
+        ),
         "budget.instance_type": ("machine", [one.name for one in SKUS]),
         "deployment.instance_type": ("machine of endpoints", [one.name for one in SKUS if one.online_endpoint]),
     }

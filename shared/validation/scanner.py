@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
-from shared.domain.catalog import CATALOG
+from shared.domain.catalog import known_entry
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
 from shared.domain.row_fields import is_missing, value_at
@@ -50,7 +50,7 @@ class RowScanner:
     unique: bool
 
     def __post_init__(self) -> None:
-        base = CATALOG.get(self.recipe.base_model)
+        base = known_entry(self.recipe.base_model)
         self._base_without_tools = base.id if base and base.tool_parser is None else None
         self._seed, self._group = self.recipe.method.hyperparameters.seed, self.recipe.data.split_group
         self._reference = compared.reference_of(self.recipe)

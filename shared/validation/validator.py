@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from shared.domain.beside import read_beside
-from shared.domain.catalog import CATALOG
+from shared.domain.catalog import known_entry
 from shared.domain.dataset import DataQuality, Ignored, Outliers, Plan, Report, Statistics
 from shared.domain.errors import PermanentFailure
 from shared.domain.findings import Findings, ProblemCode
@@ -217,7 +217,7 @@ def _deidentifier(
 
 
 def _bundle(base_model: str, bundle_of: Callable[[str], Bundle | None] | None, findings: Findings) -> Bundle | None:
-    if bundle_of is None or base_model not in CATALOG:  # the license gate reports an unknown one
+    if bundle_of is None or known_entry(base_model) is None:  # the license gate reports an unknown one
         return None
     try:
         bundle = bundle_of(base_model)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.paths import ROOT
-from tests.stack.local import LocalStack
+from tests.stack.local import LocalStack, merged, rows
+from tests.stack.scenarios import QUICK
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
@@ -58,3 +59,29 @@ def test_a_base_model_that_is_not_what_it_should_be_is_refused_by_the_job(local:
     assert refused.returncode == 1
     assert refused.stdout.endswith("failed: base_model_unfit: pytorch_model.bin is no safetensors file\n")
     assert bundle(local) == before, "what was imported before stays"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_base_model_of_the_tenants_own_is_added_imported_tuned_and_served(tmp_path: Path) -> None:
+    local = LocalStack(tmp_path / "stack", {"INLINE_VALIDATION_MAX_BYTES": "1000"})  # validation is a job too
+    try:
+        models, own = local.root / "blobs" / "models", "acme/clinic-1"
+        shutil.copytree(models / "tiny-llama", models / own)
+        added = droptune(
+            local, "add", str(models / own), "--id", own, "--license", "Apache-2.0", "--accelerator", "cpu"
+        )
+        assert added.returncode == 0, added.stdout + added.stderr
+        imported = droptune(local, "import", own)
+        assert imported.returncode == 0, imported.stdout + imported.stderr
+        changes = merged(QUICK, {"base_model": own, "deployment": {"approval": "automatic", "rollout": [100]}})
+        local.drop_project("clinic", rows("train.jsonl")[:64], rows("eval.jsonl")[:16], **changes)
+        run = local.wait("clinic", {"deployed"}, within_s=600)
+    finally:
+        local.down()
+    recipe = run["recipe"]
+    assert (recipe["requested"]["base_model"], recipe["base"]["id"], recipe["base"]["terms"]["id"]) == (
+        own,
+        own,
+        "Apache-2.0",
+    )

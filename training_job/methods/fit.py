@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import Trainer, TrainerState
 
-from shared.domain.catalog import find_entry, find_sku
+from shared.domain.catalog import find_sku
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.memory import memory_plan
 from shared.domain.planning.methods import rows_per_step
@@ -174,7 +174,7 @@ def predicted_peak_bytes(setup: Setup) -> int:
     """What the memory plan says of tensors alone, which is what torch measures."""
     chosen = setup.hyperparameters.model_copy(update={"micro_batch_size": setup.micro_batch_size})
     plan = memory_plan(
-        find_entry(setup.recipe.requested.base_model),
+        setup.recipe.entry,
         chosen,
         gpus=max(1, find_sku(setup.recipe.training_instance_type).gpus),
         continued=setup.continue_from is not None,

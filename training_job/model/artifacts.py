@@ -13,7 +13,6 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from shared.domain.catalog import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.results import JobMetrics
 from shared.rendering.bundle import Bundle
@@ -144,7 +143,7 @@ def model_manifest(
         "base_model": recipe.requested.base_model,
         "base_sha256": identity.base_sha256,
         "generation_settings_left_out": left_out(read_json(setup.base_model / "generation_config.json") or {}),
-        "license": find_entry(recipe.requested.base_model).terms.id,
+        "license": recipe.entry.terms.id,
         "continued_from": lineage(setup),
         "data_version": data_manifest["version"],
         "files_sha256": identity.data_sha256,

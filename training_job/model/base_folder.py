@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from shared.domain.catalog import Architecture, BaseModelEntry
+from shared.domain.catalog import CONFIG_KEYS, BaseModelEntry, read_architecture
 from training_job.job.files import read_json
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -19,18 +19,6 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED = frozenset({".bin", ".ckpt", ".h5", ".joblib", ".msgpack", ".pickle", ".pkl", ".pt", ".pth"})
 LOADED = frozenset({".jinja", ".json", ".safetensors"})
 PARTS, PART_BYTES = 256, 4096  # of a file: each matrix of a model of 7 billion parameters holds several
-# Field of Architecture -> key of config.json.
-_KEYS = {
-    "model_type": "model_type",
-    "hidden": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "kv_heads": "num_key_value_heads",
-    "head_dim": "head_dim",
-    "intermediate": "intermediate_size",
-    "vocab": "vocab_size",
-    "tied": "tie_word_embeddings",
-}
 
 
 def objections(entry: BaseModelEntry, folder: Path) -> Iterator[str]:
@@ -68,20 +56,12 @@ def _code(folder: Path) -> Iterator[str]:
 
 def _differences(entry: BaseModelEntry, config: dict[str, Any]) -> Iterator[str]:
     expected: dict[str, Any] = entry.dims.model_dump()
-    # What transformers takes where the file is silent.
-    found = {"tie_word_embeddings": False, "num_key_value_heads": config.get("num_attention_heads"), **config}
-    found["head_dim"] = config.get("head_dim") or _head_dim(config)
-    for field in Architecture.model_fields:
-        if found.get(_KEYS[field]) != expected[field]:
-            yield f"{_KEYS[field]} is {found.get(_KEYS[field])}, the catalog says {expected[field]}"
-    context = found.get("max_position_embeddings") or 0
+    for field, found in read_architecture(config).items():
+        if found != expected[field]:
+            yield f"{CONFIG_KEYS[field]} is {found}, the catalog says {expected[field]}"
+    context = config.get("max_position_embeddings") or 0
     if context < entry.context_tokens:
         yield f"max_position_embeddings is {context}, the catalog says {entry.context_tokens}"
-
-
-def _head_dim(config: dict[str, Any]) -> int | None:
-    hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
-    return hidden // heads if hidden and heads else None
 
 
 def _weights(entry: BaseModelEntry, folder: Path) -> Iterator[str]:

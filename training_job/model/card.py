@@ -3,7 +3,6 @@
 import json
 import shutil
 
-from shared.domain.catalog import find_entry
 from shared.domain.licenses import USES
 from shared.rendering.bundle import license_files
 from training_job.job.setup import Setup
@@ -12,7 +11,7 @@ from training_job.job.setup import Setup
 def write_card(setup: Setup, data_version: str) -> None:
     """Into the merged folder, so that copies of it go out with both."""
     recipe, folder = setup.recipe.requested, setup.output / "model" / "merged"
-    terms = find_entry(recipe.base_model).terms
+    terms = setup.recipe.entry.terms
     shipped = license_files(setup.base_model)
     # As Hugging Face reads it: `license_link` is a file beside it, or a URL.
     link = next(iter([*(file.name for file in shipped), *terms.texts]), "README.md")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from functions.http.errors import ApiError
-from shared.domain.catalog import CATALOG, check_license
+from shared.domain.catalog import check_license, known_entry
 from shared.domain.commands import MAX_KEY
 from shared.domain.planning.methods import default_learning_rate
 from shared.domain.recipe import AUTO, Auto, Name, Recipe
@@ -111,7 +111,7 @@ def recipe_of(request: JobRequest, project_recipe: Recipe | None) -> Recipe:
     Gate, approval, deployment and budget stay the project's: a client of this API changes none of them.
     Raises ApiError 400.
     """
-    entry = CATALOG.get(request.model)
+    entry = known_entry(request.model)
     if entry is None:
         raise ApiError(400, "model_not_found", f"{request.model} is not in the catalog of base models", "model")
     method = request.chosen

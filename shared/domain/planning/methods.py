@@ -66,10 +66,10 @@ def row_limit(recipe: Recipe) -> int:
     return max(min(64, context), context - answer_tokens(recipe)[0])  # where an answer takes all, `of_method` refuses
 
 
-def served_tokens(recipe: Recipe, longest: int) -> int:
+def served_tokens(recipe: Recipe, longest: int, entry: BaseModelEntry) -> int:
     """Tokens of a prompt and its answer that the model is served with, where rows have at most `longest`."""
     answer = max(recipe.evaluation.max_new_tokens, answer_tokens(recipe)[0])
-    return min(find_entry(recipe.base_model).context_tokens, max(MIN_SERVED_TOKENS, longest + answer))
+    return min(entry.context_tokens, max(MIN_SERVED_TOKENS, longest + answer))
 
 
 def of_method(

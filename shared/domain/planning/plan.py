@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shared.domain.catalog import SKUS, BaseModelEntry, Sku, find_entry, find_sku
+from shared.domain.catalog import CATALOG, SKUS, BaseModelEntry, Sku, find_entry, find_sku
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.planning import methods
 from shared.domain.planning.memory import SERVING_REQUESTS, memory_plan, serving_bytes
@@ -98,10 +98,11 @@ def resolve(
     if recipe.budget.instance_type != AUTO:
         reasons["training_instance_type"] = "set in the recipe"
     _require_rows_for_all(recipe, sku, hyperparameters.batch_size)
-    tokens = methods.served_tokens(recipe, hyperparameters.max_length_tokens)
+    tokens = methods.served_tokens(recipe, hyperparameters.max_length_tokens, entry)
     serving = _serving_sku(recipe, entry, tokens, skus, reasons)
     return ResolvedRecipe(
         requested=recipe,
+        base=None if entry.id in CATALOG else entry,
         project=project,
         endpoint=recipe.deployment.endpoint or project,
         hyperparameters=hyperparameters,
@@ -370,7 +371,7 @@ def estimate_cost(
 
 def _training_hours(resolved: ResolvedRecipe, sku: Sku, rows: int, row_tokens: float, assumed: Assumption) -> float:
     hyperparameters = resolved.hyperparameters
-    entry = find_entry(resolved.requested.base_model)
+    entry = resolved.entry
     operations = entry.parameters * (6 if hyperparameters.gradient_checkpointing else 4)
     speed = sku.peak_flops * resolved.requested.budget.nodes * max(1, sku.gpus) * assumed.utilization
     learned, generation_s = methods.work(hyperparameters, row_tokens, most=assumed.most)

@@ -12,10 +12,11 @@ from training_job.import_base import main
 from training_job.job import exit_codes
 
 
-def run(base: Path, base_model: str = TINY.id) -> tuple[int, JobResult]:
+def run(base: Path, base_model: str = TINY.id, own_base: str = "") -> tuple[int, JobResult]:
     place = base.parents[1]
     arguments = {"--job-name": "import-1", "--base-model": base_model, "--folder": base.parent}
     arguments |= {"--bundle": place / "bundle", "--output": place / "out"}
+    arguments |= {"--own-base": own_base} if own_base else {}
     code = main([str(word) for pair in arguments.items() for word in pair])
     return code, JobResult.model_validate_json((place / "out" / "result.json").read_bytes())
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
+from shared.domain.catalog import offer, own_base_option
 from shared.domain.errors import FailureClass
 from shared.rendering.bundle import export_bundle
+from tests.unit.shared.domain.own_base import ENTRY
 from tests.unit.shared.rendering import families
 from tests.unit.training_job.imported import left, refusal, run
 from tests.unit.training_job.tiny_folder import TINY, write_folder
@@ -31,6 +33,21 @@ def test_a_base_model_as_the_catalog_has_it_leaves_its_bundle_and_what_its_licen
     output = capsys.readouterr().out
     assert f"license {TINY.terms.id}: {TINY.terms.obligations[0]}" in output
     assert "exported: tokenizer.json, tokenizer_config.json, chat_template.jinja, bundle.json" in output
+
+
+def test_a_base_model_of_the_tenants_own_is_imported_as_its_entry_says(base: Path) -> None:
+    offer([ENTRY])
+    option = own_base_option(ENTRY.id).removeprefix(" --own-base=")
+    offer([])  # the job's image knows nothing of it
+    code, result = run(base, ENTRY.id, option)
+    assert (code, result.problem) == (0, None)
+    assert left(base) == export_bundle(ENTRY, base)
+    offer([ENTRY.model_copy(update={"parameters": 7})])
+    option = own_base_option(ENTRY.id).removeprefix(" --own-base=")
+    code, result = run(base, ENTRY.id, option)
+    assert result.problem is not None
+    assert (code, result.problem.code) == (exit_codes.BY_CLASS[FailureClass.RECIPE], "base_model_unfit")
+    assert result.problem.message == "the weights are 565888 parameters, the catalog says 7"
 
 
 def test_imported_again_an_equal_bundle_is_left_alone_and_another_replaces_it_whole(

@@ -21,7 +21,9 @@ from local_stack.azure_ml.config import EmulatorConfig
 from shared.base_models.bundles import bundle_manifest
 from shared.base_models.import_job import import_job, start_import
 from shared.domain.catalog import CATALOG, find_entry
+from shared.domain.policy import PlatformPolicy
 from shared.ports import Services
+from shared.records import policies
 from shared.settings import Settings
 from shared.step_support.licenses import terms_sha256
 from tests.azure_ml_emulator import running
@@ -112,6 +114,35 @@ def test_what_the_job_has_against_a_folder_is_what_the_user_reads(
     code, output = droptune("base-models", "import", TINY.id)
     assert code == 0, "the next attempt is a job of its own"
     assert bundle_manifest(TINY, services.blobs) is not None
+
+
+@pytest.mark.ci
+def test_a_folder_of_the_tenants_own_becomes_a_base_model_that_is_imported_and_taken_away_again(
+    services: Services, tmp_path: Path, droptune: Callable[..., tuple[int, str]]
+) -> None:
+    folder, id = write_folder(tmp_path / "blobs" / "models" / "acme" / "clinic-1"), "acme/clinic-1"
+    unknown = droptune("base-models", "add", str(folder), "--id", id, "--license", "WTFPL")
+    assert unknown[0] == 1
+    assert "base_models[0]: no license WTFPL: one of LicenseRef-droptune-project, Apache-2.0" in unknown[1]
+    code, output = droptune(
+        "base-models", "add", str(folder), "--id", id, "--license", "Apache-2.0", "--accelerator", "cpu"
+    )
+    assert (code, output.splitlines()[0]) == (
+        0,
+        f"version 1 of the policy offers {id}, 565,888 parameters, license Apache-2.0",
+    )
+    code, output = droptune("base-models", "import", id)
+    assert code == 0, output
+    own = policies.read(services.store).policy.own_base(id)
+    assert own is not None
+    assert own.dims == TINY.dims
+    assert bundle_manifest(own, services.blobs) is not None
+    assert json.loads(droptune("base-models", "list", "--json")[1])[-1]["id"] == id
+
+    policies.apply(services.store, PlatformPolicy(), 1, "ada", "ada", services.clock.now())
+    code, output = droptune("base-models", "import", id)
+    assert code == 1
+    assert f"{id} is not in the catalog" in output
 
 
 @pytest.mark.usefixtures("services")

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shared.domain.catalog import known_entry
 from shared.domain.errors import StoreConflict, Transient
 from shared.domain.policy import AppliedPolicy, PlatformPolicy
 from shared.ports import Services, Write
 from shared.records import policies
+from tests.unit.shared.domain.own_base import ENTRY
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -47,3 +49,13 @@ def test_while_the_policy_cannot_be_read_nothing_is_allowed_and_another_may_be_a
         policies.read(services.store)
     policies.apply(services.store, PlatformPolicy(approvers=3), 1, "ada", "object-1", NOW)
     assert policies.read(services.store).policy.approvers == 3
+
+
+def test_the_base_models_of_the_policy_in_force_are_found_beside_the_catalog(services: Services) -> None:
+    policies.apply(services.store, PlatformPolicy(base_models=(ENTRY,)), 0, "ada", "object-1", NOW)
+    policies.read(services.store)
+    assert known_entry(ENTRY.id) == ENTRY
+    policies.apply(services.store, PlatformPolicy(), 1, "ada", "object-1", NOW)
+    policies.read(services.store)
+    policies.read(services.store, 1)  # to look at an old version does not bring its models back
+    assert known_entry(ENTRY.id) is None

@@ -31,6 +31,7 @@ from shared.steps.submit_training import submit_training
 from shared.steps.validate_dataset import accepted, refused
 from shared.validation.recipes import read_recipe
 from shared.validation.validator import ALL_CODES
+from tests.unit.shared.domain.own_base import ENTRY
 from tests.unit.shared.steps.platform import Platform
 from tests.unit.shared.support import CURATED, RESULT, VERDICT
 from tests.web_urls import NEEDS_DNS, NOT_ALLOWED
@@ -306,3 +307,18 @@ def test_a_license_that_bars_the_use_or_was_not_accepted_stops_the_run_before_it
     with pytest.raises(PermanentFailure, match=code):
         deploy_model(event_of(run, EvaluationPassed.of(RESULT, VERDICT), run.created_at), run, services)
     assert (platform.jobs, platform.deployments) == ([], [])
+
+
+def test_a_run_on_the_tenants_own_base_goes_on_until_the_policy_no_longer_offers_it(
+    prepared: Run, services: Services
+) -> None:
+    policies.apply(services.store, PlatformPolicy(base_models=(ENTRY,)), 0, "root", "root", prepared.created_at)
+    policies.read(services.store)
+    recipe = Recipe.model_validate({"base_model": ENTRY.id})
+    run = prepared.evolve(recipe=resolve(recipe, "shop", train_rows=50, characters_max=80))
+    assert run.resolved.entry == ENTRY
+    assert require_allowed(run, services).version == 1
+    policies.apply(services.store, PlatformPolicy(), 1, "root", "root", prepared.created_at)
+    with pytest.raises(PermanentFailure) as failure:
+        require_allowed(run, services)
+    assert (failure.value.failure_class, failure.value.problem.code) == (FailureClass.RECIPE, "unknown_base_model")

@@ -9,6 +9,7 @@ import pytest
 
 from shared.domain.policy import PlatformPolicy
 from shared.validation.policies import policy_problems
+from tests.unit.shared.domain.own_base import OWN
 
 # Words of pydantic: of the messages for the types of errors, and of the links that it adds.
 RAW = re.compile(r"[Ii]nput should|[Ee]xtra inputs|[Ff]ield required|[Vv]alue error|[Ss]tring should|[Tt]uple|pydantic")
@@ -112,7 +113,30 @@ APPROVERS = [
 ]
 
 
-@pytest.mark.parametrize(("raw", "expected"), [*FORMS, *LIMITS, *PATTERNS, *OWNERS, *APPROVERS])
+def own(**changes: Any) -> dict[str, Any]:
+    return {"base_models": [{name: value for name, value in {**OWN, **changes}.items() if value is not None}]}
+
+
+ENTRY_WRONG = [("base_models[0]", "policy_base_model")]
+BASES: list[tuple[Any, list[tuple[str, str]]]] = [
+    (own(), []),
+    ({**own(), **limit("base_model", one_of=["acme/clinic-1"])}, []),
+    (own(id="droptune/tiny-llama"), ENTRY_WRONG),
+    ({"base_models": [OWN, OWN]}, [("base_models[1]", "policy_base_model")]),
+    (own(id="../tiny-llama"), ENTRY_WRONG),
+    (own(id="acme/clinic 1"), ENTRY_WRONG),
+    (own(asset="https://example.com/weights"), ENTRY_WRONG),
+    (own(asset=None), ENTRY_WRONG),
+    (own(parameters=0), ENTRY_WRONG),
+    (own(architecture=None), ENTRY_WRONG),
+    (own(license="WTFPL"), [("base_models[0]", "unknown_license")]),
+    (own(license=None), [("base_models[0].terms", "policy_value")]),
+    (own(license=None, terms={"id": "LicenseRef-acme", "policy": "review", "obligations": ["Ask legal."]}), []),
+    (own(colour="red"), [("base_models[0].colour", "policy_unknown_key")]),
+]
+
+
+@pytest.mark.parametrize(("raw", "expected"), [*FORMS, *LIMITS, *PATTERNS, *OWNERS, *APPROVERS, *BASES])
 def test_what_is_wrong_has_a_path_a_code_and_a_remedy_in_plain_words(raw: Any, expected: list[tuple[str, str]]) -> None:
     found = policy_problems(raw)
     assert [(one.path, one.code) for one in found] == expected
