@@ -1,9 +1,9 @@
-"""The project's trainer beside trl's, default and at its best: same 4-bit model, adapters and rows, on the CPU.
+"""The project's trainer beside trl's at its best: same 4-bit model, adapters, rows and objective, on the CPU.
 
-    python -m benchmarks.training KIND BASE ROWS HELD_OUT OUTPUT
+    python -m benchmarks.training KIND BASE ROWS HELD_OUT OUTPUT SEED
 
 trains one pass over ROWS and prints the figures as JSON. Every kind sees each row once, so the same tokens; a step is
-of 8 rows, or of a pack with about as many tokens.
+of 8 rows, or of a pack with about as many tokens. All learn the answers only, in float32 with float32 adapters.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -29,69 +31,63 @@ if TYPE_CHECKING:
 
 RECIPE = REPOSITORY / "recipes" / "manufacturing"
 ROWS, MIXED_ROWS, STEP_ROWS = 640, 200, 8
-MAX_TOKENS = 1024  # where trl's default cuts a row; no row of ours is longer
-MARKS = 4  # held-out losses along the way, at equal shares of the tokens
-DEFAULT = "trl SFTTrainer, defaults"
-# What a user finds who searches: float32 and no checkpointing suit a tiny model on a CPU; then trl's ways to pad less.
-TUNED: dict[str, dict[str, Any]] = {
-    "trl tuned, padded": {},
-    "trl tuned, grouped by length": {"train_sampling_strategy": "group_by_length"},
-    "trl tuned, padding-free": {"padding_free": True, "max_length": None},
-    "trl tuned, packed": {"packing": True, "packing_strategy": "bfd", "per_device_train_batch_size": 1},
+MAX_TOKENS = 4096  # the base takes no more, and no row has as many
+MEASURES = {
+    "speed": ("useful tokens", "tokens/CPU s", "higher"),
+    "memory": ("peak memory", "MB", "lower"),
+    "loss": ("held-out loss", "nats", "lower"),
+}
+SEEDS = (42, 43, 44)  # of the adapters and of the order of rows
+OURS, PACKED = "droptune", "trl, packed"
+# What makes trl fastest on a CPU: float32 with adapters cast to it, no checkpointing; then its ways to pad less.
+TRL: dict[str, dict[str, Any]] = {
+    "trl, padded": {},
+    "trl, grouped by length": {"train_sampling_strategy": "group_by_length"},
+    "trl, padding-free": {"padding_free": True},
+    PACKED: {"packing": True, "packing_strategy": "bfd", "per_device_train_batch_size": 1},
 }
 
 
-def run(rows: int = ROWS, mixed_rows: int = MIXED_ROWS) -> list[Figure]:
-    """The recipe's rows, all of one length, and conversations of 1 to 20 of them."""
+def run(rows: int = ROWS, mixed_rows: int = MIXED_ROWS, seeds: Sequence[int] = SEEDS) -> list[Figure]:
+    """The recipe's rows, all of one length, and conversations of 1 to 20 of them; the kinds take turns."""
     base, found = shipped_base(), []
     with tempfile.TemporaryDirectory() as name:
         alike, mixed = Path(name) / "alike.jsonl", Path(name) / "mixed.jsonl"
         alike.write_bytes(b"".join((RECIPE / "train.jsonl").read_bytes().splitlines(keepends=True)[:rows]))
         write_mixed(mixed, mixed_rows)
         for label, file in (("rows of one length", alike), ("mixed lengths", mixed)):
-            figures = {kind: _train(kind, base, file, Path(name)) for kind in ("droptune", DEFAULT, *TUNED)}
-            found += _rows(f"train, {label}", figures)
+            runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in (OURS, *TRL)}
+            for seed in seeds:
+                for kind, figures in runs.items():
+                    figures.append(_train(kind, base, file, Path(name), seed))
+            found += _rows(f"train, {label}", runs)
     return found
 
 
-def _rows(label: str, figures: dict[str, dict[str, Any]]) -> list[Figure]:
-    ours = figures["droptune"]
-    best = max(TUNED, key=lambda kind: figures[kind]["speed"])
-    rows = [
-        Figure(
-            f"{label}, speed", ours["speed"], "tokens/CPU s", "higher", kind, figures[kind]["speed"], _named(kind, best)
-        )
-        for kind in (DEFAULT, *TUNED)
-    ]
-    for kind in (DEFAULT, best):
-        theirs = figures[kind]
-        rows += [
-            Figure(f"{label}, peak memory", ours["memory"], "MB", "lower", kind, theirs["memory"]),
-            Figure(
-                f"{label}, held-out loss",
-                ours["losses"][-1],
-                "nats",
-                "lower",
-                kind,
-                theirs["losses"][-1],
-                _path(theirs),
-            ),
-        ]
-    return [*rows, Figure(f"{label}, held-out loss", ours["losses"][-1], "nats", "lower", note=_path(ours))]
+def _rows(label: str, runs: dict[str, list[dict[str, Any]]]) -> list[Figure]:
+    """Medians over the seeds, each with the values of all of them."""
+
+    def of(kind: str, name: str) -> list[float]:
+        return [figures[name] for figures in runs[kind]]
+
+    best = max(TRL, key=lambda kind: median(of(kind, "speed")))
+    rows = []
+    for kind in TRL:
+        for name, (named, unit, better) in MEASURES.items():
+            ours, theirs = of(OURS, name), of(kind, name)
+            note = f"ours {_values(ours)}; theirs {_values(theirs)}" + ("; its fastest" if kind == best else "")
+            rows.append(Figure(f"{label}, {named}", median(ours), unit, better, kind, median(theirs), note))
+    return rows
 
 
-def _named(kind: str, best: str) -> str:
-    return "padding not counted" + (", its best" if kind == best else "")
+def _values(values: list[float]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
 
 
-def _path(figures: dict[str, Any]) -> str:
-    return "along the way " + " ".join(f"{loss:.3f}" for loss in figures["losses"])
-
-
-def _train(kind: str, base: Path, rows: Path, folder: Path) -> dict[str, Any]:
-    output = folder / f"{kind}-{rows.stem}".replace(" ", "-")
-    printed = run_child("benchmarks.training", kind, str(base), str(rows), str(RECIPE / "eval.jsonl"), str(output))
-    figures: dict[str, Any] = json.loads(printed)
+def _train(kind: str, base: Path, rows: Path, folder: Path, seed: int) -> dict[str, Any]:
+    output = folder / f"{kind}-{rows.stem}-{seed}".replace(" ", "-")
+    arguments = (kind, str(base), str(rows), str(RECIPE / "eval.jsonl"), str(output), str(seed))
+    figures: dict[str, Any] = json.loads(run_child("benchmarks.training", *arguments))
     return figures
 
 
@@ -106,17 +102,19 @@ def write_mixed(file: Path, rows: int) -> None:
             output.write(orjson.dumps({"messages": messages}, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def _recipe(rows: int) -> ResolvedRecipe:
+def _recipe(rows: int, seed: int) -> ResolvedRecipe:
     import yaml
 
     from shared.domain.planning.plan import resolve
     from shared.domain.recipe import Recipe
 
     recipe = Recipe.model_validate(yaml.safe_load((RECIPE / "recipe.yaml").read_text(encoding="utf-8")))
-    return resolve(recipe, "benchmark", train_rows=rows, characters_max=MAX_TOKENS)
+    resolved = resolve(recipe, "benchmark", train_rows=rows, characters_max=MAX_TOKENS)
+    chosen = resolved.hyperparameters.model_copy(update={"max_length_tokens": MAX_TOKENS, "seed": seed})
+    return resolved.model_copy(update={"hyperparameters": chosen})
 
 
-def child(kind: str, base: Path, rows: Path, held_out: Path, output: Path) -> dict[str, Any]:
+def child(kind: str, base: Path, rows: Path, held_out: Path, output: Path, seed: int) -> dict[str, Any]:
     """Train in this process."""
     import torch
 
@@ -131,12 +129,9 @@ def child(kind: str, base: Path, rows: Path, held_out: Path, output: Path) -> di
     tokenizer = load_tokenizer(base)
     bundle, policy = bundle_of(tokenizer), LengthPolicy(MAX_TOKENS, "reject")
     encoded, held_out_rows = (encode_file(file, bundle, policy) for file in (rows, held_out))
-    recipe = _recipe(len(encoded.rows))
-    recipe = recipe.model_copy(
-        update={"hyperparameters": recipe.hyperparameters.model_copy(update={"max_length_tokens": MAX_TOKENS})}
-    )
+    recipe = _recipe(len(encoded.rows), seed)
     tokens = sum(len(row.input_ids) for row in encoded.rows)
-    if kind == "droptune":
+    if kind == OURS:
         steps, micro = -(-len(encoded.rows) // STEP_ROWS), recipe.hyperparameters.micro_batch_size
         setup = Setup(base, output, recipe, tokenizer, steps, micro)
         trainer: Any = supervised.build(setup, EncodedData(encoded, held_out_rows))
@@ -144,31 +139,30 @@ def child(kind: str, base: Path, rows: Path, held_out: Path, output: Path) -> di
         longest = max(len(row.input_ids) for row in encoded.rows)
         pack = max(longest, tokens * STEP_ROWS // len(encoded.rows))
         trainer = _trl(kind, base, output, recipe, tokenizer, rows, pack)
-    meter = _meter(trainer, held_out_rows, tokens)
+    meter = _meter(trainer)
     trainer.add_callback(meter)
     trainer.train()
-    return {"speed": meter.tokens / meter.seconds, "memory": peak_memory_mb(), "losses": meter.losses}
+    loss = _held_out_loss(trainer, held_out_rows)
+    return {"speed": meter.tokens / meter.seconds, "memory": peak_memory_mb(), "loss": loss}
 
 
 def _trl(kind: str, base: Path, output: Path, recipe: ResolvedRecipe, tokenizer: Any, rows: Path, pack: int) -> Any:
-    """Only what makes the job the same is set: batch of 8 rows, learning rate and its course, adapters, one epoch.
-
-    The default keeps trl's precision, checkpointing, batches and loss; the tuned kinds take our precision, no
-    checkpointing, and what TUNED says.
-    """
+    """Batch of 8 rows, learning rate and its course, adapters, one epoch, answers only; the rest is of TRL or trl's."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, set_seed
 
     from training_job.model import quantized
 
     trl, hyperparameters = import_module("trl"), recipe.hyperparameters
-    tuned = kind in TUNED
-    dtype = torch.float32 if tuned else torch.bfloat16
     settings = {
         "output_dir": str(output),
         "num_train_epochs": 1,
         "use_cpu": True,
+        "bf16": False,
+        "activation_checkpointing": False,
+        "assistant_only_loss": True,
+        "max_length": pack if kind == PACKED else None,
         "per_device_train_batch_size": STEP_ROWS,
         "learning_rate": hyperparameters.learning_rate,
         "lr_scheduler_type": "cosine",
@@ -176,32 +170,34 @@ def _trl(kind: str, base: Path, output: Path, recipe: ResolvedRecipe, tokenizer:
         "seed": hyperparameters.seed,
         "report_to": "none",
         "disable_tqdm": True,
+        **TRL[kind],
     }
-    if tuned:
-        settings |= {"bf16": False, "activation_checkpointing": False, "max_length": pack} | TUNED[kind]
-    options = {"dtype": dtype} if tuned else {}
-    model = AutoModelForCausalLM.from_pretrained(base, quantization_config=quantized.nf4(dtype), **options)
+    set_seed(hyperparameters.seed)  # as ours before the base is loaded
+    model = AutoModelForCausalLM.from_pretrained(
+        base, quantization_config=quantized.nf4(torch.float32), dtype=torch.float32
+    )
     lines = rows.read_bytes().splitlines()
-    return trl.SFTTrainer(
+    trainer = trl.SFTTrainer(
         model=model,
         args=trl.SFTConfig(**settings),
         train_dataset=Dataset.from_list([{"messages": orjson.loads(line)["messages"]} for line in lines]),
         processing_class=tokenizer,
         peft_config=quantized.lora(hyperparameters),
     )
+    quantized.adapters_to_float32(trainer.model)
+    return trainer
 
 
-def _meter(trainer: Any, held_out_rows: Any, all_tokens: int) -> Any:
+def _meter(trainer: Any) -> Any:
     """Processor time and tokens from step to step, without the first one and those with an evaluation or a checkpoint.
 
-    On one thread that is the time on an idle machine; a clock on the wall would measure the neighbors. `losses` are
-    on the held-out rows, each time another share of the tokens has been seen.
+    On one thread that is the time on an idle machine; a clock on the wall would measure the neighbors.
     """
     from transformers import TrainerCallback
 
     class Meter(TrainerCallback):
         def __init__(self) -> None:
-            self.seconds, self.tokens, self.losses = 0.0, 0, list[float]()
+            self.seconds, self.tokens = 0.0, 0
             self._last: tuple[float, int] | None = None
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -212,9 +208,6 @@ def _meter(trainer: Any, held_out_rows: Any, all_tokens: int) -> Any:
                 self.seconds += now[0] - self._last[0]
                 self.tokens += now[1] - self._last[1]
             self._last = now
-            if seen >= all_tokens * (len(self.losses) + 1) / MARKS or state.global_step == state.max_steps:
-                self.losses.append(_held_out_loss(trainer, held_out_rows))
-                self._last = None
 
         def on_evaluate(self, *_: Any, **__: Any) -> None:
             self._last = None
@@ -245,5 +238,5 @@ def _held_out_loss(trainer: Any, held_out_rows: Any) -> float:
 
 
 if __name__ == "__main__":
-    which, model_folder, training, evaluation, target = sys.argv[1:]
-    print(json.dumps(child(which, Path(model_folder), Path(training), Path(evaluation), Path(target))))
+    which, model_folder, training, evaluation, target, number = sys.argv[1:]
+    print(json.dumps(child(which, Path(model_folder), Path(training), Path(evaluation), Path(target), int(number))))

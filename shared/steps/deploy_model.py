@@ -105,7 +105,8 @@ def require_still_right(run: Run, services: Services) -> AppliedPolicy:
     `require_same_model`, and `not_approved`."""
     applied = require_allowed(run, services)
     require_same_model(run, services.blobs)
-    if run.approvals and approvals_missing(run, applied.policy):
+    needs_approval = run.approvals or run.resolved.requested.deployment.approval == "required"
+    if needs_approval and approvals_missing(run, applied.policy):
         message = f"by version {applied.version} of the policy more persons must approve: `droptune retry` the run"
         raise PermanentFailure(FailureClass.RECIPE, "not_approved", message, "deployment.approval")
     return applied

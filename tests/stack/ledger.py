@@ -48,6 +48,12 @@ def depths(local: LocalStack, suffix: str = "") -> dict[str, int]:
         return {entity: count for entity in entities if (count := bus.depth(entity + suffix))}
 
 
+def _first_dead_letter(local: LocalStack, entity: str) -> str:
+    with local.bus() as bus:
+        [first] = bus.peek(f"{entity}/$deadletterqueue", limit=1)
+    return f"{first.message.id}: {first.dead_letter_reason}, {first.dead_letter_description}"
+
+
 def at_rest(local: LocalStack) -> bool:
     """Every run has ended, no message is to be sent or received any more, and nothing is claimed for a run."""
     return (
@@ -113,7 +119,10 @@ def _events(local: LocalStack, runs: list[Run], received: set[str]) -> list[str]
             if promotions[run.id] != (run.status == "deployed")
         ),
         *(f"{count} messages are left at {entity}" for entity, count in depths(local).items()),
-        *(f"{count} dead letters at {entity}" for entity, count in depths(local, "/$deadletterqueue").items()),
+        *(
+            f"{count} dead letters at {entity}, as {_first_dead_letter(local, entity)}"
+            for entity, count in depths(local, "/$deadletterqueue").items()
+        ),
     ]
 
 

@@ -174,6 +174,10 @@ class LocalStack:
         assert answer.status_code == 202, answer.text
         return dict(answer.json())
 
+    def replay(self, entity: str) -> None:
+        """Its dead letters."""
+        self._http.post(f"{self.url}/api/dead-letters/replay", json={"entity": entity}).raise_for_status()
+
     def approve(self, run_id: str, comment: str = "") -> None:
         """As two persons: nobody known asked for a run whose file was put there directly."""
         for number, name in enumerate(("ada", "grace")):

@@ -93,14 +93,14 @@ class EmulatedStack(LocalStack):
     def upload(self, project: str, name: str, text: bytes) -> None:
         self._http.put(f"{self.url}/api/datasets/{project}/{name}", content=text).raise_for_status()
 
+    def apply_policy(self, **policy: Any) -> None:
+        self._http.put(f"{self.url}/api/policy?replacing=0", json=policy).raise_for_status()
+
     def upload_and_delete_file(self, text: bytes) -> None:
         form: dict[str, Any] = {"files": {"file": ("rows.jsonl", text)}, "data": {"purpose": "fine-tune"}}
         file = self._http.post(f"{self.url}/v1/files", **form).raise_for_status().json()
         self._http.get(f"{self.url}/v1/files/{file['id']}/content").raise_for_status()
         self._http.delete(f"{self.url}/v1/files/{file['id']}").raise_for_status()
-
-    def replay(self, entity: str) -> None:
-        self._http.post(f"{self.url}/api/dead-letters/replay", json={"entity": entity}).raise_for_status()
 
     def is_up(self) -> bool:
         with suppress(httpx.HTTPError):
@@ -141,6 +141,7 @@ def live(local: EmulatedStack, file: Path) -> None:
     at_once: dict[str, Any] = {"approval": "automatic", "rollout": [100], "keep_previous_hours": 0}
     at_once |= {"max_instances": 2, "idle_hours": 0.002}  # it scales, and its requests are looked at
     train, held_out = rows("train.jsonl"), rows("eval.jsonl")[:16]
+    local.apply_policy(shared_judges=["alpha"])
     local.drop_project("alpha", train[:64], held_out, **QUICK, deployment=automatic)
     ask_and_repair(local, train[0])
     ended(local, seen(local, "alpha", "received"), "deployed")

@@ -19,6 +19,7 @@ from benchmarks import (
     rendering,
     service_bus,
     stores,
+    training,
     transitions,
     validation,
     validation_large,
@@ -64,6 +65,14 @@ def test_an_idle_host_is_measured_beside_how_many_runs_finished() -> None:
     rows = history_host.run(finished=(0, 250), settle_s=0, idle_s=2, requests=2, polls=1)
     assert Counter(row.name.split(", ")[-1] for row in rows) == {"0 finished": 16, "250 finished": 16}
     assert_whole([row for row in rows if row.name.endswith("250 finished")])
+
+
+@pytest.mark.slow
+def test_training_is_measured_beside_trl_on_the_same_objective() -> None:
+    rows = training.run(rows=48, mixed_rows=48, seeds=(1,))
+    assert_whole(rows)
+    assert Counter(row.baseline for row in rows) == dict.fromkeys(training.TRL, 6)
+    assert {row.name.split(", ")[-1] for row in rows} == {"useful tokens", "peak memory", "held-out loss"}
 
 
 @pytest.mark.slow

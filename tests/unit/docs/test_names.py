@@ -19,7 +19,6 @@ OTHER_TOOLS = "shared/validation/other_tools.toml"  # its tables are of names th
 ELSEWHERE = frozenset(
     {
         "api_key",
-        "assistant_only_loss",
         "bnb_4bit_quant_storage",
         "column_1",
         "expires_after",

@@ -290,3 +290,13 @@ def test_a_policy_that_asks_for_more_approvals_by_now_stops_a_run_that_has_fewer
     with pytest.raises(PermanentFailure, match="not_approved: by version 1 of the policy more persons must approve"):
         deployed(prepared.evolve(approvals=approved, uploader_ids=("bob",)), services, platform)
     assert (platform.deployments, owner(services)) == ([], None)
+
+
+def test_a_run_whose_recipe_asks_for_approval_is_not_deployed_without_one(prepared: Run, services: Services) -> None:
+    assert prepared.recipe is not None
+    platform, requested = Platform(), prepared.recipe.requested
+    deployment = requested.deployment.model_copy(update={"approval": "required"})
+    recipe = prepared.recipe.model_copy(update={"requested": requested.model_copy(update={"deployment": deployment})})
+    with pytest.raises(PermanentFailure, match="not_approved: by version 0 of the policy more persons must approve"):
+        deployed(prepared.evolve(recipe=recipe, approvals=()), services, platform)
+    assert (platform.deployments, owner(services)) == ([], None)
