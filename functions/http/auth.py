@@ -18,6 +18,7 @@ from shared.domain.policy import APP_ROLES, PlatformPolicy
 from shared.domain.urls import LOOPBACK_HOSTS
 from shared.ports import Services
 from shared.records import policies
+from shared.records.uploads import Uploaders
 from shared.runner import Runner
 from shared.settings import load_settings
 
@@ -36,13 +37,23 @@ class Caller:
     roles: frozenset[str]
     id: str = ""
     groups: frozenset[str] = frozenset()
+    is_person: bool = True
 
     @property
     def names(self) -> frozenset[str]:
         """What a policy may call it."""
-        # An id or a group that is called as a role is none: Entra can emit the names of groups.
-        others = {self.id, *self.groups, *(f"group:{one}" for one in self.groups)} - set(APP_ROLES)
-        return self.roles | others
+        # An id that is called as a role is none, and a group no person: Entra can emit the names of groups.
+        return self.roles | ({self.id, *(f"group:{one}" for one in self.groups)} - set(APP_ROLES))
+
+    @property
+    def person_id(self) -> str:
+        """Whom four eyes know it as. Empty for an app: which person has it do what it does, nobody knows."""
+        return self.id if self.is_person else ""
+
+    @property
+    def uploader(self) -> Uploaders | None:
+        """Whose what it uploads is; None is nobody known."""
+        return Uploaders(self.name, (self.id,)) if self.person_id else None
 
 
 @dataclass(frozen=True)
@@ -140,13 +151,17 @@ class EntraAuth:
             raise ApiError(401, "invalid_token", str(error), "authorization") from error
         if claims["tid"] != self._tenant:
             raise ApiError(401, "foreign_tenant", "the token is of another tenant", "authorization")
-        # Entra docs, "Access token claims reference": only a user's token has `scp`; an app's names it in `azp`
-        # (v2.0) or `appid` (v1.0). Those are in a user's token too, and name the program that the user has used.
-        app = None if claims.get("scp") else claims.get("azp") or claims.get("appid")
+        # Entra docs, "Optional claims reference": `idtyp` is the most accurate, where an API has asked for it: `app`,
+        # `user` or `device`. Else "Access token claims reference": only a user's token has `scp`; an app's names it in
+        # `azp` (v2.0) or `appid` (v1.0). Those are in a user's token too, and name the program that the user has used.
+        is_user = claims.get("idtyp", "user" if claims.get("scp") else "app") == "user"
+        app = None if is_user else claims.get("azp") or claims.get("appid")
         name = claims.get("preferred_username") or app or claims.get("sub", "unknown")
         # Microsoft: never authorize by a name, which may change hands. An app's `oid` is that of its service principal.
-        id = str(claims.get("oid") or claims.get("sub") or "")
-        return Caller(shortened(str(name), MAX_PERSON), _texts(claims, "roles"), id, _texts(claims, "groups"))
+        # A user's token may lack it (it comes with the scope `profile`): known by `sub` too, one person would be two.
+        id, is_person = str(claims.get("oid") or claims.get("sub") or ""), is_user and bool(claims.get("oid"))
+        groups = _texts(claims, "groups")
+        return Caller(shortened(str(name), MAX_PERSON), _texts(claims, "roles"), id, groups, is_person)
 
 
 def _texts(claims: dict[str, Any], name: str) -> frozenset[str]:

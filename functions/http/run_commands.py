@@ -14,7 +14,7 @@ from shared.step_support.outcome import Draft, message_of
 def start_run(bus: Publisher, info: BlobInfo, key: str, access: Access, parent_run: str | None = None) -> str:
     """Ask for a run of the blob; returns the id it will have. Raises ApiError 403."""
     access.require(info.path.split("/")[1])
-    by = {"requested_by": access.caller.name, "requester_id": access.caller.id}
+    by = {"requested_by": access.caller.name, "requester_id": access.caller.person_id}
     command = StartRun(path=info.path, etag=info.etag, key=key, parent_run=parent_run, **by)
     bus.send(STORAGE_EVENTS, [message_of(command)])
     return command.id

@@ -140,10 +140,10 @@ def approve(
     if_match: IfMatch = None,
 ) -> models.Approved:
     """Approve a candidate that passed the gate. Not by who asked for the run or uploaded a file of it; where a file did
-    not come over the API, two persons must, or as many as the policy says. If-Match: the ETag of the run looked at."""
+    not come over the API, or an app asked, two persons must, or as many as the policy says. If-Match: the ETag seen."""
     run = _awaiting_approval(runner.services, run_id, access, if_match)
     candidate = candidate_sha256(run)
-    if problem := objection(run, access.caller.id, candidate, access.policy):
+    if problem := objection(run, access.caller.person_id, candidate, access.policy):
         raise ApiError(403, problem.code, problem.message, run_id)
     try:
         require_same_model(run, runner.services.blobs)
@@ -172,7 +172,7 @@ def deny(
 def _by(run: Run, access: Access) -> dict[str, Any]:
     """Who decides, and what the step can look up in the policy of then."""
     membership = access.policy.membership(run.project, APPROVER, access.caller.names)
-    return {"by": access.caller.name, "by_id": access.caller.id, "by_as": membership}
+    return {"by": access.caller.name, "by_id": access.caller.person_id, "by_as": membership}
 
 
 def _awaiting_approval(services: Services, run_id: str, access: Access, if_match: str | None) -> Run:
@@ -181,6 +181,8 @@ def _awaiting_approval(services: Services, run_id: str, access: Access, if_match
         raise ApiError(412, "run_changed", "the run has changed since it was looked at: look again", run_id)
     if run.status is not Status.AWAITING_APPROVAL:
         raise ApiError(409, "not_awaiting_approval", f"the run is {run.status.value}", run_id)
+    if not access.caller.person_id:
+        raise ApiError(403, "unknown_person", "only a person decides, signed in as a user and known by `oid`", run_id)
     return run
 
 

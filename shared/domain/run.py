@@ -159,7 +159,8 @@ class Run(Frozen):
     requested_by: str | None = Field(default=None, description="who asked over the API; None for a dropped blob")
     requester_id: str | None = Field(default=None, description="what never changes of that person: Entra's object id")
     uploader_ids: tuple[str, ...] | None = Field(
-        default=None, description="who uploaded data, recipe and held-out rows; None if that is not known of each"
+        default=None,
+        description="who uploaded data, recipe and held-out rows; None if that is not known of each, or an app asked",
     )
     known_uploader_ids: tuple[str, ...] = Field(default=(), description="the same, of those files of which it is known")
     cancel_requested_by: str | None = None

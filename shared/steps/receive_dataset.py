@@ -62,6 +62,7 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
     files = (dataset, *(beside.files if beside else ()))
     found = [uploads.uploaders(services.store, one.path, one.etag, one.sha256) for one in files]
     by, known = found[0], [one for one in found if one is not None]
+    requester_known = bool(request.requester_id) or not request.requested_by  # else an app, for nobody known
     ids, now = tuple(sorted({id for one in known for id in one.ids})), services.clock.now()
     run = Run(
         id=run_id,
@@ -76,8 +77,8 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         fingerprint=fingerprint,
         beside=beside,
         requested_by=request.requested_by or (by.name if by else None),
-        requester_id=request.requester_id or (by.ids[0] if by else None),
-        uploader_ids=ids if len(known) == len(files) else None,
+        requester_id=(request.requester_id or None) if request.requested_by else by.ids[0] if by else None,
+        uploader_ids=ids if len(known) == len(files) and requester_known else None,
         known_uploader_ids=ids,
         parent_run=request.parent_run,
         retention_days=policy.retention_days(project, services.config.run_retention_days),

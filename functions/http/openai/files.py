@@ -138,12 +138,12 @@ def write(
     return info
 
 
-def _keep(services: Services, person: Caller, name: str, upload: BinaryIO) -> FileObject:
-    file_id, by = f"file-{uuid.uuid4().hex[:24]}", uploads.Uploaders(person.name, (person.id,))
-    info = write(services, path_of(file_id), iter(lambda: upload.read(CHUNK_BYTES), b""), lambda _: by)
+def _keep(services: Services, caller: Caller, name: str, upload: BinaryIO) -> FileObject:
+    file_id = f"file-{uuid.uuid4().hex[:24]}"
+    info = write(services, path_of(file_id), iter(lambda: upload.read(CHUNK_BYTES), b""), lambda _: caller.uploader)
     now = services.clock.now()
     file = File(
-        id=file_id, bytes=info.size_bytes, created_at=int(now.timestamp()), filename=name, uploaded_by=person.id
+        id=file_id, bytes=info.size_bytes, created_at=int(now.timestamp()), filename=name, uploaded_by=caller.id
     )
     api_objects.create(services.store, file, now)
     return FileObject.model_validate(file)

@@ -140,7 +140,7 @@ def _write(services: Services, path: str, chunks: Iterable[bytes], by: files.Wri
 def _project_recipe(folder: str, caller: Caller, services: Services) -> tuple[Recipe | None, uploads.Uploaders | None]:
     """What the project's recipe says beside model and method, and whose a recipe is that this caller makes of it: None
     if that is not known. Raises ApiError 400 if it cannot be read."""
-    found, by = recipe_file(f"{folder}/train", services), uploads.Uploaders(caller.name, (caller.id,))
+    found, by = recipe_file(f"{folder}/train", services), caller.uploader
     if found is None:
         return None, by
     if found.size_bytes > MAX_RECIPE_BYTES:
@@ -155,7 +155,7 @@ def _project_recipe(folder: str, caller: Caller, services: Services) -> tuple[Re
         message = " ".join(group.message for group in findings.problems())
         raise ApiError(400, "project_recipe", f"{found.path}: {message}", "suffix")
     others = uploads.uploaders(services.store, found.path, found.etag, hashlib.sha256(text).hexdigest())
-    return recipe, replace(by, ids=(*by.ids, *others.ids)) if others else None
+    return recipe, replace(by, ids=(*by.ids, *others.ids)) if by and others else None
 
 
 @router.get("")

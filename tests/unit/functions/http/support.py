@@ -103,11 +103,12 @@ def in_production(services: Services, *, kept_h: float | None = 1.0, name: str =
 
 
 @contextmanager
-def asking_as(client: TestClient, name: str, *roles: str) -> Iterator[None]:
+def asking_as(client: TestClient, name: str, *roles: str, is_person: bool = True) -> Iterator[None]:
     """Requests come from somebody who proved to be `name`."""
     app = cast(FastAPI, client.app)
     before = app.state.authenticator
-    app.state.authenticator = lambda: lambda request: Caller(name, frozenset(roles), id=name)
+    caller = Caller(name, frozenset(roles), id=name, is_person=is_person)
+    app.state.authenticator = lambda: lambda request: caller
     try:
         yield
     finally:

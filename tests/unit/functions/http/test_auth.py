@@ -36,6 +36,7 @@ GOOD: dict[str, Any] = {
     "sub": "someone",
     "oid": "object-1",
     "preferred_username": "ada@contoso.example",
+    "scp": "access",
     "roles": [READER],
 }
 
@@ -66,8 +67,28 @@ def test_a_good_token_names_the_caller_and_its_roles() -> None:
     ],
 )
 def test_an_app_is_named_by_its_id_and_a_user_never_by_the_program_they_use(claims: dict[str, Any], name: str) -> None:
-    token = {key: value for key, value in GOOD.items() if key != "preferred_username"} | claims
+    token = {key: value for key, value in GOOD.items() if key not in ("preferred_username", "scp")} | claims
     assert ask(token).name == name
+
+
+@pytest.mark.parametrize(
+    ("claims", "is_person"),
+    [
+        ({}, True),
+        ({"azp": "azure-cli"}, True),
+        ({"idtyp": "user", "scp": None}, True),
+        ({"scp": None, "azp": "ci"}, False),
+        ({"scp": None, "preferred_username": "alice"}, False),
+        ({"idtyp": "app"}, False),
+        ({"idtyp": "device"}, False),
+        ({"idtyp": None}, False),
+        ({"oid": None}, False),  # the same person's next token may have one
+    ],
+)
+def test_four_eyes_are_those_of_users_that_entra_knows_by_object_id(claims: dict[str, Any], is_person: bool) -> None:
+    caller = ask({**GOOD, **claims})
+    assert caller.person_id == ("object-1" if is_person else "")
+    assert (caller.uploader is not None) is is_person
 
 
 def test_a_name_is_as_long_as_one_in_an_event_may_be() -> None:
@@ -85,9 +106,9 @@ def test_a_person_is_who_entra_says_by_object_id_whatever_their_name_is_now() ->
 
 @pytest.mark.parametrize(
     ("member", "among"),
-    [("object-1", True), ("g-1", True), ("group:g-1", True), ("group:object-1", False), ("g", False)],
+    [("object-1", True), ("g-1", False), ("group:g-1", True), ("group:object-1", False), ("g", False)],
 )
-def test_a_group_is_a_member_by_its_id_alone_too(member: str, among: bool) -> None:
+def test_a_group_is_no_person_whatever_it_is_called(member: str, among: bool) -> None:
     assert Caller("ada", frozenset(), "object-1", frozenset({"g-1"})).names.isdisjoint([member]) is not among
 
 

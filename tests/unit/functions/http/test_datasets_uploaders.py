@@ -25,7 +25,7 @@ from tests.unit.shared.support import RESULT, ROW, VERDICT, drop, take
 PEOPLE = {"ada": OPERATOR, "bob": OPERATOR, "carol": OPERATOR, "dave": OPERATOR, "root": ADMINISTRATOR}
 BASE = "droptune/tiny-llama"
 RECIPE, HELD_OUT = b"deployment: {approval: required}\n", ROW * 2
-NOBODY = "nobody known"
+NOBODY, APP = "nobody known", "alice's pipeline"
 Expected = frozenset[str]
 
 
@@ -38,7 +38,8 @@ class Project:
         self.writers: dict[str, str] = {}
 
     def as_(self, person: str) -> TestClient:
-        caller = Caller(person, frozenset({PEOPLE[person], READER}), id=person)
+        is_person, role = person != APP, PEOPLE.get(person, ADMINISTRATOR)
+        caller = Caller(person, frozenset({role, READER, OPERATOR}), id=person, is_person=is_person)
         cast(FastAPI, self.client.app).state.authenticator = lambda: lambda request: caller
         return self.client
 
@@ -55,9 +56,9 @@ class Project:
         self.writers[name] = writer
 
     def upload(self, name: str, content: bytes, writer: str) -> str:
-        """Over /v1/files, by ada."""
+        """Over /v1/files, by ada or an app."""
         form = {"files": {"file": (name, content)}, "data": {"purpose": "fine-tune"}}
-        file_id = str(self.as_("ada").post("/v1/files", **form).json()["id"])  # type: ignore[arg-type]
+        file_id = str(self.as_(APP if writer is APP else "ada").post("/v1/files", **form).json()["id"])  # type: ignore[arg-type]
         if writer is NOBODY:
             self.services.blobs.write(f"datasets/_files/{file_id}", [content])
         self.writers[file_id] = writer
@@ -164,6 +165,30 @@ def test_a_job_of_openais_client_and_its_retries(
     check(run, expected, "carol")
     services.blobs.write(run.dataset.path, [project.content])
     check(retried(run, project, "carol"), project.of(*files[1:]) | makers | {NOBODY}, "carol")
+
+
+@pytest.mark.parametrize("way", ["train.jsonl", "recipe.yaml", "eval.jsonl", "file", "asks", "retries", "makes a job"])
+def test_what_an_app_uploads_or_asks_for_is_of_nobody_known(client: TestClient, services: Services, way: str) -> None:
+    """Else whose app it is would approve what the app uploaded."""
+    project, by = Project("shop", client, services), cast(str | None, "ada")
+    for name, content in {"recipe.yaml": RECIPE, "eval.jsonl": HELD_OUT, "train.jsonl": project.content}.items():
+        project.put(name, content, APP if name == way else "ada")
+    run = drop(services, Runner(services), "datasets/shop/train.jsonl", text=None)
+    assert run is not None
+    if way == "train.jsonl":
+        by = None
+    elif way == "retries":
+        run, by = retried(run, project, APP), None
+    elif way == "asks":
+        assert project.as_(APP).post("/api/runs", json={"dataset": "shop/train.jsonl"}).status_code == 202
+        run, by = project.received(), None
+    elif way in ("file", "makes a job"):
+        file_id = project.upload("t.jsonl", project.content, APP if way == "file" else "ada")
+        body = {"model": BASE, "suffix": "shop", "training_file": file_id}
+        by = "root" if way == "file" else None
+        assert project.as_(by or APP).post("/v1/fine_tuning/jobs", json=body).status_code == 200
+        run = project.received()
+    check(run, frozenset({"ada", NOBODY, *(["root"] if way == "file" else [])}), by)
 
 
 def test_an_event_that_is_faster_than_the_answer_of_the_upload_knows_who_uploads(

@@ -149,6 +149,14 @@ def test_whoever_asked_for_a_run_may_not_approve_it(client: TestClient, services
     assert granted.data.by == "grace@contoso.example"
 
 
+@pytest.mark.parametrize("order", ["approve", "deny"])
+def test_an_app_decides_about_no_candidate(client: TestClient, services: Services, order: str) -> None:
+    run = awaiting_approval(services)
+    with asking_as(client, "alice's script", APPROVER, is_person=False):
+        assert code_of(client.post(f"/api/runs/{run.id}/{order}")) == (403, "unknown_person")
+    assert events_at(services, "record_decision") == []
+
+
 def test_on_a_laptop_too_somebody_else_approves(client: TestClient, services: Services) -> None:
     run = awaiting_approval(services, requested_by="local")
     assert code_of(client.post(f"/api/runs/{run.id}/approve")) == (403, "self_approval")
