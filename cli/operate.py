@@ -83,11 +83,10 @@ def add_base_model(
     url: Url = None,
 ) -> None:
     """Offer a base model of your own: its config and the heads of its weights become an entry of the policy."""
-    entry = own_entry(folder, id, license, asset, accelerator)
+    entry = own_entry(folder, id, {"license": license}, asset, accelerator)
     with Api(find_url(url)) as api:
         applied = api.policy(None)
-        policy = applied.policy.model_dump(mode="json", exclude_unset=True)
-        policy["base_models"] = [*(one for one in policy.get("base_models", []) if one["id"] != id), entry]
+        policy = own_policy(applied.policy, entry)
         if problems := policy_problems(policy):
             raise InputError("\n".join((f"{folder} is no base model:", *(f"  {one}" for one in problems))))
         version = api.apply_policy(policy, replacing=applied.version).version
@@ -96,8 +95,15 @@ def add_base_model(
     print(f"Next: `droptune base-models import {id}`, which checks {where}")
 
 
-def own_entry(folder: Path, id: str, license: str, asset: str | None, accelerator: str) -> dict[str, Any]:
-    """The entry of a folder, as a policy has it. Raises InputError."""
+def own_policy(policy: PlatformPolicy, entry: dict[str, Any]) -> dict[str, Any]:
+    """The policy with this base model, in the place of one of its id."""
+    content = policy.model_dump(mode="json", exclude_unset=True)
+    others = [one for one in content.get("base_models", []) if one["id"] != entry["id"]]
+    return {**content, "base_models": [*others, entry]}
+
+
+def own_entry(folder: Path, id: str, license: dict[str, Any], asset: str | None, accelerator: str) -> dict[str, Any]:
+    """The entry of a folder, as a policy has it; `license` names one, or has its `terms`. Raises InputError."""
     try:
         config = json.loads((folder / "config.json").read_bytes())
         files = sorted(folder.glob("*.safetensors"))
@@ -106,7 +112,7 @@ def own_entry(folder: Path, id: str, license: str, asset: str | None, accelerato
         raise InputError(f"{folder} is no folder of a base model: {error}") from error
     return {
         "id": id,
-        "license": license,
+        **license,
         "parameters": parameters,
         "architecture": read_architecture(config),
         "asset": asset or f"azureml://datastores/models/paths/{id}",
@@ -129,7 +135,7 @@ def import_base_model(id: Id, wait: Wait = True, as_json: AsJson = False, url: U
         job = api.import_base_model(id)
         if not as_json:
             print(f"job {job} checks {id}")
-        state = _ended(api, id) if wait else api.base_model(id)
+        state = import_ended(api, id) if wait else api.base_model(id)
     last = state.last_import
     if as_json:
         print_json(state.model_dump(mode="json", by_alias=True))
@@ -142,7 +148,7 @@ def import_base_model(id: Id, wait: Wait = True, as_json: AsJson = False, url: U
         raise typer.Exit(Exit.REFUSED)
 
 
-def _ended(api: Api, id: str) -> BaseModelDetail:
+def import_ended(api: Api, id: str) -> BaseModelDetail:
     while (state := api.base_model(id)).last_import is None or not state.last_import.status.final:
         time.sleep(POLL_EVERY_S)
     return state

@@ -1,4 +1,4 @@
-"""Run the demo: `python -m local_stack.demo [--recipe manufacturing] [--root .droptune/demo] [--emulators]`.
+"""Run the demo: `python -m local_stack.demo [--recipe manufacturing] [--base FOLDER] [--emulators]`.
 
 Exit code 0: the model was promoted, beats its base beyond doubt, and answers; its stack keeps running. 1: it did
 not, and why. 128 + N: ended by signal N, so 130 after Ctrl-C. Unless 0, the stack was stopped.
@@ -21,6 +21,7 @@ from cli.verdict import verdict_view
 from cli.view import seconds as as_time
 from local_stack import stack
 from local_stack.azure_ml.tokens import SECRET_FILE
+from local_stack.demo.bases import DemoBase, demo_base, offer
 from local_stack.demo.prepare import DemoFailed, drop, drops, fresh, recipe_folder
 from local_stack.demo.report import EndpointExample, ask, demo_report, shortfall, write_report
 from local_stack.emulators import NotInstalled
@@ -75,12 +76,13 @@ def main(argv: list[str] | None = None) -> int:
     utf8_output()
     raise_on_signals()
     try:
-        folder = recipe_folder(arguments.recipe)
+        base = demo_base(arguments.base)
+        folder = recipe_folder(arguments.recipe, base.id)
         if on_emulators:
             stack.install_emulators()
         fresh(root)
         with stopped_unless_done(root), _logs_printed_if_it_fails(root):
-            _demo(folder, root, arguments.port, on_emulators=on_emulators, base=arguments.base)
+            _demo(folder, root, arguments.port, on_emulators=on_emulators, base=base)
     except NotInstalled as error:
         print(f"the demo cannot run on emulators: {error}")
         return 1
@@ -93,18 +95,19 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _demo(folder: Path, root: Path, port: int | None, *, on_emulators: bool, base: Path) -> None:
+def _demo(folder: Path, root: Path, port: int | None, *, on_emulators: bool, base: DemoBase) -> None:
     started = time.monotonic()
     spent: dict[str, float] = {}
     with _timed(spent, "start"):
-        running = stack.up(root, port, on_emulators=on_emulators, base=base)
+        running = stack.up(root, port, on_emulators=on_emulators, base=base.tiny)
     place = f"{running.stores['BLOB_STORE_URL'] if on_emulators else root / 'blobs'}/{DATASETS}"
     project = folder.name
     with Api(running.api_url) as api:
+        offer(base, api, build_blob_store(running.stores["BLOB_STORE_URL"]))
         runs: list[Run] = []
         for part in drops(folder):
             with _timed(spent, "drop_to_run"):
-                drop(part, build_blob_store(running.stores["BLOB_STORE_URL"]), project, place)
+                drop(part, build_blob_store(running.stores["BLOB_STORE_URL"]), project, place, base.id)
                 run_id = next_run(api, project, lambda id: id not in [run.id for run in runs])
             terminal = make_console()
             runs.append(show(terminal, follow(api, run_id)))
@@ -182,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--root", type=Path, help=f"wiped at the start; {DEFAULT_ROOT} or {EMULATORS_ROOT}")
     parser.add_argument("--emulators", action="store_true", help="of Cosmos DB, Service Bus and Blob Storage")
-    parser.add_argument("--base", type=Path, default=WEIGHTS, help="folder of another build of the tiny base model")
+    parser.add_argument("--base", default=str(WEIGHTS), help="folder of a base model, or its id on Hugging Face")
     parser.add_argument("--port", type=int, help="of the API; 7071 by default, another if that is taken")
     return parser
 

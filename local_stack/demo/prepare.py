@@ -21,17 +21,18 @@ class DemoFailed(Exception):
     """The demo did not end with a promoted, answering model; the message says why."""
 
 
-def recipe_folder(name: str) -> Path:
-    """The folder of a ready recipe, or any other that holds a recipe's files. Raises DemoFailed if it does not."""
+def recipe_folder(name: str, base: str = TINY) -> Path:
+    """The folder of a ready recipe, or any other that holds a recipe's files, for a base model that the demo tunes.
+    Raises DemoFailed if it does not."""
     folder = Path(name) if "/" in name else REPOSITORY / "recipes" / name
     ready = {path.parent.name: _base_model(path) for path in sorted((REPOSITORY / "recipes").glob("*/recipe.yaml"))}
     if not (folder / "recipe.yaml").exists():
         raise DemoFailed(f"there is no recipe {name!r}; ready recipes: {', '.join(ready)}")
-    if (base_model := _base_model(folder / "recipe.yaml")) != TINY:
+    if (base_model := _base_model(folder / "recipe.yaml")) != TINY and base == TINY:
         small = ", ".join(name for name, base in ready.items() if base == TINY)
         raise DemoFailed(
             f"{folder.name} is for {base_model}, which no laptop tunes: drop its files into a deployed Droptune. "
-            f"On a laptop run one of {small}"
+            f"On a laptop run one of {small}, or tune another base: BASE=HuggingFaceTB/SmolLM2-135M-Instruct"
         )
     return folder.resolve()
 
@@ -59,8 +60,12 @@ def drops(folder: Path) -> list[Path]:
     return [folder, *sorted(path.parent for path in folder.glob("*/recipe.yaml"))]
 
 
-def drop(folder: Path, blobs: BlobStore, project: str, place: str) -> None:
-    """Put a drop's files into a project's drop zone; `place` is where a person finds the container of all."""
+def drop(folder: Path, blobs: BlobStore, project: str, place: str, base: str = TINY) -> None:
+    """Put a drop's files into a project's drop zone; `place` is where a person finds the container of all. `base`: the
+    recipe names it in place of its own."""
     for name in DROP_ORDER:
-        blobs.write(f"{DATASETS}/{project}/{name}", [(folder / name).read_bytes()])
+        content = (folder / name).read_bytes()
+        if name == "recipe.yaml" and base != TINY:
+            content = yaml.safe_dump({**yaml.safe_load(content), "base_model": base}, sort_keys=False).encode()
+        blobs.write(f"{DATASETS}/{project}/{name}", [content])
     print(f"dropped {', '.join(DROP_ORDER)} into {place}/{project}")

@@ -77,6 +77,9 @@ class BaseModelEntry(Frozen):
     parameters: int = 0
     architecture: Architecture | None = None
     asset: Text | None = Field(default=None, description="URI of the job input with weights and tokenizer")
+    revision: Text | None = Field(
+        default=None, description="commit of the repository of that id on the Hugging Face Hub, for who fetches it"
+    )
     tokenizer: Text | None = Field(default=None, description="blob folder of the exported tokenizer bundle")
     context_tokens: int = 0
     tokens_per_character: float = Field(

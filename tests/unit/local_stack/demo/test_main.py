@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from local_stack.demo.__main__ import main
+from local_stack.tiny_base.shipped import WEIGHTS
 
 
 def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,6 +21,7 @@ def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, capsys: pytest
 def test_a_base_that_no_build_made_is_refused_with_the_command_that_makes_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shutil.copy(WEIGHTS / "config.json", tmp_path)
     assert main(["--base", str(tmp_path), "--root", str(tmp_path / "demo"), "--port", "0"]) == 1
     reason = f"{tmp_path} holds no build; make one: python -m local_stack.tiny_base.build --output DIR"
     assert capsys.readouterr().out.splitlines()[-1] == f"the demo failed: {reason}"
