@@ -3,6 +3,9 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from heapq import nsmallest
+from itertools import chain, islice
 
 from shared.domain.dataset import Beside, DatasetRef
 from shared.domain.drop_zone import MAX_RECIPE_BYTES, Role, held_out_rank, may_be_prose, role_of
@@ -15,10 +18,13 @@ from shared.ports import BlobInfo, Services
 # What names of recipes and of held-out files begin with.
 _INITIALS = {Role.RECIPE: "rR", Role.HELD_OUT: (*"eEvVdDhH", "te", "tE", "Te", "TE")}  # not `train`
 
+# So many are looked at: a run's document and its report are no lists of thousands.
+MAX_RECIPES, MAX_HELD_OUT = 10, 100
+
 
 def recipe_files(dataset: str, services: Services) -> list[BlobInfo]:
     """The recipes beside the dataset at this path, else the project's. More than one is a mistake."""
-    found = (list(_files(folder, Role.RECIPE, services)) for folder in _folders(dataset))
+    found = (list(islice(_files(folder, Role.RECIPE, services), MAX_RECIPES)) for folder in _folders(dataset))
     return next(filter(None, found), [])
 
 
@@ -27,21 +33,23 @@ def recipe_file(dataset: str, services: Services) -> BlobInfo | None:
     return next(iter(recipe_files(dataset, services)), None)
 
 
-def held_out_files(dataset: str, services: Services) -> list[BlobInfo]:
+def held_out_files(dataset: str, services: Services) -> Iterator[BlobInfo]:
     """The held-out sets beside the dataset, else the project's. The first is read, the others are named.
 
     Names in `eval` come before those in `validation`, `dev`, `test` and `holdout`. A text file is one if it holds rows.
     """
     for folder in _folders(dataset):
-        files = sorted(_files(folder, Role.HELD_OUT, services), key=lambda file: (_rank(file), file.path))
-        if found := [file for file in files if not may_be_prose(file.path) or _holds_rows(file, services)]:
-            return found
-    return []
+        files = _files(folder, Role.HELD_OUT, services)
+        first_files = nsmallest(MAX_HELD_OUT, files, key=lambda file: (_rank(file), file.path))
+        found = (file for file in first_files if not may_be_prose(file.path) or _holds_rows(file, services))
+        if (first := next(found, None)) is not None:
+            yield from chain([first], found)
+            return
 
 
 def held_out_file(dataset: str, services: Services) -> BlobInfo | None:
     """The first of them."""
-    return next(iter(held_out_files(dataset, services)), None)
+    return next(held_out_files(dataset, services), None)
 
 
 def pinned(file: BlobInfo, services: Services, *updates: Callable[[bytes], None]) -> DatasetRef:
@@ -124,9 +132,12 @@ def _rank(file: BlobInfo) -> int:
 
 
 def _holds_rows(file: BlobInfo, services: Services) -> bool:
-    from shared.validation.intake import open_rows  # here and below: a dropped file is received without the readers
+    """Also what a function reads no rows of: its size, its turn and the job decide about it."""
+    from shared.validation.containers import needs_job  # here and below: a drop is received without the readers
+    from shared.validation.intake import open_rows
 
-    return open_rows(services.blobs.read(file.path)).form is not None
+    read, limit = partial(services.blobs.read, file.path, etag=file.etag), services.config.inline_validation_max_bytes
+    return file.size_bytes > limit or needs_job(read(), limit) or open_rows(read()).form is not None
 
 
 def _files(folder: str, role: Role, services: Services) -> Iterator[BlobInfo]:

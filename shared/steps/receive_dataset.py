@@ -56,7 +56,8 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
     except (PermanentFailure, Transient) as error:
         tries = MAX_TRIES if isinstance(error, Transient) else RETRY_RULES[error.failure_class].attempts
         if tried + 1 < tries:
-            raise Transient(error.problem.code, error.problem.message, path) from error
+            waiting = run_id if error.problem.code == BUSY else path
+            raise Transient(error.problem.code, error.problem.message, waiting) from error
         dataset = DatasetRef(path=path, etag=info.etag, size_bytes=info.size_bytes, sha256="")
         fingerprint, beside, failed = "", None, error
     files = (dataset, *(beside.files if beside else ()))

@@ -148,7 +148,8 @@ def release_claims(services: Services, note: Note) -> LoopResult[bool]:
 
 def _release_if_finished(services: Services, note: Note, claim: claims.Claim) -> bool:
     try:
-        run = runs.load(services.store, claim.owner)
+        # Who reads and dies leaves its claim, whatever becomes of its run.
+        run = None if claim.kind == "reading" else runs.load(services.store, claim.owner)
     except DroptuneError as error:
         if not _passes_on(claim, error, services):
             raise

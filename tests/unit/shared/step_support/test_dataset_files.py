@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from shared.ports import BlobInfo, Services
-from shared.step_support.dataset_files import held_out_file, recipe_file, recipe_files
+from shared.step_support.dataset_files import held_out_file, held_out_files, recipe_file, recipe_files
 
 TRAIN = "datasets/shop/march/train.jsonl"
 ROWS = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
@@ -93,6 +94,39 @@ def test_a_text_file_is_held_out_data_only_if_it_holds_rows(services: Services, 
     assert held_out(services) == ("eval_notes.txt" if is_data else None)
     put(services, "shop/test.jsonl")
     assert held_out(services) == ("eval_notes.txt" if is_data else "test.jsonl")
+
+
+def test_no_more_of_text_files_is_read_than_a_function_reads(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = replace(services, config=replace(services.config, inline_validation_max_bytes=1000))
+    read, opened = services.blobs.read, list[tuple[str, str | None]]()
+
+    def reading(path: str, *, etag: str | None = None) -> Iterator[bytes]:
+        opened.append((path.rpartition("/")[2], etag))
+        return read(path, etag=etag)
+
+    monkeypatch.setattr(services.blobs, "read", reading)
+    notes = b"These are notes. " * 1000
+    for name, content in {"eval-3.txt": notes, "eval-2.txt.gz": gzip.compress(notes), "eval-1.txt": ROWS}.items():
+        info = services.blobs.write(f"datasets/shop/{name}", [content])
+        opened.clear()
+        assert held_out(limited) == name, "what is larger is taken for rows, and the job reads it"
+        assert set(opened) == (set() if name == "eval-3.txt" else {(name, info.etag)})
+
+
+def test_no_list_of_files_grows_with_a_folder(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(services, *(f"shop/recipe-{n}.yaml" for n in range(12)), *(f"shop/eval-{n}.jsonl" for n in range(101)))
+    seen, listed = services.blobs.list, list[str]()
+
+    def listing(prefix: str) -> Iterator[BlobInfo]:
+        for blob in seen(prefix):
+            listed.append(blob.path)
+            yield blob
+
+    monkeypatch.setattr(services.blobs, "list", listing)
+    assert (len(recipe_files(TRAIN, services)), len(listed)) == (10, 10)
+    assert len(list(held_out_files(TRAIN, services))) == 100
 
 
 def test_nothing_lies_beside_a_file_in_the_root_of_the_container(services: Services) -> None:

@@ -123,7 +123,9 @@ def test_of_a_projects_large_files_one_is_read_at_a_time(services: Services, lar
     claims.take(services.store, claims.reading_claim("shop"), "run-other", services.clock.now())
     with pytest.raises(Transient, match="a large file of shop is being read for run-other") as waits:
         receive_dataset(requests["shop"], limited)
-    assert waits.value.problem.code == BUSY
+    info = services.blobs.info("datasets/shop/train.jsonl")
+    assert info is not None
+    assert (waits.value.problem.code, waits.value.problem.param) == (BUSY, paths.run_id_of_blob(info.path, info.etag))
     assert receive_dataset(requests["bank"], limited) is not None
     assert receive_dataset(requests["shop"], services) is not None, "small files do not wait"
     claims.release(services.store, claims.reading_claim("shop"), "run-other")

@@ -472,6 +472,16 @@ def test_a_claim_of_no_run_is_given_back_after_a_quarter_of_an_hour_and_that_of_
     assert released(services, Deployments()) == (1 - len(left), left)
 
 
+def test_a_turn_to_read_is_given_back_whatever_became_of_the_run_that_was_read_for(
+    prepared: Run, services: Services, clock: ManualClock
+) -> None:
+    run = keep(prepared.evolve(status=Status.RECEIVED), services)
+    claims.take(services.store, claims.reading_claim("shop"), run.id, clock.now())
+    for minutes, left in ((14, ["dataset", "reading"]), (2, ["dataset"])):
+        clock.advance(60 * minutes)
+        assert released(services, Deployments())[1] == left
+
+
 def test_the_run_that_has_waited_longest_is_evaluated_once_the_turn_is_free(
     prepared: Run, services: Services, clock: ManualClock
 ) -> None:
