@@ -20,7 +20,7 @@ from shared.domain.errors import BlobNotFound
 from shared.domain.tokens import PreviewRow
 from shared.records.blob_documents import reading
 from shared.rendering.bundle import Bundle
-from shared.rendering.facts import preview_row
+from shared.rendering.facts import preview_rows
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 
@@ -42,12 +42,12 @@ def get_preview(
             read = list(map(orjson.loads, itertools.islice(lines, rows)))
     except BlobNotFound as error:
         raise ApiError(404, "no_preview", "the curated data is no longer there", run_id) from error
-    return Preview(data=tuple(_shown(bundle, row, number) for number, row in enumerate(read, start=1)))
+    return Preview(data=tuple(text for number, row in enumerate(read, start=1) for text in _shown(bundle, row, number)))
 
 
-def _shown(bundle: Bundle, row: dict[str, Any], number: int) -> PreviewRow:
+def _shown(bundle: Bundle, row: dict[str, Any], number: int) -> list[PreviewRow]:
     try:
-        return preview_row(bundle, row, file="train", number=number)
+        return preview_rows(bundle, row, file="train", number=number)
     except Exception as error:  # a template may raise anything, and may quote the row while doing so
         message = f"the base model's chat template does not take row {number}: {bundle.template.words_of(error)}"
         raise ApiError(409, "row_not_renderable", message, str(number)) from error

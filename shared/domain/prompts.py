@@ -5,7 +5,7 @@ canonical ones, as the validator writes them. Chat templates get no argument bes
 its own defaults, here as on the server, and the catalog's `template_arguments` are written into the template.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,12 +114,17 @@ def with_output(pair: Row, output: str) -> Row:
 
 def up_to_answer(dialogue: Row, index: int) -> Row:
     """The dialogue up to one answer, and loss on that answer alone."""
-    messages = dialogue["messages"]
-    return {**dialogue, "messages": [*_not_learned(messages[:index]), messages[index]]}
+    return with_loss_on(dialogue, (index,))
 
 
-def _not_learned(messages: Iterable[Row]) -> list[Row]:
-    return [{**one, "weight": 0} if one["role"] == "assistant" else one for one in messages]
+def with_loss_on(dialogue: Row, indices: Collection[int]) -> Row:
+    """The dialogue up to the last of these answers, and loss on no other."""
+    return {**dialogue, "messages": _not_learned(dialogue["messages"][: max(indices) + 1], indices)}
+
+
+def _not_learned(messages: Iterable[Row], but: Collection[int] = ()) -> list[Row]:
+    numbered = enumerate(messages)
+    return [{**one, "weight": 0} if one["role"] == "assistant" and at not in but else one for at, one in numbered]
 
 
 def tools_of(dialogue: Row) -> list[Row] | None:

@@ -95,11 +95,30 @@ class Bundle:
     @cached_property
     def turn_ends(self) -> tuple[int, ...]:
         """Ids of the tokens that the template ends an answer and a call with: not every base stops there by itself."""
-        answer, call = self.dialogue("user", "assistant").rstrip(), self.dialogue("user", "call").rstrip()
+        answer, call = (
+            self.dialogue("user", role).removesuffix(self.trailer).rstrip() for role in ("assistant", "call")
+        )
         ends = [[token for token in {*self.special_tokens, *self._eos} if answer.endswith(token)]]
         ends += [[token for token in self.end_tokens if call.endswith(token)]]
         ids = [self.tokenizer.token_to_id(max(tokens, key=len)) for tokens in ends if tokens]
         return tuple(id for id in dict.fromkeys(ids) if id is not None)
+
+    @cached_property
+    def trailer(self) -> str:
+        """A token after the last answer alone, where one before it has ended the turn: the eos_token of Phi-3."""
+        last, earlier = self.dialogue("user", "assistant"), self.dialogue("user", "assistant", "user")
+        for token in {*self.special_tokens, *self._eos}:
+            rest = last.removesuffix(token)
+            ended = rest.rstrip().endswith(self.special_tokens)
+            if ended and earlier.startswith(rest) and not earlier.startswith(last):
+                return token
+        return ""
+
+    @cached_property
+    def answer_opening(self) -> str:
+        """What asking for an answer writes and no answer has, such as the mark that begins a thought."""
+        prompt, before = self.dialogue("user", ask=True), self.dialogue("user", "assistant").rpartition(SAMPLE)[0]
+        return prompt.removeprefix(before) if before and prompt.startswith(before) else ""
 
     def dialogue(self, *roles: str, ask: bool = False) -> str:
         """A dialogue in which each says `SAMPLE`, or makes a `call`; empty if the template refuses it."""

@@ -9,7 +9,7 @@ from typing import Literal
 import orjson
 
 from shared.domain.findings import read_codes
-from shared.domain.prompts import Row, dialogues, is_prompt, prompt_of
+from shared.domain.prompts import OUTPUTS, Row, dialogues, is_prompt, prompt_of
 from shared.rendering.bundle import Bundle
 from shared.rendering.compare import Comparison
 from shared.rendering.rows import Rendered, Tokens, bounds, render_prompt, render_row, tokenize
@@ -41,7 +41,8 @@ class RowTokens:
     """One row in tokens: all of them, those that are kept (0 where it is left out), those that loss falls on.
 
     `prompt`: those that ask for its last answer, `answer`: those of it, with its end. `codes` are keys of
-    `TOKEN_CODES`. A row the template refuses has no tokens; `detail` says why.
+    `TOKEN_CODES`. A row the template refuses has no tokens; `detail` says why. Of a row that is read in several texts
+    `tokens` and `kept` are of the longest, and `texts` has the lengths that are kept.
     """
 
     tokens: int = 0
@@ -51,6 +52,7 @@ class RowTokens:
     detail: str = ""
     prompt: int = 0
     answer: int = 0
+    texts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,16 @@ def apply_length_policy(row: Tokens, policy: LengthPolicy) -> RowTokens:
     if not left:
         return RowTokens(tokens, codes=("truncated_to_nothing",))
     return RowTokens(tokens, policy.limit, left, ("row_truncated",))
+
+
+def apply_length_policy_to_all(texts: Sequence[Tokens], policy: LengthPolicy) -> list[RowTokens]:
+    """The same for the texts of one dialogue: it is left out whole, but for texts of which a cut leaves nothing."""
+    found = [apply_length_policy(one, policy) for one in texts]
+    codes = {code for one in found for code in one.codes}
+    if codes <= {"row_truncated", "truncated_to_nothing"}:
+        cut = ("row_truncated",) if any(one.kept for one in found) else ("truncated_to_nothing",)
+        return [replace(one, codes=cut if one.codes else ()) for one in found]
+    return [replace(one, kept=0, trained=0) for one in found]
 
 
 def apply_length_policy_to_prompt(row: Tokens, policy: LengthPolicy) -> RowTokens:
@@ -119,23 +131,29 @@ class TokenCheck:
     def _render(self, row: Row) -> Readings | Refusal:
         try:
             return readings(self.bundle, row)
-        except TemplateNotTrainable:
-            return Refusal("template_not_trainable")
+        except TemplateNotTrainable as error:
+            return Refusal(error.code)
         except Exception as error:  # a template may raise anything
             return Refusal("row_not_renderable", self.bundle.template.words_of(error))
 
     def _count(self, row: Row, texts: Readings, tokens: list[Tokens]) -> RowTokens:
+        is_pair = "input" in row
         if is_prompt(row):
             counted = apply_length_policy_to_prompt(tokens[0], self.policy)
+        elif is_pair:
+            counted = _as_one([apply_length_policy(output, self.policy) for output in tokens], all_or_none=True)
         else:
-            counted = _pair([apply_length_policy(output, self.policy) for output in tokens])
+            counted = _as_one(apply_length_policy_to_all(tokens, self.policy), all_or_none=False)
         codes, prompts = self._compared(row, texts), [self._prompt(*one) for one in zip(texts, tokens, strict=True)]
         if any(differs for _, differs in prompts):
             codes.append("some_prompt_tokens_differ")
         if self._holds_special_token(row):
             codes.append("special_token_in_text")
-        first, last = tokens[0].spans[-1] if tokens[0].spans and "text" not in row else (0, 0)
-        return replace(counted, codes=(*counted.codes, *codes), prompt=prompts[0][0], answer=last - first)
+        if len(texts) > 1 and not is_pair:
+            codes.append("template_rewrites_turns")
+        last = 0 if is_pair else -1
+        start, end = tokens[last].spans[-1] if tokens[last].spans and "text" not in row else (0, 0)
+        return replace(counted, codes=(*counted.codes, *codes), prompt=prompts[last][0], answer=end - start)
 
     def _prompt(self, reading: Rendered, tokens: Tokens) -> tuple[int, bool]:
         """How many tokens ask for the last answer, and whether one is learned after others than ask for it."""
@@ -151,10 +169,7 @@ class TokenCheck:
     def _compared(self, row: Row, texts: Readings) -> list[str]:
         if "text" in row:
             return [] if "eos_token" in self.bundle.named_tokens else ["template_without_end_token"]
-        found = [
-            self._comparison.dialogue(dialogue, reading.text, is_prompt=is_prompt(row))
-            for dialogue, reading in zip(dialogues(row), texts, strict=True)
-        ]
+        found = [self._comparison.dialogue(one.row, one.text, is_prompt=is_prompt(row)) for one in texts]
         return sorted(found[0].union(*found[1:]))
 
     def _holds_special_token(self, row: Row) -> bool:
@@ -171,13 +186,19 @@ class TokenCheck:
 def readings(bundle: Bundle, row: Row) -> Readings:
     """A canonical row of any kind as the texts that a trainer reads of it. Raises as `render_row` does."""
     if is_prompt(row):
-        return (render_prompt(bundle, prompt_of(row)),)
-    return tuple(render_row(bundle, dialogue) for dialogue in dialogues(row))
+        return (replace(render_prompt(bundle, prompt_of(row)), row=row),)
+    found = [text for dialogue in dialogues(row) for text in render_row(bundle, dialogue)]
+    if "input" in row and len(found) > len(OUTPUTS):  # an output of several answers, which cannot be compared in parts
+        raise TemplateNotTrainable
+    return tuple(found)
 
 
-def _pair(outputs: list[RowTokens]) -> RowTokens:
-    """Both answers of a pair as one row: what is wrong with one is wrong with the pair."""
-    codes = tuple(dict.fromkeys(code for output in outputs for code in output.codes))
-    kept = max(output.kept for output in outputs) if all(output.kept for output in outputs) else 0
-    trained = sum(output.trained for output in outputs) if kept else 0
-    return RowTokens(max(output.tokens for output in outputs), kept, trained, codes)
+def _as_one(texts: list[RowTokens], *, all_or_none: bool) -> RowTokens:
+    """Several texts as one row: what is wrong with one is wrong with the row."""
+    codes = tuple(dict.fromkeys(code for text in texts for code in text.codes))
+    lengths = tuple(text.kept for text in texts if text.kept)
+    if all_or_none:
+        lengths = lengths if len(lengths) == len(texts) else ()
+    trained = sum(text.trained for text in texts) if lengths else 0
+    several = lengths if len(lengths) > 1 and not all_or_none else ()
+    return RowTokens(max(text.tokens for text in texts), max(lengths, default=0), trained, codes, texts=several)

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from shared.domain.blank import is_blank
-from shared.domain.prompts import Row, prompt_before, prompt_of
+from shared.domain.prompts import Row, prompt_of
 from shared.rendering.bundle import SAMPLE, Bundle
 from shared.rendering.rows import render_answers, render_prompt
 from shared.rendering.template import Span
@@ -33,7 +33,6 @@ class Comparison:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._known: dict[tuple[Any, ...], frozenset[str]] = {}
-        self._prompt_codes: dict[tuple[Any, ...], frozenset[str]] = {}
 
     def dialogue(self, row: Row, text: str, *, is_prompt: bool) -> frozenset[str]:
         """Codes of what a template does to a dialogue: keys of `TOKEN_CODES` that begin with `template_`."""
@@ -59,6 +58,8 @@ class Comparison:
             return
         lowered = text.lower()
         for marker, (part, message) in marks.parts.items():
+            if part == "reasoning" and message not in spans:  # before an answer of which it is another text's to learn
+                continue
             start, end = spans.get(message, (0, len(text)))
             if lowered.find(marker, start, end) < 0:
                 yield f"template_leaves_out_{part}"
@@ -66,8 +67,10 @@ class Comparison:
             yield "template_without_end_token"
         if not self._asks_as_it_writes:
             yield "template_prompt_differs"
-        if spans and self._bundle.template.marked:
-            yield from self._compare_prompt(marked, text, spans)
+        opening = self._bundle.answer_opening.strip()
+        opened = [index for index, (start, _) in spans.items() if opening and text[:start].rstrip().endswith(opening)]
+        if any(not marked["messages"][index]["content"].startswith(opening) for index in opened):
+            yield "template_answer_opening_differs"
 
     @cached_property
     def _asks_as_it_writes(self) -> bool:
@@ -78,16 +81,6 @@ class Comparison:
             return True
         opening = answered.removeprefix(prompt).partition(SAMPLE)[0]
         return not opening.strip() and dialogue("user", "assistant", "user").startswith(answered)
-
-    def _compare_prompt(self, marked: Row, text: str, spans: dict[int, Span]) -> frozenset[str]:
-        """Dialogues of the same parts are opened alike, however many turns they have: that spares a rendering."""
-        messages = marked["messages"]
-        users = sum(message["role"] == "user" for message in messages)
-        kinds = frozenset((one["role"], bool(one.get("tool_calls"))) for one in messages)
-        parts = (bool(marked["tools"]), users > 1, kinds)
-        if parts not in self._prompt_codes:
-            self._prompt_codes[parts] = frozenset(_compare_prompt(self._bundle, marked, text, spans))
-        return self._prompt_codes[parts]
 
 
 def _part(message: Row) -> str:
@@ -221,19 +214,10 @@ class _Marked:
 
 
 def _rendered(bundle: Bundle, marked: Row, is_prompt: bool) -> tuple[str, dict[int, Span]]:
-    return (render_prompt(bundle, prompt_of(marked)).text, {}) if is_prompt else render_answers(bundle, marked)
-
-
-def _compare_prompt(bundle: Bundle, marked: Row, text: str, spans: dict[int, Span]) -> Iterator[str]:
-    """The text up to the last answer is the prompt of the tuned model."""
-    last = max(spans)
-    try:
-        prompt = render_prompt(bundle, prompt_before(marked, last)).text
-    except Exception:  # no prompt can be rendered, so nothing differs
-        return
-    before, prompt = text[: spans[last][0]].rstrip(), prompt.rstrip()
-    if len(prompt) < len(before) or not text.startswith(prompt):
-        yield "template_answer_opening_differs" if prompt.startswith(before) else "template_prompt_differs"
+    if is_prompt:
+        return render_prompt(bundle, prompt_of(marked)).text, {}
+    ((text, spans),) = render_answers(bundle, marked)
+    return text, spans
 
 
 # Words.
@@ -245,6 +229,8 @@ def _lost_words(messages: list[Row], text: str) -> Iterator[str]:
         if not whole.holds(message["content"]):
             _, end, text_after = message["content"].rpartition(_THOUGHT_END)
             only_thought = message["role"] == "assistant" and end and whole.holds(text_after)
+            if only_thought and not message.get("weight", 1):
+                continue
             yield f"template_leaves_out_{'reasoning' if only_thought else _part(message)}"
 
 

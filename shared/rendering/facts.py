@@ -13,7 +13,7 @@ from shared.domain.recipe import ANSWER_TOKENS_MAX, AUTO, Recipe
 from shared.domain.tokens import Histogram, Piece, PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import OF_TEMPLATE, LengthPolicy, RowTokens, TokenCheck, readings
-from shared.rendering.rows import tokenize
+from shared.rendering.rows import Tokens, tokenize
 
 FLUSH_ROWS = 256
 FLUSH_CHARACTERS = 2**20
@@ -92,7 +92,8 @@ class TokenFacts:
             else:
                 self._counter.add(tokens)
             if tokens.kept and len(self.preview) < self._previews:
-                self.preview.append(preview_row(self._check.bundle, row, file=place.file, number=place.row))
+                shown = preview_rows(self._check.bundle, row, file=place.file, number=place.row)
+                self.preview += shown[: self._previews - len(self.preview)]
 
 
 # Each edge is about a third to a half above the one before: few bars, and each limit in use is an edge.
@@ -113,7 +114,7 @@ class TokenCounter:
         self._too_long += not _TOO_LONG.isdisjoint(row.codes)
         self._truncated += "row_truncated" in row.codes
         if row.kept:
-            self._lengths.append(row.kept)
+            self._lengths.extend(row.texts or (row.kept,))
             self._trained += row.trained
 
     def statistics(self) -> TokenStatistics:
@@ -176,10 +177,13 @@ def packed_sequences(ordered: list[int], size: int) -> int:
 SHOWN_CHARACTERS = 1200
 
 
-def preview_row(bundle: Bundle, row: Row, *, file: str, number: int) -> PreviewRow:
-    """One row, of a preference pair the preferred side. Raises as `render_row` does."""
-    rendered = readings(bundle, row)[0]
-    (tokens,) = tokenize(bundle, [rendered])
+def preview_rows(bundle: Bundle, row: Row, *, file: str, number: int) -> list[PreviewRow]:
+    """One row in each of its texts, of a preference pair the preferred side. Raises as `render_row` does."""
+    texts = readings(bundle, row)[: 1 if "input" in row else None]
+    return [_preview(text.text, read, file, number) for text, read in zip(texts, tokenize(bundle, texts), strict=True)]
+
+
+def _preview(text: str, tokens: Tokens, file: str, number: int) -> PreviewRow:
     bounds = tokens.encoding.offsets
     with_loss = [(bounds[first][0], bounds[last - 1][1]) for first, last in tokens.spans if first < last]
     return PreviewRow(
@@ -187,7 +191,7 @@ def preview_row(bundle: Bundle, row: Row, *, file: str, number: int) -> PreviewR
         row=number,
         tokens=len(tokens),
         trained_tokens=tokens.trained(),
-        pieces=tuple(_pieces(rendered.text, with_loss)),
+        pieces=tuple(_pieces(text, with_loss)),
     )
 
 

@@ -1,33 +1,37 @@
 """Rows become text and tokens, and the part of them that loss falls on.
 
 Loss falls on the assistant's messages, end-of-turn token included, and on no message of weight 0. A message of which
-the template writes nothing but tokens and blanks is not learned.
+the template writes nothing but tokens and blanks is not learned. What stands before an answer that is learned is what
+asks for it when the model is served, to the letter.
 """
 
 import contextlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from typing import Any
 
 import orjson
 from tokenizers import Encoding
 
-from shared.domain.prompts import Prompt, Row, learned_indices, message_of, tools_of
-from shared.rendering.bundle import Bundle
-from shared.rendering.template import Span, TemplateNotTrainable
+from shared.domain.prompts import Prompt, Row, learned_indices, message_of, tools_of, with_loss_on
+from shared.rendering.bundle import SAMPLE, Bundle
+from shared.rendering.template import Span, TemplateNotTrainable, TooManyTurns
 
 # Tokens with their offsets take some 90 bytes each, so no more text than this is held as tokens at a time.
 BATCH_CHARACTERS = 2**18
+# Of all texts of a row: where each answer is a text of its own, they grow with the square of the dialogue.
+ROW_CHARACTERS = 2**22
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A row's text, and the ranges of characters that loss falls on."""
+    """A text, the ranges of characters that loss falls on, and what is read in it, as a row."""
 
     text: str
     spans: tuple[Span, ...]
+    row: Row = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +50,70 @@ class Tokens:
         return sum(max(0, min(last, end) - first) for first, last in self.spans)
 
 
-def render_row(bundle: Bundle, row: Row) -> Rendered:
-    """One row's text; assistant messages are found by the template's generation blocks, or by prefixes.
+def render_row(bundle: Bundle, row: Row) -> tuple[Rendered, ...]:
+    """The texts that are learned of one row: one, or several where the template writes earlier turns anew.
 
-    Of plain text everything is learned, its end token too. Raises TemplateNotTrainable where the template has no
-    blocks and does not preserve prefixes, and whatever the template raises.
+    Of plain text everything is learned, its end token too. Raises TemplateNotTrainable where the template does not show
+    what follows the text that asks for an answer, TooManyTurns, and whatever the template raises.
     """
     if "text" in row:
         text = f"{bundle.opening}{row['text']}{bundle.named_tokens.get('eos_token', '')}"
-        return Rendered(text, ((len(bundle.opening), len(text)),))
-    text, spans = render_answers(bundle, row)
-    return Rendered(text, tuple(span for span in spans.values() if not bundle.says_nothing(text, span)))
+        return (Rendered(text, ((len(bundle.opening), len(text)),), row),)
+    texts = []
+    for text, spans in render_answers(bundle, row):
+        read = row if len(spans) == len(learned_indices(row)) else with_loss_on(row, spans)
+        seen = tuple(span for span in spans.values() if not bundle.says_nothing(text, span))
+        texts.append(Rendered(text, seen, read))
+    return tuple(text for text in texts if text.spans) or tuple(texts[:1])
 
 
-def render_answers(bundle: Bundle, row: Row) -> tuple[str, dict[int, Span]]:
-    """The text of a dialogue, and where each message lies that loss falls on, by its index; raises as `render_row`."""
-    find = _by_blocks if bundle.template.marked else _by_prefixes
-    text, spans = find(bundle, normalized(row["messages"]), tools_of(row), learned_indices(row))
-    return text, {index: _without_space_after_end_token(bundle, text, span) for index, span in spans.items()}
+def render_answers(bundle: Bundle, row: Row) -> Iterator[tuple[str, dict[int, Span]]]:
+    """The texts of a dialogue, and where each message lies that loss falls on, by its index; raises as `render_row`.
+
+    An answer shares the text of the one before as long as that is part of what asks for it.
+    """
+    messages, tools = normalized(row["messages"]), tools_of(row)
+    text, spans, characters = "", dict[int, Span](), 0
+    for index in learned_indices(row):
+        if index == 0:  # nothing asks for it
+            continue
+        prompt = bundle.template.render(messages[:index], tools, ask=True)
+        if spans and not prompt.startswith(text[: max(spans.values())[1]]):
+            yield text, spans
+            spans, characters = {}, characters + len(text)
+            if characters > ROW_CHARACTERS:
+                raise TooManyTurns
+        text = prompt + _answer(bundle, messages[: index + 1], tools, prompt)
+        spans[index] = _without_space_after_end_token(bundle, text, (len(prompt), len(text)))
+    yield (text, spans) if spans else (bundle.template.render(messages, tools), {})
+
+
+def _answer(bundle: Bundle, messages: list[Row], tools: Any, prompt: str) -> str:
+    """What the template writes of the last message, to follow the prompt that asks for it."""
+    whole = bundle.template.render(messages, tools).removesuffix(bundle.trailer)
+    if whole.startswith(prompt):
+        return whole[len(prompt) :]
+    if whole.startswith(prompt.rstrip()):  # Nemotron's asks with a line feed after the mark of a thought
+        return whole[len(prompt.rstrip()) :].lstrip()
+    opening = bundle.answer_opening
+    before = prompt.removesuffix(opening) if opening else prompt
+    if len(before) < len(prompt) and whole.startswith(before):
+        return _after_opening(messages[-1]["content"], opening, whole[len(before) :])
+    # Mistral's writes the system message only where the last message is the user's. An answer alone shows its text.
+    alone = [{"role": "user", "content": SAMPLE}, messages[-1]]
+    before, shown = bundle.template.render(alone[:1], ask=True), bundle.template.render(alone)
+    answer, end = shown.removeprefix(before).removesuffix(bundle.trailer), before.rpartition(SAMPLE)[2]
+    if shown.startswith(before) and end and prompt.endswith(end) and whole.endswith(end + answer):
+        return answer
+    raise TemplateNotTrainable
+
+
+def _after_opening(content: str, opening: str, written: str) -> str:
+    """An answer whose beginning the prompt has; a thought that the template cuts off is what the model writes first."""
+    content, opening, answer = content.strip(), opening.strip(), content.rpartition("</think>")[2].strip()
+    if content.startswith(opening) and written.lstrip().startswith(answer):
+        return content.removeprefix(opening).lstrip() + written.lstrip()[len(answer) :]
+    return written
 
 
 def render_prompt(bundle: Bundle, prompt: Prompt) -> Rendered:
@@ -80,30 +130,6 @@ def normalized(messages: Iterable[Row]) -> list[Row]:
             with contextlib.suppress(orjson.JSONDecodeError):
                 function["arguments"] = orjson.loads(function["arguments"])
     return found
-
-
-def _by_blocks(bundle: Bundle, messages: list[Row], tools: Any, learned: list[int]) -> tuple[str, dict[int, Span]]:
-    text, spans = bundle.template.render_marked(messages, tools)
-    assistant = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-    if len(spans) != len(assistant):
-        raise TemplateNotTrainable(f"the chat template marks {len(spans)} of {len(assistant)} assistant messages")
-    at = dict(zip(assistant, spans, strict=True))
-    return text, {index: at[index] for index in learned}
-
-
-def _by_prefixes(bundle: Bundle, messages: list[Row], tools: Any, learned: list[int]) -> tuple[str, dict[int, Span]]:
-    """An answer is what its message adds to the text that asks for it."""
-    template = bundle.template
-    text = template.render(messages, tools)
-    spans = {}
-    for index in learned:
-        before = template.render(messages[:index], tools, ask=True)
-        after = template.render(messages[: index + 1], tools)
-        if not (text.startswith(before) and text.startswith(after) and len(before) <= len(after)):
-            message = "the chat template has no generation blocks and rewrites earlier messages when later ones come"
-            raise TemplateNotTrainable(message)
-        spans[index] = (len(before), len(after))
-    return text, spans
 
 
 def _without_space_after_end_token(bundle: Bundle, text: str, span: Span) -> Span:

@@ -1,4 +1,4 @@
-"""Chat templates, rendered as transformers renders them: same environment, same variables, same spans.
+"""Chat templates, rendered as transformers renders them: same environment, same variables.
 
 The sandbox, its options and its functions follow `apply_chat_template` of transformers 5; a test holds the two
 together. A template is somebody else's program: it gets plain data, and may raise anything.
@@ -15,46 +15,35 @@ import jinja2
 from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 DAY = datetime(2024, 7, 26)  # noqa: DTZ001  # what Llama 3.2's template says where no day is known
 Span = tuple[int, int]
-_TRACK = "_droptune_track"
 OWN_CHARACTERS = 4  # shorter literals of a template may be words of a row by chance
 MAX_QUOTED = 300
 
 
 class TemplateNotTrainable(Exception):
-    """The chat template does not show which part of the text an assistant message is."""
+    """The chat template does not show what a model has to write after the text that asks for an answer."""
+
+    code = "template_not_trainable"
 
 
-class _Track:
-    """Where in the text `{% generation %}` blocks lie; one per rendering, so threads may share a template."""
+class TooManyTurns(TemplateNotTrainable):
+    """Each answer is a text of its own, and all of them together are too long."""
 
-    def __init__(self) -> None:
-        self.length = 0
-        self.spans: list[Span] = []
+    code = "too_many_turns"
 
 
 class _Generation(Extension):
-    """`{% generation %}...{% endgeneration %}`: prints what is inside and notes where."""
+    """`{% generation %}...{% endgeneration %}`: prints what is inside. Prompts show where an answer begins."""
 
     tags = {"generation"}
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        note = self.call_method("_note", [nodes.ContextReference()])
-        return nodes.CallBlock(note, [], [], body).set_lineno(line)
-
-    def _note(self, context: Context, caller: Macro) -> str:
-        text = str(caller())
-        track = context.get(_TRACK)
-        if isinstance(track, _Track):
-            track.spans.append((track.length, track.length + len(text)))
-        return text
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
 
 
 class _Namespace(Namespace):
@@ -117,22 +106,12 @@ class ChatTemplate:
             raise_exception=_raise_exception, strftime_now=DAY.strftime, dict=_Dict(), namespace=_Namespace
         )
         self.text = text
-        self.marked = _has_generation_block(environment, text)
         self._template = environment.from_string(text)
         self._variables = {"documents": None, **special_tokens}
 
     def render(self, messages: list[dict[str, Any]], tools: Any = None, *, ask: bool = False) -> str:
         """The text of a dialogue; `ask` opens the assistant's turn."""
         return self._template.render(messages=messages, tools=tools, add_generation_prompt=ask, **self._variables)
-
-    def render_marked(self, messages: list[dict[str, Any]], tools: Any = None) -> tuple[str, list[Span]]:
-        """The text, and the character ranges inside generation blocks, in order."""
-        track, blocks = _Track(), []
-        variables = {**self._variables, _TRACK: track}
-        for block in self._template.generate(messages=messages, tools=tools, add_generation_prompt=False, **variables):
-            blocks.append(block)
-            track.length += len(block)
-        return "".join(blocks), track.spans
 
     def literals(self) -> str:
         """All text that stands in the template itself; a token found in it is the template's to write."""
@@ -153,8 +132,3 @@ class ChatTemplate:
         found = [part.strip() for part in re.split(f"({pattern})", str(error.message))]
         words = " ".join(part if at % 2 else "…" for at, part in enumerate(found) if part)
         return f'"{words[:MAX_QUOTED]}"'
-
-
-def _has_generation_block(environment: jinja2.Environment, text: str) -> bool:
-    used = environment.parse(text).find_all(nodes.ExtensionAttribute)
-    return any(node.identifier == _Generation.identifier for node in used)

@@ -13,7 +13,14 @@ import orjson
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.prompts import OUTPUTS, Row
 from shared.rendering.bundle import Bundle
-from shared.rendering.check import LengthPolicy, Readings, apply_length_policy, apply_length_policy_to_prompt, readings
+from shared.rendering.check import (
+    LengthPolicy,
+    Readings,
+    apply_length_policy,
+    apply_length_policy_to_all,
+    apply_length_policy_to_prompt,
+    readings,
+)
 from shared.rendering.rows import Tokens, tokenize
 from shared.rendering.template import TemplateNotTrainable
 
@@ -78,13 +85,14 @@ def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile
     """
     found: Codes = {}
     rows: list[Encoded] = []
-    texts = [text for (text,) in read_all(path, bundle, read_rows(path))]
-    for number, tokens in enumerate(tokenize(bundle, texts), start=1):
-        checked = apply_length_policy(tokens, policy)
-        for code in checked.codes:
+    read = read_all(path, bundle, read_rows(path))
+    tokens = tokenize(bundle, [text for texts in read for text in texts])
+    for number, texts in enumerate(read, start=1):
+        together = [next(tokens) for _ in texts]
+        checked = apply_length_policy_to_all(together, policy)
+        for code in {code for one in checked for code in one.codes}:
             found.setdefault(code, []).append(number)
-        if checked.kept:
-            rows.append(encoded(tokens, number, checked.kept))
+        rows += [encoded(one, number, its.kept) for one, its in zip(together, checked, strict=True) if its.kept]
     return encoded_file(rows, found, policy, path)
 
 
@@ -108,7 +116,8 @@ def read_all(path: Path, bundle: Bundle, rows: Iterable[Row]) -> list[Readings]:
         try:
             read.append(readings(bundle, row))
         except TemplateNotTrainable as error:
-            raise PermanentFailure(FailureClass.RECIPE, "template_not_trainable", str(error)) from error
+            message = f"{path.name}: the base model's chat template shows no text to learn of row {number}"
+            raise PermanentFailure(FailureClass.RECIPE, "template_not_trainable", message) from error
         except Exception as error:  # a template may raise anything, and may quote the row while doing so
             broken[number] = bundle.template.words_of(error)
     if broken:

@@ -39,18 +39,17 @@ def question(bundle: Bundle, row: Row, number: int) -> Question:
     prompt, index = prompt_of(row), reference_index(row)
     rendered = render_prompt(bundle, prompt)
     (tokens,) = tokenize(bundle, [rendered])
-    reference = None if index is None else _reference(bundle, row, index, rendered.text)
+    reference = None if index is None else _reference(bundle, row, index)
     if reference is not None and is_blank(reference):
         message = f"held-out row {number} has no answer to compare with, or the chat template does not write it"
         raise PermanentFailure(FailureClass.DATA, "no_reference", message, "eval.jsonl")
     return Question(number, prompt.conversation(), list(tokens.encoding.ids), reference)
 
 
-def _reference(bundle: Bundle, row: Row, index: int, prompt: str) -> str:
+def _reference(bundle: Bundle, row: Row, index: int) -> str:
     """As a model would be read that answers what was learned: thoughts, channels and calls as the template has them."""
-    text, spans = render_answers(bundle, up_to_answer(row, index))
+    ((text, spans),) = render_answers(bundle, up_to_answer(row, index))
     start, end = spans[index]
-    start = len(prompt) if text.startswith(prompt) else start
     (tokens,) = tokenize(bundle, [Rendered(text, ((start, end),))])
     first, last = tokens.spans[0]
     if first >= last or bundle.says_nothing(text, (start, end)):

@@ -109,7 +109,6 @@ ALLOWED = {
     },
     SEARCHES: {
         PROMPTS,
-        "shared/rendering/rows.py",  # which generation block is whose
         "shared/rendering/compare.py",  # words for what a template leaves out
     },
     ASKS: {
@@ -122,7 +121,7 @@ ALLOWED = {
 }
 # These read rows of any form and ask none; messages of a bus are other ones.
 ELSEWHERE = ("shared/validation/", "shared/clients/service_bus/", "local_stack/service_bus/")
-RENDERING = {"apply_chat_template", "render_marked", "add_generation_prompt"}
+RENDERING = {"apply_chat_template", "add_generation_prompt"}
 
 
 def _renders(node: ast.AST) -> bool:

@@ -16,6 +16,7 @@ from shared.domain.prompts import as_dialogue, prompt_of
 from shared.rendering.bundle import Bundle, read_bundle_folder
 from shared.rendering.check import LengthPolicy, readings
 from shared.rendering.rows import render_prompt, tokenize
+from shared.rendering.template import TemplateNotTrainable
 from shared.steps.probe_deployments import _expected
 from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.rows import read_row
@@ -82,6 +83,7 @@ def prompt(context: list[Row], tools: list[Row] | None) -> Row:
     return {"messages": context, "tools": tools, "answer": "bolt"}
 
 
+PROMPTS_WITH_SYSTEM = ("system", "developer", "system, tools and turns")
 FORMS = (chat, not_last_learned, ends_with_call, pair, pair_with_loop, prompt)
 # Writes names, and of earlier answers no thoughts, as templates of models that reason do.
 CONTENT, ROLE = "{{ message['content'] }}", "message['role'] + '\\n'"
@@ -131,8 +133,8 @@ def before_last(ids: list[int], spans: list[tuple[int, int]]) -> list[int]:
 
 
 def validated(bundle: Bundle, row: Row) -> list[int]:
-    """Up to the answer that is evaluated; of a pair the preferred side."""
-    (tokens,) = tokenize(bundle, [readings(bundle, row)[0]])
+    """Up to the answer that is evaluated, which the last text has; of a pair the preferred side."""
+    (tokens,) = tokenize(bundle, [readings(bundle, row)[0 if "input" in row else -1]])
     spans = [span for span in tokens.spans if span[0] < span[1]]
     return before_last(list(tokens.encoding.ids), spans)
 
@@ -145,7 +147,7 @@ def trained(bundle: Bundle, row: Row, file: Path) -> list[int]:
     elif row["messages"][-1]["role"] != "assistant":
         return encode_prompts(file, bundle, policy).rows[0].ids
     else:
-        encoded = encode_file(file, bundle, policy).rows[0]
+        encoded = encode_file(file, bundle, policy).rows[-1]
     learned = [label != IGNORED for label in encoded.labels]
     starts = [(i, i + 1) for i, here in enumerate(learned) if here and (i == 0 or not learned[i - 1])]
     return before_last(list(encoded.input_ids), starts)
@@ -220,6 +222,11 @@ def test_a_row_asks_the_same_tokens_everywhere(folders: tuple[Path, Path], form:
     for name, context in CONTEXTS.items():
         row = canonical(form(*context))
         expected = evaluated(bundle, row)
+        if form is pair_with_loop and base.name.startswith("mistral") and name in PROMPTS_WITH_SYSTEM:
+            # Of one output two texts, with and without the system message, which cannot be compared as one.
+            with pytest.raises(TemplateNotTrainable):
+                readings(bundle, row)
+            continue
         assert validated(bundle, row) == expected, name
         assert trained(bundle, row, tmp_path / "rows.jsonl") == expected, name
         assert list(served(theirs, row)) == [expected, expected], name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -23,7 +23,7 @@ from tests.unit.shared.rendering.support import NO_LIMIT, answer, checked, newli
 def test_a_row_says_how_many_tokens_it_has_and_how_many_are_learned() -> None:
     row = checked(answer("A bolt."))
     bundle = families.bundle("qwen", marked=True)
-    text = render_row(bundle, answer("A bolt.")).text
+    text = render_row(bundle, answer("A bolt."))[0].text
     assert row.tokens == row.kept == len(bundle.tokenizer.encode(text, add_special_tokens=False))
     assert row.trained == len(bundle.tokenizer.encode("A bolt.<|im_end|>", add_special_tokens=False))
     assert row.codes == ()
@@ -83,12 +83,74 @@ def test_a_row_the_template_refuses_is_named_and_the_next_one_is_counted() -> No
 
 
 def test_a_template_that_shows_no_answer_is_named() -> None:
-    bare = TokenCheck(families.bundle("mistral", marked=False), NO_LIMIT)
-    assert bare.rows([ROWS["system and several turns"][0]])[0].codes == ("template_not_trainable",)
-    half = with_template(
-        "{% for m in messages %}{% if loop.last %}{% generation %}x{% endgeneration %}{% endif %}{% endfor %}"
+    counts = with_template("{{ messages | length }}")
+    assert TokenCheck(counts, NO_LIMIT).rows([ROWS["several turns"][0]])[0].codes == ("template_not_trainable",)
+
+
+# Its first text has the system message, so it is not part of the second.
+TWO_TEXTS = ROWS["system and several turns"][0]
+
+
+def test_a_row_of_several_texts_has_the_tokens_of_all_and_asks_for_its_last_answer() -> None:
+    bundle = families.bundle("mistral", marked=False)
+    (found,) = TokenCheck(bundle, NO_LIMIT).rows([TWO_TEXTS])
+    texts = list(tokenize(bundle, render_row(bundle, TWO_TEXTS)))
+    (prompt,) = tokenize(bundle, [rows.render_prompt(bundle, prompt_of(TWO_TEXTS))])
+    assert found == RowTokens(
+        tokens=max(map(len, texts)),
+        kept=max(map(len, texts)),
+        trained=sum(text.trained() for text in texts),
+        codes=("template_rewrites_turns",),
+        prompt=len(prompt),
+        answer=texts[1].trained(),
+        texts=(len(texts[0]), len(texts[1])),
     )
-    assert TokenCheck(half, NO_LIMIT).rows([ROWS["several turns"][0]])[0].codes == ("template_not_trainable",)
+
+
+def test_an_answer_of_weight_0_is_no_text_of_its_own() -> None:
+    unlearned = [{**one, "weight": 0} if one["content"] == "A bolt." else one for one in TWO_TEXTS["messages"]]
+    (found,) = TokenCheck(families.bundle("mistral", marked=False), NO_LIMIT).rows([{"messages": unlearned}])
+    assert (found.codes, found.texts) == ((), ())
+
+
+def test_of_several_texts_one_that_is_too_long_is_the_rows_and_a_cut_leaves_the_others() -> None:
+    bundle = families.bundle("mistral", marked=False)
+    first, second = map(len, tokenize(bundle, render_row(bundle, TWO_TEXTS)))
+    assert first < second
+    for over_length, code, texts in (
+        ("reject", "too_many_tokens", ()),
+        ("drop", "row_dropped", ()),
+        ("truncate", "row_truncated", (first, second - 1)),
+    ):
+        policy = LengthPolicy(second - 1, cast(Any, over_length))
+        (found,) = TokenCheck(bundle, policy).rows([TWO_TEXTS])
+        assert (found.codes, found.texts) == ((code, "template_rewrites_turns"), texts)
+        assert found.kept == max(texts, default=0)
+    (cut,) = TokenCheck(bundle, LengthPolicy(first, "truncate")).rows([TWO_TEXTS])
+    assert (cut.codes, cut.kept, cut.texts) == (("row_truncated", "template_rewrites_turns"), first, ())
+
+
+def test_a_long_dialogue_of_which_each_answer_is_a_text_is_refused_before_it_fills_the_memory() -> None:
+    turns = [message(role, "x" * 20_000) for _ in range(30) for role in ("user", "assistant")]
+    row = {"messages": [message("system", "Be brief."), *turns]}
+    assert TokenCheck(families.bundle("mistral", marked=False), NO_LIMIT).rows([row])[0].codes == ("too_many_turns",)
+    assert TokenCheck(families.bundle("qwen", marked=False), NO_LIMIT).rows([row])[0].codes == ()
+
+
+def test_a_pair_cannot_be_compared_in_several_texts() -> None:
+    *prompt, answer, question, last = TWO_TEXTS["messages"]
+    check = TokenCheck(families.bundle("mistral", marked=False), NO_LIMIT)
+    pair = {"input": {"messages": prompt}, "preferred_output": [answer], "non_preferred_output": [last]}
+    several = {**pair, "preferred_output": [answer, question, last]}
+    assert [found.codes for found in check.rows([pair, several])] == [(), ("template_not_trainable",)]
+
+
+def test_an_answer_that_nothing_asks_for_is_not_learned() -> None:
+    bundle = families.bundle("qwen", marked=True)
+    greeting = message("assistant", "Good day.")
+    (text,) = render_row(bundle, {"messages": [greeting, *answer("A bolt.")["messages"]]})
+    assert [text.text[start:end] for start, end in text.spans] == ["A bolt.<|im_end|>"]
+    assert "Good day." in text.text
 
 
 def test_batches_change_nothing() -> None:
@@ -185,7 +247,7 @@ def test_a_prompt_is_counted_up_to_the_answer_and_is_not_cut() -> None:
 @pytest.mark.parametrize("family", TEMPLATES)
 def test_all_of_a_plain_text_is_learned_with_its_end(family: str) -> None:
     bundle = families.bundle(family, marked=True)
-    rendered = render_row(bundle, {"text": "Pumps hold oil.", "item": {}})
+    (rendered,) = render_row(bundle, {"text": "Pumps hold oil.", "item": {}})
     assert rendered.text == bundle.opening + "Pumps hold oil." + bundle.named_tokens["eos_token"]
     found = checked({"text": "Pumps hold oil.", "item": {}}, family=family)
     opened = len(bundle.tokenizer.encode(bundle.opening, add_special_tokens=False)) if bundle.opening else 0
@@ -199,7 +261,7 @@ def test_plain_text_begins_with_what_the_tokenizer_puts_there() -> None:
         single=f"{begin} $A", special_tokens=[(begin, core.token_to_id(begin))]
     )
     bundle = Bundle.of(core.to_str(), "{{ messages }}", families.NAMED["llama3"])
-    (tokens,) = tokenize(bundle, [render_row(bundle, {"text": "Oil."})])
+    (tokens,) = tokenize(bundle, render_row(bundle, {"text": "Oil."}))
     assert tokens.encoding.ids[:-1] == bundle.tokenizer.encode("Oil.", add_special_tokens=True).ids
     assert tokens.trained() == len(tokens) - 1
 
@@ -229,7 +291,7 @@ def test_a_row_learned_after_other_tokens_than_ask_for_it_is_named_and_no_other(
         row = answer(text)
         (found,) = TokenCheck(bundle, NO_LIMIT).rows([row])
         (prompt,) = tokenize(bundle, [rows.render_prompt(bundle, prompt_of(row))])
-        (learned,) = tokenize(bundle, [render_row(bundle, row)])
+        (learned,) = tokenize(bundle, render_row(bundle, row))
         differs = learned.encoding.ids[: len(prompt)] != prompt.encoding.ids
         assert ("some_prompt_tokens_differ" in found.codes) == differs, text
         assert found.prompt == len(prompt), text

@@ -154,10 +154,16 @@ def both(*kinds: str) -> set[str]:
     return {*kinds, *(f"system {kind}" for kind in kinds)}
 
 
-WITH_TOOLS = ("tools unused", "call last", "call", "text and call", "parallel calls")
+RESULTS = ("call", "text and call", "parallel calls")
+WITH_TOOLS = ("tools unused", "call last", *RESULTS)
 LEFT_OUT_BY_FAMILY = {
     "llama3": {"template_leaves_out_text_beside_call": both("text and call")},
-    "mistral": {"template_leaves_out_text_beside_call": both("text and call")},
+    "mistral": {
+        "template_leaves_out_text_beside_call": both("text and call"),
+        # After the result of a tool the system message is nowhere, for the last message is no longer the user's.
+        "template_leaves_out_system": {"system call", "system text and call", "system parallel calls"},
+        "template_rewrites_turns": {f"system {kind}" for kind in ("turns", "thoughts", *RESULTS)},
+    },
     "phi": {"template_leaves_out_tools": set(WITH_TOOLS)},
     "qwen": {},
 }
@@ -171,7 +177,13 @@ def test_of_many_rows_of_every_kind_only_what_a_family_leaves_out_is_found(famil
 
 @pytest.mark.parametrize("family", TEMPLATES)
 def test_nothing_is_found_in_the_rows_of_the_golden_files(family: str) -> None:
-    assert codes(families.bundle(family, marked=True), *(row for row, _ in ROWS.values())) == [set()] * len(ROWS)
+    bundle = families.bundle(family, marked=True)
+    found = {name: codes(bundle, row)[0] for name, (row, _) in ROWS.items()}
+    rewritten = {"system and several turns", "tool call and its result"} if family == "mistral" else ()
+    expected = {name: {"template_rewrites_turns"} if name in rewritten else set() for name in ROWS}
+    if family == "mistral":
+        expected["tool call and its result"] |= left_out("system")
+    assert found == expected
 
 
 # Templates as their vendors have them, which TRL ships with blocks around the answers.
@@ -182,8 +194,8 @@ REAL: dict[str, dict[str, set[str]]] = {
     "qwen3_8_training": {},
     "lfm2_v2_training": {},
     "qwen2_5": {},
-    "glm4moe_training": {"template_leaves_out_reasoning": both("thoughts")},
-    "nemotron_3_nano_training": {"template_leaves_out_reasoning": both("thoughts")},
+    "glm4moe_training": {"template_rewrites_turns": both("thoughts")},
+    "nemotron_3_nano_training": {"template_rewrites_turns": both("turns", "thoughts", *RESULTS)},
     "lfm2_training": {
         "template_leaves_out_tool_calls": both("call last", "call", "text and call", "parallel calls"),
         "no_trainable_tokens": both("call last"),
@@ -204,8 +216,8 @@ REAL: dict[str, dict[str, set[str]]] = {
         "row_not_renderable": both("call", "text and call", "parallel calls"),
     },
     "glm4moe": {
-        "template_without_end_token": both(*(kind for kind in _KINDS if kind not in ("prompt", "thoughts"))),
-        "template_not_trainable": both("thoughts"),
+        "template_without_end_token": both(*(kind for kind in _KINDS if kind != "prompt")),
+        "template_rewrites_turns": both("thoughts"),
     },
 }
 
@@ -351,7 +363,7 @@ FAULTS: dict[str, tuple[Changes, Row, set[str]]] = {
     "an answer outside the block": (
         changed(("{%- generation -%}\n{{- m.content or '' -}}", "{{- m.content or '' -}}{%- generation -%}")),
         {"messages": [USER, ANSWER]},
-        left_out("answer") | {"no_trainable_tokens", "template_prompt_differs"},
+        set(),
     ),
     "an answer that is cut": (
         changed(("m.content or ''", "m.content[:13]")),
@@ -387,7 +399,7 @@ FAULTS: dict[str, tuple[Changes, Row, set[str]]] = {
             )
         ),
         {"messages": [USER, ANSWER]},
-        {"template_without_end_token"},
+        set(),
     ),
 }
 
@@ -438,10 +450,13 @@ SYSTEM_LAST = (
 )
 
 
-def test_a_template_that_asks_in_other_words_than_it_trains_with_is_named() -> None:
+def test_an_answer_is_learned_after_the_system_message_that_is_there_only_when_it_is_asked_for() -> None:
     bundle = made(AT_THE_END, ("{{- m.content + '<|im_end|>'", SYSTEM_LAST))
-    assert codes(bundle, {"messages": [SYSTEM, USER, ANSWER]}) == [left_out("system") | {"template_prompt_differs"}]
-    assert codes(bundle, {"messages": [USER, ANSWER]}) == [set()]
+    row = {"messages": [SYSTEM, USER, ANSWER]}
+    assert codes(bundle, row, {"messages": [USER, ANSWER]}) == [set(), set()]
+    prompt = bundle.template.render(row["messages"][:2], ask=True)
+    assert SYSTEM["content"] in prompt
+    assert render_row(bundle, row)[0].text == f"{prompt}{ANSWER['content']}<|im_end|>"
 
 
 def test_a_template_that_opens_an_answer_only_when_it_asks_is_named() -> None:
@@ -455,7 +470,7 @@ def test_a_template_that_opens_an_answer_only_when_it_asks_is_named() -> None:
 def test_an_answer_of_which_nothing_is_seen_is_not_learned() -> None:
     for text in ("\u200b", " \n", "\ufeff\u2060 "):
         row = {"messages": [USER, message("assistant", text)]}
-        assert render_row(made(), row).spans == ()
+        assert render_row(made(), row)[0].spans == ()
         assert codes(made(), row) == [{"no_trainable_tokens"}]
 
 

@@ -10,7 +10,9 @@ from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
 from shared.rendering.check import TOKEN_CODES, LengthPolicy
 from shared.rendering.facts import FLUSH_ROWS, TokenFacts, length_policy
+from shared.rendering.rows import render_row, tokenize
 from tests.unit.shared.rendering import families
+from tests.unit.shared.rendering.families import ROWS
 from tests.unit.shared.rendering.support import answer, checked, newlines
 
 
@@ -37,6 +39,22 @@ def test_facts_add_up_over_files_and_batches() -> None:
     assert found.tokens == half * checked(answer("a bolt ")).tokens
     assert found.eval_tokens_max == checked(answer("see <|im_end|>")).tokens
     assert [row.row for row in facts.preview] == [2, 4]
+
+
+def test_each_text_of_a_row_counts_as_a_row() -> None:
+    findings, bundle = Findings(TOKEN_CODES), families.bundle("mistral", marked=False)
+    facts = TokenFacts(findings, bundle, LengthPolicy(None, "reject"), previews=2)
+    row = ROWS["system and several turns"][0]
+    for number in (1, 2):
+        facts.add(Place("train", number), row, 100, held_out=False)
+    facts.add(Place("train", 3), answer("A bolt."), 100, held_out=False)
+    found = facts.finish()
+    lengths = [len(text) for one in (row, row, answer("A bolt.")) for text in tokenize(bundle, render_row(bundle, one))]
+    assert (found.rows, found.tokens, found.tokens_max) == (5, sum(lengths), max(lengths))
+    assert [(one.code, one.count, one.message.count("2 of 3 rows")) for one in findings.problems()] == [
+        ("template_rewrites_turns", 2, 1)
+    ]
+    assert [shown.row for shown in facts.preview] == [1, 1]
 
 
 def test_a_held_out_row_that_is_left_out_counts_as_long_as_its_prompt_which_is_asked_all_the_same() -> None:

@@ -14,19 +14,24 @@ from tokenizers import decoders
 
 from shared.rendering.bundle import Bundle, read_bundle_folder
 from shared.rendering.rows import Tokens, normalized, render_row, tokenize
-from shared.rendering.template import TemplateNotTrainable
 from tests.paths import ROOT
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import BEFORE_ANSWER, END, ROWS, TEMPLATES
 
 GOLDEN = ROOT / "tests" / "golden" / "masks"
 CASES = [(family, name) for family in TEMPLATES for name in ROWS]
-# With its system message before the last question, this family rewrites what was said before: no prefixes to compare.
-REWRITTEN = {("mistral", "system and several turns")}
+# A system message is in the text that asks for an answer, and no longer where the answer is.
+REWRITTEN = {
+    ("mistral", name) for name in ("system and one answer", "system and several turns", "tool call and its result")
+}
+
+
+def texts_of(bundle: Bundle, row: dict[str, Any]) -> list[Tokens]:
+    return list(tokenize(bundle, render_row(bundle, row)))
 
 
 def tokens_of(bundle: Bundle, row: dict[str, Any]) -> Tokens:
-    (tokens,) = tokenize(bundle, [render_row(bundle, row)])
+    (tokens,) = texts_of(bundle, row)
     return tokens
 
 
@@ -58,7 +63,8 @@ def _shown(tokens: Tokens, index: int) -> str:
 @pytest.mark.parametrize("family", TEMPLATES)
 def test_exactly_these_tokens_carry_loss(family: str) -> None:
     bundle = families.bundle(family, marked=True)
-    found = "\n\n".join(f"# {name}\n{drawn(tokens_of(bundle, row))}" for name, (row, _) in ROWS.items()) + "\n"
+    texts = {name: "\n\n".join(map(drawn, texts_of(bundle, row))) for name, (row, _) in ROWS.items()}
+    found = "\n\n".join(f"# {name}\n{text}" for name, text in texts.items()) + "\n"
     golden = GOLDEN / f"{family}.txt"
     if os.environ.get("DROPTUNE_WRITE_GOLDEN"):
         golden.write_text(found, encoding="utf-8")
@@ -69,9 +75,9 @@ def test_exactly_these_tokens_carry_loss(family: str) -> None:
 def test_loss_falls_on_the_answers_and_their_end_token_and_on_nothing_else(family: str, name: str) -> None:
     row, answers = ROWS[name]
     bundle = families.bundle(family, marked=True)
-    tokens = tokens_of(bundle, row)
     learned = [
         bundle.tokenizer.decode(tokens.encoding.ids[start:end], skip_special_tokens=False)
+        for tokens in texts_of(bundle, row)
         for start, end in tokens.spans
     ]
     assert len(learned) == len(answers)
@@ -83,33 +89,14 @@ def test_loss_falls_on_the_answers_and_their_end_token_and_on_nothing_else(famil
             assert '{"part": "bolt Zürich"}' in answer_text
             assert "How many" not in answer_text, "the tool's description is the prompt's"
         else:
-            # Llama's template trims what it prints.
-            assert answer_text == (answer.strip() if family == "llama3" else BEFORE_ANSWER.get(family, "") + answer)
+            trimmed = answer.strip() if family in ("llama3", "mistral") else answer
+            assert answer_text == BEFORE_ANSWER.get(family, "") + trimmed
 
 
-@pytest.mark.parametrize(("family", "name"), [case for case in CASES if case not in REWRITTEN])
+@pytest.mark.parametrize(("family", "name"), CASES)
 def test_a_template_without_generation_blocks_gives_the_same_labels(family: str, name: str) -> None:
     bare, marked = (families.bundle(family, marked=marked) for marked in (False, True))
-    assert (bare.template.marked, marked.template.marked) == (False, True)
-    found, expected = tokens_of(bare, ROWS[name][0]), tokens_of(marked, ROWS[name][0])
-    assert found.encoding.ids == expected.encoding.ids
-    assert mask_of(found) == mask_of(expected)
-
-
-@pytest.mark.parametrize(("family", "name"), sorted(REWRITTEN))
-def test_a_bare_template_that_rewrites_what_was_said_is_refused(family: str, name: str) -> None:
-    with pytest.raises(TemplateNotTrainable, match="no generation blocks and rewrites earlier messages"):
-        render_row(families.bundle(family, marked=False), ROWS[name][0])
-
-
-@pytest.mark.parametrize(("family", "name"), sorted(REWRITTEN))
-def test_only_the_last_answer_of_a_bare_template_that_rewrites_can_be_learned(family: str, name: str) -> None:
-    row = ROWS[name][0]
-    prompt, answer = row["messages"][:-1], row["messages"][-1]
-    before = [{**one, "weight": 0} if one["role"] == "assistant" else one for one in prompt]
-    bare, marked = (families.bundle(family, marked=marked) for marked in (False, True))
-    last_only = {"messages": [*before, answer]}
-    assert mask_of(tokens_of(bare, last_only)) == mask_of(tokens_of(marked, last_only))
+    assert render_row(bare, ROWS[name][0]) == render_row(marked, ROWS[name][0])
 
 
 # transformers: what the model is served with.
@@ -130,7 +117,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.few_cases(3)
-@pytest.mark.parametrize(("family", "name"), CASES)
+@pytest.mark.parametrize(("family", "name"), [case for case in CASES if case not in REWRITTEN])
 def test_transformers_makes_the_same_tokens_and_the_same_mask(saved: dict[str, Path], family: str, name: str) -> None:
     from transformers import AutoTokenizer
 

@@ -37,11 +37,11 @@ def tokens_of(bundle: Bundle, document: dict[str, Any]) -> int:
     """Of a preference pair the longer of its two readings."""
     if "input" in document:
         texts = [
-            render_row(bundle, with_output(document, name)).text
+            render_row(bundle, with_output(document, name))[0].text
             for name in ("preferred_output", "non_preferred_output")
         ]
     elif document["messages"][-1]["role"] == "assistant":
-        texts = [render_row(bundle, document).text]
+        texts = [render_row(bundle, document)[0].text]
     else:
         texts = [render_prompt(bundle, prompt_of(document)).text]
     return max(len(bundle.tokenizer.encode(text, add_special_tokens=False)) for text in texts)

@@ -530,7 +530,7 @@ def test_arguments_in_any_form_are_rendered_the_same() -> None:
     for arguments in ({"part": "Zürich"}, '{"part": "Zürich"}', '"{\\"part\\": \\"Zürich\\"}"'):
         row, _ = read_row(json.dumps({"messages": [USER, calls(call(arguments=arguments))], "tools": TOOLS}).encode())
         assert row is not None
-        texts.add(render_row(families.bundle("qwen", marked=True), row.document).text)
+        texts.add(render_row(families.bundle("qwen", marked=True), row.document)[0].text)
     assert len(texts) == 1
     assert '{"part": "Zürich"}' in texts.pop()
 

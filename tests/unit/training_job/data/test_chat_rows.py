@@ -9,15 +9,16 @@ import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering.bundle import Bundle, read_bundle_folder
-from shared.rendering.check import LengthPolicy
+from shared.rendering.check import LengthPolicy, TokenCheck
 from shared.rendering.rows import render_row, tokenize
 from shared.rendering.template import TemplateNotTrainable
 from tests.paths import ROOT
+from tests.unit.shared.rendering import families
 from training_job.data.chat_rows import IGNORED, Encoded, encode_file, encoded
 
 
 def encode_row(bundle: Bundle, row: dict[str, Any]) -> Encoded:
-    (tokens,) = tokenize(bundle, [render_row(bundle, row)])
+    (tokens,) = tokenize(bundle, render_row(bundle, row))
     return encoded(tokens, 1, len(tokens))
 
 
@@ -90,9 +91,9 @@ def test_loss_falls_on_the_answers_and_their_end_token_and_on_nothing_else(bundl
     assert learned(bundle, encode_row(bundle, row)) == answers
 
 
-def test_a_template_that_rewrites_earlier_messages_is_refused(bundle: Bundle) -> None:
+def test_a_template_that_shows_no_answer_is_refused(bundle: Bundle) -> None:
     other = with_template(bundle, "{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}")
-    with pytest.raises(TemplateNotTrainable, match="rewrites earlier messages"):
+    with pytest.raises(TemplateNotTrainable):
         encode_row(other, DIALOGUES["several turns"][0])
 
 
@@ -141,7 +142,7 @@ def test_what_is_not_a_row_of_the_method_is_refused_by_number(tmp_path: Path, bu
 def test_long_rows_are_refused_by_number_or_dropped_or_cut_and_counted(
     tmp_path: Path, bundle: Bundle, some_rows: list[Any]
 ) -> None:
-    long = {"messages": [{"role": "assistant", "content": "bolt " * 200}]}
+    long = {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "bolt " * 200}]}
     rows = [some_rows[0], long, some_rows[1]]
     assert refused(tmp_path, bundle, rows, max_tokens=100).problem.message.endswith("row 2")
     kept = encode_file(tmp_path / "train.jsonl", bundle, LengthPolicy(100, "drop"))
@@ -157,6 +158,34 @@ def test_a_row_whose_answer_is_cut_away_is_left_out(tmp_path: Path, bundle: Bund
     path.write_text("".join(json.dumps(row) + "\n" for row in (some_rows[0], long)))
     cut = encode_file(path, bundle, LengthPolicy(100, "truncate"))
     assert ([row.number for row in cut.rows], cut.dropped, cut.truncated) == ([1], [2], [])
+
+
+@pytest.mark.parametrize("over_length", ["drop", "truncate"])
+def test_each_answer_is_a_row_of_its_own_where_the_template_rewrites_earlier_turns(
+    tmp_path: Path, over_length: Any
+) -> None:
+    """The trainer's rows and tokens are those that the validator counted, and the plan is made of."""
+    bundle, row = families.bundle("mistral", marked=False), families.ROWS["system and several turns"][0]
+    short = families.ROWS["system and one answer"][0]
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in (short, row, short)))
+    texts = [list(tokenize(bundle, render_row(bundle, one))) for one in (short, row, short)]
+    whole = encode_file(path, bundle, LengthPolicy(None, "reject"))
+    assert [one.number for one in whole.rows] == [1, 2, 2, 3]
+    assert [one.input_ids for one in whole.rows] == [text.encoding.ids for one in texts for text in one]
+    assert [learned(bundle, one) for one in whole.rows] == [
+        [" A bolt.</s>"],
+        [" A bolt.</s>"],
+        [" M5.</s>"],
+        [" A bolt.</s>"],
+    ]
+    policy = LengthPolicy(len(texts[1][1]) - 1, over_length)
+    cut = encode_file(path, bundle, policy)
+    counted = TokenCheck(bundle, policy).rows([short, row, short])
+    lengths = [length for one in counted for length in one.texts or (one.kept,) if length]
+    assert [len(one.input_ids) for one in cut.rows] == lengths
+    expected = ([1, 3], [2], []) if over_length == "drop" else ([1, 2, 2, 3], [], [2])
+    assert ([one.number for one in cut.rows], cut.dropped, cut.truncated) == expected
 
 
 def test_nothing_left_after_dropping_is_a_failure(tmp_path: Path, bundle: Bundle, some_rows: list[Any]) -> None:

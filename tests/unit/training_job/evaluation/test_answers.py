@@ -116,7 +116,7 @@ def test_the_reference_is_what_a_model_says_that_learned_the_answer(family: str,
     text += f"{{%- if add_generation_prompt %}}{{{{- '{before}' -}}}}{{% endif %}}"
     bundle = Bundle.of(core.to_str(), text, families.NAMED[family])
     row = {"messages": [{"role": "user", "content": "Part?"}, {"role": "assistant", "content": "A bolt."}]}
-    (learned,) = tokenize(bundle, [render_row(bundle, row)])
+    (learned,) = tokenize(bundle, render_row(bundle, row))
     found = question(bundle, row, 1)
     answered = bundle.tokenizer.decode(learned.encoding.ids[len(found.ids) : learned.spans[0][1]])
     space = families.BEFORE_ANSWER.get(family, "")
