@@ -148,7 +148,7 @@ def _trl(kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[int
         args=trl.SFTConfig(**_settings(kind, output, recipe, case)),
         train_dataset=_dataset(rows),
         processing_class=quantized.load_tokenizer(folder),
-        peft_config=quantized.lora(recipe.hyperparameters),
+        peft_config=quantized.lora(recipe.hyperparameters, find_entry(recipe.requested.base_model).dims.model_type),
     )
 
 
@@ -161,7 +161,7 @@ def _unsloth(kind: str, folder: Path, output: Path, recipe: Any, rows: list[list
     model, _ = unsloth.FastLanguageModel.from_pretrained(
         str(folder), max_seq_length=case.row_tokens, load_in_4bit=case.quantization == "nf4"
     )
-    adapter = quantized.lora(recipe.hyperparameters)
+    adapter = quantized.lora(recipe.hyperparameters, find_entry(recipe.requested.base_model).dims.model_type)
     model = unsloth.FastLanguageModel.get_peft_model(
         model,
         r=adapter.r,

@@ -182,7 +182,7 @@ def _trl(kind: str, base: Path, output: Path, recipe: ResolvedRecipe, tokenizer:
         args=trl.SFTConfig(**settings),
         train_dataset=Dataset.from_list([{"messages": orjson.loads(line)["messages"]} for line in lines]),
         processing_class=tokenizer,
-        peft_config=quantized.lora(hyperparameters),
+        peft_config=quantized.lora(hyperparameters, "llama"),
     )
     quantized.adapters_to_float32(trainer.model)
     return trainer

@@ -17,7 +17,7 @@ from cli.client import Api, RequestRefused, find_url
 from cli.common import AsJson, Exit, InputError, Url, make_grid, make_table, print_json
 from cli.display import make_console, print_one
 from shared.api.models import BaseModelDetail, BaseModelSummary, EntityDeadLetters
-from shared.domain.catalog import read_architecture
+from shared.domain.catalog import read_architecture, read_context
 from shared.domain.errors import UnreadableDocument
 from shared.domain.licenses import USES
 from shared.domain.policy import PlatformPolicy
@@ -116,7 +116,7 @@ def own_entry(folder: Path, id: str, license: dict[str, Any], asset: str | None,
         "parameters": parameters,
         "architecture": read_architecture(config),
         "asset": asset or f"azureml://datastores/models/paths/{id}",
-        "context_tokens": config.get("max_position_embeddings") or 0,
+        "context_tokens": read_context(config),
         "accelerator": accelerator,
     }
 

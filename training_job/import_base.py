@@ -1,10 +1,11 @@
-"""Import a base model: check the folder that jobs will mount, and export what the function needs of it.
+"""Import a base model: check the folder that jobs will mount, train a small copy, and export what the function needs.
 
     python -m training_job.import_base --job-name NAME --base-model ID [--own-base JSON] --folder DIR --bundle DIR
         --output DIR
 
 FOLDER is the mounted asset of the catalog's entry ID. It must hold safetensors and no pickle, no code, and be the
-model that the catalog describes; the failure lists all that is wrong. BUNDLE then gets the tokenizer bundle
+model that the catalog describes; the failure lists all that is wrong. Then a small copy with random weights is
+trained, merged, saved, loaded and asked (`training_job/preflight.py`). BUNDLE then gets the tokenizer bundle
 (`shared/rendering/bundle.py`); it has no manifest while it is being changed, and an equal one is left alone.
 Always writes OUTPUT/result.json. Exit codes: training_job/job/exit_codes.py.
 """
@@ -22,7 +23,8 @@ from shared.domain.catalog import BaseModelEntry, find_entry, offer_option
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.rendering.bundle import CONFIG, MANIFEST, TOKENIZER, export_bundle
 from training_job.job.files import model_folder
-from training_job.job.runtime import parse_arguments, require, run_job
+from training_job.job.processes import importing
+from training_job.job.runtime import parse_arguments, require, run_job, work_offline
 from training_job.model.base_folder import objections
 
 
@@ -40,6 +42,7 @@ class ImportArguments:
 
 def main(argv: list[str] | None = None) -> int:
     task = parse_arguments(ImportArguments, "training_job.import_base", __doc__, argv)
+    work_offline()
     return run_job(task.job_name, task.output, lambda _metrics: import_base(task))
 
 
@@ -54,6 +57,9 @@ def import_base(task: ImportArguments) -> None:
         raise PermanentFailure(FailureClass.RECIPE, "base_model_unfit", "; ".join(wrong), entry.id)
     files = export_bundle(entry, folder)
     _check_tokenizer(entry, folder)
+    with importing():
+        from training_job.preflight import preflight
+    print(f"preflight: {preflight(entry, folder)}", flush=True)
     changed = write_bundle(files, task.bundle)
     print(f"{'exported' if changed else 'unchanged'}: {', '.join(files)}", flush=True)
 

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generator import cli, codes, errors, events, http, licenses, permissions, recipe, recipes, settings, waits
+from docs.generator import (
+    architectures,
+    cli,
+    codes,
+    errors,
+    events,
+    http,
+    licenses,
+    permissions,
+    recipe,
+    recipes,
+    settings,
+    waits,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES: dict[str, Callable[[], str]] = {
@@ -20,6 +33,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "deadlines-and-retries.md": waits.page,
     "permissions.md": permissions.page,
     "licenses.md": licenses.page,
+    "architectures.md": architectures.page,
 }
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from shared.domain.architectures import reading_of, trainable
 from shared.domain.beside import read_beside
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.licenses import USES, License, Text, Use
@@ -23,7 +24,7 @@ TemplateArguments = Mapping[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], 
 class Architecture(Frozen):
     """Dimensions of a decoder, as the model's `config.json` has them."""
 
-    model_type: Literal["llama", "mistral", "phi3"]
+    model_type: Annotated[str, AfterValidator(trainable)]
     hidden: int
     layers: int
     heads: int
@@ -52,9 +53,22 @@ def read_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of Architecture out of a `config.json`; None where it says nothing."""
     hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
     # What transformers takes where the file is silent.
-    found = {"tie_word_embeddings": False, "num_key_value_heads": heads, **config}
+    found = {
+        "tie_word_embeddings": reading_of(str(config.get("model_type"))).tied,
+        "num_key_value_heads": heads,
+        **config,
+    }
     found["head_dim"] = config.get("head_dim") or (hidden // heads if hidden and heads else None)
     return {field: found.get(key) for field, key in CONFIG_KEYS.items()}
+
+
+def read_context(config: Mapping[str, Any]) -> int:
+    """Tokens of the longest row, where longrope is not to change the positions of the rows beside it as well."""
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    changes = "longrope" in (rope.get("rope_type"), rope.get("type"))
+    original = "original_max_position_embeddings"
+    found = (rope.get(original) or config.get(original)) if changes else None
+    return found or config.get("max_position_embeddings") or 0
 
 
 class Defaults(Frozen):

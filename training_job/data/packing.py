@@ -18,16 +18,19 @@ GROUP_BATCHES = 50
 
 @dataclass(frozen=True)
 class Layout:
-    """How a micro batch is laid out; it holds at most `rows` rows of `row_tokens` tokens, or as many tokens packed."""
+    """How a micro batch is laid out; it holds at most `rows` rows of `row_tokens` tokens, or as many tokens packed.
 
-    kind: Literal["packed", "padded"]
+    Plain is padded for attention of transformers, which needs a mask.
+    """
+
+    kind: Literal["packed", "padded", "plain"]
     rows: int
     row_tokens: int
 
     def micro_batches(self, rows: Sequence[Encoded]) -> list[list[Encoded]]:
         """The rows in micro batches: packed by first fit, longest first; padded with rows of like length."""
         longest_first = sorted(rows, key=lambda row: len(row.input_ids), reverse=True)
-        if self.kind == "padded":
+        if self.kind != "packed":
             return [longest_first[at : at + self.rows] for at in range(0, len(longest_first), self.rows)]
         batches: list[list[Encoded]] = []
         room: list[int] = []
@@ -44,7 +47,7 @@ class Layout:
 
     def tensors(self, rows: Sequence[Encoded]) -> dict[str, Any]:
         """One micro batch: what the model reads, the flat positions loss falls after, and the tokens it falls on."""
-        return packed(rows) if self.kind == "packed" else padded(rows)
+        return packed(rows) if self.kind == "packed" else padded(rows, plain=self.kind == "plain")
 
 
 def steps_of_run(rows: int, batch_size: int, seed: int, steps: int) -> list[list[int]]:
@@ -125,12 +128,14 @@ def packed(rows: Sequence[Encoded]) -> dict[str, Any]:
     return {"reading": reading, **_predicted(following)}
 
 
-def padded(rows: Sequence[Encoded]) -> dict[str, Any]:
+def padded(rows: Sequence[Encoded], *, plain: bool = False) -> dict[str, Any]:
     """One row a line, filled up on the right: ids `[rows, longest]`."""
     width = max(len(row.input_ids) for row in rows)
     ids = [row.input_ids + [0] * (width - len(row.input_ids)) for row in rows]
     following = [label for row in rows for label in (*row.labels[1:], *[IGNORED] * (width - len(row.labels) + 1))]
-    return {"reading": {"input_ids": torch.tensor(ids), "row_lengths": None}, **_predicted(following)}
+    lengths = torch.tensor([[len(row.input_ids)] for row in rows])
+    seen = {"attention_mask": (torch.arange(width) < lengths).long()} if plain else {"row_lengths": None}
+    return {"reading": {"input_ids": torch.tensor(ids), **seen}, **_predicted(following)}
 
 
 def _predicted(following: list[int]) -> dict[str, torch.Tensor]:

@@ -27,8 +27,7 @@ from training_job.job.diagnosis import diagnose
 from training_job.job.setup import Setup
 from training_job.methods import EncodedData
 from training_job.methods.trainer import adapted, common_settings, finished, model_of
-from training_job.model import attention
-from training_job.model.quantized import share_adapter_inputs
+from training_job.model import attention, quantized
 
 # Logits of so many tokens exist at a time, as the memory plan assumes.
 CHUNKED = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=LOGITS_CHUNK_TOKENS, chunking_method=None)
@@ -46,16 +45,18 @@ def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPo
 
 def build(setup: Setup, data: EncodedData) -> "SupervisedTrainer":
     """A trainer whose steps are planned ahead; see `training_job.data.packing`."""
-    start = adapted(setup, attention=attention.NAME)
+    packs = quantized.packs(setup.base_model)
+    start = adapted(setup, attention=attention.NAME if packs else None)
     model = start["model"]
     if "peft_config" in start:
         model = get_peft_model(model, start["peft_config"], autocast_adapter_dtype=False)
-    share_adapter_inputs(model)
+    quantized.share_adapter_inputs(model)
     if setup.hyperparameters.sharding == "full":
         shard(model)
+    length = setup.hyperparameters.max_length_tokens
     settings = common_settings(setup) | {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
-    trainer = SupervisedTrainer(setup, model, data, TrainingArguments(**settings))
-    return finished(trainer)
+    layout = Layout(setup.hyperparameters.packing if packs else "plain", setup.micro_batch_size, length)
+    return finished(SupervisedTrainer(setup, model, data, layout, args=TrainingArguments(**settings)))
 
 
 class SupervisedTrainer(Trainer):
@@ -64,17 +65,17 @@ class SupervisedTrainer(Trainer):
     The dataset's items are steps, so the whole run is one pass over it, and a resumed run skips to its place.
     """
 
-    def __init__(self, setup: Setup, model: PeftModel, data: EncodedData, args: TrainingArguments) -> None:
+    def __init__(self, setup: Setup, model: PeftModel, data: EncodedData, layout: Layout, **args: Any) -> None:
         chosen = setup.hyperparameters
-        self._layout = Layout(chosen.packing, setup.micro_batch_size, chosen.max_length_tokens)
+        self._layout = layout
         self._held_out: list[Encoded] = data.held_out.rows
         rows: list[Encoded] = data.train.rows
         plan = steps_of_run(len(rows), chosen.batch_size, chosen.seed, setup.steps)
         self._steps_per_epoch = -(-len(rows) // chosen.batch_size)
         steps = [[rows[i] for i in step] for step in plan]
-        self._head = take_head(model)
+        self._head = None if layout.kind == "plain" else take_head(model)
         super().__init__(
-            model=model, args=args, train_dataset=steps, eval_dataset=self._held_out, processing_class=setup.tokenizer
+            model=model, **args, train_dataset=steps, eval_dataset=self._held_out, processing_class=setup.tokenizer
         )
         self._sharded = chosen.sharding == "full"
         if self._sharded:  # accelerate would put it into DDP, which takes no parts, but passes over what is prepared
@@ -107,42 +108,49 @@ class SupervisedTrainer(Trainer):
         last = len(inputs["micro_batches"]) - 1
         for i, batch in enumerate(inputs["micro_batches"]):
             with contextlib.nullcontext() if i == last else self.accelerator.no_sync(model):
-                loss = self._loss(model, batch) * weight
-                self.accelerator.backward(loss)
-            total += loss.detach()
+                loss, float32 = self._loss(model, batch)
+                self.accelerator.backward(loss * weight)
+            total += float32 * weight
         if self._sharded:
             average_gradients(model)
         self.state.num_input_tokens_seen += inputs["tokens"]
         self.state.epoch = (self.state.global_step + 1) / self._steps_per_epoch
         return total
 
-    def _loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
-        """Summed over the micro batch's trained tokens, in the dtype of the model.
+    def _loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Summed over the micro batch's trained tokens, and the same without gradients in float32.
 
-        The sum is rounded to that dtype, its gradients are not.
+        torch rounds the sum, but not its gradients, to the dtype of the model; two checkpoints may then seem equal.
         """
         with self.compute_loss_context_manager():
             hidden, targets = self._hidden(model, batch)
-            loss: torch.Tensor = linear_cross_entropy(hidden, self._head, targets, reduction="sum", options=CHUNKED)
-        return loss
+            if self._head is None:
+                loss = self._summed(hidden, targets)
+                return loss, loss.detach()
+            loss = linear_cross_entropy(hidden, self._head, targets, reduction="sum", options=CHUNKED)
+            rounded = hidden.dtype != torch.float32
+            return loss, self._summed(hidden.detach(), targets) if rounded else loss.detach()
 
     def _float32_loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
-        """The same in float32, without gradients: rounded to bfloat16, two checkpoints may have equal losses."""
-        total = torch.zeros((), device=self.args.device)
         with torch.no_grad(), self.compute_loss_context_manager():
-            hidden, targets = self._hidden(model, batch)
-            for some, following in zip(
-                hidden.split(LOGITS_CHUNK_TOKENS), targets.split(LOGITS_CHUNK_TOKENS), strict=True
-            ):
-                total += cross_entropy(linear(some, self._head).float(), following, reduction="sum")
+            return self._summed(*self._hidden(model, batch))
+
+    def _summed(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros((), device=self.args.device)
+        for some, following in zip(hidden.split(LOGITS_CHUNK_TOKENS), targets.split(LOGITS_CHUNK_TOKENS), strict=True):
+            logits = (some if self._head is None else linear(some, self._head)).float()
+            total = total + cross_entropy(logits, following, reduction="sum")
         return total
 
     def _hidden(self, model: torch.nn.Module, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Hidden states `[trained tokens, hidden]` in the dtype of the output layer, and the tokens that follow."""
+        """Hidden states `[trained tokens, hidden]` in the dtype of the output layer, and the tokens that follow.
+
+        Of a model that keeps its output layer, logits.
+        """
         # transformers' own copy would wait for all that the GPU still has to do.
         batch = send_to_device(batch, self.args.device, non_blocking=True)
         hidden = model(**batch["reading"], use_cache=False).logits.flatten(0, 1)[batch["kept"]]
-        return hidden.to(self._head.dtype), batch["targets"]
+        return hidden if self._head is None else hidden.to(self._head.dtype), batch["targets"]
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"

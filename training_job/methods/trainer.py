@@ -40,17 +40,17 @@ class Intervals:
         return cls(log, log * max(1, math.ceil(total_steps / CHECKPOINTS / log)))
 
 
-def load_base(setup: Setup, attention: str) -> PreTrainedModel:
+def load_base(setup: Setup, attention: str | None) -> PreTrainedModel:
     """The base model, in 4 bit unless the recipe says otherwise; seeds every generator first."""
     set_seed(setup.hyperparameters.seed)
     return quantized.load_model(setup.base_model, setup.dtype, quantize=setup.quantize, attention=attention)
 
 
-def adapted(setup: Setup, attention: str = "sdpa") -> dict[str, Any]:
+def adapted(setup: Setup, attention: str | None = None) -> dict[str, Any]:
     """`model` and `peft_config` for a trainer of trl: a new adapter on the base, or the one the run continues from."""
     base = load_base(setup, attention)
     if setup.continue_from is None:
-        return {"model": base, "peft_config": quantized.lora(setup.hyperparameters)}
+        return {"model": base, "peft_config": quantized.lora(setup.hyperparameters, base.config.model_type)}
     return {"model": quantized.load_adapter(base, setup.continue_from, setup.hyperparameters)}
 
 

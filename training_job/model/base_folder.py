@@ -11,7 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from shared.domain.catalog import CONFIG_KEYS, BaseModelEntry, read_architecture
+from shared.domain.catalog import CONFIG_KEYS, BaseModelEntry, read_architecture, read_context
 from training_job.job.files import read_json
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -25,6 +25,8 @@ def objections(entry: BaseModelEntry, folder: Path) -> Iterator[str]:
     """Everything against this folder as the base model of the entry, in plain words."""
     config = read_json(folder / "config.json") or {}
     yield from _code(folder)
+    if quantized := config.get("quantization_config"):
+        yield f"its weights are quantized already ({quantized.get('quant_method')})"
     yield from _differences(entry, config)
     yield from _weights(entry, folder)
 
@@ -59,9 +61,8 @@ def _differences(entry: BaseModelEntry, config: dict[str, Any]) -> Iterator[str]
     for field, found in read_architecture(config).items():
         if found != expected[field]:
             yield f"{CONFIG_KEYS[field]} is {found}, the catalog says {expected[field]}"
-    context = config.get("max_position_embeddings") or 0
-    if context < entry.context_tokens:
-        yield f"max_position_embeddings is {context}, the catalog says {entry.context_tokens}"
+    if (context := read_context(config)) < entry.context_tokens:
+        yield f"it reads {context} tokens (max_position_embeddings), the catalog says {entry.context_tokens}"
 
 
 def _weights(entry: BaseModelEntry, folder: Path) -> Iterator[str]:

@@ -7,7 +7,7 @@ import re
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -26,15 +26,17 @@ from transformers import (
     TokenizersBackend,
 )
 
-from shared.domain.catalog import Architecture, TemplateArguments
+from shared.domain.architectures import reading_of
+from shared.domain.catalog import TemplateArguments
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedHyperparameters
 from shared.rendering.bundle import TOKENIZER, leave_out, read_bundle_folder
 from training_job.job.checkpoints import MARK, hashes, mark_of
-from training_job.job.files import ADAPTER_FILE
+from training_job.job.files import ADAPTER_FILE, read_json
 from training_job.job.runtime import classify
 from training_job.model.generation import own_settings
 
+CONFIG_FILE = "config.json"
 TINY_PARAMETERS = 50_000_000
 # Fields of an adapter's configuration that say where it comes from or how it starts.
 OF_NO_EFFECT = {
@@ -75,11 +77,18 @@ def load_tokenizer(folder: Path, arguments: TemplateArguments = {}) -> PreTraine
 
 
 def _config_of(folder: Path) -> PretrainedConfig:
-    config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    if config.model_type not in get_args(Architecture.model_fields["model_type"].annotation):
-        message = f"the base model is a {config.model_type}: training does not know what its layers do"
+    named = (read_json(folder / CONFIG_FILE) or {}).get("model_type")
+    reading = reading_of(str(named))
+    if reading.rows is None:
+        message = f"the base model is a {named}: {reading.why}"
         raise PermanentFailure(FailureClass.RECIPE, "unknown_model_type", message, "base_model")
+    config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     return config
+
+
+def packs(folder: Path) -> bool:
+    """Whether rows lie end to end in training; else transformers reads them as it does when the model is served."""
+    return reading_of(_config_of(folder).model_type).rows == "packed"
 
 
 def context_tokens(folder: Path) -> int | None:
@@ -89,11 +98,12 @@ def context_tokens(folder: Path) -> int | None:
 
 
 def load_model(
-    folder: Path, dtype: torch.dtype, *, quantize: bool = False, attention: str = "sdpa", spread: bool = False
+    folder: Path, dtype: torch.dtype, *, quantize: bool = False, attention: str | None = None, spread: bool = False
 ) -> PreTrainedModel:
     """Load a local folder in `dtype`, on this process's GPU if there is one.
 
-    `quantize`: linear layers in 4 bit. `spread`: over all GPUs of the machine, for a process that has them to itself.
+    `quantize`: linear layers in 4 bit. `attention`: where transformers is not to choose; not every architecture has
+    `sdpa`. `spread`: over all GPUs of the machine, for a process that has them to itself.
     """
     options: dict[str, Any] = {"quantization_config": nf4(dtype)} if quantize else {}
     if torch.cuda.device_count() > 1 and spread:
@@ -166,15 +176,16 @@ def share_adapter_inputs(model: torch.nn.Module) -> None:
             module.cast_input_dtype_enabled = False
 
 
-def lora(hyperparameters: ResolvedHyperparameters) -> LoraConfig:
-    """An adapter on every linear layer."""
+def lora(hyperparameters: ResolvedHyperparameters, model_type: str) -> LoraConfig:
+    """An adapter on every linear layer, or on those that the table of architectures names."""
+    targets = reading_of(model_type).adapters
     return LoraConfig(
         r=hyperparameters.lora_rank,
         lora_alpha=hyperparameters.lora_alpha,
         use_rslora=hyperparameters.rslora,
         use_dora=hyperparameters.dora,
         lora_dropout=hyperparameters.lora_dropout,
-        target_modules="all-linear",
+        target_modules=targets if isinstance(targets, str) else [*targets],
         task_type="CAUSAL_LM",
     )
 
@@ -216,10 +227,12 @@ def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: Resolved
         model = attach(base, adapter, train_with=hyperparameters)
     except PermanentFailure as error:
         raise _cannot_start(error.problem.message) from error
-    found, expected = asdict(model.peft_config["default"]), asdict(lora(hyperparameters))
+    found, expected = asdict(model.peft_config["default"]), asdict(lora(hyperparameters, base.config.model_type))
     different = [name for name in expected.keys() - OF_NO_EFFECT if found.get(name) != expected[name]]
     problems = [f"{name} {found.get(name)} and not {expected[name]}" for name in sorted(different)]
     layers = (name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear))
+    targets = reading_of(base.config.model_type).adapters
+    layers = (name for name in layers if targets == "all-linear" or name.endswith(targets))
     bare = [name for name in layers if not re.search(r"\.base_layer$|\.lora_|lm_head$", name)]
     problems += [f"no weights for {len(bare)} linear layers, as {bare[0]}"] if bare else []
     adapted = ((name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer))

@@ -79,7 +79,7 @@ def test_the_loss_is_the_mean_over_all_trained_tokens_of_the_step(
     assert trainer.evaluate()["eval_loss"] == pytest.approx(total / trained_tokens(encoded_rows), rel=TOLERANCE)
 
 
-def test_in_bfloat16_the_held_out_loss_keeps_the_digits_of_float32(
+def test_in_bfloat16_the_losses_keep_the_digits_of_float32(
     random_base: Path, tokenizer: Any, resolved: Callable[..., Any], encoded_rows: list[Any], tmp_path: Path
 ) -> None:
     """Rows that are packed by the hundred, so that a sum of theirs has more digits than bfloat16."""
@@ -92,8 +92,8 @@ def test_in_bfloat16_the_held_out_loss_keeps_the_digits_of_float32(
     from training_job.model.quantized import load_model
 
     many = encoded_rows * 20
-    recipe = resolved(batch_size=4, max_length_tokens=64, quantization="none", compute_dtype="bfloat16")
-    data = EncodedData(EncodedFile(encoded_rows), EncodedFile(many))
+    recipe = resolved(batch_size=len(many), max_length_tokens=64, quantization="none", compute_dtype="bfloat16")
+    data = EncodedData(EncodedFile(many), EncodedFile(many))
     trainer = supervised.build(Setup(random_base, tmp_path, recipe, tokenizer, 2, 100), data)
     trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)  # as `train` does: autocast
     plain = load_model(random_base, torch.bfloat16)
@@ -102,7 +102,10 @@ def test_in_bfloat16_the_held_out_loss_keeps_the_digits_of_float32(
         for row in encoded_rows:  # transformers computes the loss of bfloat16 logits in float32
             mean = plain(input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.labels])).loss
             total += float(mean) * trained_tokens([row])
-    assert trainer.evaluate()["eval_loss"] == pytest.approx(total / trained_tokens(encoded_rows), rel=3e-5)
+    expected = pytest.approx(total / trained_tokens(encoded_rows), rel=3e-5)
+    assert trainer.evaluate()["eval_loss"] == expected
+    assert trainer.model is not None
+    assert float(trainer.training_step(trainer.model, next(iter(trainer.get_train_dataloader())))) == expected
 
 
 def test_attention_never_crosses_rows(trainer_for: Any, encoded_rows: list[Any]) -> None:

@@ -53,7 +53,15 @@ def cut_off(folder: Path) -> None:
         (settings("config.json", tie_word_embeddings=False), "tie_word_embeddings is False, the catalog says True"),
         (
             settings("config.json", max_position_embeddings=2048),
-            "max_position_embeddings is 2048, the catalog says 4096",
+            "it reads 2048 tokens (max_position_embeddings), the catalog says 4096",
+        ),
+        (
+            settings("config.json", rope_scaling={"type": "longrope"}, original_max_position_embeddings=1024),
+            "it reads 1024 tokens (max_position_embeddings), the catalog says 4096",
+        ),
+        (
+            settings("config.json", quantization_config={"quant_method": "mxfp4"}),
+            "its weights are quantized already (mxfp4)",
         ),
         (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors cannot be read: FileNotFoundError"),
         (cut_off, "model.safetensors cannot be read: SafetensorError"),

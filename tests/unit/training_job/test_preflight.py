@@ -1,0 +1,161 @@
+"""Every architecture of the table, small and with random weights: rows, a step, merge, save, load, generate."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.domain import architectures
+from shared.domain.architectures import READINGS, RowReading
+from shared.domain.catalog import find_entry
+from shared.domain.errors import FailureClass, PermanentFailure
+from tests.unit.shared.rendering import families
+
+TINY = find_entry("droptune/tiny-llama")
+ROPE = {"rope_theta": 500_000.0, "original_max_position_embeddings": 16}
+YARN = {**ROPE, "rope_type": "yarn", "factor": 4.0}
+LLAMA3 = {**ROPE, "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+LONG = {**ROPE, "rope_type": "longrope", "short_factor": [1.1] * 48, "long_factor": [4.0] * 48}
+LONG |= {"original_max_position_embeddings": 4096}
+GRANITE = {"logits_scaling": 8.0, "embedding_multiplier": 12.0, "residual_multiplier": 0.22}
+# What public configurations switch, beside what transformers takes where a file is silent.
+SWITCHED: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama with llama3 rope, tied": ("llama", {"rope_parameters": LLAMA3, "tie_word_embeddings": True}),
+    "llama with biases and heads of 80": (
+        "llama",
+        {"attention_bias": True, "mlp_bias": True, "head_dim": 80, "hidden_size": 2560, "attention_dropout": 0.1},
+    ),
+    "mistral without window": ("mistral", {"sliding_window": None}),
+    "phi3 with longrope": (
+        "phi3",
+        {"rope_parameters": LONG, "original_max_position_embeddings": 4096, "max_position_embeddings": 131_072},
+    ),
+    "qwen2 with windows above": ("qwen2", {"use_sliding_window": True, "sliding_window": 4096, "max_window_layers": 1}),
+    "qwen3 with yarn": ("qwen3", {"rope_parameters": YARN}),
+    "granite with scaling": ("granite", {**GRANITE, "attention_multiplier": 0.0078125, "attention_dropout": 0.1}),
+}
+TRAINED: dict[str, tuple[str, dict[str, Any]]] = {
+    kind: (kind, {}) for kind, reading in READINGS.items() if reading.rows
+} | SWITCHED
+
+
+def base_of(folder: Path, kind: str, **changes: Any) -> Path:
+    """A folder without weights: they are not looked at."""
+    from transformers import AutoConfig
+
+    families.write("qwen", folder)
+    AutoConfig.for_model(kind, **changes).to_json_file(folder / "config.json", use_diff=False)
+    return folder
+
+
+def refusal(folder: Path) -> str:
+    from training_job.preflight import preflight
+
+    with pytest.raises(PermanentFailure) as caught:
+        preflight(TINY, folder)
+    failure, problem = caught.value.failure_class, caught.value.problem
+    assert (failure, problem.code, problem.param) == (FailureClass.RECIPE, "base_model_unfit", TINY.id)
+    return problem.message
+
+
+@pytest.mark.few_cases(6)
+@pytest.mark.parametrize("name", TRAINED)
+def test_an_architecture_of_the_table_is_trained_merged_and_loaded_as_transformers_computes_it(
+    name: str, libraries: None, tmp_path: Path
+) -> None:
+    from training_job.preflight import preflight
+
+    kind, changes = TRAINED[name]
+    found = preflight(TINY, base_of(tmp_path, kind, **changes))
+    assert found.rows == READINGS[kind].rows
+    assert found.difference < 1e-4
+    assert {"o_proj"} <= set(found.adapted)
+    assert ("mlp.experts.gate_up_proj" in found.bare) == (READINGS[kind].adapters != "all-linear")
+
+
+@pytest.mark.few_cases(1)
+@pytest.mark.parametrize("kind", [kind for kind, reading in READINGS.items() if reading.rows == "plain"])
+def test_an_architecture_that_needs_plain_rows_is_refused_with_packed_ones(
+    kind: str, libraries: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = READINGS[kind].model_copy(update={"rows": "packed"})
+    monkeypatch.setitem(architectures.READINGS, kind, changed)
+    assert refusal(base_of(tmp_path, kind)).startswith("preflight, step: ValueError: ")
+
+
+@pytest.mark.few_cases(1)
+@pytest.mark.parametrize("kind", [kind for kind, reading in READINGS.items() if reading.rows is None])
+def test_what_the_table_refuses_could_not_be_trained(
+    kind: str, libraries: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(architectures.READINGS, kind, RowReading(rows="plain"))
+    assert refusal(base_of(tmp_path, kind)).startswith("preflight, step: ")
+
+
+def drop_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    from training_job.model import attention
+
+    monkeypatch.setattr(attention, "_window", lambda query, width: None)
+
+
+def merge_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from peft.tuners.lora import LoraModel
+
+    monkeypatch.setattr(LoraModel, "merge_and_unload", lambda model, **_: model.unload())
+
+
+def save_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from transformers import PreTrainedModel
+
+    save = PreTrainedModel.save_pretrained
+
+    def without_head(model: Any, folder: Any) -> None:
+        merged = model.dtype == torch.bfloat16
+        state = model.state_dict()
+        save(model, folder, state_dict={name: state[name] for name in state if not merged or "lm_head" not in name})
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", without_head)
+
+
+def forget_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import MistralForCausalLM
+
+    prepare = MistralForCausalLM.prepare_inputs_for_generation
+
+    @functools.wraps(prepare)
+    def without_mask(*given: Any, **named: Any) -> Any:
+        return prepare(*given, **named) | {"attention_mask": None}
+
+    monkeypatch.setattr(MistralForCausalLM, "prepare_inputs_for_generation", without_mask)
+
+
+FAULTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
+    "step": (drop_window, "differs from transformers' own by"),
+    "merge": (merge_nothing, "its logits are others than before"),
+    "load": (save_half, "its logits are others than before"),
+    "generate": (forget_padding, "its logits are others than before"),
+}
+
+
+@pytest.mark.few_cases(1)
+@pytest.mark.parametrize("step", FAULTS)
+def test_a_fault_of_a_library_is_found_at_its_step(
+    step: str, libraries: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = base_of(tmp_path, "mistral", sliding_window=4096 if step == "step" else None)
+    break_it, words = FAULTS[step]
+    break_it(monkeypatch)
+    message = refusal(base)
+    assert message.startswith(f"preflight, {step}: ")
+    assert words in message
+
+
+def test_a_template_that_training_cannot_learn_from_is_refused(libraries: None, tmp_path: Path) -> None:
+    base = base_of(tmp_path, "llama")
+    (base / "chat_template.jinja").write_text("{{ messages[-1]['content'] }}")
+    assert refusal(base).startswith("preflight, rows: ")
