@@ -21,8 +21,9 @@ from shared.rendering.template import Span, TemplateNotTrainable, TooManyTurns
 
 # Tokens with their offsets take some 90 bytes each, so no more text than this is held as tokens at a time.
 BATCH_CHARACTERS = 2**18
-# Of all texts of a row: where each answer is a text of its own, they grow with the square of the dialogue.
-ROW_CHARACTERS = 2**22
+# Of one row. Both grow with the square of its turns: its texts, where each answer has one of its own (memory), and all
+# that is rendered to ask for its answers (some seconds).
+TEXT_CHARACTERS, PROMPT_CHARACTERS = 4_000_000, 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def render_answers(bundle: Bundle, row: Row) -> Iterator[tuple[str, dict[int, Sp
     An answer shares the text of the one before as long as that is part of what asks for it.
     """
     messages, tools = normalized(row["messages"]), tools_of(row)
-    text, spans, characters = "", dict[int, Span](), 0
+    text, spans, characters, rendered = "", dict[int, Span](), 0, 0
     for index in learned_indices(row):
         if index == 0:  # nothing asks for it
             continue
@@ -81,8 +82,9 @@ def render_answers(bundle: Bundle, row: Row) -> Iterator[tuple[str, dict[int, Sp
         if spans and not prompt.startswith(text[: max(spans.values())[1]]):
             yield text, spans
             spans, characters = {}, characters + len(text)
-            if characters > ROW_CHARACTERS:
-                raise TooManyTurns
+        rendered += len(prompt)
+        if characters > TEXT_CHARACTERS or rendered > PROMPT_CHARACTERS:
+            raise TooManyTurns
         text = prompt + _answer(bundle, messages[: index + 1], tools, prompt)
         spans[index] = _without_space_after_end_token(bundle, text, (len(prompt), len(text)))
     yield (text, spans) if spans else (bundle.template.render(messages, tools), {})

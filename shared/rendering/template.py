@@ -31,7 +31,7 @@ class TemplateNotTrainable(Exception):
 
 
 class TooManyTurns(TemplateNotTrainable):
-    """Each answer is a text of its own, and all of them together are too long."""
+    """What asks for the answers of a row is too long, all of it together."""
 
     code = "too_many_turns"
 

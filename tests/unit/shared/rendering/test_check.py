@@ -135,6 +135,8 @@ def test_a_long_dialogue_of_which_each_answer_is_a_text_is_refused_before_it_fil
     row = {"messages": [message("system", "Be brief."), *turns]}
     assert TokenCheck(families.bundle("mistral", marked=False), NO_LIMIT).rows([row])[0].codes == ("too_many_turns",)
     assert TokenCheck(families.bundle("qwen", marked=False), NO_LIMIT).rows([row])[0].codes == ()
+    longer = {"messages": [one for _ in range(3) for one in turns]}
+    assert TokenCheck(families.bundle("qwen", marked=False), NO_LIMIT).rows([longer])[0].codes == ("too_many_turns",)
 
 
 def test_a_pair_cannot_be_compared_in_several_texts() -> None:
