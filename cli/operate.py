@@ -305,7 +305,7 @@ def apply(
     """Put the policy of FILE (YAML) in force. Runs under way are held to it in their next step."""
     try:
         raw = yaml.safe_load(file.read_bytes()) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # of a number or date that is none
         raise InputError(f"{file} is no YAML: {error}") from error
     if problems := policy_problems(raw):
         raise InputError("\n".join((f"{file} is no policy:", *(f"  {one}" for one in problems))))

@@ -10,6 +10,7 @@ from shared.domain.beside import read_beside
 from shared.domain.dataset import ProblemGroup
 
 ROWS_SHOWN = 20
+ERRORS_SHOWN = 100  # of one recipe
 
 
 class ProblemCode(NamedTuple):

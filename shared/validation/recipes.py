@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from math import inf
 from operator import eq
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from shared.domain.catalog import check_license
 from shared.domain.drop_zone import MAX_RECIPE_BYTES
 from shared.domain.events import EVENT_TYPES
-from shared.domain.findings import Findings
+from shared.domain.findings import ERRORS_SHOWN, Findings
 from shared.domain.graders import Grader
 from shared.domain.recipe import MAX_CHANNELS, Notify, Recipe, Reinforcement
 from shared.grading.engine import problems
@@ -57,6 +58,14 @@ class RecipeLoader(yaml.SafeLoader):
             raise _Unreadable("aliases are not allowed")
         return super().compose_node(parent, index)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> Any:
+        """Beyond 64 bits it is as infinite: few stores hold it, and Python writes none of more than 4,300 digits."""
+        value: int = super().construct_yaml_int(node)
+        return value if value.bit_length() < 64 else inf
+
+
+RecipeLoader.add_constructor("tag:yaml.org,2002:int", RecipeLoader.construct_yaml_int)
+
 
 def keys_given_twice(node: yaml.Node | None, where: Location = ()) -> Iterator[tuple[Location, int]]:
     """The path of each in a document, and the line where it is given again."""
@@ -87,7 +96,7 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
     except _Unreadable as error:
         findings.add("recipe_yaml", "recipe", detail=_encodable(str(error)))
         return ReadRecipe(None, Recipe(base_model=default_base_model), frozenset([()]))
-    for where, line in twice:
+    for where, line in twice[:ERRORS_SHOWN]:
         findings.add("recipe_value", "recipe", detail=f"{dotted(where)}: it is given twice, again in line {line}")
     unknown = {where for where, _ in twice}
     raw = {"base_model": default_base_model, **given}
@@ -97,6 +106,8 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
     except ValidationError as error:
         errors = setting_errors(error, given, Recipe, {"base_model": default_base_model})
         _report(errors, findings)
+        if (more := error.error_count() - ERRORS_SHOWN) > 0:
+            findings.add("recipe_value", "recipe", detail=f"{more:,} more settings are wrong: correct these first")
         assumed, removed = _without_faults(raw, error, default_base_model)
         unknown |= removed.union(*(one.meant for one in errors))
         read = ReadRecipe(None, assumed, frozenset(unknown))

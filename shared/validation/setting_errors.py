@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from shared.domain.findings import ERRORS_SHOWN
 from shared.validation.suggestions import Location, Names, has
 
 _WRONG_VALUES = ("literal_error", "enum", "union_tag_invalid", "method_type")
@@ -44,9 +45,10 @@ def setting_errors(
     error: ValidationError, raw: Any, model: type[BaseModel], defaults: Mapping[str, Any] = MappingProxyType({})
 ) -> list[SettingError]:
     """Unknown settings first. `model` refused `raw` with the `defaults` it lacks. Messages about one setting (`auto` or
-    a number) are joined; one that only follows from another is left out."""
+    a number) are joined; one that only follows from another is left out. The first ERRORS_SHOWN are looked at."""
     names = Names(raw, model)
-    problems = [(one, _place(one, raw)) for one in error.errors(include_url=False, include_input=False)]
+    first = error.errors(include_url=False, include_input=False)[:ERRORS_SHOWN]
+    problems = [(one, _place(one, raw)) for one in first]
     corrected = copy.deepcopy(raw)
     found = [wrong for one, place in problems for wrong in _wrong_type(one, place, corrected, names)]
     if not found:

@@ -14,6 +14,7 @@ from cli.operate import policy_app
     ("text", "message"),
     [
         ("projects: [", "is no YAML"),
+        ("approvers: 2026-99-01", "is no YAML: month must be in 1..12"),
         ("approvers: none", "approvers: it has to be a whole number (policy_value). Correct it"),
         ("limits: {deployment.aproval: {one_of: [required]}}", "a recipe has no setting deployment.aproval"),
         ("limits: {budget.max_usd: {at_least: 10, at_most: 5}}", "nothing is at least 10 and at most 5"),

@@ -379,6 +379,14 @@ BOMBS = {
         f"evaluation: {{graders: [{{name: a, type: python, source: 'def grade(a, b): return {'-' * 30_000}1'}}]}}",
         "evaluation.graders[0].source: not Python",
     ),
+    **{
+        f"{setting} of many hexadecimal digits": (text.replace("N", f"0x{'f' * 4000}"), begins)
+        for setting, text, begins in (
+            ("method", "method: {type: N}", "method.type: Input should be 'supervised'"),
+            ("rows", "evaluation: {gate: {min_rows: N}}", "evaluation.gate.min_rows: Input should be a finite number"),
+            ("schema", schema_of("{const: N}"), "evaluation.graders[0].json_schema.const: Input should be a finite"),
+        )
+    },
     "many channels": (
         f"notify: [{many('{{url: https://a.example/{}}}', 1200)}]",
         "notify: List should have at most 20",
@@ -397,6 +405,17 @@ BOMBS = {
     "a channel's URL without a port": ("notify: [{url: 'https://pub.example:abc/'}]", "notify[0].url"),
     "a channel's URL that ends early": ("notify: [{url: 'https://[::1'}]", "notify[0].url"),
 }
+
+
+def test_a_report_has_the_first_100_settings_that_are_wrong_and_how_many_more() -> None:
+    for text in ("\n".join(f"k{n}: 1" for n in range(1103)), f"notify: [{many('{{}}', 1103)}]"):
+        findings = Findings(ALL_CODES)
+        read_recipe(text.encode(), "droptune/tiny-llama", findings)
+        found = [detail for code in findings.codes for _, detail, _ in findings.counts(code)]
+        assert (len(found), "1,003 more settings are wrong: correct these first" in found) == (101, True)
+    twice = Findings(ALL_CODES)
+    read_recipe(b"use_case: a\n" * 200, "droptune/tiny-llama", twice)
+    assert len(twice.problems()) == 100
 
 
 def test_there_are_75_bombs() -> None:
