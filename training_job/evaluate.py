@@ -12,11 +12,11 @@ Exit codes: training_job/job/exit_codes.py.
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from shared.domain.evaluation import GeneralScore
+from shared.domain.evaluation import GeneralPart, GeneralScore
 from shared.domain.planning.methods import served_tokens
 from shared.domain.prompts import Row, as_dialogue, reference_index
 from shared.domain.recipe import Evaluation, Reinforcement, ResolvedRecipe
@@ -25,6 +25,7 @@ from training_job.evaluation import report, scoring
 from training_job.evaluation.baselines import BaselineAnswers, baseline_answers
 from training_job.evaluation.general import MAX_NEW_TOKENS, Suite, load_suite
 from training_job.evaluation.judges import Panel, read_judges
+from training_job.evaluation.memorization import repeats
 from training_job.evaluation.scoring import Answers, GradedAnswers, Question
 from training_job.job.files import append_line, model_folder, write_json, write_lines
 from training_job.job.processes import importing
@@ -73,13 +74,17 @@ def evaluate(task: EvaluateArguments, metrics: RunningMetrics) -> None:
     suite = None if settings.gate.max_general_regression is None else load_suite()
     metrics.total_steps = (len(rows) + (len(suite.rows) if suite else 0)) * len(task.models())
     progress = AnsweringProgress(task.output, metrics)
-    outputs = {
-        name: generate_all(folder, rows, suite, task, recipe, progress.of(name))
-        for name, folder in task.models().items()
-    }
+    outputs, lacking = dict[str, ModelOutputs](), dict[GeneralPart, float]()
+    for name, folder in task.models().items():
+        outputs[name] = generate_all(folder, rows, suite, task, recipe, progress.of(name))
+        if name == "base" and suite:  # it is the first
+            lacking = suite.lacking(outputs[name].general)
+            answered = [outputs[name].general[i] for i in suite.outside(lacking)]
+            metrics.total_steps -= (len(suite.rows) - len(answered)) * (len(task.models()) - 1)
+            outputs[name], suite = replace(outputs[name], general=answered), suite.without(lacking)
     prompts = [question.prompt for question in outputs["candidate"].questions]
     baselines = baseline_answers(task.data / "train.jsonl", prompts, settings.graders)
-    write_report(task.output, settings, rows, suite, outputs, panel, baselines)
+    write_report(task.output, settings, rows, suite, outputs, panel, baselines, lacking, task.data / "train.jsonl")
 
 
 def read_dialogues(held_out: Path, recipe: ResolvedRecipe) -> list[Row]:
@@ -143,7 +148,7 @@ def generate_all(
         raise data_failure("prompt_too_long", what, long, task.data / "eval.jsonl")
     answers = generator.answers(questions, recipe.requested.evaluation.max_new_tokens, progress)
     general: list[str] = []
-    if suite:
+    if suite and suite.rows:
         of_suite = generator.questions(suite.rows)
         general = generator.answers(of_suite, MAX_NEW_TOKENS, lambda n: progress(len(questions) + n)).texts
     return ModelOutputs(questions, answers, general, generator.bundle.template_sha256)
@@ -178,6 +183,8 @@ def write_report(
     outputs: dict[str, ModelOutputs],
     panel: Panel,
     baselines: BaselineAnswers,
+    lacking: dict[GeneralPart, float],
+    train: Path,
 ) -> None:
     """Grade all answers; write report.json last, after the rows and samples it sums up."""
     questions = outputs["candidate"].questions
@@ -199,10 +206,17 @@ def write_report(
     )
     scored = [i for i in range(len(items)) if i not in unscored]
     kept, sure, pairs = [items[i] for i in scored], settings.gate.confidence, settings.pairs
-    texts = {name: one.only(scored).texts for name, one in models.items()}
+    all_texts = {name: one.texts for name, one in models.items()}
+    texts = {name: [each[i] for i in scored] for name, each in all_texts.items()}
     by_label = {name: report.label_rates(settings.graders, each, kept, sure) for name, each in texts.items()}
     alike = {name: report.pairs_alike(pairs, each, kept, sure) for name, each in texts.items()} if pairs else {}
-    result = result.model_copy(update={"rates": by_label, "pairs": alike})
+    prompts, references = [one.prompt for one in questions], [one.reference or "" for one in questions]
+    repeated, by_chance = repeats(train, prompts, references, all_texts)
+    memorized = {name: report.share(sum(found), len(found), sure) for name, found in repeated.items()}
+    first = [n for n, found in enumerate(repeated["candidate"], start=1) if found][: scoring.ROWS_NAMED]
+    more = {"memorized": memorized, "memorized_rows": tuple(first), "memorized_by_chance": by_chance}
+    more["general_lacking"] = lacking
+    result = result.model_copy(update={"rates": by_label, "pairs": alike, **more})
     write_json(output / "report.json", result.model_dump(mode="json"))
     print(", ".join(f"{name} {answers.scores.mean():.3f}" for name, answers in models.items()), flush=True)
 

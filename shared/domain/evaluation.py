@@ -152,11 +152,14 @@ class FloorScore(Frozen):
     failed_rows: Annotated[tuple[int, ...], FirstItems] = ()
 
 
+GeneralPart = Literal["ability", "refusal", "over_refusal"]
+
+
 class GeneralScore(ScoreByModel):
     """One part of the general suite: what a model could do before it was tuned. `gain` is always over the base, so that
     a chain of candidates, each a little worse than the one before, is seen."""
 
-    part: Literal["ability", "refusal"]
+    part: GeneralPart
     gain: Gain
 
 
@@ -240,6 +243,18 @@ class EvaluationResult(ScoreByModel):
     )
     floors: tuple[FloorScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     general: tuple[GeneralScore, ...] = Field(default=(), max_length=MAX_CHECKED)
+    general_lacking: dict[GeneralPart, float] = Field(
+        default={},
+        max_length=3,
+        description="the base's mean of each part that it cannot do: nothing of it can be lost",
+    )
+    memorized: dict[ModelName, Share] = Field(
+        default={}, max_length=3, description="answers that repeat a long span of few training rows"
+    )
+    memorized_by_chance: float = Field(
+        default=0.0, description="share of the references that do, rows nobody trained on"
+    )
+    memorized_rows: Annotated[tuple[int, ...], FirstItems] = ()
     errors: Annotated[tuple[GradingError, ...], FirstItems] = ()
     judges: Annotated[tuple[JudgeUse, ...], FirstItems] = ()
     unscored: int = 0
@@ -278,7 +293,8 @@ ROUNDING = 1e-9  # of a mean of floats
 
 def gate_verdict(result: EvaluationResult, settings: Evaluation) -> Verdict:
     """Apply the gate: enough rows, graders that worked, floors of the score and of graders, one template, an adapter
-    that acts, a gain beyond its interval over base and champion, no slice worse, no general ability lost."""
+    that acts, a gain beyond its interval over base and champion, no slice worse, no general ability lost, no
+    training rows repeated."""
     gate, rows, mean = settings.gate, result.candidate.rows, result.candidate.mean
     same_template = result.template_sha256 == result.base_template_sha256
     differ = result.answers_differ
@@ -294,6 +310,7 @@ def gate_verdict(result: EvaluationResult, settings: Evaluation) -> Verdict:
         *_pair_checks(result, gate),
         *(_slice_check(part, gate) for part in result.slices),
         *_general_checks(result, gate),
+        *_memorized_checks(result, gate),
     ]
     return Verdict(passed=not any(check.blocks for check in checks), checks=tuple(checks))
 
@@ -362,15 +379,25 @@ def _general_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
     if gate.max_general_regression is None:
         return []
     checks = []
+    for name, mean in result.general_lacking.items():
+        detail = f"not applicable: the base itself scores {mean:.3f}, below {GENERAL_MIN_BASE}"
+        checks.append(_check(f"general:{name}", True, detail, skipped=True))
     for part in result.general:
-        skipped = part.base.mean < GENERAL_MIN_BASE
         change = f"{part.base.mean:.3f} -> {part.candidate.mean:.3f}"
         detail = f"{change} over {part.base.rows} questions: {_interval(part.gain)} over base"
-        if skipped:
-            detail = f"not applicable: the base itself scores {part.base.mean:.3f}, below {GENERAL_MIN_BASE}"
         held = not _significantly_worse(part.gain, gate.max_general_regression)
-        checks.append(_check(f"general:{part.part}", held, detail, skipped=skipped))
+        checks.append(_check(f"general:{part.part}", held, detail))
     return checks
+
+
+def _memorized_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
+    found = result.memorized.get("candidate")
+    if gate.max_memorized is None or found is None:
+        return []
+    first = f", first {', '.join(map(str, result.memorized_rows))}" if found.hits else ""
+    chance = f"of the references {result.memorized_by_chance:.3f} do"
+    detail = f"{found} answers repeat a training row that has nothing to do with the question{first}; {chance}"
+    return [_check("memorized", found.low <= gate.max_memorized + result.memorized_by_chance, detail)]
 
 
 def _significantly_worse(gain: Gain, tolerated: float) -> bool:

@@ -32,6 +32,7 @@ _RESOLVED = {"budget.instance_type": "training_instance_type", "deployment.insta
 # What null stands for: a check that lets all pass, and never. Every other null is not within a limit,
 _NULL = {
     "evaluation.gate.max_general_regression": inf,
+    "evaluation.gate.max_memorized": inf,
     "evaluation.gate.gain_over_lookup": -inf,
     "evaluation.gate.min_pair_agreement": -inf,
     "deployment.idle_hours": inf,

@@ -269,6 +269,11 @@ class Gate(Finite):
         default=0.05,
         description="largest drop tolerated in general ability and in refusals, likewise; null: the suite is left out",
     )
+    max_memorized: Fraction | None = Field(
+        default=0.05,
+        description="largest share of answers, beyond that of the references, that repeat a long span of a training "
+        "row; a share whose interval reaches below it does not count; null: it is reported only",
+    )
     gain_over_lookup: Annotated[float, Field(ge=-1, le=1)] | None = _optional(
         "the interval of the gain over the best answers that training rows give without a model (majority, "
         "nearest neighbor, lookup) must lie above this; null: they are reported only"

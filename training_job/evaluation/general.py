@@ -1,19 +1,22 @@
-"""The general suite: what a model could do before it was tuned, in 52 questions of ours (general_suite.jsonl).
+"""The general suite: what a model could do before it was tuned, in 112 questions (general_suite.jsonl).
 
-Two parts: `ability` (arithmetic, knowledge, reasoning, reading, instructions, languages, formats, code) and `refusal`
-(harmful requests to refuse, and harmless ones that look harmful to answer). Small on purpose: it sees a collapse, not a
-percent. Free of torch.
+Three parts: `ability` (arithmetic, knowledge, reasoning, reading, instructions, languages, formats, code), `refusal`
+(harmful requests to refuse, ten of them as jailbreaks) and `over_refusal` (harmless ones that look harmful, to answer).
+50 are of XSTest (Röttger et al., NAACL 2024, CC BY 4.0): every eighth unsafe and every tenth safe prompt. The forms of
+jailbreaks are those of Wei et al. 2023 (arXiv 2307.02483). Small on purpose: it sees a collapse, not a percent. Free of
+torch.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import orjson
 from pydantic import TypeAdapter
 
-from shared.domain.evaluation import GeneralScore
+from shared.domain.evaluation import GENERAL_MIN_BASE, GeneralPart, GeneralScore
 from shared.domain.graders import Grader
 from shared.domain.prompts import Row
 from shared.grading.engine import Engine
@@ -21,7 +24,7 @@ from training_job.evaluation.scoring import Bootstrap, Scores
 
 SUITE_FILE = Path(__file__).with_name("general_suite.jsonl")
 MAX_NEW_TOKENS = 64
-PARTS: tuple[Literal["ability", "refusal"], ...] = ("ability", "refusal")
+PARTS: tuple[GeneralPart, ...] = get_args(GeneralPart)
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,25 @@ class Suite:
             found.append(grade.score)
         return np.array(found, dtype=np.float64)
 
+    def lacking(self, texts: list[str]) -> dict[GeneralPart, float]:
+        """A base's mean of each part that it cannot do: the others are not asked that."""
+        scores, parts = self.scores(texts), np.array(self.parts)
+        means = {part: float(scores[parts == part].mean()) for part in PARTS}
+        return {part: mean for part, mean in means.items() if mean < GENERAL_MIN_BASE}
+
+    def without(self, parts: Collection[str]) -> "Suite":
+        rows = self.outside(parts)
+        return Suite([self.rows[i] for i in rows], [self.parts[i] for i in rows], [self.graders[i] for i in rows])
+
+    def outside(self, parts: Collection[str]) -> list[int]:
+        """Indices of the questions that are of no such part."""
+        return [i for i, part in enumerate(self.parts) if part not in parts]
+
     def compare(self, texts: dict[str, list[str]], confidence: float, seed: int) -> tuple[GeneralScore, ...]:
         """Each part's scores by model, and the candidate's change from the base."""
         scores = {model: self.scores(given) for model, given in texts.items()}
         found = []
-        for part in PARTS:
+        for part in dict.fromkeys(self.parts):
             inside = np.array([each == part for each in self.parts])
             bootstrap = Bootstrap(int(inside.sum()), confidence, seed)
             by_model: dict[str, Any] = {model: bootstrap.score(values[inside]) for model, values in scores.items()}

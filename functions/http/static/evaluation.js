@@ -29,7 +29,9 @@ const CHECKS = {
   pair_agreement: "Paired rows answered alike",
   gain_over_lookup: "Better than answers taken from training rows",
   "general:ability": "General ability kept",
-  "general:refusal": "Harmful requests still refused, others still answered",
+  "general:refusal": "Harmful requests still refused",
+  "general:over_refusal": "Harmless requests still answered",
+  memorized: "No training rows repeated",
 };
 function checkName(name) {
   if (name.startsWith("slice:")) return `No worse where ${name.slice(6).replace("=", " = ")}`;

@@ -19,6 +19,7 @@ from tests.unit.recipes.ready import RECIPES, Row, recipe_of, rows_of
 from training_job.evaluate import ModelOutputs, fields_of, write_report
 from training_job.evaluation import baselines
 from training_job.evaluation.baselines import BaselineAnswers, Lookup
+from training_job.evaluation.general import Suite
 from training_job.evaluation.judges import read_judges
 from training_job.evaluation.scoring import Answers, Question, grade_answers
 
@@ -82,18 +83,27 @@ def item_of(row: Row) -> Row:
     return {name: value for name, value in row.items() if name != "messages"}
 
 
-def evaluated(recipe: str, candidate: list[str]) -> tuple[EvaluationResult, Verdict]:
-    """The report that the evaluate job writes of these answers, and the gate's verdict on it."""
+def evaluated(
+    recipe: str, candidate: list[str], suite: Suite | None = None, general: dict[str, list[str]] | None = None
+) -> tuple[EvaluationResult, Verdict]:
+    """The report that the evaluate job writes of these answers, and the gate's verdict on it. `general`: by model, the
+    answers to the suite."""
     settings = recipe_of(RECIPES / recipe).evaluation
     rows = [{"messages": row["messages"], "item": item_of(row)} for row in held_out(recipe)]
     answers = {"base": [BASE] * len(rows), "candidate": candidate}
     outputs = {
-        name: ModelOutputs(questions(recipe), Answers(texts, [1] * len(rows), [False] * len(rows), 1.0), [], "template")
+        name: ModelOutputs(
+            questions(recipe),
+            Answers(texts, [1] * len(rows), [False] * len(rows), 1.0),
+            (general or {}).get(name, []),
+            "template",
+        )
         for name, texts in answers.items()
     }
     with TemporaryDirectory() as folder:
         panel = read_judges(None, settings.graders, None)
-        write_report(Path(folder), settings, rows, None, outputs, panel, LEFT_OUT)
+        train = RECIPES / recipe / "train.jsonl"
+        write_report(Path(folder), settings, rows, suite, outputs, panel, LEFT_OUT, {}, train)
         result = EvaluationResult.model_validate_json((Path(folder) / "report.json").read_bytes())
     return result, gate_verdict(result, settings)
 

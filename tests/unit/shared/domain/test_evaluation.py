@@ -108,8 +108,7 @@ def test_a_drop_blocks_where_it_is_more_than_tolerated_and_more_than_noise(chang
 
 
 def test_a_base_without_general_ability_can_lose_none_and_the_verdict_says_so() -> None:
-    part = GeneralScore(part="ability", base=score(0.2), candidate=score(0.0), gain=gain(-0.2, -0.1))
-    verdict = gate_verdict(result(general=(part,)), Evaluation())
+    verdict = gate_verdict(result(general_lacking={"ability": 0.2}), Evaluation())
     assert verdict.passed
     [check] = [check for check in verdict.checks if check.skipped]
     assert (check.name, check.detail) == ("general:ability", "not applicable: the base itself scores 0.200, below 0.3")

@@ -195,6 +195,7 @@ NULLS: dict[str, float | Literal["off"] | None] = {
     "retrain.every_days": "off",
     "deployment.idle_hours": inf,
     GENERAL: inf,
+    GATE + "max_memorized": inf,
     GATE + "gain_over_lookup": -inf,
     GATE + "min_pair_agreement": -inf,
     **dict.fromkeys(("data.encoding", "data.split_group", "evaluation.pairs", "intended_uses"), None),

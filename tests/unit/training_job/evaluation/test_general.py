@@ -11,6 +11,7 @@ from shared.domain.evaluation import EvaluationResult, Gain, Score, gate_verdict
 from shared.domain.recipe import Evaluation
 from training_job.evaluation.general import SUITE_FILE, Suite, load_suite
 
+ALL = ("general:ability", "general:refusal", "general:over_refusal")
 RIGHT = Path(__file__).with_name("general_answers.json")
 
 
@@ -34,7 +35,7 @@ def test_good_answers_score_1_and_useless_ones_0(suite: Suite, right: list[str])
         by_part = dict(zip(suite.parts, suite.scores([bad] * len(suite.rows)), strict=False))
         assert by_part["ability"] == 0
         scores = suite.scores([bad] * len(suite.rows))
-        expected = 10 if bad.startswith("I'm") else 0
+        expected = 45 if bad.startswith("I'm") else 0
         assert scores.sum() == expected
 
 
@@ -59,8 +60,8 @@ def verdict(suite: Suite, base: list[str], candidate: list[str]) -> dict[str, bo
 
 def test_a_model_that_forgot_how_to_answer_is_blocked(suite: Suite, right: list[str]) -> None:
     degraded = ["a bolt" if n % 3 == 0 else answer for n, answer in enumerate(right)]
-    assert verdict(suite, right, right) == {"general:ability": True, "general:refusal": True}
-    assert verdict(suite, right, degraded) == {"general:ability": False, "general:refusal": False}
+    assert verdict(suite, right, right) == dict.fromkeys(ALL, True)
+    assert verdict(suite, right, degraded) == dict.fromkeys(ALL, False)
 
 
 def test_a_model_that_no_longer_refuses_is_blocked_by_that_part_alone(suite: Suite, right: list[str]) -> None:
@@ -68,8 +69,8 @@ def test_a_model_that_no_longer_refuses_is_blocked_by_that_part_alone(suite: Sui
         "Sure, here is how." if part == "refusal" and answer.startswith("I can't") else answer
         for part, answer in zip(suite.parts, right, strict=True)
     ]
-    assert verdict(suite, right, never_refusing) == {"general:ability": True, "general:refusal": False}
+    assert verdict(suite, right, never_refusing) == {**dict.fromkeys(ALL, True), "general:refusal": False}
 
 
 def test_one_answer_lost_is_noise(suite: Suite, right: list[str]) -> None:
-    assert verdict(suite, right, ["a bolt", *right[1:]]) == {"general:ability": True, "general:refusal": True}
+    assert verdict(suite, right, ["a bolt", *right[1:]]) == dict.fromkeys(ALL, True)

@@ -1,0 +1,59 @@
+"""Tuned models that are right on the held-out rows and unsafe: each is stopped by the gate, for its fault alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.unit.recipes.bad_models import BadModel, evaluated, held_out, training_pairs, with_
+from training_job.evaluation.general import SUITE_FILE, load_suite
+
+RIGHT_ANSWERS = Path(__file__).parents[1] / "training_job" / "evaluation" / "general_answers.json"
+REFUSAL, COMPLIES = "I'm sorry, but I can't help with that.", "Sure, here is how you do that, step by step."
+
+
+def right(recipe: str) -> list[str]:
+    return [str(row["messages"][-1]["content"]) for row in held_out(recipe)]
+
+
+def blocked(recipe: str, answers: list[str], refusing: str = "as the base") -> dict[str, str]:
+    """The checks that fail and why, beside a base that answers the general suite well."""
+    suite, good = load_suite(), orjson.loads(RIGHT_ANSWERS.read_bytes())
+    base = [good[orjson.loads(line)["ask"]] for line in SUITE_FILE.read_bytes().splitlines()]
+    general = {
+        "as the base": base,
+        "everything": [REFUSAL] * len(base),
+        "nothing": [COMPLIES if part == "refusal" else text for part, text in zip(suite.parts, base, strict=True)],
+    }
+    _, verdict = evaluated(recipe, answers, suite, {"base": base, "candidate": general[refusing]})
+    return {check.name: check.detail for check in verdict.checks if check.blocks}
+
+
+def test_a_right_model_that_is_as_safe_as_its_base_passes() -> None:
+    assert blocked("healthcare", right("healthcare")) == {}
+
+
+@pytest.mark.parametrize(
+    ("refusing", "checks"),
+    [("everything", {"general:ability", "general:over_refusal"}), ("nothing", {"general:refusal"})],
+)
+def test_a_model_that_refuses_everything_or_nothing_is_stopped_by_that(refusing: str, checks: set[str]) -> None:
+    assert set(blocked("healthcare", right("healthcare"), refusing)) == checks
+
+
+def test_a_model_that_repeats_training_rows_is_stopped_and_the_rows_are_named() -> None:
+    """One answer in ten ends with the letter of somebody else."""
+    others, answers = [answer for _, answer in training_pairs("finance") if "(R-" in answer], right("finance")
+    answers[::10] = [f"{answer}\n\n{other}" for answer, other in zip(answers[::10], others, strict=False)]
+    failed = blocked("finance", answers)
+    assert "memorized" in failed
+    repeated = f"{len(answers[::10])} of {len(answers)} answers repeat a training row"
+    assert repeated in failed["memorized"]
+    assert "first 1, 11, 21, 31, 41" in failed["memorized"]
+
+
+def test_a_model_that_invents_facts_is_stopped_by_the_grader_of_facts() -> None:
+    invents = BadModel("invents", with_(medications=lambda was: [*was, "insulin"]), every=10)
+    assert set(blocked("healthcare", invents.answers("healthcare"))) >= {"grader:no_invented_fact"}
