@@ -108,28 +108,26 @@ class SupervisedTrainer(Trainer):
         last = len(inputs["micro_batches"]) - 1
         for i, batch in enumerate(inputs["micro_batches"]):
             with contextlib.nullcontext() if i == last else self.accelerator.no_sync(model):
-                loss, float32 = self._loss(model, batch)
-                self.accelerator.backward(loss * weight)
-            total += float32 * weight
+                loss = self._loss(model, batch) * weight
+                self.accelerator.backward(loss)
+            total += loss.detach()
         if self._sharded:
             average_gradients(model)
         self.state.num_input_tokens_seen += inputs["tokens"]
         self.state.epoch = (self.state.global_step + 1) / self._steps_per_epoch
         return total
 
-    def _loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summed over the micro batch's trained tokens, and the same without gradients in float32.
+    def _loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+        """Summed over the micro batch's trained tokens in float32.
 
-        torch rounds the sum, but not its gradients, to the dtype of the model; two checkpoints may then seem equal.
+        torch rounds each loss to the dtype of the model, which averages out; its own sum would be rounded as a whole.
         """
         with self.compute_loss_context_manager():
             hidden, targets = self._hidden(model, batch)
             if self._head is None:
-                loss = self._summed(hidden, targets)
-                return loss, loss.detach()
-            loss = linear_cross_entropy(hidden, self._head, targets, reduction="sum", options=CHUNKED)
-            rounded = hidden.dtype != torch.float32
-            return loss, self._summed(hidden.detach(), targets) if rounded else loss.detach()
+                return self._summed(hidden, targets)
+            losses = linear_cross_entropy(hidden, self._head, targets, reduction="none", options=CHUNKED)
+            return losses.float().sum()
 
     def _float32_loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
         with torch.no_grad(), self.compute_loss_context_manager():
