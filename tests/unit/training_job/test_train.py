@@ -236,7 +236,7 @@ def with_broken_weights(base: Path, folder: Path) -> Path:
 def test_dropped_rows_are_counted_and_shorten_the_run(
     tmp_path: Path, bench: Callable[..., Any], write_data: Any, resolved: Any, some_rows: list[Any]
 ) -> None:
-    long = {"messages": [{"role": "assistant", "content": "bolt " * 200}]}
+    long = {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "bolt " * 200}]}
     data = write_data(tmp_path / "d", [*some_rows[:8], long, long], some_rows[:4])
     recipe = resolved({"data": {"over_length": "drop"}}, max_length_tokens=100, n_epochs=1)
     run = bench(tmp_path, data=data, recipe=recipe)
@@ -259,7 +259,7 @@ def test_a_base_model_that_reads_rows_otherwise_than_the_validator_did_is_refuse
 def test_truncated_rows_are_trained_on_and_counted_in_the_manifest(
     tmp_path: Path, bench: Callable[..., Any], write_data: Any, resolved: Any, some_rows: list[Any]
 ) -> None:
-    long = {"messages": [{"role": "assistant", "content": "bolt " * 200}]}
+    long = {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "bolt " * 200}]}
     data = write_data(tmp_path / "d", [*some_rows[:6], long, long], some_rows[:4])
     recipe = resolved({"data": {"over_length": "truncate"}}, max_length_tokens=100, n_epochs=1)
     run = bench(tmp_path, data=data, recipe=recipe)

@@ -178,6 +178,7 @@ ROLES_AND_TEXTS = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}"
     "{% if m.role == 'assistant' %}{% generation %}{{ (m.content or '') + '<|im_end|>' }}{% endgeneration %}"
     "{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 CALLING = families.message("assistant", "", tool_calls=[families.CALL])
 RESULT = families.message("tool", "There are twelve.", tool_call_id=families.CALL["id"])

@@ -459,6 +459,13 @@ def test_an_answer_is_learned_after_the_system_message_that_is_there_only_when_i
     assert render_row(bundle, row)[0].text == f"{prompt}{ANSWER['content']}<|im_end|>"
 
 
+def test_an_answer_that_is_written_otherwise_beside_a_system_message_is_refused() -> None:
+    loud = ("m.content or ''", "(m.content | upper if messages[0].role == 'system' else m.content)")
+    bundle = made(AT_THE_END, ("{{- m.content + '<|im_end|>'", SYSTEM_LAST), loud)
+    found = codes(bundle, {"messages": [SYSTEM, USER, ANSWER]}, {"messages": [USER, ANSWER]})
+    assert found == [{"template_not_trainable"}, set()]
+
+
 def test_a_template_that_opens_an_answer_only_when_it_asks_is_named() -> None:
     bundle = made(("'<|im_start|>assistant\\n' }}", "'<|im_start|>assistant\\n<think>\\n' }}"))
     assert codes(bundle, {"messages": [USER, ANSWER]}, {"messages": [USER]}) == [
