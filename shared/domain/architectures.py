@@ -12,6 +12,9 @@ class RowReading(Frozen):
     rows: Literal["packed", "plain"] | None = None
     why: str = ""
     unplanned: str = ""
+    fused: tuple[str, ...] = ()
+    norms: int = 2
+    head_norms: bool = False
     tied: bool = False
     adapters: tuple[str, ...] | Literal["all-linear"] = "all-linear"
 

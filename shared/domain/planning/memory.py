@@ -2,6 +2,7 @@
 
 import math
 
+from shared.domain.architectures import reading_of
 from shared.domain.catalog import Architecture, BaseModelEntry
 from shared.domain.model import Frozen
 from shared.domain.planning.methods import generation_bytes, needs_reference, row_tokens
@@ -15,6 +16,7 @@ GATHERED_LAYERS = 2
 ADAPTER_BYTES = {"adamw": 16, "paged_adamw_8bit": 10}
 RUNTIME_BYTES = 1_500_000_000  # CUDA context, allocator, kernels' workspaces
 LOGITS_CHUNK_TOKENS = 1024  # the trainer's loss never holds more logits than this many tokens'
+SCORE_BYTES = 8  # of each of a row's attention scores where they are stored: in float32, rounded, and capped
 SERVING_REQUESTS = 8  # answered at once, each with its own keys and values
 
 
@@ -41,22 +43,14 @@ def lora_targets(entry: BaseModelEntry) -> dict[str, tuple[int, int]]:
     dims = entry.dims
     query, key_value = dims.heads * dims.head_dim, dims.kv_heads * dims.head_dim
     hidden, inner = dims.hidden, dims.intermediate
-    if dims.model_type == "phi3":  # Phi fuses what Llama and Mistral keep apart
-        return {
-            "qkv_proj": (hidden, query + 2 * key_value),
-            "o_proj": (query, hidden),
-            "gate_up_proj": (hidden, 2 * inner),
-            "down_proj": (inner, hidden),
-        }
-    return {
-        "q_proj": (hidden, query),
-        "k_proj": (hidden, key_value),
-        "v_proj": (hidden, key_value),
-        "o_proj": (query, hidden),
-        "gate_proj": (hidden, inner),
-        "up_proj": (hidden, inner),
-        "down_proj": (inner, hidden),
-    }
+    attention = {"q_proj": (hidden, query), "k_proj": (hidden, key_value), "v_proj": (hidden, key_value)}
+    gated = {"gate_proj": (hidden, inner), "up_proj": (hidden, inner)}
+    fused = reading_of(dims.model_type).fused
+    if "qkv_proj" in fused:
+        attention = {"qkv_proj": (hidden, query + 2 * key_value)}
+    if "gate_up_proj" in fused:
+        gated = {"gate_up_proj": (hidden, 2 * inner)}
+    return {**attention, "o_proj": (query, hidden), **gated, "down_proj": (inner, hidden)}
 
 
 def lora_parameters(entry: BaseModelEntry, rank: int) -> int:
@@ -69,8 +63,9 @@ def memory_plan(
 ) -> MemoryPlan:
     """Bytes training needs: linear weights in NF4 or as they are, embeddings and head unquantized, float32 adapters.
 
-    An estimate by formula. It assumes attention that never stores the score matrix, and a loss that
-    computes logits in chunks. A micro batch holds at most `micro_batch_size` rows of full length, packed or padded.
+    An estimate by formula. It assumes attention that never stores the score matrix, and a loss that computes logits in
+    chunks; both are whole where rows are read plain. A micro batch holds at most `micro_batch_size` rows of full
+    length, packed or padded.
     `gpus`: those of the machine, which share a base that is sharded. `continued`: from another run's adapter.
     """
     dims, targets = entry.dims, lora_targets(entry)
@@ -81,10 +76,17 @@ def memory_plan(
     quantized, trained = hyperparameters.quantization == "nf4", lora_parameters(entry, hyperparameters.lora_rank)
     if hyperparameters.dora:  # one magnitude per output
         trained += dims.layers * sum(outside for _, outside in targets.values())
+    plain = reading_of(dims.model_type).rows == "plain"
     activations = tokens * _activation_bytes(
-        entry, width, hyperparameters.lora_rank, checkpointing=hyperparameters.gradient_checkpointing
+        entry,
+        width,
+        hyperparameters.lora_rank,
+        scores=dims.heads * row_tokens(hyperparameters) * plain,
+        checkpointing=hyperparameters.gradient_checkpointing,
     )
     logits = min(tokens, LOGITS_CHUNK_TOKENS) * dims.vocab * 8  # value and gradient in float32
+    if plain:  # the model's, what its caps keep, those of trained tokens, and their gradient
+        logits = tokens * dims.vocab * (8 + 4 * width)
     weights = linear * (NF4_BYTES if quantized else width)
     shared, gathered = 0.0, 0.0
     if hyperparameters.sharding == "full":  # constants of 4 bit stay whole; one layer computes while the next comes
@@ -105,7 +107,7 @@ def memory_plan(
     )
 
 
-def _activation_bytes(entry: BaseModelEntry, width: int, rank: int, *, checkpointing: bool) -> int:
+def _activation_bytes(entry: BaseModelEntry, width: int, rank: int, *, scores: int, checkpointing: bool) -> int:
     """Bytes per token at the peak of a step, term by term what autograd saves; a test counts a real step's.
 
     Frozen layers keep nothing; adapters with the same input share it. With checkpointing each layer keeps its input,
@@ -114,12 +116,17 @@ def _activation_bytes(entry: BaseModelEntry, width: int, rank: int, *, checkpoin
     dims, targets = entry.dims, lora_targets(entry)
     query, key_value = dims.heads * dims.head_dim, dims.kv_heads * dims.head_dim
     inputs = (2 * dims.hidden + query + dims.intermediate) * width
-    norms = 2 * (dims.hidden + 1) * 4
+    reading = reading_of(dims.model_type)
+    norms = reading.norms * (dims.hidden + 1) * 4
+    if reading.head_norms:
+        norms += (query + key_value + dims.heads + dims.kv_heads) * 4
     attention = 2 * (query + key_value) * width + dims.heads * 4  # queries, keys, values, output; sums in float32
     if "qkv_proj" in targets:  # values are a view of all three, which stays whole
         attention += (query + key_value) * width
-    layer = inputs + norms + attention + 3 * dims.intermediate * width + rank * width * len(targets)
-    gradients = 2 * width * (dims.intermediate + dims.hidden)
+    layer = (
+        inputs + norms + attention + scores * SCORE_BYTES + 3 * dims.intermediate * width + rank * width * len(targets)
+    )
+    gradients = 2 * width * (dims.intermediate + dims.hidden) + 3 * (reading.norms - 2) * dims.hidden
     kept = dims.layers * dims.hidden * width + layer if checkpointing else dims.layers * layer
     return kept + gradients
 

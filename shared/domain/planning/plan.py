@@ -7,8 +7,9 @@ the machines of the catalog. The trainer logs its measured peak beside the estim
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from shared.domain.architectures import reading_of
 from shared.domain.catalog import CATALOG, SKUS, BaseModelEntry, Sku, find_entry, find_sku
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.planning import methods
@@ -27,7 +28,10 @@ SERVING_HEADROOM = 0.10
 
 TEMPLATE_TOKENS = 128  # what a chat template adds around a row's text
 MIN_STEPS = 50
-PACKED = ("packed", "no padding is computed; each row attends to itself alone, so the loss is that of padded rows")
+PACKED: tuple[Literal["packed"], str] = (
+    "packed",
+    "no padding is computed; each row attends to itself alone, so the loss is that of padded rows",
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ def resolve(
 
     `characters_max` is the text of the longest kept row, `tokens_max` its tokens where they were counted.
     Raises PermanentFailure: license (`unknown_base_model`, `license_denied`) or recipe (`exceeds_context`,
-    `does_not_fit`, `unknown_instance_type`, `multiple_gpus`, `multiple_nodes`, `batch_below_processes`).
+    `does_not_fit`, `packing_not_possible`, `unknown_instance_type`, `multiple_gpus`, `multiple_nodes`,
+    `batch_below_processes`).
     """
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
@@ -161,7 +166,7 @@ def _hyperparameters(
         quantization=pick(
             reasons, "quantization", given.quantization, "nf4", "the base takes a quarter of its 16-bit memory"
         ),
-        packing=pick(reasons, "packing", given.packing, *PACKED),
+        packing=pick(reasons, "packing", given.packing, *_packing(entry, given.packing)),
         optimizer="adamw" if given.optimizer == AUTO else given.optimizer,
         max_length_tokens=length,
         total_steps=math.ceil(rows / batch) * epochs,
@@ -170,6 +175,17 @@ def _hyperparameters(
         seed=given.seed,
     )
     return methods.of_method(recipe, entry, common, rows, reasons)
+
+
+def _packing(entry: BaseModelEntry, given: str) -> tuple[Literal["packed", "padded"], str]:
+    """What the base's architecture can do. Raises PermanentFailure (recipe, `packing_not_possible`)."""
+    reading = reading_of(entry.architecture.model_type if entry.architecture else "")
+    if reading.rows != "plain":
+        return PACKED
+    if given == "packed":
+        message = f"rows of {entry.id} cannot be packed: {reading.why}"
+        raise PermanentFailure(FailureClass.RECIPE, "packing_not_possible", message, "method.hyperparameters.packing")
+    return "padded", f"rows of this architecture cannot be packed: {reading.why}"
 
 
 def _epochs(rows: int) -> tuple[int, str]:

@@ -23,6 +23,7 @@ BARS: dict[str, set[str]] = {
     "Apache-2.0": set(),
     "MIT": set(),
     "LicenseRef-scancode-llama-3.1-license-2024": BARRED_BY_LLAMA,
+    "LicenseRef-llama-3.2": {*BARRED_BY_LLAMA, "bypassing_safeguards"},
     "LicenseRef-llama-3.3": {*BARRED_BY_LLAMA, "bypassing_safeguards"},
     "LicenseRef-qwen-research": {"commercial", "production"},
     "LicenseRef-mistral-research-0.1": {"commercial", "production"},

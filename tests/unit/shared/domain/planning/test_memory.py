@@ -20,8 +20,8 @@ def build(entry: BaseModelEntry):
     import transformers
 
     dims = entry.dims
-    kind = {"llama": "Llama", "mistral": "Mistral", "phi3": "Phi3"}[dims.model_type]
-    config = getattr(transformers, f"{kind}Config")(
+    config = transformers.AutoConfig.for_model(
+        dims.model_type,
         vocab_size=dims.vocab,
         hidden_size=dims.hidden,
         intermediate_size=dims.intermediate,
@@ -33,7 +33,7 @@ def build(entry: BaseModelEntry):
         pad_token_id=0,
     )
     with torch.device("meta"):
-        return getattr(transformers, f"{kind}ForCausalLM")(config)
+        return transformers.AutoModelForCausalLM.from_config(config)
 
 
 def adapters(tuned) -> dict[str, tuple[int, int]]:

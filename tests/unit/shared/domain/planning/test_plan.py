@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.catalog import find_entry, find_sku
+from shared.domain.catalog import find_entry, find_sku, offer
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.memory import lora_parameters, memory_plan
 from shared.domain.planning.plan import (
@@ -270,3 +271,35 @@ def test_a_budget_or_deadline_below_the_low_end_is_refused_and_one_above_is_not(
     assert codes(max_usd=estimate.low_usd - 0.01) == ["over_budget"]
     assert codes(max_usd=estimate.low_usd + 0.01) == []
     assert codes(deadline_hours=estimate.low_hours / 2) == ["over_deadline"]
+
+
+def test_rows_of_an_architecture_that_cannot_pack_are_padded_and_packed_ones_are_refused(own_gemma2: str) -> None:
+    chosen = plan(own_gemma2)
+    assert chosen.hyperparameters.packing == "padded"
+    assert chosen.reasons["packing"] == "rows of this architecture cannot be packed: soft caps on attention and logits"
+    with pytest.raises(PermanentFailure) as caught:
+        plan(own_gemma2, method={"hyperparameters": {"packing": "packed"}})
+    problem = caught.value.problem
+    assert (caught.value.failure_class, problem.code) == (FailureClass.RECIPE, "packing_not_possible")
+    assert problem.param == "method.hyperparameters.packing"
+
+
+def test_scores_and_logits_count_where_rows_are_plain(own_gemma2: str) -> None:
+    entry, values = find_entry(own_gemma2), plan(own_gemma2).hyperparameters
+    plain = memory_plan(entry, values)
+    packs = entry.model_copy(update={"architecture": entry.dims.model_copy(update={"model_type": "gemma3_text"})})
+    assert plain.activations_bytes > memory_plan(packs, values).activations_bytes
+    longer = memory_plan(entry, values.model_copy(update={"max_length_tokens": 2 * values.max_length_tokens}))
+    assert longer.activations_bytes > 2.1 * plain.activations_bytes
+    assert longer.logits_bytes == 2 * plain.logits_bytes
+
+
+@pytest.fixture
+def own_gemma2() -> Iterator[str]:
+    dims = find_entry("meta-llama/Llama-3.1-8B-Instruct").dims.model_copy(update={"model_type": "gemma2"})
+    entry = find_entry("mistralai/Mistral-7B-Instruct-v0.3").model_copy(
+        update={"id": "acme/gemma2", "architecture": dims}
+    )
+    offer([entry])
+    yield entry.id
+    offer([])
