@@ -228,7 +228,8 @@ def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: Resolved
     except PermanentFailure as error:
         raise _cannot_start(error.problem.message) from error
     found, expected = asdict(model.peft_config["default"]), asdict(lora(hyperparameters, base.config.model_type))
-    different = [name for name in expected.keys() - OF_NO_EFFECT if found.get(name) != expected[name]]
+    # PEFT leaves empty sets and mappings in the configuration of an adapter on a model with experts.
+    different = [n for n in expected.keys() - OF_NO_EFFECT if (found.get(n) or None) != (expected[n] or None)]
     problems = [f"{name} {found.get(name)} and not {expected[name]}" for name in sorted(different)]
     layers = (name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear))
     targets = reading_of(base.config.model_type).adapters

@@ -158,3 +158,24 @@ def test_a_template_that_training_cannot_learn_from_is_refused(libraries: None, 
     base = base_of(tmp_path, "llama")
     (base / "chat_template.jinja").write_text("{{ messages[-1]['content'] }}")
     assert refusal(base).startswith("preflight, rows: ")
+
+
+def test_an_adapter_on_attention_alone_can_be_continued_from(
+    libraries: None, resolved: Callable[..., Any], tmp_path: Path
+) -> None:
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from training_job.job.checkpoints import MARK, hashes
+    from training_job.job.files import write_json
+    from training_job.model.quantized import load_adapter, load_model, lora
+    from training_job.preflight import shrunk
+
+    base, adapter, values = tmp_path / "base", tmp_path / "adapter", resolved().hyperparameters
+    config = AutoConfig.for_model("qwen3_moe")
+    AutoModelForCausalLM.from_config(type(config).from_dict(shrunk(config.to_dict()))).save_pretrained(base)
+    tuned: Any = get_peft_model(load_model(base, torch.float32), lora(values, "qwen3_moe"))
+    tuned.save_pretrained(adapter)
+    write_json(adapter / MARK, {"sha256": hashes(adapter), "fixed_loss": 1.0})
+    load_adapter(load_model(base, torch.float32), adapter, values)
