@@ -6,7 +6,7 @@
 CANDIDATE and CHAMPION are merged model folders, scored exactly as they will be served. ANSWERS keeps the
 answers of models, and the replies of judges, from one evaluation to the next. JUDGES says where score_model graders
 find theirs. Writes report.json (EvaluationResult), rows.jsonl, samples.json, metrics.jsonl and, always, result.json.
-Exit codes: training_job/job/exit_codes.py.
+Exit codes: training_job/job/runtime.py.
 """
 
 import sys

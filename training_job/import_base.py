@@ -7,7 +7,7 @@ FOLDER is the mounted asset of the catalog's entry ID. It must hold safetensors 
 model that the catalog describes; the failure lists all that is wrong. Then a small copy with random weights is
 trained, merged, saved, loaded and asked (`training_job/preflight.py`). BUNDLE then gets the tokenizer bundle
 (`shared/rendering/bundle.py`); it has no manifest while it is being changed, and an equal one is left alone.
-Always writes OUTPUT/result.json. Exit codes: training_job/job/exit_codes.py.
+Always writes OUTPUT/result.json. Exit codes: training_job/job/runtime.py.
 """
 
 import os

@@ -12,7 +12,7 @@ import sys
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
-from training_job.job import exit_codes
+from training_job.job import runtime
 from training_job.job.processes import importing
 from training_job.job.runtime import work_offline
 
@@ -28,9 +28,9 @@ def main(argv: list[str] | None = None) -> int:
         report = check(require_cuda=arguments.require_cuda)
     except PermanentFailure as failure:
         print(failure, file=sys.stderr, flush=True)
-        return exit_codes.BY_CLASS[failure.failure_class]
+        return runtime.EXIT_CODES[failure.failure_class]
     print(json.dumps(report), flush=True)
-    return exit_codes.COMPLETED
+    return runtime.COMPLETED
 
 
 def check_machine(recipe: ResolvedRecipe) -> None:

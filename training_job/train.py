@@ -5,7 +5,7 @@
 
 DATA holds train.jsonl, eval.jsonl and manifest.json; BASE-MODEL is a Hugging Face folder; RECIPE a resolved
 recipe. Writes OUTPUT/model/{adapter,merged,manifest.json}, metrics.jsonl, checkpoints/ and, always,
-result.json. The same command continues where a killed one stood. Exit codes: training_job/job/exit_codes.py.
+result.json. The same command continues where a killed one stood. Exit codes: training_job/job/runtime.py.
 """
 
 import hashlib
@@ -142,8 +142,7 @@ def write_model(
 ) -> None:
     """Merge, check the merged model, and write the manifest last: its presence says that the folder is whole."""
     from training_job.model import artifacts
-    from training_job.model.artifacts import model_manifest
-    from training_job.model.card import write_card
+    from training_job.model.artifacts import model_manifest, write_card
 
     artifacts.merge(prepared.setup)
     check = artifacts.check_merge(prepared.setup, prepared.data.probe, trained_loss)

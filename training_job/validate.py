@@ -7,7 +7,7 @@
 A dataset that passes becomes CURATED/<version>/{train.jsonl,eval.jsonl,report.json,manifest.json}, each file
 whole or absent and the manifest last. Writes OUTPUT/outcome.json (ValidationOutcome) and, always, result.json:
 a dataset that is rejected is a completed job whose report did not pass. The manifest's source has no etag, for
-a job sees files and not blobs: the run holds the pinned one. Exit codes: training_job/job/exit_codes.py.
+a job sees files and not blobs: the run holds the pinned one. Exit codes: training_job/job/runtime.py.
 """
 
 import hashlib

@@ -10,7 +10,7 @@ import typer.main
 from cli.common import EXIT_BY_STATUS, Exit
 from cli.main import app
 from docs.generator import markdown
-from training_job.job import exit_codes
+from training_job.job import runtime
 
 OWN = {
     Exit.OK: "done; for `watch` and `drop --watch`: the run ended `deployed`",
@@ -75,8 +75,8 @@ def _status(code: Exit) -> str:
 
 def _jobs() -> list[tuple[str, str]]:
     return [
-        (str(exit_codes.COMPLETED), "completed"),
+        (str(runtime.COMPLETED), "completed"),
         ("2", "wrong command line"),
-        *((str(code), f"failed, class `{name.value}`") for name, code in exit_codes.BY_CLASS.items()),
+        *((str(code), f"failed, class `{name.value}`") for name, code in runtime.EXIT_CODES.items()),
         ("130, 143", "interrupted by SIGINT, SIGTERM"),
     ]

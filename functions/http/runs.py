@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
-from functions.http import run_commands
+from functions.http import run_queries
 from functions.http.auth import APPROVER, Access, Approver, CurrentRunner, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError, existing
 from functions.http.run_queries import find_run, metrics_of, shown
@@ -65,7 +65,7 @@ def start_run(request: models.StartRunRequest, access: Operator, services: Curre
     info, message = services.blobs.info(path), f"no dataset {request.dataset} in the drop zone"
     found = info if starts_a_run(path) else None
     info = access.existing(found, "dataset_not_found", message, "dataset", request.dataset.split("/")[0])
-    return models.RunReference(id=run_commands.start_run(services.bus, info, request.idempotency_key, access))
+    return models.RunReference(id=run_queries.start_run(services.bus, info, request.idempotency_key, access))
 
 
 @router.get("/{run_id}", response_model=Run, responses={304: {"description": "The run has not changed"}})
@@ -127,7 +127,7 @@ def get_report(run_id: str, access: Reader, services: CurrentServices) -> Report
 @router.post("/{run_id}/cancel", status_code=202)
 def cancel(run_id: str, access: Operator, runner: CurrentRunner) -> models.RunReference:
     """Ask for the run to stop; it ends `cancelled` once its job is seen stopped."""
-    run_commands.cancel_run(runner, run_id, access)
+    run_queries.cancel_run(runner, run_id, access)
     return models.RunReference(id=run_id)
 
 
@@ -207,4 +207,4 @@ def retry(run_id: str, access: Operator, services: CurrentServices) -> models.Ru
     info = existing(services.blobs.info(path), "dataset_gone", f"{path} is no longer in the drop zone", "dataset")
     keys = (f"retry-{run_id}-{n}" if n > 1 else f"retry-{run_id}" for n in count(1))
     key = next(key for key in keys if not records.exists(services.store, paths.run_id_of_blob(path, info.etag, key)))
-    return models.RunReference(id=run_commands.start_run(services.bus, info, key, access, parent_run=run_id))
+    return models.RunReference(id=run_queries.start_run(services.bus, info, key, access, parent_run=run_id))

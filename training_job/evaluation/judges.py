@@ -1,13 +1,16 @@
 """Judges as a job asks them: over HTTP with its managed identity, a few at a time, good replies kept by content."""
 
 import hashlib
+import os
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,13 +20,12 @@ from pydantic import ValidationError
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import JudgeEndpoint, Judges, JudgeUse
 from shared.domain.graders import Grader, judges_named
-from shared.domain.jobs import DEPLOYMENT_HEADER, REQUEST_TIMEOUT_S
+from shared.domain.jobs import DEPLOYMENT_HEADER, REQUEST_TIMEOUT_S, SCORING_SCOPE
 from shared.domain.urls import is_loopback
 from shared.grading.errors import GradingErrorCode, GradingFailed
 from shared.grading.llm_judge import Ask, ChatMessage, JudgeReply, body_of
 from shared.tls import tls_context
 from training_job.job.files import read_whole_json, write_json
-from training_job.job.identity import scoring_token
 
 CONTAINER_STATUS_HEADER = "ms-azureml-model-error-statuscode"
 TIMEOUT_S = float(REQUEST_TIMEOUT_S)  # a judge that is busy may take as long as an endpoint lets it
@@ -156,3 +158,26 @@ class Panel(Ask):
 def _seconds(retry_after: str | None) -> float:
     """RFC 9110 allows a date too, which is not worth reading here."""
     return float(retry_after) if retry_after and retry_after.isdecimal() else 0.0
+
+
+def scoring_token() -> str:
+    """A token for online endpoints; the SDK keeps it until it runs out.
+
+    Raises PermanentFailure `no_identity` of class platform.
+    """
+    from azure.core.exceptions import AzureError
+
+    try:
+        return str(_credential().get_token(SCORING_SCOPE).token)
+    except (AzureError, ValueError) as error:
+        message = f"the job's identity gets no token for its judge: {type(error).__name__}"
+        raise PermanentFailure(FailureClass.PLATFORM, "no_identity", message) from error
+
+
+@cache
+def _credential() -> Any:
+    """The variable holds the client id of a job's identity (Microsoft Learn, "Set up authentication between Azure
+    Machine Learning and other services")."""
+    from azure.identity import ManagedIdentityCredential
+
+    return ManagedIdentityCredential(client_id=os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"))

@@ -30,12 +30,22 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
 from shared.domain.results import CURVE_FILE, SPENT_FILE, JobMetrics, JobResult, seconds_spent
 from shared.domain.upgrades import read_file
-from training_job.job import exit_codes
 from training_job.job.checkpoints import MARK
 from training_job.job.files import write_json
 from training_job.job.processes import is_distributed, is_main_process
 
 RESULT_FILE = "result.json"
+# Exit codes of every job, one per failure class, so that a log without a result still says what happened. Also 2: bad
+# command line; 130 and 143: interrupted by SIGINT and SIGTERM.
+COMPLETED = 0
+EXIT_CODES = {
+    FailureClass.DATA: 10,
+    FailureClass.RECIPE: 11,
+    FailureClass.CODE: 12,
+    FailureClass.PLATFORM: 13,
+    FailureClass.CAPACITY: 14,
+    FailureClass.LICENSE: 15,
+}
 CALIBRATION_FILE = "calibration.json"
 # How libraries name a failed call to the system: safetensors and tokenizers its number, torch that it wrote too little.
 _NUMBER = re.compile(r"\(os error (\d+)\)")
@@ -88,7 +98,7 @@ def run_job(name: str, output: Path, work: Callable[[RunningMetrics], None]) -> 
         (output / RESULT_FILE).unlink(missing_ok=True)
     metrics = RunningMetrics()
     failure: PermanentFailure | None = None
-    code = exit_codes.COMPLETED
+    code = COMPLETED
     try:
         with _signals_raise():
             work(metrics)
@@ -97,7 +107,7 @@ def run_job(name: str, output: Path, work: Callable[[RunningMetrics], None]) -> 
         code = 128 + stop.signal_number  # as a shell reports it
     except Exception as error:
         failure = classify(error)
-        code = exit_codes.BY_CLASS[failure.failure_class]
+        code = EXIT_CODES[failure.failure_class]
     metrics.count_time()
     result = JobResult(
         job=name,
@@ -113,7 +123,7 @@ def run_job(name: str, output: Path, work: Callable[[RunningMetrics], None]) -> 
             write_json(output / RESULT_FILE, result.model_dump(mode="json"))
     except OSError as error:  # the exit code is all that is left to say how the job ended
         failure = failure or classify(error)
-        code = code or exit_codes.BY_CLASS[failure.failure_class]
+        code = code or EXIT_CODES[failure.failure_class]
     if failure:
         print(f"{name} failed ({failure.failure_class}): {failure}", file=sys.stderr, flush=True)
     return code

@@ -1,10 +1,12 @@
-"""The merged model, and the check that it answers as its adapter does.
+"""The merged model with its card (README.md), and the check that it answers as its adapter does.
 
 Import only where torch may be loaded.
 """
 
 import gc
 import importlib.metadata
+import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +16,9 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.licenses import USES
 from shared.domain.results import JobMetrics
-from shared.rendering.bundle import Bundle
+from shared.rendering.bundle import Bundle, license_files
 from training_job.data.chat_rows import IGNORED, Encoded
 from training_job.job.checkpoints import Identity
 from training_job.job.files import ADAPTER_FILE, read_json, sha256_of
@@ -162,3 +165,24 @@ def lineage(setup: Setup) -> dict[str, str] | None:
     if setup.recipe.continued_from is None or setup.continue_from is None:
         return None
     return {"run": setup.recipe.continued_from, "adapter_sha256": sha256_of(setup.continue_from / ADAPTER_FILE)}
+
+
+def write_card(setup: Setup, data_version: str) -> None:
+    """What the license asks for and bars, and the license, into the merged folder: copies of it go out with both."""
+    recipe, folder = setup.recipe.requested, setup.output / "model" / "merged"
+    terms = setup.recipe.entry.terms
+    shipped = license_files(setup.base_model)
+    # As Hugging Face reads it: `license_link` is a file beside it, or a URL.
+    link = next(iter([*(file.name for file in shipped), *terms.texts]), "README.md")
+    named = {"license": "other", "license_name": terms.id, "license_link": link}
+    named = {"license": terms.id.lower()} if terms.id in ("Apache-2.0", "MIT") else named
+    head = {"base_model": recipe.base_model, "library_name": "transformers", **named}
+    lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---"]
+    lines += [f"# {setup.recipe.project}: {recipe.base_model}, tuned on data version {data_version}"]
+    lines += ["", "## Use", "", recipe.use_case, *(f"- {use}" for use in recipe.intended_uses or ())]
+    lines += ["", "## License", "", f"{terms.id}. It asks for:", "", *(f"- {asks}" for asks in terms.obligations)]
+    lines += ["", "It bars:", "", *([f"- {use}: {USES[use]}" for use in terms.barred_uses] or ["- nothing"])]
+    lines += ["", "Its texts:", "", *(f"- <{place}>" for place in terms.texts)]
+    (folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for file in shipped:
+        shutil.copyfile(file, folder / file.name)

@@ -17,7 +17,7 @@ from functions.http.errors import ApiError, existing
 from functions.http.openai import files
 from functions.http.openai.requests import JobRequest, recipe_of
 from functions.http.openai.shapes import answered_as_unknown, checkpoints_of, events_of, job_object, page
-from functions.http.run_commands import cancel_run, start_run
+from functions.http.run_queries import cancel_run, start_run
 from shared.api.openai import CheckpointList, FineTuningJob, JobEventList, JobList
 from shared.domain import paths
 from shared.domain.drop_zone import MAX_RECIPE_BYTES, RECIPE_NAME

@@ -274,15 +274,15 @@ def finished(bench: Callable[..., Bench], tmp_path_factory: pytest.TempPathFacto
 def as_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[JudgeServer], None]]:
     """The variables Azure ML gives a job, for the server's token route."""
 
-    from training_job.job import identity
+    from training_job.evaluation import judges
 
     def use(server: JudgeServer) -> None:
-        identity._credential.cache_clear()
+        judges._credential.cache_clear()
         monkeypatch.setenv("MSI_ENDPOINT", f"{server.url}/msi/token")
         monkeypatch.setenv("MSI_SECRET", "s")
 
     yield use
-    identity._credential.cache_clear()
+    judges._credential.cache_clear()
 
 
 @pytest.fixture(scope="session")

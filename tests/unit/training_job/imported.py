@@ -9,7 +9,7 @@ from shared.domain.errors import FailureClass
 from shared.domain.results import JobResult
 from tests.unit.training_job.tiny_folder import TINY
 from training_job.import_base import main
-from training_job.job import exit_codes
+from training_job.job import runtime
 
 
 def run(base: Path, base_model: str = TINY.id, own_base: str = "") -> tuple[int, JobResult]:
@@ -28,7 +28,7 @@ def left(base: Path) -> dict[str, bytes]:
 
 def refusal(base: Path, base_model: str = TINY.id) -> str:
     code, result = run(base, base_model)
-    assert code == exit_codes.BY_CLASS[FailureClass.RECIPE] == 11
+    assert code == runtime.EXIT_CODES[FailureClass.RECIPE] == 11
     assert result.failure_class is FailureClass.RECIPE
     assert result.problem is not None
     assert (result.problem.code, result.problem.param) == ("base_model_unfit", base_model)

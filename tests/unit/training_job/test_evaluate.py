@@ -11,7 +11,7 @@ import pytest
 from shared.domain.catalog import CATALOG, find_entry
 from shared.domain.evaluation import EvaluationResult
 from training_job.evaluate import fields_of
-from training_job.job import exit_codes
+from training_job.job import runtime
 
 WITHOUT_SUITE = {"gate": {"max_general_regression": None}}
 RECIPE = {"evaluation": {"slices": ["kind"], "pairs": "kind", "max_new_tokens": 12, **WITHOUT_SUITE}}
@@ -99,7 +99,7 @@ def test_an_evaluation_that_cannot_be_judged_says_why(
     data = write_data(tmp_path / "d", some_rows, held_out)
     run = bench(tmp_path, data=data, recipe=resolved({"evaluation": graded}))
     assert run.evaluate("--candidate", str(run.base), output=tmp_path / "e") == exit_code
-    assert exit_code in exit_codes.BY_CLASS.values()
+    assert exit_code in runtime.EXIT_CODES.values()
     assert run.result(tmp_path / "e").problem.code == code
     assert not (tmp_path / "e" / "report.json").exists()
 

@@ -16,7 +16,7 @@ from tests.unit.shared.domain.own_base import ENTRY
 from tests.unit.shared.rendering import families
 from tests.unit.training_job.imported import left, refusal, run
 from tests.unit.training_job.tiny_folder import TINY, write_folder
-from training_job.job import exit_codes
+from training_job.job import runtime
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_base_model_of_the_tenants_own_is_imported_as_its_entry_says(base: Pat
     option = own_base_option(ENTRY.id).removeprefix(" --own-base=")
     code, result = run(base, ENTRY.id, option)
     assert result.problem is not None
-    assert (code, result.problem.code) == (exit_codes.BY_CLASS[FailureClass.RECIPE], "base_model_unfit")
+    assert (code, result.problem.code) == (runtime.EXIT_CODES[FailureClass.RECIPE], "base_model_unfit")
     assert result.problem.message == "the weights are 565888 parameters, the catalog says 7"
 
 
@@ -173,7 +173,7 @@ def test_a_model_without_a_chat_template_is_refused(base: Path) -> None:
 @pytest.mark.parametrize("id", ["acme/gpt", "Qwen/Qwen2.5-3B-Instruct"])
 def test_a_model_that_the_catalog_does_not_offer_is_a_matter_of_license(base: Path, id: str) -> None:
     code, result = run(base, id)
-    assert code == exit_codes.BY_CLASS[FailureClass.LICENSE] == 15
+    assert code == runtime.EXIT_CODES[FailureClass.LICENSE] == 15
     assert result.failure_class is FailureClass.LICENSE
     assert left(base) == {}
 
@@ -181,6 +181,6 @@ def test_a_model_that_the_catalog_does_not_offer_is_a_matter_of_license(base: Pa
 def test_a_folder_that_is_not_mounted_is_the_platform_s_fault(base: Path) -> None:
     base.parent.rename(base.parents[1] / "elsewhere")
     code, result = run(base)
-    assert code == exit_codes.BY_CLASS[FailureClass.PLATFORM]
+    assert code == runtime.EXIT_CODES[FailureClass.PLATFORM]
     assert result.problem is not None
     assert result.problem.code == "input_missing"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.domain.errors import FailureClass
-from training_job.job import exit_codes
+from training_job.job import runtime
 
 
 def test_the_self_test_refuses_a_library_that_computes_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,7 +13,7 @@ def test_the_self_test_refuses_a_library_that_computes_wrongly(monkeypatch: pyte
 
     from training_job import selftest
 
-    assert selftest.main([]) == exit_codes.COMPLETED
+    assert selftest.main([]) == runtime.COMPLETED
     right = bnb.dequantize_4bit
     monkeypatch.setattr(bnb, "dequantize_4bit", lambda *given: right(*given) * 2)
-    assert selftest.main([]) == exit_codes.BY_CLASS[FailureClass.PLATFORM]
+    assert selftest.main([]) == runtime.EXIT_CODES[FailureClass.PLATFORM]

@@ -19,7 +19,7 @@ import pytest
 from shared.domain.errors import FailureClass
 from shared.rendering.check import LengthPolicy
 from tests.paths import ROOT
-from training_job.job import exit_codes
+from training_job.job import runtime
 
 
 def adapter_of(run: Any) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def test_nothing_goes_on_from_a_run_that_failed_because_of_its_own_state(
 
     with monkeypatch.context() as patch:
         patch.setattr(artifacts, "merge", fail)
-        assert run.train() == exit_codes.BY_CLASS[failure_class]
+        assert run.train() == runtime.EXIT_CODES[failure_class]
     capsys.readouterr()
     assert run.train(job="run-1-training-2") == 0
     first = "step 1/4" if failure_class is FailureClass.CODE else "resuming from step 4"
@@ -215,7 +215,7 @@ def test_a_failure_ends_with_its_class_its_code_and_no_model(
         case "broken weights":
             other["base"] = with_broken_weights(bench(tmp_path / "x").base, tmp_path / "broken")
     run = bench(tmp_path, **other)
-    assert run.train() == exit_codes.BY_CLASS[failure_class] != 0
+    assert run.train() == runtime.EXIT_CODES[failure_class] != 0
     result = run.result()
     assert (result.status, result.failure_class, result.problem.code) == ("failed", failure_class, code)
     assert "secret" not in result.model_dump_json()
@@ -251,7 +251,7 @@ def test_a_base_model_that_reads_rows_otherwise_than_the_validator_did_is_refuse
     validated_for = bundle.sha256 if same else "0" * 64
     data = write_data(tmp_path / "d", some_rows[:8], some_rows[:4], tokenizer_sha256=validated_for)
     run = bench(tmp_path, data=data)
-    assert run.train() == (0 if same else exit_codes.BY_CLASS[FailureClass.RECIPE])
+    assert run.train() == (0 if same else runtime.EXIT_CODES[FailureClass.RECIPE])
     problem = run.result().problem
     assert (problem and problem.code) == (None if same else "tokenizer_differs")
 
@@ -307,7 +307,7 @@ def test_the_process_exits_with_the_class_of_its_failure(bench: Callable[..., An
     run = bench(tmp_path, data=tmp_path / "nowhere")
     command = [sys.executable, "-m", "training_job.train", *run.arguments()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == exit_codes.BY_CLASS[FailureClass.PLATFORM]
+    assert done.returncode == runtime.EXIT_CODES[FailureClass.PLATFORM]
     assert "input_missing" in done.stderr
 
 
@@ -322,7 +322,7 @@ def test_a_base_model_for_gpus_fails_with_class_platform_where_there_is_none(
     run = bench(tmp_path, recipe=resolved(recipe={"base_model": "microsoft/Phi-4"}))
     more = {"evaluate": ("--candidate", str(run.base))}.get(command, ())
     code = run.train() if command == "train" else run.evaluate(*more, output=run.output)
-    assert code == exit_codes.BY_CLASS[FailureClass.PLATFORM]
+    assert code == runtime.EXIT_CODES[FailureClass.PLATFORM]
     result = run.result()
     assert (result.failure_class, result.problem.code) == (FailureClass.PLATFORM, "self_test_failed")
     assert "no CUDA device" in result.problem.message

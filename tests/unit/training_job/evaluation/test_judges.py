@@ -18,7 +18,7 @@ from shared.grading.errors import GradingErrorCode
 from tests.judge_server import JudgeServer, Reply, serve_judge
 from training_job.evaluation import judges
 from training_job.evaluation.judges import Panel, read_judges
-from training_job.job import exit_codes
+from training_job.job import runtime
 from training_job.methods.rewards import Rewards
 
 SPEC = {
@@ -201,8 +201,8 @@ def test_an_evaluation_is_scored_by_its_judge_and_leaves_an_unscored_row_out_for
     with serve_judge(judge) as server:
         code, output, _ = evaluated(server, 50)
         requests = len(server.requests)
-        assert evaluated(server, 50)[0] == exit_codes.COMPLETED
-    assert code == exit_codes.COMPLETED
+        assert evaluated(server, 50)[0] == runtime.COMPLETED
+    assert code == runtime.COMPLETED
     assert {headers["authorization"] for _, headers in server.requests} == {"Bearer of-the-job"}
     assert len(server.requests) == requests + 2  # the second time only what could not be read, once a model
     report = EvaluationResult.model_validate_json((output / "report.json").read_bytes())
@@ -230,7 +230,7 @@ def test_more_than_two_in_a_hundred_unscored_rows_fail_the_evaluation(
     with serve_judge(lambda prompt: reply if of_row(prompt) in (3, 4) else GOOD) as server:
         found, output, made = evaluated(server, 50)
     result = made.result(output)
-    assert found == exit_codes.BY_CLASS[failure]
+    assert found == runtime.EXIT_CODES[failure]
     assert (result.status, result.failure_class, result.problem.code) == ("failed", failure, code)
     assert "2 of 50 held-out rows have no score from the judge, at most 2% may; row 4 is the first" in str(
         result.problem.message

@@ -22,7 +22,7 @@ from shared.domain.errors import FailureClass
 from tests.azure_ml_emulator import running
 from tests.unit.local_stack.azure_ml.golden import FOLDER
 from tests.unit.local_stack.azure_ml.support import Local, client_of, eventually
-from training_job.job import exit_codes
+from training_job.job import runtime
 
 STEPS = 12
 BODY = (FOLDER / "training-phi-4-four-gpus.json").read_text()
@@ -176,7 +176,7 @@ def test_what_stops_another_than_the_first_process_is_the_result_of_the_job(
     run = bench(tmp_path)
     elsewhere = f"$( [ $RANK = 1 ] && echo {tmp_path}/nowhere || echo {run.base} )"
     train("no-base-at-1", run, [elsewhere if word == str(run.base) else word for word in run.arguments()], processes=2)
-    code = exit_codes.BY_CLASS[FailureClass.PLATFORM]
+    code = runtime.EXIT_CODES[FailureClass.PLATFORM]
     assert ended(local, "no-base-at-1") == "Failed"
     job = local.emulator.store.get("job", "no-base-at-1")
     assert job is not None

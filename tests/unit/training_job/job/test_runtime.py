@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass
-from training_job.job import exit_codes
+from training_job.job import runtime
 from training_job.job.runtime import classify, require, run_job
 
 
@@ -48,7 +48,7 @@ def test_whatever_is_raised_becomes_a_class(
     def work(_metrics: Any) -> None:
         raise error
 
-    assert run_job("job", tmp_path, work) == exit_codes.BY_CLASS[failure_class]
+    assert run_job("job", tmp_path, work) == runtime.EXIT_CODES[failure_class]
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["failure_class"], result["problem"]["code"]) == (failure_class, code)
 
@@ -95,7 +95,7 @@ def test_a_result_that_cannot_be_written_leaves_the_exit_code(tmp_path: Path) ->
         output.rmdir()
         output.symlink_to("/dev/full")
 
-    assert run_job("job", output, work) == exit_codes.BY_CLASS[FailureClass.PLATFORM]
+    assert run_job("job", output, work) == runtime.EXIT_CODES[FailureClass.PLATFORM]
 
 
 def test_a_gpu_out_of_memory_is_a_matter_of_capacity() -> None:

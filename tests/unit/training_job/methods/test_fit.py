@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import FailureClass
-from training_job.job import exit_codes
+from training_job.job import runtime
 
 
 def adapter_in(folder: Path) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def test_memory_that_holds_no_single_row_is_a_matter_of_capacity(
 ) -> None:
     run_out_of_memory(step=0, rows=0)
     run = bench(tmp_path)
-    assert run.train() == exit_codes.BY_CLASS[FailureClass.CAPACITY]
+    assert run.train() == runtime.EXIT_CODES[FailureClass.CAPACITY]
     assert (run.result().problem.code, run.result().metrics.micro_batch_size) == ("out_of_memory", 1)
 
 

@@ -17,7 +17,7 @@ from shared.domain.planning.memory import memory_plan
 from shared.domain.recipe import ResolvedRecipe
 from shared.rendering.check import LengthPolicy
 from tests.unit.training_job.rows import pair
-from training_job.job import exit_codes
+from training_job.job import runtime
 
 DPO = {"method": {"type": "dpo"}}
 MEASURED = ("loss", "reward_accuracy", "reward_margin", "eval_loss", "eval_reward_accuracy", "tokens")
@@ -169,7 +169,7 @@ def test_an_adapter_that_starts_with_another_loss_than_it_was_saved_with_is_refu
     mark = json.loads((adapter / "complete.json").read_text())
     (adapter / "complete.json").write_text(json.dumps(mark | {"fixed_loss": mark["fixed_loss"] * 0.85}))
     run = dpo(tmp_path, continued_from="run-0123456789ab")
-    assert run.train("--continue-from", str(adapter)) == exit_codes.BY_CLASS[FailureClass.CODE]
+    assert run.train("--continue-from", str(adapter)) == runtime.EXIT_CODES[FailureClass.CODE]
     assert run.result().problem.code == "loss_differs"
 
 
@@ -179,7 +179,7 @@ def test_the_recipe_and_the_job_agree_on_the_start(
 ) -> None:
     run = dpo(tmp_path, continued_from=None if given else "run-0123456789ab")
     more = ("--continue-from", str(compared.output / "model" / "adapter")) if given else ()
-    assert run.train(*more) == exit_codes.BY_CLASS[FailureClass.CODE]
+    assert run.train(*more) == runtime.EXIT_CODES[FailureClass.CODE]
     assert run.result().problem.code == "wrong_start"
 
 
@@ -210,7 +210,7 @@ def test_rows_that_are_no_pairs_or_too_long_are_named_and_not_quoted(
 ) -> None:
     data = write_data(tmp_path / "d", [*pairs[:2], row], pairs[:2])
     run = bench(tmp_path, data=data, recipe=resolved(DPO))
-    assert run.train() == exit_codes.BY_CLASS[FailureClass.DATA]
+    assert run.train() == runtime.EXIT_CODES[FailureClass.DATA]
     problem = run.result().problem
     assert problem.code == code
     assert says in problem.message

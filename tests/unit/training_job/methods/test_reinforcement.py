@@ -12,7 +12,7 @@ import pytest
 from shared.domain.errors import FailureClass
 from tests.unit.training_job.methods.support import recipe_of
 from tests.unit.training_job.rows import prompt
-from training_job.job import exit_codes
+from training_job.job import runtime
 
 MEASURED = ("loss", "reward", "reward_spread", "share_equal_groups", "eval_reward", "tokens", "grad_norm")
 
@@ -90,7 +90,7 @@ def test_a_grader_that_breaks_fails_the_run_instead_of_rewarding_nothing(
 ) -> None:
     broken = [{"name": "broken", "type": "python", "source": "def grade(sample, item): return item['nowhere']"}]
     run = grpo(tmp_path, recipe_of(broken))
-    assert run.train() == exit_codes.BY_CLASS[FailureClass.RECIPE]
+    assert run.train() == runtime.EXIT_CODES[FailureClass.RECIPE]
     problem = run.result().problem
     assert (problem.code, problem.param) == ("grader_errors", "method.graders")
     assert "128 of 128 answers could not be graded: python_grader_runtime_error 128 times" in problem.message
@@ -98,7 +98,7 @@ def test_a_grader_that_breaks_fails_the_run_instead_of_rewarding_nothing(
 
 def test_a_batch_of_more_prompts_than_there_are_is_refused(grpo: Callable[..., Any], tmp_path: Path) -> None:
     run = grpo(tmp_path, batch_size=64, micro_batch_size=64)
-    assert run.train() == exit_codes.BY_CLASS[FailureClass.RECIPE]
+    assert run.train() == runtime.EXIT_CODES[FailureClass.RECIPE]
     assert run.result().problem.code == "batch_beyond_data"
 
 

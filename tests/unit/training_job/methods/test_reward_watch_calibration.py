@@ -13,7 +13,7 @@ from shared.domain.errors import FailureClass
 from shared.domain.evaluation import Judges
 from tests.judge_server import Reply, serve_judge
 from tests.unit.training_job.methods.support import EVALUATION_GRADERS, GRADERS, recipe_of
-from training_job.job import exit_codes
+from training_job.job import runtime
 
 
 def test_the_calibration_is_kept_with_the_model(rewarded: Any) -> None:
@@ -50,7 +50,7 @@ def test_a_judge_rewards_or_examines_and_is_calibrated_like_any_other_grader(
         as_job(server)
         file.write_text(Judges(judges=(server.endpoint(),)).model_dump_json())
         assert run.train("--judges", str(file)) == 0
-        assert run.train() == exit_codes.BY_CLASS[FailureClass.CODE]
+        assert run.train() == runtime.EXIT_CODES[FailureClass.CODE]
     assert run.result().problem.code == "no_judges"
     manifest = json.loads((run.output / "model" / "manifest.json").read_text())
     assert (manifest["calibration"]["answers"], manifest["calibration"]["agreement"]) == (128, pytest.approx(1.0))
@@ -85,7 +85,7 @@ def test_a_reward_that_is_not_fit_is_refused_before_the_first_step(
 ) -> None:
     graders, evaluation_graders, says = UNFIT[name]
     run = grpo(tmp_path, recipe_of(graders, evaluation_graders))
-    assert run.train() == exit_codes.BY_CLASS[FailureClass.RECIPE]
+    assert run.train() == runtime.EXIT_CODES[FailureClass.RECIPE]
     result = run.result()
     assert (result.problem.code, result.problem.param) == ("reward_not_fit", "method.graders")
     assert says in result.problem.message

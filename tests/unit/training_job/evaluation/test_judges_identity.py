@@ -8,7 +8,7 @@ import pytest
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from tests.judge_server import JudgeServer, Reply, serve_judge
-from training_job.job.identity import scoring_token
+from training_job.evaluation.judges import scoring_token
 
 
 def test_a_job_gets_the_token_of_its_own_identity(as_job: Callable[[JudgeServer], None]) -> None:

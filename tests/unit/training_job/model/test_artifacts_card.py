@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from training_job.job.setup import Setup
-from training_job.model.card import write_card
+from training_job.model.artifacts import write_card
 
 LLAMA = {"base_model": "meta-llama/Llama-3.1-8B-Instruct", "use_case": "claims", "intended_uses": ["commercial"]}
 
