@@ -14,7 +14,7 @@ from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.licenses import LicenseAnswer, LicenseDecision
 from shared.ports import Services
 from shared.records import licenses
-from shared.step_support.licenses import review_problem, terms_sha256
+from shared.step_support.policy import review_problem, terms_sha256
 
 router = APIRouter(prefix="/api/base-models", tags=["base models"])
 

@@ -1,15 +1,15 @@
 """What the policy and the owners of endpoints say about a run: asked before anything is spent, and in each step."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import takewhile
 
-from shared.domain.catalog import CATALOG, check_license
+from shared.domain.catalog import CATALOG, BaseModelEntry, check_license
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.policy import AppliedPolicy, PlatformPolicy
 from shared.domain.recipe import Recipe
 from shared.domain.run import Run
-from shared.ports import RunStore, Services
-from shared.records import endpoints, policies, runs
-from shared.step_support.licenses import review_problem
+from shared.ports import BlobStore, RunStore, Services
+from shared.records import endpoints, licenses, policies, runs
 
 
 def endpoint_owner(endpoint: str, policy: PlatformPolicy, store: RunStore) -> str | None:
@@ -68,3 +68,40 @@ def _require_none(applied: AppliedPolicy, found: list[Problem]) -> None:
         message = f"{'; '.join(one.message for one in found)} (policy version {applied.version})"
         failure_class = FailureClass.LICENSE if found[0].code.startswith("license_") else FailureClass.RECIPE
         raise PermanentFailure(failure_class, found[0].code, message, found[0].param)
+
+
+def terms_sha256(entry: BaseModelEntry, blobs: BlobStore) -> str:
+    """Hash of what is accepted: the catalog's entry, and the license files that were in the folder at its import."""
+    from shared.base_models.bundles import bundle_manifest  # with tokenizers and jinja2, which few functions need
+
+    manifest = bundle_manifest(entry, blobs)
+    return entry.terms.sha256(manifest.license_files if manifest else {})
+
+
+def review_problem(
+    entry: BaseModelEntry, policy: PlatformPolicy, services: Services, requester_ids: Collection[str] = ()
+) -> Problem | None:
+    """`license_review` where a person has to decide first, or has refused; None where the model may be tuned.
+    `requester_ids`: ids of persons whose acceptance alone is not enough."""
+    decisions = licenses.decisions(services.store, entry.id)[::-1]
+    newest = decisions[0] if decisions else None
+    who = f"{newest.by} on {newest.at:%Y-%m-%d}" if newest else ""
+    every = policy.review_every_license and entry.terms.policy == "allow" and not entry.terms.own
+    if newest is not None and not newest.accepted:
+        why = f"it was refused by {who}: {newest.comment}"
+    elif entry.terms.policy != "review" and not every:
+        return None
+    elif newest is None:
+        why = "nobody has accepted it yet"
+    else:
+        terms = terms_sha256(entry, services.blobs)
+        since_refusal = takewhile(lambda one: one.accepted, decisions)
+        accepted_by = {one.by_id for one in since_refusal if one.terms_sha256 == terms}
+        if not accepted_by:
+            why = f"what {who} accepted has changed"
+        elif accepted_by <= {"", *requester_ids}:
+            why = f"it was accepted by {who} alone, who asked for this run: another administrator accepts it too"
+        else:
+            return None
+    message = f"the license of {entry.id} ({entry.terms.id}): {why}; `droptune license show {entry.id}`"
+    return Problem(code="license_review", message=message, param="base_model")

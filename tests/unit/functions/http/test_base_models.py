@@ -25,7 +25,7 @@ from shared.domain.policy import PlatformPolicy
 from shared.ports import Services
 from shared.records import policies
 from shared.settings import Settings
-from shared.step_support.licenses import terms_sha256
+from shared.step_support.policy import terms_sha256
 from tests.azure_ml_emulator import running
 from tests.unit.functions.http.support import asking_as
 from tests.unit.training_job.tiny_folder import write_folder

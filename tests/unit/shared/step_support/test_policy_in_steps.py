@@ -18,14 +18,13 @@ from shared.domain.licenses import LicenseDecision
 from shared.domain.planning.plan import resolve
 from shared.domain.policy import PlatformPolicy
 from shared.domain.recipe import MAX_CHANNELS, Recipe
-from shared.domain.run import Run, Status
+from shared.domain.run import Decision, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints, licenses, policies
 from shared.records.blob_documents import read_model
 from shared.step_support.candidate import model_sha256
-from shared.step_support.licenses import terms_sha256
 from shared.step_support.outcome import event_of
-from shared.step_support.policy import require_allowed
+from shared.step_support.policy import require_allowed, terms_sha256
 from shared.steps.deploy_model import deploy_model
 from shared.steps.submit_training import submit_training
 from shared.steps.validate_dataset import accepted, refused
@@ -132,7 +131,8 @@ def test_the_report_of_a_run_with_another_fault_has_it_too(
 def test_a_run_says_which_policy_its_training_and_its_deployment_were_held_to(
     prepared: Run, governed: Services
 ) -> None:
-    run = of({}, prepared)
+    approved = (Decision(granted=True, by="ada", by_id="ada", at=prepared.created_at),)
+    run = of({}, prepared).evolve(approvals=approved, uploader_ids=("bob",))
     passed = ValidationPassed(version="v1", train_rows=100, eval_rows=60)
     first = submit_training(event_of(run, passed, run.created_at), run, governed).changes["policy"]
     looser = PlatformPolicy.model_validate({"limits": {"budget.max_usd": {"at_most": 70}}})

@@ -22,7 +22,7 @@ from shared.validation.deidentify import ROWS_AT_A_TIME, Deidentifier, Numbers
 from shared.validation.reader import ReadRow
 from shared.validation.rows import row_of
 from tests.unit.shared.validation.conftest import Check
-from training_job.names.addresses import addresses
+from training_job.names.engine import addresses
 
 Rows = Callable[..., bytes]
 ADDRESS = "48 Larkspur Lane, Naperville, IL 60540"

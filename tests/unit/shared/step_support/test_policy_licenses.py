@@ -10,7 +10,7 @@ from shared.domain.policy import PlatformPolicy
 from shared.ports import Services
 from shared.records import licenses
 from shared.rendering.bundle import MANIFEST
-from shared.step_support.licenses import review_problem, terms_sha256
+from shared.step_support.policy import review_problem, terms_sha256
 
 TINY, PHI, LLAMA = (
     CATALOG[id] for id in ("droptune/tiny-llama", "microsoft/Phi-4", "meta-llama/Llama-3.1-8B-Instruct")

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from benchmarks.names.labeled import labeled
-from training_job.names.addresses import addresses
+from training_job.names.engine import addresses
 
 WHOLE = (
     "12 High Street, Leeds LS1 4AB",
