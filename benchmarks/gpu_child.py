@@ -80,15 +80,16 @@ def measure(kind: str, base: str, folder: Path, case: GpuCase) -> dict[str, Any]
 def _ours(_kind: str, folder: Path, output: Path, recipe: Any, rows: list[list[int]], case: GpuCase) -> Any:
     from transformers import EarlyStoppingCallback
 
-    from training_job.data.chat_rows import Encoded, EncodedFile
+    from training_job.data.chat_rows import Encoded
+    from training_job.data.selection import EncodedData
     from training_job.job.setup import Setup
-    from training_job.methods import EncodedData, supervised
+    from training_job.methods import supervised
     from training_job.model import quantized as quantized
 
-    encoded = EncodedFile([Encoded(n, ids, ids) for n, ids in enumerate(rows)])
+    encoded = [Encoded(n, ids, ids) for n, ids in enumerate(rows)]
     tokenizer = quantized.load_tokenizer(folder)
     setup = Setup(folder, output, recipe, tokenizer, WARM_UP_STEPS + STEPS, case.micro_rows)
-    trainer = supervised.build(setup, EncodedData(encoded, EncodedFile(encoded.rows[:1])))
+    trainer = supervised.build(setup, EncodedData(encoded, encoded[:1]))
     trainer.args.eval_strategy = trainer.args.save_strategy = "no"
     trainer.args.load_best_model_at_end = False
     trainer.remove_callback(EarlyStoppingCallback)

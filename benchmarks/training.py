@@ -119,8 +119,9 @@ def child(kind: str, base: Path, rows: Path, held_out: Path, output: Path, seed:
     import torch
 
     from training_job.data.chat_rows import bundle_of, encode_file
+    from training_job.data.selection import EncodedData
     from training_job.job.setup import Setup
-    from training_job.methods import EncodedData, supervised
+    from training_job.methods import supervised
     from training_job.model.quantized import load_tokenizer
 
     work_offline()
@@ -134,7 +135,7 @@ def child(kind: str, base: Path, rows: Path, held_out: Path, output: Path, seed:
     if kind == OURS:
         steps, micro = -(-len(encoded.rows) // STEP_ROWS), recipe.hyperparameters.micro_batch_size
         setup = Setup(base, output, recipe, tokenizer, steps, micro)
-        trainer: Any = supervised.build(setup, EncodedData(encoded, held_out_rows))
+        trainer: Any = supervised.build(setup, EncodedData(encoded.rows, held_out_rows.rows))
     else:
         longest = max(len(row.input_ids) for row in encoded.rows)
         pack = max(longest, tokens * STEP_ROWS // len(encoded.rows))

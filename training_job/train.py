@@ -3,8 +3,8 @@
     python -m training_job.train --job-name NAME --data DIR --base-model DIR --recipe FILE --output DIR
         [--continue-from DIR] [--judges FILE]
 
-DATA holds train.jsonl, eval.jsonl and manifest.json; BASE-MODEL is a Hugging Face folder; RECIPE a resolved
-recipe. Writes OUTPUT/model/{adapter,merged,manifest.json}, metrics.jsonl, checkpoints/ and, always,
+DATA holds train.jsonl and manifest.json, and eval.jsonl, which is not read; BASE-MODEL is a Hugging Face folder; RECIPE
+a resolved recipe. Writes OUTPUT/model/{adapter,merged,manifest.json}, metrics.jsonl, checkpoints/ and, always,
 result.json. The same command continues where a killed one stood. Exit codes: training_job/job/runtime.py.
 """
 
@@ -31,7 +31,8 @@ from training_job.model.base_folder import content_sha256
 from training_job.selftest import check_machine
 
 if TYPE_CHECKING:
-    from training_job.methods import EncodedData, TuningMethod
+    from training_job.data.selection import EncodedData
+    from training_job.methods import TuningMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class TrainArguments:
     """The command line."""
 
     job_name: Annotated[str, "named in the result and in checkpoints"]
-    data: Annotated[Path, "curated version: train, eval, manifest"]
+    data: Annotated[Path, "curated version: train, manifest"]
     base_model: Annotated[Path, "Hugging Face folder"]
     recipe: Annotated[Path, "resolved recipe, JSON"]
     output: Annotated[Path, "folder of the run"]
@@ -47,9 +48,8 @@ class TrainArguments:
     judges: Annotated[Path | None, "where the judges of score_model graders are, JSON"] = None
 
     @property
-    def rows(self) -> tuple[Path, Path]:
-        """Files of training and held-out rows."""
-        return self.data / "train.jsonl", self.data / "eval.jsonl"
+    def rows(self) -> Path:
+        return self.data / "train.jsonl"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,7 +65,7 @@ def train(task: TrainArguments, metrics: runtime.RunningMetrics) -> None:
     """
     init_process_group()
     adapter = [task.continue_from] if task.continue_from else []
-    runtime.require(*task.rows, task.data / "manifest.json", task.base_model, task.recipe, *adapter)
+    runtime.require(task.rows, task.data / "manifest.json", task.base_model, task.recipe, *adapter)
     task = replace(task, base_model=model_folder(task.base_model))
     recipe = runtime.read_recipe(task.recipe)
     require_start(recipe, task.continue_from)
@@ -109,6 +109,7 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: runtime.Runni
     """Read tokenizer and rows; count rows and steps in `metrics`."""
     with importing():
         from training_job.data.chat_rows import bundle_of
+        from training_job.data.selection import EncodedData
         from training_job.methods import method_of
         from training_job.model import quantized
 
@@ -118,10 +119,13 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: runtime.Runni
     bundle, policy = bundle_of(tokenizer), LengthPolicy(limit, recipe.requested.data.over_length)
     data_manifest = orjson.loads((task.data / "manifest.json").read_bytes())
     require_same_reading(data_manifest, bundle)
-    data = method.read(*task.rows, bundle, policy)
-    print(f"{task.job_name}: {data.dropped_rows} rows left out, {data.truncated_rows} cut", flush=True)
-    metrics.dropped_rows, metrics.truncated_rows = data.dropped_rows, data.truncated_rows
-    metrics.total_steps = total_steps(recipe.hyperparameters, len(data.train.rows))
+    file = method.read(task.rows, bundle, policy)
+    data = EncodedData.of(file, task.rows, recipe)
+    metrics.dropped_rows, metrics.truncated_rows = len(file.dropped), len(file.truncated)
+    metrics.selection_rows = len(data.selection)
+    counts = f"{len(file.dropped)} rows left out, {len(file.truncated)} cut, {len(data.selection)} of selection"
+    print(f"{task.job_name}: {counts}", flush=True)
+    metrics.total_steps = total_steps(recipe.hyperparameters, len(data.train))
     setup = Setup(
         task.base_model,
         task.output,
@@ -131,9 +135,10 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: runtime.Runni
         recipe.hyperparameters.micro_batch_size,
         task.continue_from,
         panel_of(recipe, task.judges),
+        selects=bool(data.selection),
     )
     run = run_id_of_job(task.job_name) or task.job_name
-    identity = checkpoints.Identity(run, sha256_of(*task.rows), recipe_sha256(recipe), content_sha256(task.base_model))
+    identity = checkpoints.Identity(run, sha256_of(task.rows), recipe_sha256(recipe), content_sha256(task.base_model))
     return Prepared(setup, method, data, bundle, data_manifest, identity)
 
 

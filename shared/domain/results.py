@@ -34,9 +34,10 @@ class JobMetrics(Frozen):
     processed_tokens: int = Field(default=0, description="read by the model over all epochs, without padding")
     dropped_rows: int = Field(default=0, description="longer than the recipe allows")
     truncated_rows: int = 0
+    selection_rows: int = Field(default=0, description="training rows that chose the checkpoint, and were not learned")
     first_train_loss: Measured = Field(default=None, description="of the first log line")
     train_loss: Measured = Field(default=None, description="of the last log line, in nats per trained token")
-    eval_loss: Measured = Field(default=None, description="of the held-out rows, in nats per trained token")
+    eval_loss: Measured = Field(default=None, description="of the rows of selection, in nats per trained token")
     measures: Annotated[dict[Text, float], FirstItems] = Field(
         default_factory=dict,
         description="last finite values of what the method measures beside the loss, as `eval_reward`",

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import orjson
+
 
 def value_at(item: dict[str, Any], path: str, default: Any = None) -> Any:
     """The value at a path, `default` if there is none. A field whose own name has the dots comes first."""
@@ -19,3 +21,15 @@ def is_missing(item: dict[str, Any], path: str) -> bool:
     """Whether there is no value at a path, or one that says nothing: null or a blank text. An empty list is a value."""
     value = value_at(item, path)
     return value is None or (isinstance(value, str) and not value.strip())
+
+
+def group_of(item: dict[str, Any], path: str) -> bytes | None:
+    """The value that rows are grouped by; None where there is none.
+
+    P5 and p5 are one group. So are 5 and 5.0: a column of whole numbers with an empty cell has floats in pandas.
+    """
+    if is_missing(item, path):
+        return None
+    value = value_at(item, path)
+    text = " ".join(value.split()).casefold() if type(value) is str else orjson.dumps(value).decode()
+    return (text.removesuffix(".0") if text[:1].isdigit() else text).encode()

@@ -10,7 +10,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 from shared.domain.catalog import known_entry
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
-from shared.domain.row_fields import is_missing, value_at
+from shared.domain.row_fields import group_of
 from shared.rendering.facts import TokenFacts
 from shared.validation import compared
 from shared.validation.compared import label_key, plain_label, tools_of
@@ -116,12 +116,8 @@ class RowScanner:
 
     def _split_by(self, row: ParsedRow, content_key: bytes) -> bytes:
         """The group. A row without one is of none: an error where rows are split, and nothing to compare elsewhere."""
-        if self._group is None or is_missing(row.item, self._group):
-            return content_key
-        value = value_at(row.item, self._group)
-        text = " ".join(value.split()).casefold() if type(value) is str else orjson.dumps(value).decode()
-        # P5 and p5 are one group. So are 5 and 5.0: a column of whole numbers with an empty cell has floats in pandas.
-        return (text.removesuffix(".0") if text[:1].isdigit() else text).encode()
+        group = None if self._group is None else group_of(row.item, self._group)
+        return content_key if group is None else group
 
 
 def _damage(row: ParsedRow, label: str) -> Iterator[Found]:

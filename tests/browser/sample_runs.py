@@ -192,7 +192,7 @@ def evaluated(project: str, *, better: bool = True) -> dict[str, Any]:
             seconds=2093.0,
             dropped_rows=0,
             best_step=450,
-            diagnosis=("Held-out loss is 1.2 times the training loss: mild overfit.",),
+            diagnosis=("Selection loss is 1.2 times the training loss: mild overfit.",),
         ),
         "evaluation": result,
         "verdict": gate_verdict(result, recipe.requested.evaluation),
@@ -330,7 +330,7 @@ def write_rows(services: Services, run: Run, worse: int = 25) -> None:
 
 
 def curve(steps: int, total: int = 450) -> list[dict[str, Any]]:
-    """Points as the trainer logs them: a noisy fall of the loss, held-out loss now and then."""
+    """Points as the trainer logs them: a noisy fall of the loss, selection loss now and then."""
     noise = random.Random(7)
     points: list[dict[str, Any]] = []
 

@@ -213,7 +213,7 @@ def test_a_deployed_run_shows_way_verdict_curve_and_endpoint(browser: Browser, s
     assert len(browser.all("#part-verdict svg.interval")) == 5
     browser.shows("#part-verdict .checks", "Better than the model in production")
     assert len(browser.all("#part-slices svg rect")) == 15
-    assert browser.all(".curve.held_out path")
+    assert browser.all(".curve.selection path")
     browser.shows("#part-curve .diagnosis", "mild overfit")
     command = browser.text("#part-deployment pre")
     assert "'https://claims.westeurope.inference.ml.azure.com/v1/chat/completions'" in command
@@ -322,10 +322,10 @@ def test_a_reinforcement_run_shows_its_rewards_above_the_loss(browser: Browser, 
     browser.one(".curve.train")
     browser.until(lambda: len(browser.all("#part-curve .readout")) == 2 or None)
     rewards, losses = (each.text.replace("\n", " ") for each in browser.all("#part-curve .readout"))
-    assert rewards.startswith("step 180 train 0.8 held out 0.85 rate")
+    assert rewards.startswith("step 180 train 0.8 selection 0.85 rate")
     assert losses.startswith("step 181 train")
     pictured = [each.get_attribute("aria-label") for each in browser.all("#part-curve svg[role=img]")]
-    assert pictured[0] == "train reward from 0.203 to 0.8; held out reward from 0.253 to 0.85"
+    assert pictured[0] == "train reward from 0.203 to 0.8; selection reward from 0.253 to 0.85"
     assert (pictured[1] or "").startswith("train loss from ")
 
 

@@ -41,6 +41,11 @@ class Encoded:
     input_ids: list[int]
     labels: list[int]
 
+    @property
+    def probed(self) -> "Encoded":
+        """What the merged model and its adapter are compared on; likewise of pairs and prompts."""
+        return self
+
 
 @dataclass(frozen=True)
 class EncodedFile(Generic[Item]):
@@ -152,6 +157,14 @@ class Pair:
     chosen: Encoded
     rejected: Encoded
 
+    @property
+    def number(self) -> int:
+        return self.chosen.number
+
+    @property
+    def probed(self) -> Encoded:
+        return self.chosen
+
 
 def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[Pair]:
     """Encode every pair of a curated file; what befalls one answer for its length befalls the pair.
@@ -182,6 +195,10 @@ class EncodedPrompt:
     number: int
     ids: list[int]
     item: dict[str, Any]
+
+    @property
+    def probed(self) -> Encoded:
+        return Encoded(self.number, self.ids, [IGNORED] * len(self.ids))
 
 
 def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[EncodedPrompt]:

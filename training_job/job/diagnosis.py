@@ -1,6 +1,6 @@
 """What a curve says, in plain words, for people who do not read curves.
 
-The ratio of held-out to training loss is compared with the thresholds Microsoft publishes for supervised tuning: below
+The ratio of selection to training loss is compared with the thresholds Microsoft publishes for supervised tuning: below
 1.2 fine, to 1.5 mild, to 2.0 fewer epochs, beyond an earlier checkpoint.
 """
 
@@ -35,21 +35,21 @@ def diagnose(points: Sequence[CurvePoint], stopped: str | None, best_step: int |
                 "or look whether the answers follow from the questions at all."
             )
     if evaluated and best_step is not None and best_step < evaluated[-1][0]:
-        found.append(f"The held-out loss was lowest at step {best_step}; that checkpoint is the model, not the last.")
+        found.append(f"The selection loss was lowest at step {best_step}; that checkpoint is the model, not the last.")
     if not stopped and len(evaluated) > 1 and CLOSE_TO_NOTHING < evaluated[-1][1] < evaluated[-2][1] * STILL_FALLING:
-        found.append("The held-out loss was still falling at the end: more epochs may help.")
+        found.append("The selection loss was still falling at the end: more epochs may help.")
     return tuple(found)
 
 
 ENDED_BY = {
-    "early": "Training stopped early: the held-out loss had not fallen for several evaluations.",
+    "early": "Training stopped early: the selection loss had not fallen for several evaluations.",
     "deadline": "Training stopped before its last step: the recipe's deadline was near.",
     "budget": "Training stopped before its last step: the recipe's budget was nearly spent.",
 }
 
 
 def overfit(losses: Sequence[tuple[int, float]], evaluated: Sequence[tuple[int, float]]) -> list[str]:
-    """The last held-out loss against the training loss since the evaluation before it."""
+    """The last selection loss against the training loss since the evaluation before it."""
     if not evaluated or evaluated[-1][1] < CLOSE_TO_NOTHING:
         return []
     since = next((step for (step, _), (after, _) in pairwise(evaluated) if after == evaluated[-1][0]), 0)
@@ -57,7 +57,7 @@ def overfit(losses: Sequence[tuple[int, float]], evaluated: Sequence[tuple[int, 
     ratio = evaluated[-1][1] / max(fmean(recent), 1e-9)
     if ratio < MILD:
         return []
-    what = f"Held-out loss is {ratio:.1f} times the training loss"
+    what = f"Selection loss is {ratio:.1f} times the training loss"
     if ratio < STRONG:
         return [f"{what}: mild overfit."]
     if ratio < SEVERE:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Setup:
     """The settings of one run. `micro_batch_size` in rows: the recipe's, or less after running out of memory.
-    `ask` reaches the judges of a reinforcement run."""
+    `ask` reaches the judges of a reinforcement run. `selects`: there are rows that choose the checkpoint."""
 
     base_model: Path
     output: Path
@@ -28,6 +28,7 @@ class Setup:
     micro_batch_size: int
     continue_from: Path | None = None
     ask: Ask = no_judge
+    selects: bool = True
 
     @property
     def hyperparameters(self) -> ResolvedHyperparameters:

@@ -5,7 +5,6 @@ A method is a module with `read` and `build`; everything else a run needs is sha
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -16,28 +15,9 @@ if TYPE_CHECKING:
     from shared.domain.recipe import ResolvedRecipe
     from shared.rendering.bundle import Bundle
     from shared.rendering.check import LengthPolicy
-    from training_job.data.chat_rows import Encoded, EncodedFile
+    from training_job.data.chat_rows import EncodedFile
+    from training_job.data.selection import EncodedData
     from training_job.job.setup import Setup
-
-
-@dataclass(frozen=True)
-class EncodedData:
-    """The rows of a curated version, encoded as the method needs them.
-
-    `probe`: some held-out rows with answers, on which the merged model is compared with its adapter.
-    """
-
-    train: "EncodedFile[Any]"
-    held_out: "EncodedFile[Any]"
-    probe: "Sequence[Encoded]" = ()
-
-    @property
-    def dropped_rows(self) -> int:
-        return len(self.train.dropped) + len(self.held_out.dropped)
-
-    @property
-    def truncated_rows(self) -> int:
-        return len(self.train.truncated) + len(self.held_out.truncated)
 
 
 class TuningMethod(Protocol):
@@ -48,10 +28,10 @@ class TuningMethod(Protocol):
     def diagnose(self, points: Sequence[dict[str, Any]], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
         """What the curve says, in plain words; see `training_job.job.diagnosis`."""
 
-    def read(self, train_file: Path, held_out_file: Path, bundle: "Bundle", policy: "LengthPolicy") -> EncodedData:
-        """Read both files; PermanentFailure of class data lists the rows that are wrong."""
+    def read(self, path: Path, bundle: "Bundle", policy: "LengthPolicy") -> "EncodedFile[Any]":
+        """Read the training rows; PermanentFailure of class data lists those that are wrong."""
 
-    def build(self, setup: "Setup", data: EncodedData) -> "Trainer":
+    def build(self, setup: "Setup", data: "EncodedData") -> "Trainer":
         """A trainer that is ready for `train`, its adapters in float32."""
 
 

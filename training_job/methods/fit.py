@@ -16,6 +16,7 @@ from shared.domain.planning.memory import memory_plan
 from shared.domain.planning.methods import rows_per_step
 from shared.domain.results import TimeLimit
 from training_job.data.chat_rows import Encoded
+from training_job.data.selection import EncodedData
 from training_job.job import checkpoints
 from training_job.job.curve import Curve
 from training_job.job.diagnosis import memory
@@ -23,7 +24,7 @@ from training_job.job.files import ADAPTER_FILE, sha256_of, write_json
 from training_job.job.processes import is_main_process
 from training_job.job.runtime import RunningMetrics, classify
 from training_job.job.setup import FINISH_SHARE, Setup
-from training_job.methods import EncodedData, TuningMethod
+from training_job.methods import TuningMethod
 from training_job.methods.trainer import model_of, probe_loss
 from training_job.methods.watch import Watch, measured_peak_bytes, start_measuring
 from training_job.model.artifacts import free_memory, require_same_loss
@@ -91,6 +92,9 @@ class Fit:
         self.setup = replace(self.setup, micro_batch_size=micro_batch_size)
 
     def _report_smaller(self, planned: int) -> None:
+        if not self.setup.selects:
+            message = "Too few rows are independent to leave some out of training: the last checkpoint is the model."
+            self.metrics.diagnosis = (*self.metrics.diagnosis, message)
         if self.setup.micro_batch_size < planned:
             message = (
                 f"Memory ran out: micro batches are of {self.setup.micro_batch_size} rows instead of {planned}; "

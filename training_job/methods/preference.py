@@ -6,7 +6,6 @@ Import only where torch may be loaded.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -16,25 +15,17 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from shared.domain.recipe import ResolvedPreference
-from shared.rendering.bundle import Bundle
-from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded, Pair, encode_pairs
 from training_job.data.packing import ByLength
+from training_job.data.selection import EncodedData
 from training_job.job import diagnosis as loss_diagnosis
 from training_job.job.setup import Setup
-from training_job.methods import EncodedData
 from training_job.methods.trainer import adapted, common_settings, finished, model_of, no_model_card
 from training_job.model.quantized import share_adapter_inputs
 
-PROBED_ROWS = 8
 NO_BETTER_THAN_CHANCE = 0.55
 MEASURES = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
-
-
-def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedData:
-    """Pairs of both files; see `encode_pairs` for what is refused."""
-    pairs, held_out = (encode_pairs(file, bundle, policy) for file in (train_file, held_out_file))
-    return EncodedData(pairs, held_out, probe=[pair.chosen for pair in held_out.rows[:PROBED_ROWS]])
+read = encode_pairs
 
 
 def build(setup: Setup, data: EncodedData) -> DPOTrainer:
@@ -42,8 +33,8 @@ def build(setup: Setup, data: EncodedData) -> DPOTrainer:
     trainer = PairTrainer(
         **adapted(setup),
         args=config(setup),
-        train_dataset=as_dataset(data.train.rows),
-        eval_dataset=as_dataset(data.held_out.rows),
+        train_dataset=as_dataset(data.train),
+        eval_dataset=as_dataset(data.selection) if data.selection else None,
         processing_class=setup.tokenizer,
         data_collator=Collator(setup.tokenizer.pad_token_id),
     )
@@ -57,7 +48,8 @@ def diagnose(points: Sequence[dict[str, Any]], stopped: str | None, best_step: i
     found = loss_diagnosis.diagnose(points, stopped, best_step)
     if accuracies and accuracies[-1] < NO_BETTER_THAN_CHANCE:
         share = f"{accuracies[-1]:.0%}"
-        return (f"Of held-out pairs the preferred answer became likelier in {share}: no better than chance.", *found)
+        what = f"Of the pairs of selection the preferred answer became likelier in {share}"
+        return (f"{what}: no better than chance.", *found)
     return found
 
 
@@ -105,10 +97,10 @@ class PairTrainer(DPOTrainer):
         return ByLength(lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed)
 
 
-def as_dataset(pairs: list[Pair]) -> Dataset:
+def as_dataset(pairs: Sequence[Pair]) -> Dataset:
     """A `datasets.Dataset` with ids and labels of both answers."""
 
-    def columns(output: str, rows: list[Encoded]) -> dict[str, list[list[int]]]:
+    def columns(output: str, rows: Sequence[Encoded]) -> dict[str, list[list[int]]]:
         return {f"{output}_ids": [row.input_ids for row in rows], f"{output}_labels": [row.labels for row in rows]}
 
     chosen, rejected = ([getattr(pair, output) for pair in pairs] for output in ("chosen", "rejected"))

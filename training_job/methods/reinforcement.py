@@ -5,7 +5,6 @@ Rewards come from the recipe's graders. Import only where torch may be loaded.
 
 import logging
 import random
-from pathlib import Path
 from typing import Any, cast
 
 from datasets import Dataset
@@ -16,11 +15,9 @@ from trl.trainer.utils import RepeatSampler
 
 from shared.domain.planning.methods import rows_per_step
 from shared.domain.recipe import Reinforcement, ResolvedReinforcement
-from shared.rendering.bundle import Bundle
-from shared.rendering.check import LengthPolicy
-from training_job.data.chat_rows import IGNORED, Encoded, EncodedPrompt, encode_prompts
+from training_job.data.chat_rows import EncodedPrompt, encode_prompts
+from training_job.data.selection import EncodedData
 from training_job.job.setup import Setup
-from training_job.methods import EncodedData
 from training_job.methods.reward_watch import Calibrator, RewardWatch, diagnose
 from training_job.methods.rewards import Rewards
 from training_job.methods.trainer import adapted, common_settings, finished, no_model_card
@@ -36,16 +33,10 @@ MEASURES = {
     "entropy": "entropy",
     "kl": "kl",
 }
-# Training measures rewards of a sample of held-out prompts; the evaluation job grades all of them.
-WATCHED_PROMPTS, PROBED_PROMPTS = 64, 8
+# Training measures rewards of a sample of the prompts of selection; the evaluation job grades all of them.
+WATCHED_PROMPTS = 64
+read = encode_prompts
 __all__ = ["MEASURES", "build", "diagnose", "read"]
-
-
-def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedData:
-    """Prompts of both files; see `encode_prompts` for what is refused."""
-    prompts, held_out = (encode_prompts(file, bundle, policy) for file in (train_file, held_out_file))
-    probe = [Encoded(one.number, one.ids, [IGNORED] * len(one.ids)) for one in held_out.rows[:PROBED_PROMPTS]]
-    return EncodedData(prompts, held_out, probe)
 
 
 def build(setup: Setup, data: EncodedData) -> GRPOTrainer:
@@ -54,7 +45,7 @@ def build(setup: Setup, data: EncodedData) -> GRPOTrainer:
     logging.getLogger("trl.trainer.grpo_trainer").setLevel(logging.ERROR)
     method = setup.recipe.requested.method
     assert isinstance(method, Reinforcement)
-    prompts, watched = data.train.rows, some(data.held_out.rows, WATCHED_PROMPTS, setup.hyperparameters.seed)
+    prompts, watched = list(data.train), some(list(data.selection), WATCHED_PROMPTS, setup.hyperparameters.seed)
     items = [prompt.item for prompt in (*prompts, *watched)]
     rewards = Rewards(method.graders, items, ask=setup.ask)
     trainer = PromptTrainer(
@@ -62,7 +53,7 @@ def build(setup: Setup, data: EncodedData) -> GRPOTrainer:
         reward_funcs=rewards,
         args=config(setup),
         train_dataset=as_dataset(prompts, 0),
-        eval_dataset=as_dataset(watched, len(prompts)),
+        eval_dataset=as_dataset(watched, len(prompts)) if watched else None,
         processing_class=setup.tokenizer,
     )
     assert isinstance(setup.hyperparameters, ResolvedReinforcement)

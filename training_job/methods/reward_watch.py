@@ -1,4 +1,4 @@
-"""Watches the rewards of a reinforcement run: the gap between training and held-out prompts, and rewards gone flat.
+"""Watches the rewards of a reinforcement run: the gap to the prompts of selection, and rewards gone flat.
 
 Microsoft publishes the limits of the gap for tuning with graders: up to 0.05 fine, to 0.10 a warning, beyond stop.
 Import only where torch may be loaded.
@@ -38,8 +38,8 @@ class RewardWatch(TrainerCallback):
     Reads only the trainer's history, which checkpoints keep, so a resumed run decides as one that was not.
     """
 
-    def __init__(self, answers_per_step: int, held_out_answers: int) -> None:
-        self._answers_per_step, self._held_out_answers = answers_per_step, held_out_answers
+    def __init__(self, answers_per_step: int, selection_answers: int) -> None:
+        self._answers_per_step, self._selection_answers = answers_per_step, selection_answers
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         logs: Logs = kwargs["logs"]
@@ -52,10 +52,10 @@ class RewardWatch(TrainerCallback):
             control.should_training_stop |= has_learned_all([line for line in state.log_history if "reward" in line])
 
     def _error(self, since: Sequence[Logs], logs: Logs) -> float:
-        """Standard error of the gap, so that chance does not end a run whose held-out set is small."""
+        """Standard error of the gap, so that chance does not end a run whose rows of selection are few."""
         answers = self._answers_per_step * len(since)
         spread = fmean(line["reward_std"] for line in since)
-        return sqrt(spread**2 / answers + logs["eval_reward_std"] ** 2 / self._held_out_answers)
+        return sqrt(spread**2 / answers + logs["eval_reward_std"] ** 2 / self._selection_answers)
 
 
 def _since_last_evaluation(history: Sequence[Logs]) -> list[Logs]:
@@ -88,7 +88,7 @@ def diagnose(points: Sequence[Logs], stopped: str | None, best_step: int | None)
     gaps = [point["eval_reward_gap"] for point in points if point.get("eval_reward_gap") is not None]
     equal = [point["share_equal_groups"] for point in points if point.get("share_equal_groups") is not None]
     if gaps and gaps[-1] > GAP_FINE:
-        what = f"Answers to training prompts earn {gaps[-1]:.2f} more than those to held-out ones"
+        what = f"Answers to training prompts earn {gaps[-1]:.2f} more than those to prompts of selection"
         found.append(f"{what}: {'more prompts are needed' if gaps[-1] > GAP_MAX else 'watch it, 0.10 is too much'}.")
     if len(rewards) > 1:
         before, after = _ends(rewards)
@@ -101,7 +101,7 @@ def diagnose(points: Sequence[Logs], stopped: str | None, best_step: int | None)
     if equal and fmean(equal) > 0.5:
         found.append(f"{fmean(equal):.0%} of the prompts had answers of equal reward, from which nothing is learned.")
     if best_step is not None and points and best_step < points[-1]["step"]:
-        found.append(f"The held-out reward was highest at step {best_step}; the model is of that checkpoint.")
+        found.append(f"The selection reward was highest at step {best_step}; the model is of that checkpoint.")
     return tuple(found)
 
 

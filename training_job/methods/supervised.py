@@ -5,7 +5,6 @@ Import only where torch may be loaded.
 
 import contextlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -19,28 +18,20 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from shared.domain.planning.memory import LOGITS_CHUNK_TOKENS
-from shared.rendering.bundle import Bundle
-from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import IGNORED, Encoded, encode_file
 from training_job.data.packing import Layout, shared_out, steps_of_run, trained_tokens
+from training_job.data.selection import EncodedData
 from training_job.job.diagnosis import diagnose
 from training_job.job.setup import Setup
-from training_job.methods import EncodedData
 from training_job.methods.trainer import adapted, common_settings, finished, model_of
 from training_job.model import attention, quantized
 
 # Logits of so many tokens exist at a time, as the memory plan assumes.
 CHUNKED = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=LOGITS_CHUNK_TOKENS, chunking_method=None)
 
-PROBED_ROWS = 8
 __all__ = ["MEASURES", "build", "diagnose", "read"]
 MEASURES: dict[str, str] = {}
-
-
-def read(train_file: Path, held_out_file: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedData:
-    """Chat rows of both files; see `encode_file` for what is refused."""
-    rows, held_out = (encode_file(file, bundle, policy) for file in (train_file, held_out_file))
-    return EncodedData(rows, held_out, probe=held_out.rows[:PROBED_ROWS])
+read = encode_file
 
 
 def build(setup: Setup, data: EncodedData) -> "SupervisedTrainer":
@@ -68,14 +59,13 @@ class SupervisedTrainer(Trainer):
     def __init__(self, setup: Setup, model: PeftModel, data: EncodedData, layout: Layout, **args: Any) -> None:
         chosen = setup.hyperparameters
         self._layout = layout
-        self._held_out: list[Encoded] = data.held_out.rows
-        rows: list[Encoded] = data.train.rows
+        self._selection, rows = list(data.selection), data.train
         plan = steps_of_run(len(rows), chosen.batch_size, chosen.seed, setup.steps)
         self._steps_per_epoch = -(-len(rows) // chosen.batch_size)
         steps = [[rows[i] for i in step] for step in plan]
         self._head = None if layout.kind == "plain" else take_head(model)
         super().__init__(
-            model=model, **args, train_dataset=steps, eval_dataset=self._held_out, processing_class=setup.tokenizer
+            model=model, **args, train_dataset=steps, eval_dataset=self._selection, processing_class=setup.tokenizer
         )
         self._sharded = chosen.sharding == "full"
         if self._sharded:  # accelerate would put it into DDP, which takes no parts, but passes over what is prepared
@@ -153,8 +143,8 @@ class SupervisedTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """The loss of the held-out rows; that of transformers is a mean over batches, however many tokens they have."""
-        metrics = {f"{metric_key_prefix}_loss": self.loss_of(self._held_out)}
+        """The loss of the rows of selection; that of transformers is a mean over batches, not tokens."""
+        metrics = {f"{metric_key_prefix}_loss": self.loss_of(self._selection)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

@@ -19,7 +19,7 @@ from training_job.model.artifacts import loss_of
 
 AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
 LOG_LINES, CHECKPOINTS = 60, 10
-PATIENCE = 3  # evaluations in a row without a lower held-out loss
+PATIENCE = 3  # evaluations in a row without a lower selection loss
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bit"}
 
 
@@ -103,11 +103,11 @@ def common_settings(setup: Setup) -> dict[str, Any]:
         "logging_steps": intervals.log,
         "logging_first_step": True,
         "logging_nan_inf_filter": False,  # the default hides a loss that is not a number
-        "eval_strategy": "steps",
+        "eval_strategy": "steps" if setup.selects else "no",
         "eval_steps": intervals.save,
         "save_steps": intervals.save,
         "save_total_limit": None,  # transformers deletes before the new one is complete: `Watch.on_save` does it
-        "load_best_model_at_end": True,
+        "load_best_model_at_end": setup.selects,
         "metric_for_best_model": "eval_loss",
         "greater_is_better": False,
         "restore_callback_states_from_checkpoint": True,  # early stopping continues its count

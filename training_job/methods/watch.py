@@ -63,7 +63,8 @@ class Watch(TrainerCallback):
         late = self._metrics.count_time() > self._limit.seconds
         if state.global_step < state.max_steps and any_rank(late, args.device):
             self._metrics.stopped = self._limit.kind
-            control.should_log = control.should_evaluate = control.should_save = control.should_training_stop = True
+            control.should_log = control.should_save = control.should_training_stop = True
+            control.should_evaluate = args.load_best_model_at_end
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         logs: dict[str, Any] = kwargs["logs"]

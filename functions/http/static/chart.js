@@ -1,4 +1,4 @@
-// One measure of training and held-out rows over steps, with axes and a read-out for mouse and keyboard.
+// One measure of training rows and rows of selection over steps, with axes and a read-out for mouse and keyboard.
 
 import { h, seconds, svg } from "./dom.js";
 
@@ -39,13 +39,13 @@ function logTicks(low, high) {
   return ticks.length > 1 ? ticks : linearTicks(low, high, 4);
 }
 
-// `train` and `heldOut` are the keys of the two curves among the series.
+// `train` and `selection` are the keys of the two curves among the series.
 export class CurveChart {
-  constructor(name, train, heldOut) {
+  constructor(name, train, selection) {
     this.name = name;
     this.sources = [
       { key: train, kind: "train", label: "train" },
-      { key: heldOut, kind: "held_out", label: "held out" },
+      { key: selection, kind: "selection", label: "selection" },
     ];
     this.curves = [];
     this.extra = {};

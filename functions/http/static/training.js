@@ -32,7 +32,8 @@ export function training({ run, metrics, metricsProblem }, charts) {
         figure("steps", count(facts.last_step)),
         figure("in", seconds(facts.seconds)),
         figure("train loss", loss(facts.train_loss)),
-        figure("held-out loss", loss(facts.eval_loss)),
+        figure("selection loss", loss(facts.eval_loss)),
+        facts.selection_rows > 0 && figure("rows of selection", count(facts.selection_rows)),
         facts.dropped_rows > 0 && figure("rows dropped", count(facts.dropped_rows)),
       ),
     );

@@ -18,6 +18,8 @@ from shared.domain.recipe import (
     ResolvedReinforcement,
 )
 
+# Of the training rows those that choose the checkpoint, and are not trained on: share, least and most.
+SELECTED, LEAST_SELECTED, MOST_SELECTED = 0.05, 8, 200
 T = TypeVar("T", int, float, bool, str)
 
 # Where the base model reads so much: those who ask may say more than any row does.
@@ -48,6 +50,11 @@ def default_learning_rate(recipe: Recipe, entry: BaseModelEntry) -> tuple[float,
         case Reinforcement():
             return entry.defaults.reinforcement_learning_rate, f"default of {entry.id} for rewards"
     return entry.defaults.learning_rate, f"default of {entry.id}"
+
+
+def selection_rows(rows: int) -> int:
+    """How many of the training rows choose the checkpoint: never more than a fifth of them."""
+    return min(max(round(SELECTED * rows), LEAST_SELECTED), MOST_SELECTED, rows // 5)
 
 
 def answer_tokens(recipe: Recipe) -> tuple[int, str]:

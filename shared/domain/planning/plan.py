@@ -81,7 +81,8 @@ def resolve(
 ) -> ResolvedRecipe:
     """Decide every `auto`, each with its reason in plain words.
 
-    `characters_max` is the text of the longest kept row, `tokens_max` its tokens where they were counted.
+    `train_rows`: with those that choose the checkpoint, which are not learned. `characters_max` is the text of the
+    longest kept row, `tokens_max` its tokens where they were counted.
     Raises PermanentFailure: license (`unknown_base_model`, `license_denied`) or recipe (`exceeds_context`,
     `does_not_fit`, `packing_not_possible`, `unknown_instance_type`, `multiple_gpus`, `multiple_nodes`,
     `batch_below_processes`).
@@ -89,7 +90,8 @@ def resolve(
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
     longest = _max_length(entry, methods.row_limit(recipe), characters_max, tokens_max)
-    requested = _hyperparameters(recipe, entry, train_rows, longest, reasons)
+    learned = train_rows - methods.selection_rows(train_rows)
+    requested = _hyperparameters(recipe, entry, learned, longest, reasons)
     free_optimizer = recipe.method.hyperparameters.optimizer == AUTO
     machines = skus if recipe.budget.instance_type == AUTO else (_named_machine(recipe, skus),)
     sku, hyperparameters = _fit(
@@ -358,7 +360,8 @@ def estimate_tokens(entry: BaseModelEntry, characters: float, extra_bytes: float
 def estimate_cost(
     resolved: ResolvedRecipe, *, train_rows: int, eval_rows: int, tokens_mean: float, counted: bool = False
 ) -> CostEstimate:
-    """Range for the training and the evaluation job; 0 USD on the laptop. Means are a row's.
+    """Range for the training and the evaluation job; 0 USD on the laptop. Means are a row's. The rows
+    that choose the checkpoint count as learned: they are read again and again.
 
     Low and high differ in tokens (where they were not `counted`), share of the data sheet's speed,
     start-up time, answers per second (and the length of those a reinforcement run samples), and (spot) work done again

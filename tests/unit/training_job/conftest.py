@@ -94,8 +94,8 @@ def chat(question: str, answer: str, **fields: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def some_rows() -> list[dict[str, Any]]:
-    """Forty short rows in two slices."""
-    return [chat(f"What is part {n}?", f"a bolt of {n} mm", kind="odd" if n % 2 else "even") for n in range(40)]
+    """Short rows in two slices: 8 of them select, 40 are trained on."""
+    return [chat(f"What is part {n}?", f"a bolt of {n} mm", kind="odd" if n % 2 else "even") for n in range(48)]
 
 
 WriteData = Callable[..., Path]
@@ -209,14 +209,15 @@ class Bench:
         from shared.domain.recipe import ResolvedRecipe
         from shared.rendering.check import LengthPolicy
         from training_job.data.chat_rows import bundle_of
+        from training_job.data.selection import EncodedData
         from training_job.job.setup import Setup
         from training_job.methods import method_of
         from training_job.model.quantized import load_tokenizer
 
         recipe = ResolvedRecipe.model_validate_json(self.recipe.read_bytes())
         tokenizer, method = load_tokenizer(self.base), method_of(recipe)
-        files = (self.data / "train.jsonl", self.data / "eval.jsonl")
-        data = method.read(*files, bundle_of(tokenizer), LengthPolicy(256, "reject"))
+        rows = self.data / "train.jsonl"
+        data = EncodedData.of(method.read(rows, bundle_of(tokenizer), LengthPolicy(256, "reject")), rows, recipe)
         chosen = recipe.hyperparameters
         sizes = (chosen.total_steps, chosen.micro_batch_size)
         setup = Setup(self.base, self.output, recipe, tokenizer, *sizes, continue_from)
@@ -287,12 +288,12 @@ def as_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[JudgeServer], 
 
 @pytest.fixture(scope="session")
 def pairs() -> list[dict[str, Any]]:
-    return [pair(n) for n in range(20)]
+    return [pair(n) for n in range(25)]  # 5 of them select
 
 
 @pytest.fixture(scope="session")
 def prompts() -> list[dict[str, Any]]:
-    return [prompt(n) for n in range(40)]
+    return [prompt(n) for n in range(40)]  # 8 of them select
 
 
 @pytest.fixture(scope="module")

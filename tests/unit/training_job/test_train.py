@@ -33,6 +33,7 @@ def test_a_run_leaves_a_whole_model_folder_and_a_result(finished: Any) -> None:
     assert (result.status, result.metrics.last_step, result.metrics.total_steps) == ("completed", 20, 20)
     assert result.metrics.train_loss < 6.5
     assert result.metrics.eval_loss is not None
+    assert result.metrics.selection_rows == 8
     model = finished.output / "model"
     assert {path.name for path in model.iterdir()} == {"adapter", "merged", "manifest.json"}
     assert list(finished.output.rglob("README.md")) == [model / "merged" / "README.md"]
@@ -41,6 +42,7 @@ def test_a_run_leaves_a_whole_model_folder_and_a_result(finished: Any) -> None:
     assert manifest["data_version"] == "data-1"
     assert manifest["license"]
     assert manifest["libraries"]["torch"].startswith("2.13.0")
+    assert manifest["metrics"]["selection_rows"] == 8
     assert manifest["metrics"]["train_loss"] == result.metrics.train_loss < manifest["metrics"]["first_train_loss"]
 
 
@@ -59,9 +61,13 @@ def test_the_curve_says_what_the_dashboard_shows(finished: Any) -> None:
 
 def test_processed_tokens_are_counted_without_padding(finished: Any, tokenizer: Any) -> None:
     from training_job.data.chat_rows import bundle_of, encode_file
+    from training_job.data.selection import selected
 
-    rows = encode_file(finished.data / "train.jsonl", bundle_of(tokenizer), LengthPolicy(256, "reject")).rows
-    assert finished.result().metrics.processed_tokens == 2 * sum(len(row.input_ids) for row in rows)
+    file = finished.data / "train.jsonl"
+    rows = encode_file(file, bundle_of(tokenizer), LengthPolicy(256, "reject")).rows
+    chosen = selected(file.read_bytes().splitlines(), None, 42)
+    learned = [row for i, row in enumerate(rows) if i not in chosen]
+    assert finished.result().metrics.processed_tokens == 2 * sum(len(row.input_ids) for row in learned)
 
 
 def test_only_the_best_and_the_last_checkpoints_are_kept(finished: Any) -> None:

@@ -40,4 +40,4 @@ def test_a_loss_that_does_not_fall_and_one_that_still_does_are_told_apart() -> N
     flat = diagnose(curve([2.0, 2.0, 2.0, 2.0], [2.0, 2.0, 2.0, 2.0]), None, 1)
     assert any("did not fall" in line for line in flat)
     falling = diagnose(curve([2.0, 1.5, 1.0, 0.7], [2.1, 1.6, 1.1, 0.8]), None, 4)
-    assert falling == ("The held-out loss was still falling at the end: more epochs may help.",)
+    assert falling == ("The selection loss was still falling at the end: more epochs may help.",)

@@ -19,7 +19,7 @@ def grpo(
 
     def make(folder: Path, recipe: dict[str, Any] | None = None, **settings: Any) -> Any:
         data = write_data(folder / "data", prompts, prompts[:6])
-        chosen = {"learning_rate": 1e-4, "total_steps": 10, "n_epochs": 1, **settings}
+        chosen = {"learning_rate": 1e-4, "total_steps": 10, "n_epochs": 2, **settings}
         return bench(folder, base=endless_base, data=data, recipe=resolved(recipe or recipe_of(), **chosen))
 
     return make

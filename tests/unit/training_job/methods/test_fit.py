@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -115,19 +116,26 @@ def test_micro_batches_shrink_to_a_part_of_the_batch() -> None:
     assert [halved(16, 16), halved(12, 6), halved(12, 3), halved(7, 7)] == [8, 3, 1, 1]
 
 
+def lines_of(rows: list[Any]) -> list[bytes]:
+    return [json.dumps(row).encode() for row in rows]
+
+
 @pytest.fixture(scope="module")
 def overfitted(bench: Callable[..., Any], write_data: Any, resolved: Any, tmp_path_factory: Any) -> Any:
-    """A run on four rows for many epochs, evaluated on rows of another kind."""
+    """A run on four rows for many epochs, whose checkpoint a row of another kind selects."""
+    from training_job.data.selection import selected
+
     folder = tmp_path_factory.mktemp("overfit")
 
     def row(question: str, answer: str) -> dict[str, Any]:
         return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
 
     train = [row(f"part {n}", f"bolt {n} mm") for n in range(4)]
-    held_out = [row(f"who is {n}", f"washer number {n * 7}, zinc") for n in range(4)]
+    others = (row(f"who is {n}", f"washer number {n * 7}, zinc") for n in count())
+    train = next(rows for other in others if selected(lines_of(rows := [*train, other]), None, 42) == {4})
     # At 0.02 the loss stayed at 1.5 on one processor, and no epoch was worse than the one before.
     recipe = resolved(n_epochs=100, total_steps=100, learning_rate=0.005, quantization="none")
-    run = bench(folder, data=write_data(folder / "d", train, held_out), recipe=recipe)
+    run = bench(folder, data=write_data(folder / "d", train, train), recipe=recipe)
     assert run.train() == 0
     return run
 

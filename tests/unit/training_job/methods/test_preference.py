@@ -57,13 +57,17 @@ def test_a_dpo_run_leaves_a_whole_model_and_what_it_watched(compared: Any) -> No
     manifest = json.loads((compared.output / "model" / "manifest.json").read_text())
     assert manifest["metrics"]["measures"]["reward_margin"] == last["reward_margin"]
     assert manifest["continued_from"] is None
-    assert manifest["merge"]["rows"] == 6
+    assert manifest["merge"]["rows"] == 5
 
 
 def test_both_answers_are_counted_in_the_tokens(compared: Any, bundle: Any) -> None:
     from training_job.data.chat_rows import encode_pairs
+    from training_job.data.selection import selected
 
-    read = encode_pairs(compared.data / "train.jsonl", bundle, LengthPolicy(256, "reject")).rows
+    file = compared.data / "train.jsonl"
+    chosen = selected(file.read_bytes().splitlines(), None, 42)
+    pairs = encode_pairs(file, bundle, LengthPolicy(256, "reject")).rows
+    read = [pair for i, pair in enumerate(pairs) if i not in chosen]
     total = sum(len(one.chosen.input_ids) + len(one.rejected.input_ids) for one in read)
     assert compared.result().metrics.processed_tokens == 2 * total
 

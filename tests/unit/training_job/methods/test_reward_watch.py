@@ -78,10 +78,10 @@ def test_the_diagnosis_says_what_the_rewards_did() -> None:
     ]
     assert diagnose(points, "deadline", 4) == (
         "Training stopped before its last step: the recipe's deadline was near.",
-        "Answers to training prompts earn 0.20 more than those to held-out ones: more prompts are needed.",
+        "Answers to training prompts earn 0.20 more than those to prompts of selection: more prompts are needed.",
         "The mean reward did not rise (0.40 to 0.40): raise the learning rate.",
         "60% of the prompts had answers of equal reward, from which nothing is learned.",
-        "The held-out reward was highest at step 4; the model is of that checkpoint.",
+        "The selection reward was highest at step 4; the model is of that checkpoint.",
     )
     rising = [{"step": step, "reward": step / 10, "share_equal_groups": 0.1} for step in range(1, 9)]
     assert diagnose(rising, None, 8) == ()

@@ -23,7 +23,7 @@ def test_the_calibration_is_kept_with_the_model(rewarded: Any) -> None:
     assert found["agreement"] == pytest.approx(1.0)
     assert 0.05 < found["failing"] < 0.95
     assert found["problems"] == []
-    assert manifest["merge"]["rows"] == 6
+    assert manifest["merge"]["rows"] == 8
 
 
 JUDGE = {

@@ -16,13 +16,13 @@ def trainer_for(
     random_base: Path, tokenizer: Any, resolved: Callable[..., Any], encoded_rows: list[Any], tmp_path_factory: Any
 ) -> Callable[..., Any]:
     """A trainer over the rows; hyperparameters by keyword."""
-    from training_job.data.chat_rows import EncodedFile
+    from training_job.data.selection import EncodedData
     from training_job.job.setup import Setup
-    from training_job.methods import EncodedData, supervised
+    from training_job.methods import supervised
 
     def make(micro_batch_size: int = 4, **changes: Any) -> Any:
         recipe = resolved(batch_size=len(encoded_rows), max_length_tokens=64, **changes)
-        data = EncodedData(EncodedFile(encoded_rows), EncodedFile(encoded_rows))
+        data = EncodedData(encoded_rows, encoded_rows)
         output = tmp_path_factory.mktemp("packing")
         return supervised.build(Setup(random_base, output, recipe, tokenizer, 2, micro_batch_size), data)
 
@@ -85,15 +85,15 @@ def test_in_bfloat16_the_losses_keep_the_digits_of_float32(
     """Rows that are packed by the hundred, so that a sum of theirs has more digits than bfloat16."""
     import torch
 
-    from training_job.data.chat_rows import EncodedFile
     from training_job.data.packing import trained_tokens
+    from training_job.data.selection import EncodedData
     from training_job.job.setup import Setup
-    from training_job.methods import EncodedData, supervised
+    from training_job.methods import supervised
     from training_job.model.quantized import load_model
 
     many = encoded_rows * 20
     recipe = resolved(batch_size=len(many), max_length_tokens=64, quantization="none", compute_dtype="bfloat16")
-    data = EncodedData(EncodedFile(many), EncodedFile(many))
+    data = EncodedData(many, many)
     trainer = supervised.build(Setup(random_base, tmp_path, recipe, tokenizer, 2, 100), data)
     trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)  # as `train` does: autocast
     plain = load_model(random_base, torch.bfloat16)

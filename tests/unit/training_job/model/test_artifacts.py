@@ -15,7 +15,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 def test_merged_and_adapter_answers_are_compared_and_recorded(finished: Any) -> None:
     manifest = json.loads((finished.output / "model/manifest.json").read_text())
     check = manifest["merge"]
-    assert check["rows"] == 6
+    assert check["rows"] == 8
     assert check["merged_loss"] == pytest.approx(check["adapter_loss"], abs=0.02)
     assert finished.result().metrics.merged_agreement == check["agreement"] >= 0.5
 

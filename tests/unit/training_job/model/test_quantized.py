@@ -30,12 +30,14 @@ def quantized_base(random_base: Path) -> Any:
 
 def trainer_of(run: Any, tokenizer: Any) -> Any:
     from training_job.data.chat_rows import bundle_of
+    from training_job.data.selection import EncodedData
     from training_job.job.runtime import read_recipe
     from training_job.job.setup import Setup
     from training_job.methods import supervised
 
     recipe, rows = read_recipe(run.recipe), run.data / "train.jsonl"
-    data = supervised.read(rows, rows, bundle_of(tokenizer), LengthPolicy(256, "reject"))
+    file = supervised.read(rows, bundle_of(tokenizer), LengthPolicy(256, "reject"))
+    data = EncodedData.of(file, rows, recipe)
     return supervised.build(Setup(run.base, run.output, recipe, tokenizer, 20, 4), data)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shared.domain.catalog import find_entry, find_sku
 from shared.domain.errors import PermanentFailure
 from shared.domain.planning.memory import memory_plan
+from shared.domain.planning.methods import selection_rows
 from shared.domain.planning.plan import (
     HEADROOM,
     estimate_cost,
@@ -41,9 +42,10 @@ def test_a_given_setting_of_a_method_is_kept() -> None:
 def test_answers_split_evenly_and_batches_of_prompts_are_never_more_than_there_are(rows, rollouts) -> None:
     method = {**REWARDS, "hyperparameters": {"rollouts_per_prompt": rollouts, "max_new_tokens": 16}}
     values = plan(PHI, rows=rows, characters=200, method=method).hyperparameters
-    assert values.batch_size <= rows
+    learned = rows - selection_rows(rows)
+    assert values.batch_size <= learned
     assert values.batch_size * rollouts % values.micro_batch_size == 0
-    assert values.total_steps == rows // values.batch_size * values.n_epochs >= 1
+    assert values.total_steps == learned // values.batch_size * values.n_epochs >= 1
 
 
 def test_a_prompt_and_its_answer_fit_the_context_together() -> None:
@@ -84,3 +86,10 @@ def test_comparing_pairs_and_sampling_answers_cost_more_than_reading_examples() 
     costs = [estimate_cost(plan(PHI, rows=2000, characters=900, **METHODS[name]), **counts) for name in METHODS]
     assert costs[0].low_usd < costs[1].low_usd < costs[2].low_usd
     assert costs[0].high_usd < costs[1].high_usd < costs[2].high_usd
+
+
+@pytest.mark.parametrize(
+    ("rows", "selecting"), [(1, 0), (4, 0), (5, 1), (20, 4), (40, 8), (160, 8), (1200, 60), (4000, 200), (90_000, 200)]
+)
+def test_a_twentieth_of_the_rows_selects_and_never_more_than_a_fifth(rows, selecting) -> None:
+    assert selection_rows(rows) == selecting
