@@ -26,11 +26,12 @@ from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.rendering.bundle import read_bundle_folder
 from shared.rendering.check import LengthPolicy
-from training_job.data.chat_rows import Encoded, EncodedFile, encode_file
+from training_job.data.chat_rows import Encoded, encode_file
 from training_job.data.packing import trained_tokens
+from training_job.data.selection import EncodedData
 from training_job.job.runtime import classify
 from training_job.job.setup import Setup
-from training_job.methods import EncodedData, supervised
+from training_job.methods import supervised
 from training_job.methods.trainer import model_of
 from training_job.model import quantized
 from training_job.model.artifacts import prompt_of
@@ -153,7 +154,7 @@ def _copy(entry: BaseModelEntry, folder: Path, place: Path, rows: int, row_token
 
 def _step(setup: Setup, rows: list[Encoded]) -> tuple[PeftModel, Preflight]:
     """A step of the trainer, and the same adapter on a model that transformers computes the loss of, row by row."""
-    trainer = supervised.build(setup, EncodedData(EncodedFile(rows), EncodedFile(rows)))
+    trainer = supervised.build(setup, EncodedData(rows, rows))
     model = model_of(trainer)
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     with torch.no_grad():

@@ -32,9 +32,7 @@ class EncodedData:
     def of(cls, file: EncodedFile[Any], path: Path, recipe: ResolvedRecipe) -> Self:
         """The rows of a file that are used, divided."""
         lines, used = path.read_bytes().splitlines(), sorted({row.number for row in file.rows})
-        drawn = selected(
-            [lines[n - 1] for n in used], recipe.requested.data.split_group, recipe.hyperparameters.seed
-        )
+        drawn = selected([lines[n - 1] for n in used], recipe.requested.data.split_group, recipe.hyperparameters.seed)
         chosen = {used[i] for i in drawn}
         parts: tuple[list[Any], list[Any]] = ([], [])
         for row in file.rows:  # there may be several of a row

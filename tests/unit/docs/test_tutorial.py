@@ -33,8 +33,8 @@ def test_the_data_of_the_tutorial_is_read_as_the_tutorial_shows(tmp_path: Path) 
     second = CliRunner().invoke(app, ["validate", file, "--recipe", recipe])
     assert (first.exit_code, second.exit_code) == (0, 0)
     assert "216 training rows, 24 held out" in first.stdout
-    assert "3 epochs, 81 steps of 8 rows" in first.stdout
-    assert "15 epochs, 405 steps of 8 rows" in second.stdout
+    assert "3 epochs, 78 steps of 8 rows" in first.stdout
+    assert "15 epochs, 390 steps of 8 rows" in second.stdout
 
 
 def test_the_held_out_rows_are_those_that_the_tutorial_shows(tmp_path: Path) -> None:

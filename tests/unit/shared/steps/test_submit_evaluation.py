@@ -30,6 +30,7 @@ MEASURED = JobMetrics(
     processed_tokens=1000,
     dropped_rows=1,
     truncated_rows=2,
+    selection_rows=8,
     first_train_loss=3.5,
     train_loss=0.5,
     eval_loss=0.75,

@@ -63,7 +63,7 @@ def test_rows_that_share_something_by_way_of_others_stay_together_too() -> None:
         ([b'{"messages": [{"role": "user", "content": "%d"}]}' % n for n in range(40)], None, 8),
     ],
 )
-def test_there_are_never_more_than_a_fifth_and_none_where_rows_cannot_be_parted(
+def test_there_are_never_more_than_a_fifth_and_none_where_rows_cannot_be_separated(
     lines: list[bytes], group: str | None, count: int
 ) -> None:
     assert len(selected(lines, group, 42)) == count
