@@ -106,8 +106,16 @@ def _plan(plan: Plan) -> Text:
     return Text(
         f"a run: {plan.n_epochs} epochs, {plan.total_steps} steps of {plan.rows_per_step} rows "
         f"(about {plan.tokens_per_step} tokens) on {plan.training_instance_type}, "
-        f"{plan.low_usd:.2f} to {plan.high_usd:.2f} USD estimated ({plan.low_hours:.2f} to {plan.high_hours:.2f} h)"
+        f"{plan.low_usd:.2f} to {plan.high_usd:.2f} USD estimated ({plan.low_hours:.2f} to {plan.high_hours:.2f} h)\n"
+        f"{_power(plan)}"
     )
+
+
+def _power(plan: Plan) -> str:
+    if plan.smallest_gain is None:
+        return "the held-out rows are too few to show any gain in 4 of 5 cases"
+    gain = f"{plan.smallest_gain:.2f} (answers right or wrong, half of each)"
+    return f"smallest gain that the held-out rows show in 4 of 5 cases: {gain}"
 
 
 def preview_view(row: PreviewRow) -> Panel:

@@ -7,7 +7,7 @@ from rich.text import Text
 from cli.client import Api, RequestRefused
 from cli.common import make_grid, make_table
 from shared.api.models import RunEvaluation
-from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict
+from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict, detectable
 from shared.domain.run import Run, Status
 
 SAMPLES_SHOWN = 4
@@ -82,7 +82,11 @@ def score_table(run: Run, result: EvaluationResult) -> Table:
 
 def gain_line(run: Run, result: EvaluationResult) -> str:
     """`gain +0.506 [+0.430, +0.580] over base (95 % interval, 120 held-out rows)`, and how many answers were cut."""
-    confidence = run.recipe.requested.evaluation.gate.confidence if run.recipe else 0.95
+    gate = run.recipe.requested.evaluation.gate.confidence if run.recipe else 0.95
+    confidence = result.gain_confidence or gate
+    counted = f", attempt {result.attempt}" if result.gain_confidence else ""
+    rows = f"{result.candidate.rows} held-out rows" + (f" in {result.groups} groups" if result.groups else "")
+    shown = f"\n{detectable(result.gains[0])}" if result.gains and result.gains[0].detectable else ""
     gains = "; ".join(f"{g.mean:+.3f} [{g.low:+.3f}, {g.high:+.3f}] over {g.over}" for g in result.gains)
     cut = ", ".join(f"{name} {share * 100:.3g} %" for name, share in result.answers_at_limit.items() if share)
     rates = "".join(
@@ -93,7 +97,7 @@ def gain_line(run: Run, result: EvaluationResult) -> str:
     )
     rates += f"\npairs answered alike: {alike}" if (alike := result.pairs.get("candidate")) else ""
     limit = f"\nanswers cut at evaluation.max_new_tokens: {cut}" if cut else ""
-    return f"gain {gains} ({confidence * 100:g} % interval, {result.candidate.rows} held-out rows){rates}{limit}"
+    return f"gain {gains} ({confidence * 100:.4g} % interval{counted}, {rows}){shown}{rates}{limit}"
 
 
 def slice_table(result: EvaluationResult) -> Table:

@@ -1,7 +1,8 @@
 """Evaluate a candidate on held-out rows, against the base model and the model in production.
 
     python -m training_job.evaluate --job-name NAME --data DIR --base-model DIR --recipe FILE
-        --candidate DIR [--champion DIR] [--answers DIR] [--judges FILE] --output DIR
+        --candidate DIR [--champion DIR] [--answers DIR] [--judges FILE]
+        [--attempt N] --output DIR
 
 CANDIDATE and CHAMPION are merged model folders, scored exactly as they will be served. ANSWERS keeps the
 answers of models, and the replies of judges, from one evaluation to the next. JUDGES says where score_model graders
@@ -45,6 +46,7 @@ class EvaluateArguments:
     champion: Annotated[Path | None, "merged folder of the model in production"] = None
     answers: Annotated[Path | None, "folder of answers kept by content; read and added to"] = None
     judges: Annotated[Path | None, "where the judges of score_model graders are, JSON"] = None
+    attempt: Annotated[int, "at these held-out rows, from 1; the later, the more sure a gain has to be"] = 1
     output: Annotated[Path, "folder for report and rows"]
 
     def models(self) -> dict[str, Path]:
@@ -84,7 +86,9 @@ def evaluate(task: EvaluateArguments, metrics: RunningMetrics) -> None:
             outputs[name], suite = replace(outputs[name], general=answered), suite.without(lacking)
     prompts = [question.prompt for question in outputs["candidate"].questions]
     baselines = baseline_answers(task.data / "train.jsonl", prompts, settings.graders)
-    write_report(task.output, settings, rows, suite, outputs, panel, baselines, lacking, task.data / "train.jsonl")
+    of_rows = (recipe.requested.data.split_group, task.attempt)
+    train = task.data / "train.jsonl"
+    write_report(task.output, settings, rows, suite, outputs, panel, baselines, lacking, train, *of_rows)
 
 
 def read_dialogues(held_out: Path, recipe: ResolvedRecipe) -> list[Row]:
@@ -185,6 +189,8 @@ def write_report(
     baselines: BaselineAnswers,
     lacking: dict[GeneralPart, float],
     train: Path,
+    group: str | None = None,
+    attempt: int = 1,
 ) -> None:
     """Grade all answers; write report.json last, after the rows and samples it sums up."""
     questions = outputs["candidate"].questions
@@ -201,9 +207,8 @@ def write_report(
     templates = {name: one.template_sha256 for name, one in outputs.items()}
     general = general_scores(suite, outputs, settings)
     without = {name: scoring.grade_answers(settings.graders, texts, items) for name, texts in baselines.texts.items()}
-    result = report.summarize(
-        settings, own, models, answers, templates, general, panel.uses(), unscored, without, baselines.reason
-    )
+    details = (panel.uses(), unscored, without, baselines.reason)
+    result = report.summarize(settings, own, models, answers, templates, general, *details, group, attempt)
     scored = [i for i in range(len(items)) if i not in unscored]
     kept, sure, pairs = [items[i] for i in scored], settings.gate.confidence, settings.pairs
     all_texts = {name: one.texts for name, one in models.items()}
@@ -246,7 +251,7 @@ def general_scores(
     if suite is None:
         return ()
     texts = {name: one.general for name, one in outputs.items()}
-    return suite.compare(texts, settings.gate.confidence, report.BOOTSTRAP_SEED)
+    return suite.compare(texts, settings.gate.confidence)
 
 
 if __name__ == "__main__":

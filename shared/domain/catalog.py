@@ -24,7 +24,7 @@ TemplateArguments = Mapping[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], 
 class Architecture(Frozen):
     """Dimensions of a decoder, as the model's `config.json` has them."""
 
-    model_type: Annotated[str, AfterValidator(trainable)]
+    model_type: Annotated[Text, AfterValidator(trainable)]
     hidden: int
     layers: int
     heads: int

@@ -142,6 +142,10 @@ class Plan(Frozen):
     high_usd: float
     low_hours: float
     high_hours: float
+    smallest_gain: float | None = Field(
+        default=None,
+        description="that the held-out rows show in 4 of 5 cases, if answers are right or wrong, half of each",
+    )
 
 
 class Report(Frozen):
@@ -201,6 +205,7 @@ class CuratedVersion(Frozen):
     train_rows: int
     eval_rows: int
     characters_max: int
+    eval_sha256: str = Field(default="", description="of eval.jsonl; empty in earlier versions")
     tokenizer_sha256: str | None = Field(default=None, description="tokenizer and chat template that counted")
     tokens_max: int | None = Field(default=None, description="of the longest kept row of either file")
     rows_read: int = Field(default=0, description="of both files, blank lines not counted")
@@ -211,6 +216,11 @@ class CuratedVersion(Frozen):
     appended_to: str | None = Field(default=None, description="version whose rows come first (data.mode: append)")
     rows_appended_to: int = Field(default=0, description="rows read of that version; part of rows_read")
     validator: str = Field(default="", description="version of the code that read the rows")
+
+    @property
+    def held_out(self) -> str:
+        """What tells the held-out rows from others of the project."""
+        return self.eval_sha256 or self.version
 
     @property
     def files_of_rows(self) -> tuple[str, ...]:

@@ -38,13 +38,14 @@ class JudgeUse(Frozen):
     cached: int
 
 
+POWER = 0.8  # of the cases in which a gain is to be shown that counts as detectable
 MAX_SLICES = 100  # the intervals of more slices, which share one confidence, are too wide to show anything
 MAX_SLICE_CHARACTERS = 200
 MAX_CHECKED = 10_000  # what the gate reads is refused, never cut; the runner refuses less by its bytes
 
 
 class Score(Frozen):
-    """Mean score of one model over `rows` held-out rows, with its bootstrap interval."""
+    """Mean score of one model over `rows` held-out rows, with its interval."""
 
     mean: float
     low: float
@@ -62,15 +63,20 @@ class ScoreByModel(Frozen):
 
 ModelName = Literal["base", "champion", "candidate"]
 BaselineName = Literal["majority", "nearest_neighbor", "lookup"]
+Over = Literal["base", "champion"] | BaselineName
 
 
 class Gain(Frozen):
-    """Paired difference candidate minus `over`, with its bootstrap interval at the gate's confidence."""
+    """Paired difference candidate minus `over`, with its interval: at the confidence of the attempt, of slices and the
+    general suite at that of the gate."""
 
-    over: Literal["base", "champion"] | BaselineName
+    over: Over
     mean: float
     low: float
     high: float
+    detectable: Measured = Field(
+        default=None, description="the gain that rows of this spread show in 4 of 5 cases; null where none below 1"
+    )
 
 
 class BaselineScore(Frozen):
@@ -231,6 +237,9 @@ class EvaluationResult(ScoreByModel):
     """
 
     gains: tuple[Gain, ...] = Field(max_length=MAX_CHECKED)
+    attempt: int = Field(default=1, description="at these held-out rows by this project, from 1")
+    gain_confidence: float | None = Field(default=None, description="of the gains: the gate's, corrected for attempts")
+    groups: int | None = Field(default=None, description="independent groups of rows, by data.split_group")
     baselines: tuple[BaselineScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     no_baselines: Text | None = Field(default=None, description="why there are none")
     graders: tuple[GraderScore, ...] = Field(default=(), max_length=MAX_CHECKED)
@@ -291,21 +300,45 @@ GENERAL_MIN_BASE = 0.3
 ROUNDING = 1e-9  # of a mean of floats
 
 
+def confidence_of(attempt: int, confidence: float) -> float:
+    """Of the gains of one attempt at the same held-out rows: the errors of all attempts together, however many, are
+    those of `confidence` (alpha spending; the sum of 1 / attempt² is pi² / 6)."""
+    return 1 - (1 - confidence) * 6 / (math.pi * attempt) ** 2
+
+
+# The spread that a row's gain has where both models are right or wrong, independently, half of the time.
+ASSUMED_SPREAD = 0.7
+
+
+def smallest_gain(rows: int, confidence: float) -> float | None:
+    """What so many independent rows show in 4 of 5 cases at a first attempt, by an assumed spread; None if above 1.
+
+    Quantiles of Student's t by the first term of their expansion (Fisher and Cornish 1960).
+    """
+    found = ((1 + confidence_of(1, confidence)) / 2, POWER)
+    normal = [NormalDist().inv_cdf(share) for share in found]
+    student = sum(z + (z**3 + z) / (4 * max(1, rows - 1)) for z in normal)
+    shown = student * ASSUMED_SPREAD / math.sqrt(max(1, rows))
+    return round(shown, 3) if shown < 1 else None
+
+
 def gate_verdict(result: EvaluationResult, settings: Evaluation) -> Verdict:
     """Apply the gate: enough rows, graders that worked, floors of the score and of graders, one template, an adapter
     that acts, a gain beyond its interval over base and champion, no slice worse, no general ability lost, no
     training rows repeated."""
-    gate, rows, mean = settings.gate, result.candidate.rows, result.candidate.mean
+    gate, mean = settings.gate, result.candidate.mean
+    rows = result.candidate.rows if result.groups is None else result.groups
+    what = "held-out rows" if result.groups is None else "groups of held-out rows"
     same_template = result.template_sha256 == result.base_template_sha256
     differ = result.answers_differ
     checks = [
-        _check("min_rows", rows >= gate.min_rows, f"{rows} held-out rows, at least {gate.min_rows} needed"),
+        _check("min_rows", rows >= gate.min_rows, f"{rows} {what}, at least {gate.min_rows} needed"),
         _graders_worked(result),
         _check("min_score", mean >= gate.min_score, f"candidate scores {mean:.3f}, at least {gate.min_score:.3f}"),
         _check("same_template", same_template, "the candidate is asked with the chat template of its base, by SHA-256"),
         _check("adapter_has_effect", differ > 0, f"{differ:.0%} of the answers differ from the base model's"),
         *_floor_checks(result, settings.floors),
-        *(_must_lie_above(f"gain_over_{gain.over}", gain, gate.min_gain) for gain in result.gains),
+        *(_must_lie_above(f"gain_over_{gain.over}", gain, gate.min_gain, result) for gain in result.gains),
         *_lookup_checks(result, gate),
         *_pair_checks(result, gate),
         *(_slice_check(part, gate) for part in result.slices),
@@ -344,8 +377,16 @@ def _floor_check(part: FloorScore, floor: float) -> GateCheck:
     return _check(f"grader:{part.grader}{where}", part.mean >= floor - ROUNDING, detail)
 
 
-def _must_lie_above(name: str, gain: Gain, least: float) -> GateCheck:
-    return _check(name, gain.low > least, f"{_interval(gain)} over {gain.over}, must lie above {least:.3f}")
+def _must_lie_above(name: str, gain: Gain, least: float, result: EvaluationResult) -> GateCheck:
+    sure = f" at {result.gain_confidence:.2%} (attempt {result.attempt})" if result.gain_confidence else ""
+    shown = f"; {detectable(gain, least)}" if gain.detectable else ""
+    detail = f"{_interval(gain)} over {gain.over}{sure}, must lie above {least:.3f}{shown}"
+    return _check(name, gain.low > least, detail)
+
+
+def detectable(gain: Gain, least: float = 0.0) -> str:
+    """What the held-out rows can show, in words."""
+    return f"such rows show a gain of {(gain.detectable or 0) + least:.3f} in 4 of 5 cases"
 
 
 def _lookup_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
@@ -356,7 +397,7 @@ def _lookup_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
         detail = f"not applicable: {result.no_baselines}" if result.no_baselines else "the report has no baselines"
         return [_check("gain_over_lookup", False, detail, skipped=bool(result.no_baselines))]
     best = max(result.baselines, key=lambda baseline: baseline.score.mean)
-    return [_must_lie_above("gain_over_lookup", best.gain, gate.gain_over_lookup)]
+    return [_must_lie_above("gain_over_lookup", best.gain, gate.gain_over_lookup, result)]
 
 
 def _pair_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:

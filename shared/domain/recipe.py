@@ -261,7 +261,9 @@ class Gate(Finite):
 
     min_score: Fraction = Field(default=0.0, description="absolute floor")
     min_gain: Fraction = Field(default=0.0, description="the interval of the gain must lie above this")
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(default=0.95, description="of every interval")
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        default=0.95, description="of every interval; of gains it grows with each attempt at the held-out rows"
+    )
     max_regression: Fraction = Field(
         default=0.05, description="largest drop tolerated in any slice; a drop whose interval reaches 0 does not count"
     )
@@ -288,7 +290,9 @@ class Gate(Finite):
         "a grader with `veto: true` that is not named has 1.0",
     )
     min_rows: Annotated[int, Field(ge=2)] = Field(
-        default=20, description="with fewer held-out rows the model is not deployed, so data that has fewer is refused"
+        default=20,
+        description="with fewer held-out rows the model is not deployed, so data that has fewer is refused; rows of "
+        "one group (data.split_group) count as one",
     )
 
 

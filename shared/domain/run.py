@@ -152,6 +152,9 @@ class Run(Frozen):
     approvals: tuple[Decision, ...] = Field(default=(), description="of this candidate; the last is `decision`")
     decision: Decision | None = None
     champion: str | None = Field(default=None, description="run in production when evaluation began")
+    held_out_attempt: int | None = Field(
+        default=None, description="which evaluation of the project against these held-out rows, from 1, it is"
+    )
     rollout: RolloutRef | None = None
     rollback: Rollback | None = Field(default=None, description="the newest, during the rollout or later")
     cost: CostEstimate | None = None
@@ -244,6 +247,7 @@ class RunChanges(TypedDict, total=False):
     approvals: tuple[Decision, ...]
     decision: Decision | None
     champion: str | None
+    held_out_attempt: int | None
     rollout: RolloutRef | None
     rollback: Rollback | None
     cost: CostEstimate | None

@@ -40,16 +40,21 @@ def turn_claim(endpoint: str) -> str:
     return f"turn:{endpoint}"
 
 
-def take(store: RunStore, name: str, run_id: str, now: datetime) -> str:
-    """Claim `name` for a run; returns the owner, who may be another run. Raises as `read`."""
+def attempt_claim(project: str, held_out: str, number: int) -> str:
+    """The evaluation of this number against one held-out set of the project; it is kept for good."""
+    return f"attempt:{project}:{held_out}:{number}"
+
+
+def take(store: RunStore, name: str, run_id: str, now: datetime, *, settled: int = 0) -> str:
+    """Claim `name` for a run; returns the owner, who may be another run. `settled`: for good. Raises as `read`."""
     kind, created_at = name.split(":", 1)[0], now.isoformat()
-    document = {"name": name, "kind": kind, "owner": run_id, "settled": 0, "created_at": created_at}
+    document = {"name": name, "kind": kind, "owner": run_id, "settled": settled, "created_at": created_at}
     try:
         store.batch(name, [Write("create", CLAIM, {**head(CLAIM), **document})])
     except StoreConflict:
         held = read(store, name)
         # None: released between the two calls.
-        return held.owner if held else take(store, name, run_id, now)
+        return held.owner if held else take(store, name, run_id, now, settled=settled)
     return run_id
 
 

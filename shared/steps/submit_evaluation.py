@@ -1,5 +1,7 @@
 """Submit the evaluation job: all models answer the held-out set."""
 
+from itertools import count
+
 from shared.domain import paths
 from shared.domain.errors import FailureClass, LaterVersion, PermanentFailure, WaitsForRelease
 from shared.domain.events import (
@@ -26,6 +28,7 @@ from shared.steps.submit_training import begin, job_of
 def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
     """`champion` is the run whose model is in production, if any."""
     options = "--candidate ${{inputs.candidate}} --answers ${{outputs.answers}} --output ${{outputs.evaluation}}"
+    options += f" --attempt {run.held_out_attempt or 1}"
     inputs = {"candidate": paths.datastore_uri(paths.merged_model(run.id))}
     if champion is not None:
         options += " --champion ${{inputs.champion}}"
@@ -79,13 +82,26 @@ def _whose_turn(run: Run, endpoint: str, services: Services) -> str:
 
 
 def _evaluate(champion: str | None, event: Event[EventData], run: Run, services: Services) -> Outcome:
-    run = run.evolve(attempt=next_attempt(event, run, JobKind.EVALUATION))
+    number = run.held_out_attempt or _held_out_attempt(run, services)
+    run = run.evolve(attempt=next_attempt(event, run, JobKind.EVALUATION), held_out_attempt=number)
     spec = evaluation_job(run, champion, services.config)
     tell_job(judges_of(run.resolved.requested, rewards=False), spec.name, run, services)
     require_same_champion(champion, services)
     sha256 = require_same_model(run, services.blobs)
     begun = begin(spec, JobKind.EVALUATION, EvaluationStarted(job=spec.name), run, services)
-    return begun.with_changes(champion=champion, model_sha256=sha256)
+    return begun.with_changes(champion=champion, model_sha256=sha256, held_out_attempt=number)
+
+
+def _held_out_attempt(run: Run, services: Services) -> int:
+    """The first number that no other run of the project has for these held-out rows.
+
+    It is claimed before the job is submitted, so two runs at once have two numbers, and whatever comes of the run, it
+    was an attempt. Asked again, after a crash say, the run finds the one that it has.
+    """
+    assert run.curated is not None
+    rows, now = run.curated.held_out, services.clock.now()
+    names = ((number, claims.attempt_claim(run.project, rows, number)) for number in count(1))
+    return next(n for n, name in names if claims.take(services.store, name, run.id, now, settled=1) == run.id)
 
 
 def _with_actual(cost: CostEstimate | None, machine_seconds: float) -> CostEstimate | None:

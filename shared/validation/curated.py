@@ -22,6 +22,7 @@ def curated_version(validated: Validated, project: str, source: DatasetRef) -> C
         train_rows=statistics.train_rows,
         eval_rows=statistics.eval_rows,
         characters_max=statistics.characters_max,
+        eval_sha256=validated.eval_sha256,
         tokenizer_sha256=tokens.tokenizer_sha256 if tokens else None,
         tokens_max=max(tokens.tokens_max, tokens.eval_tokens_max) if tokens else None,
         rows_read=validated.rows_read,

@@ -17,7 +17,7 @@ from shared.domain.evaluation import MAX_SLICE_CHARACTERS, MAX_SLICES
 from shared.domain.findings import Findings, counted
 from shared.domain.prompts import prompt_of
 from shared.domain.recipe import Gate, Recipe
-from shared.domain.row_fields import value_at
+from shared.domain.row_fields import group_of, value_at
 from shared.validation.compared import Texts, compared_texts
 from shared.validation.fields import UNSPACED
 from shared.validation.keys import Keys
@@ -38,10 +38,13 @@ _USUAL_DEVIATION = 0.25
 Named = Callable[[Iterable[int]], str]
 
 
-def report_sizes(held_out: int, copies: int, recipe: Recipe, split: Split | None, findings: Findings) -> None:
+def report_sizes(
+    held_out: int, copies: int, recipe: Recipe, split: Split | None, findings: Findings, groups: int | None = None
+) -> None:
     """Whether so many held-out rows suffice. Only where nothing else forbids the run: what is refused is not counted.
 
-    `copies`: of these, that say what another one does. `split`: where the rows were chosen from the training rows.
+    `copies`: of these, that say what another one does. `groups`: how many are independent, where they have groups.
+    `split`: where the rows were chosen from the training rows.
     """
     if findings.failed:
         return
@@ -55,6 +58,9 @@ def report_sizes(held_out: int, copies: int, recipe: Recipe, split: Split | None
         findings.replace("duplicate_row", "eval", "", found if copies else None)  # one finding, with these rows
         if not findings.counts(found[0]):
             findings.add_many(found[0], "eval", found[1], 1, remedy=remedy)
+    elif groups is not None and groups < needed:
+        detail = f"{counted(groups, 'group')}, and the gate needs {needed}"
+        findings.add_many("few_eval_groups", "eval", detail, held_out)
     if split and held_out:
         _report_split(split, recipe, findings)
 
@@ -77,6 +83,16 @@ def why_no_slice(value: Any) -> str:
     if isinstance(value, str) and _CONTROL.search(value):
         return "a text of several lines, or with other control characters"
     return ""
+
+
+def held_out_groups(held_out: BinaryIO, group: str | None) -> int | None:
+    """Independent groups of the rows, each row without a group being one; None where rows have no groups."""
+    if group is None:
+        return None
+    held_out.seek(0)
+    found = [group_of(orjson.loads(line).get("item", {}), group) for line in held_out]
+    held_out.seek(0)
+    return len({*found} - {None}) + found.count(None)
 
 
 def report_slices(held_out: Iterable[bytes], names: Iterable[str], findings: Findings) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from shared.domain.catalog import SKUS, Sku, find_entry, find_sku
 from shared.domain.dataset import Plan, Statistics
+from shared.domain.evaluation import smallest_gain
 from shared.domain.planning.plan import can_train, estimate_cost, estimate_tokens, holds_merged, resolve
 from shared.domain.recipe import AUTO, Recipe, ResolvedRecipe
 from shared.domain.results import CostEstimate
@@ -31,8 +32,10 @@ def _tokens_mean(base_model: str, rows: Statistics, tokens: TokenStatistics | No
     return estimate_tokens(entry, rows.characters_mean, rows.extra_bytes_mean, rows.messages_mean)
 
 
-def in_short(resolved: ResolvedRecipe, cost: CostEstimate, rows: Statistics, tokens: TokenStatistics | None) -> Plan:
-    """The same for the report."""
+def in_short(
+    resolved: ResolvedRecipe, cost: CostEstimate, rows: Statistics, tokens: TokenStatistics | None, independent: int
+) -> Plan:
+    """The same for the report. `independent`: held-out rows, or groups of them."""
     chosen = resolved.hyperparameters
     mean = _tokens_mean(resolved.requested.base_model, rows, tokens)
     return Plan(
@@ -41,6 +44,7 @@ def in_short(resolved: ResolvedRecipe, cost: CostEstimate, rows: Statistics, tok
         rows_per_step=chosen.batch_size,
         tokens_per_step=round(chosen.batch_size * mean),
         training_instance_type=resolved.training_instance_type,
+        smallest_gain=smallest_gain(independent, resolved.requested.evaluation.gate.confidence),
     )
 
 

@@ -74,6 +74,9 @@ class RowCounter:
         both = self._hashes["train"].digest() + self._hashes["eval"].digest()
         return sha256(both).hexdigest()
 
+    def eval_sha256(self) -> str:
+        return self._hashes["eval"].hexdigest()
+
     def statistics(self, languages: dict[str, int]) -> Statistics:
         kept = max(1, self.rows["train"] + self.rows["eval"])
         return Statistics(

@@ -23,7 +23,14 @@ from shared.validation.content.scan import ContentScan
 from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_for
 from shared.validation.examples import Examples, ignored
 from shared.validation.fields import REFUSED_KEYS
-from shared.validation.held_out import report_distance, report_labels, report_sizes, report_slices, split_labels
+from shared.validation.held_out import (
+    held_out_groups,
+    report_distance,
+    report_labels,
+    report_sizes,
+    report_slices,
+    split_labels,
+)
 from shared.validation.keys import Keys
 from shared.validation.plan import in_short, plan_run
 from shared.validation.reader import ReadRow, RowReader
@@ -51,6 +58,7 @@ class Validated:
     report: Report
     recipe: Recipe | None
     version: str | None
+    eval_sha256: str
     rows_read: int  # of all files, blank lines not counted
     appended_to: str | None = None
     rows_appended_to: int = 0
@@ -97,6 +105,7 @@ def validate(
         report,
         read.recipe,
         run.counter.version() if report.passed else None,
+        run.counter.eval_sha256(),
         sum(run.reader.rows_read.values()),
         before.version if before else None,
         run.reader.rows_read["previous"],
@@ -150,6 +159,7 @@ class _Validation:
                 splitter.write_both(rows, held_out, recipe.data.split_group)
             self._eval_copies = keys.eval_copies()
             report_slices(self.counter.sink.eval, recipe.evaluation.slices, self._findings)
+            self._groups = held_out_groups(self.counter.sink.eval, recipe.data.split_group)
             self._distance = report_distance(self.counter, recipe.evaluation.gate, self._findings)
             labels = report_labels(keys, self._split, self._examples.named, self._findings)
             self._labels = split_labels(keys, labels, self._split)
@@ -164,13 +174,15 @@ class _Validation:
             rows = reader.rows_read["train"]
             if 0 < rows < FEW_ROWS:
                 findings.add("too_few_rows" if rows < MIN_ROWS else "few_rows", "train", detail=str(rows))
-        report_sizes(self.counter.rows["eval"], self._eval_copies, self._recipe.assumed, self._split, findings)
+        held_out = self.counter.rows["eval"]
+        report_sizes(held_out, self._eval_copies, self._recipe.assumed, self._split, findings, self._groups)
         unread = ignored(findings)
         findings.leave_out_again("ignored_field", {*REFUSED_KEYS, "text_with_labels", "labels_not_learned"})
         findings.leave_out(consequences(self._recipe) | followers(findings.codes))
         plan = None
         if recipe is not None and not findings.failed:
-            plan = _plan(recipe, project, statistics, tokens, findings)
+            independent = held_out if self._groups is None else self._groups
+            plan = _plan(recipe, project, statistics, tokens, findings, independent)
         return Report(
             passed=not findings.failed,
             format=reader.form.name if reader.form else "unknown",
@@ -230,7 +242,12 @@ def _bundle(base_model: str, bundle_of: Callable[[str], Bundle | None] | None, f
 
 
 def _plan(
-    recipe: Recipe, project: str, rows: Statistics, tokens: TokenStatistics | None, findings: Findings
+    recipe: Recipe,
+    project: str,
+    rows: Statistics,
+    tokens: TokenStatistics | None,
+    findings: Findings,
+    independent: int,
 ) -> Plan | None:
     """What planning would refuse is reported here, with everything else."""
     try:
@@ -240,7 +257,7 @@ def _plan(
         return None
     for problem in check_budget(recipe, cost):
         findings.add(problem.code, "recipe", detail=problem.message)
-    return in_short(resolved, cost, rows, tokens)
+    return in_short(resolved, cost, rows, tokens, independent)
 
 
 _TABLES = read_beside(__file__, "consequences.toml")

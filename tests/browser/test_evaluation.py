@@ -40,13 +40,13 @@ def test_what_does_not_apply_is_shown_as_neither_passed_nor_failed(browser: Brow
     run = sample_runs.deployed(0xC2)
     assert run.evaluation is not None
     assert run.recipe is not None
-    ability, refusal = run.evaluation.general
-    weak = ability.model_copy(update={"base": sample_runs.near(0.1, 34)})
-    result = run.evaluation.model_copy(update={"general": (weak, refusal)})
+    result = run.evaluation.model_copy(
+        update={"general": run.evaluation.general[1:], "general_lacking": {"ability": 0.1}}
+    )
     verdict = gate_verdict(result, run.recipe.requested.evaluation)
     sample_runs.write(stack.services, run.model_copy(update={"evaluation": result, "verdict": verdict}))
     browser.open(run_url(stack, run))
-    browser.shows("#part-general tbody tr:first-child", "does not apply")
+    browser.shows("#part-verdict .checks", "General ability kept")
     [check] = [each for each in browser.all("#part-verdict .checks li") if "General ability kept" in each.text]
     assert "not applicable: the base itself scores 0.100" in check.text
     assert check.find_elements("css selector", ".icon.ahead")

@@ -189,7 +189,7 @@ class Driver:
 
     def at_rest(self) -> bool:
         world = self.world
-        owners = [claim for claim in world.documents(claims.CLAIM) if claim["kind"] != "dataset"]
+        owners = [claim for claim in world.documents(claims.CLAIM) if claim["kind"] not in ("dataset", "attempt")]
         return all(run.terminal for run in world.runs()) and not owners and not world.waiting()
 
     def describe(self) -> str:

@@ -141,11 +141,19 @@ def _claims(world: World, runs: list[Run]) -> list[str]:
     by_run = {run.id: run for run in runs}
     for claim in world.documents(claims.CLAIM):
         owner = by_run.get(claim["owner"])
-        if owner is None:
+        if claim["kind"] == "attempt":
+            number = int(claim["name"].rpartition(":")[2])
+            if owner and owner.held_out_attempt not in (None, number):  # None: a crash, or its end, came between
+                found.append(f"{claim['name']} is held by {owner.id}, whose attempt is {owner.held_out_attempt}")
+        elif owner is None:
             found.append(f"{claim['name']} is held by {claim['owner']}, which does not exist")
         elif claim["kind"] != "dataset" or owner.status in RELEASING:
             found.append(f"{claim['name']} is held by {owner.id}, which is {owner.status}")
     held = {claim["name"] for claim in world.documents(claims.CLAIM)}
+    for run in runs:
+        if run.curated and run.held_out_attempt:  # an earlier version's have none
+            name = claims.attempt_claim(run.project, run.curated.held_out, run.held_out_attempt)
+            found += [] if name in held else [f"{run.id} was evaluated, and {name} is not counted"]
     for run in runs:
         name = claims.dataset_claim(run.project, run.dataset.sha256, run.fingerprint)
         is_over = run.status in (Status.DECLINED, Status.REJECTED)

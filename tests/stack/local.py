@@ -216,6 +216,11 @@ class LocalStack:
         documents = [stored.document for stored in found]
         return [one["name"] for one in documents if all(one.get(name) == value for name, value in equals.items())]
 
+    def claims_of(self, run_id: str) -> list[str]:
+        """Kinds of what a run has claimed, but for its attempt at the held-out rows, which stays."""
+        kinds = [name.split(":")[0] for name in self.claims(owner=run_id)]
+        return [kind for kind in kinds if kind != "attempt"]
+
     def azure(self, method: str, path: str, body: Any = None) -> httpx.Response:
         """What the emulator of Azure ML answers, an error too."""
         url = stack.Stack.load(self.root).azure_ml_url.removeprefix("azureml+").split("/subscriptions")[0]

@@ -76,7 +76,7 @@ def assert_nothing_is_left(local: LocalStack, run: Run) -> None:
     jobs = {job["name"] for job in local.jobs() if job["name"].startswith(run["id"])}
     assert jobs <= {job["name"] for job in run["jobs"]}
     until(lambda: not local.live_jobs(run["id"]), "its jobs have ended")
-    until(lambda: not local.claims(owner=run["id"]), "its claims are given back")
+    until(lambda: not local.claims_of(run["id"]), "its claims are given back")
     if run["rollout"] is not None:
         until(lambda: not local.deployments(run["rollout"]["endpoint"]), "its deployment is gone")
         assert local.traffic(run["rollout"]["endpoint"]) == {}

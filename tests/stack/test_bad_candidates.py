@@ -227,4 +227,4 @@ def test_a_candidate_that_goes_bad_at_a_tenth_of_the_traffic_is_taken_back(
     assert local.traffic(ENDPOINT) == {old: 100}
     assert local.get(f"/api/endpoints/{ENDPOINT}")["champion"] == champion["id"]
     until(lambda: local.deployments(ENDPOINT) == [old], "the candidate is deleted", within_s=30)
-    until(lambda: not local.claims(owner=run["id"]), "its claims are given back", within_s=30)
+    until(lambda: not local.claims_of(run["id"]), "its claims are given back", within_s=30)

@@ -210,7 +210,7 @@ def test_a_job_without_quota_is_submitted_again_and_an_approved_model_goes_live(
     assert run["decision"]["comment"] == "good enough"
     assert local.traffic("short-of-quota") == {run["rollout"]["deployment"]: 100}
     assert ask(local.root, run["rollout"]["scoring_uri"], "What part is SC-A4-M05-040-PL?")
-    until(lambda: [c.split(":")[0] for c in local.claims(owner=run["id"])] == ["dataset"], "only its data is claimed")
+    until(lambda: local.claims_of(run["id"]) == ["dataset"], "only its data is claimed")
 
 
 def test_a_cancel_requested_before_a_retry_is_not_forgotten(
@@ -292,7 +292,7 @@ def test_a_job_whose_events_are_lost_is_found_by_a_poll_and_a_denied_model_is_de
     assert run["decision"]["granted"] is False
     assert run["decision"]["comment"] == "not before the audit"
     assert notes(run) == ["declined by local: not before the audit"]
-    until(lambda: [c.split(":")[0] for c in local.claims(owner=run["id"])] == ["dataset"], "only its data is claimed")
+    until(lambda: local.claims_of(run["id"]) == ["dataset"], "only its data is claimed")
 
 
 def test_a_model_that_nobody_decides_on_in_time_is_declined(
@@ -307,7 +307,7 @@ def test_a_model_that_nobody_decides_on_in_time_is_declined(
     assert (run["decision"]["granted"], run["decision"]["by"]) == (False, "deadline")
     assert run["rollout"] is None
     assert [record for record in local.get("/api/endpoints")["data"] if record["endpoint"] == "undecided"] == []
-    until(lambda: [c.split(":")[0] for c in local.claims(owner=run["id"])] == ["dataset"], "only its data is claimed")
+    until(lambda: local.claims_of(run["id"]) == ["dataset"], "only its data is claimed")
 
 
 def test_after_all_that_every_run_is_as_it_ended_and_no_message_was_given_up(

@@ -20,7 +20,7 @@ from shared.domain.evaluation import GENERAL_MIN_BASE, GeneralPart, GeneralScore
 from shared.domain.graders import Grader
 from shared.domain.prompts import Row
 from shared.grading.engine import Engine
-from training_job.evaluation.scoring import Bootstrap, Scores
+from training_job.evaluation.scoring import Rows, Scores
 
 SUITE_FILE = Path(__file__).with_name("general_suite.jsonl")
 MAX_NEW_TOKENS = 64
@@ -59,15 +59,17 @@ class Suite:
         """Indices of the questions that are of no such part."""
         return [i for i, part in enumerate(self.parts) if part not in parts]
 
-    def compare(self, texts: dict[str, list[str]], confidence: float, seed: int) -> tuple[GeneralScore, ...]:
+    def compare(self, texts: dict[str, list[str]], confidence: float) -> tuple[GeneralScore, ...]:
         """Each part's scores by model, and the candidate's change from the base."""
         scores = {model: self.scores(given) for model, given in texts.items()}
         found = []
         for part in dict.fromkeys(self.parts):
             inside = np.array([each == part for each in self.parts])
-            bootstrap = Bootstrap(int(inside.sum()), confidence, seed)
-            by_model: dict[str, Any] = {model: bootstrap.score(values[inside]) for model, values in scores.items()}
-            gain = bootstrap.gain("base", scores["candidate"][inside], scores["base"][inside])
+            rows = Rows([{}] * int(inside.sum()))
+            by_model: dict[str, Any] = {
+                model: rows.score(values[inside], confidence) for model, values in scores.items()
+            }
+            gain = rows.gain("base", scores["candidate"][inside], scores["base"][inside], confidence)
             found.append(GeneralScore(part=part, gain=gain, **by_model))
         return tuple(found)
 

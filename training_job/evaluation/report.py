@@ -15,8 +15,6 @@ from shared.grading.ready import masked, plain, terms_of
 from training_job.evaluation import scoring
 from training_job.evaluation.scoring import Answers, GradedAnswers, Question
 
-BOOTSTRAP_SEED = 20_240_229
-
 
 def summarize(
     settings: Evaluation,
@@ -29,33 +27,39 @@ def summarize(
     unscored: frozenset[int] = frozenset(),
     baselines: dict[evaluation.BaselineName, GradedAnswers] | None = None,
     no_baselines: str | None = None,
+    group: str | None = None,
+    attempt: int = 1,
 ) -> evaluation.EvaluationResult:
     """Scores, gains and slices of the same held-out rows for base, candidate and, if there is one, champion: of those
     that every model has a score for. `templates`: hash of the chat template, by model; `unscored`: indices of the rows
-    that judges left without a score; `no_baselines`: why there are none."""
-    errors, rows = scoring.grading_errors(models), len(items)
-    scored = [i for i in range(rows) if i not in unscored]
+    that judges left without a score; `no_baselines`: why there are none; `group`: data.split_group; `attempt`: at these
+    held-out rows, which decides the confidence of gains."""
+    errors, total = scoring.grading_errors(models), len(items)
+    scored = [i for i in range(total) if i not in unscored]
     items, models = [items[i] for i in scored], {name: answers.only(scored) for name, answers in models.items()}
     confidence = settings.gate.confidence
-    bootstrap = scoring.Bootstrap(len(items), confidence, BOOTSTRAP_SEED)
+    rows, sure = scoring.Rows(items, group), evaluation.confidence_of(attempt, confidence)
     candidate, base = models["candidate"], models["base"]
-    gains = [bootstrap.gain("base", candidate.scores, base.scores)]
+    gains = [rows.gain("base", candidate.scores, base.scores, sure)]
     if "champion" in models:
-        gains.append(bootstrap.gain("champion", candidate.scores, models["champion"].scores))
+        gains.append(rows.gain("champion", candidate.scores, models["champion"].scores, sure))
     return evaluation.EvaluationResult(
-        **{name: bootstrap.score(answers.scores) for name, answers in models.items()},
+        **{name: rows.score(answers.scores, confidence) for name, answers in models.items()},
         gains=tuple(gains),
+        attempt=attempt,
+        gain_confidence=sure,
+        groups=rows.groups if group else None,
         baselines=tuple(
             evaluation.BaselineScore(
                 name=name,
-                score=bootstrap.score(scores := answers.scores[scored]),
-                gain=bootstrap.gain(name, candidate.scores, scores),
+                score=rows.score(scores := answers.scores[scored], confidence),
+                gain=rows.gain(name, candidate.scores, scores, sure),
             )
             for name, answers in (baselines or {}).items()
         ),
         no_baselines=no_baselines,
-        graders=scoring.grader_scores(models, bootstrap),
-        slices=scoring.slice_scores(settings.slices, items, models, confidence, BOOTSTRAP_SEED),
+        graders=scoring.grader_scores(models, rows, confidence),
+        slices=scoring.slice_scores(settings.slices, items, models, confidence, group),
         floors=scoring.floor_scores(settings.floors, settings.slices, items, candidate, [i + 1 for i in scored]),
         general=general,
         errors=errors,
@@ -66,7 +70,7 @@ def summarize(
         base_template_sha256=templates["base"],
         tokens_per_answer={name: float(np.mean(one.tokens)) for name, one in generated.items()},
         answers_at_limit={name: float(np.mean(one.at_limit)) for name, one in generated.items()},
-        seconds_per_answer={name: one.seconds / rows for name, one in generated.items()},
+        seconds_per_answer={name: one.seconds / total for name, one in generated.items()},
     )
 
 

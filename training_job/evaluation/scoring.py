@@ -4,24 +4,23 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain import evaluation
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.evaluation import MAX_SLICES
 from shared.domain.graders import Grader
-from shared.domain.row_fields import is_missing, value_at
+from shared.domain.row_fields import group_of, is_missing, value_at
 from shared.grading.engine import Engine, Grade, fields
 from shared.grading.errors import JUDGE_CODES, GradingErrorCode
 from shared.grading.llm_judge import Ask, no_judge
 
-DRAWS = 10_000
 MAX_SAMPLES = 10
 ROWS_NAMED = 5
 UNSCORED_MAX = 0.02  # of the held-out rows
-_BLOCK = 500
 Scores = NDArray[np.float64]
 
 
@@ -138,52 +137,74 @@ def grading_errors(models: dict[str, GradedAnswers]) -> tuple[evaluation.Grading
     )
 
 
-@lru_cache(maxsize=2)  # all rows, and slices of like size
-def _counts(rows: int, seed: int) -> NDArray[np.uint8]:
-    """How often each row is drawn, `[draws, rows]`: a draw's mean is then one product."""
-    generator = np.random.default_rng(seed)
-    blocks = range(DRAWS // _BLOCK)
-    even = np.full(rows, 1 / rows)
-    counts = np.concatenate([generator.multinomial(rows, even, size=_BLOCK).astype(np.uint8) for _ in blocks])
-    counts.flags.writeable = False
-    return counts
+@lru_cache(maxsize=MAX_SLICES)
+def student(tail: float, freedom: float) -> float:
+    """Where the upper tail of Student's t begins, of any degrees of freedom from 1.
+
+    The angle whose tangent is t / sqrt(freedom) has the density cos(angle) ** (freedom - 1).
+    """
+    angles = np.linspace(0, np.pi / 2, 100_001)
+    density = np.cos(angles) ** (freedom - 1)
+    areas = np.cumsum((density[1:] + density[:-1])[::-1])  # from the right, where they are small
+    return float(np.sqrt(freedom) * np.tan(np.interp(2 * tail, areas / areas[-1], angles[-2::-1])))
 
 
-class Bootstrap:
-    """Percentile intervals of means over rows; a gain's are of the row by row difference, which is what pairs them.
+class Rows:
+    """Intervals of means over rows, of which those of a group are no independent observations; a gain's are of the row
+    by row difference, which is what pairs them.
 
-    Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13.
+    Student's t with the variance of group sums and the degrees of freedom of Bell and McCaffrey (2002, Survey
+    Methodology 28), which for rows without groups are the textbook's. An interval of a difference holds 0 unless so
+    many groups differ that signs drawn by chance would seldom all be equal (the exact test by signs).
     """
 
-    def __init__(self, rows: int, confidence: float, seed: int) -> None:
-        self._counts = _counts(rows, seed)
-        self._rows = rows
-        self._tails = [50 * (1 - confidence), 50 * (1 + confidence)]
+    def __init__(self, items: Sequence[dict[str, Any]], group: str | None = None) -> None:
+        keys = [(group_of(item, group) if group else None) or i for i, item in enumerate(items)]
+        places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+        self._group = np.array([places[key] for key in keys])
+        self.groups, self._rows = len(places), len(keys)
+        shares = np.bincount(self._group) / self._rows
+        if self.groups > 1:
+            self._weights = 1 / (1 - shares) / self._rows**2
+            products = shares**2 / (1 - shares)
+            self._freedom = 1 / float((shares**2).sum() + products.sum() ** 2 - (products**2).sum())
 
-    def interval(self, values: Scores) -> tuple[float, float]:
-        """Lower and upper bound of the mean."""
-        blocks = range(0, DRAWS, _BLOCK)
-        means = np.concatenate([self._counts[start : start + _BLOCK] @ values for start in blocks]) / self._rows
-        low, high = np.percentile(means, self._tails)
-        return float(low), float(high)
+    def error(self, values: Scores) -> float:
+        """Standard error of the mean; of a single group it is not known."""
+        sums = np.bincount(self._group, values - values.mean())
+        return float(np.sqrt((self._weights * sums**2).sum())) if self.groups > 1 else float("inf")
 
-    def score(self, values: Scores) -> evaluation.Score:
-        low, high = self.interval(values)
-        return evaluation.Score(mean=float(values.mean()), low=low, high=high, rows=len(values))
+    def quantile(self, tail: float) -> float:
+        return student(tail, round(self._freedom, 6)) if self.groups > 1 else float("inf")
 
-    def gain(
-        self, over: Literal["base", "champion"] | evaluation.BaselineName, candidate: Scores, baseline: Scores
-    ) -> evaluation.Gain:
-        low, high = self.interval(candidate - baseline)
-        return evaluation.Gain(over=over, mean=float((candidate - baseline).mean()), low=low, high=high)
+    def score(self, values: Scores, confidence: float) -> evaluation.Score:
+        mean, margin = float(values.mean()), self._margin(values, confidence)
+        low, high = max(0.0, mean - margin), min(1.0, mean + margin)
+        return evaluation.Score(mean=mean, low=low, high=high, rows=len(values))
+
+    def gain(self, over: evaluation.Over, candidate: Scores, baseline: Scores, confidence: float) -> evaluation.Gain:
+        change = candidate - baseline
+        mean, margin = float(change.mean()), self._margin(change, confidence)
+        differ = int((np.abs(np.bincount(self._group, change)) > evaluation.ROUNDING).sum())
+        few = 0.5**differ > (1 - confidence) / 2
+        low, high = (min(mean - margin, 0.0), max(mean + margin, 0.0)) if few else (mean - margin, mean + margin)
+        shown = margin + self.quantile(1 - evaluation.POWER) * self.error(change) if margin else None
+        detectable = shown if shown is not None and shown < 1 else None
+        return evaluation.Gain(over=over, mean=mean, low=max(-1.0, low), high=min(1.0, high), detectable=detectable)
+
+    def _margin(self, values: Scores, confidence: float) -> float:
+        error = self.error(values)
+        return error * self.quantile((1 - confidence) / 2) if error > evaluation.ROUNDING else 0.0
 
 
-def grader_scores(models: dict[str, GradedAnswers], bootstrap: Bootstrap) -> tuple[evaluation.GraderScore, ...]:
+def grader_scores(
+    models: dict[str, GradedAnswers], rows: Rows, confidence: float
+) -> tuple[evaluation.GraderScore, ...]:
     """Every grader's own scores, and those inside multi graders, in the order in which they first appear."""
     names = dict.fromkeys(name for answers in models.values() for grade in answers.grades for name in grade.parts)
     return tuple(
         evaluation.GraderScore(
-            name=name, **{model: bootstrap.score(answers.part(name)) for model, answers in models.items()}
+            name=name, **{model: rows.score(answers.part(name), confidence) for model, answers in models.items()}
         )
         for name in names
     )
@@ -221,16 +242,21 @@ def _cuts(names: tuple[str, ...], items: list[dict[str, Any]]) -> list[tuple[str
 
 
 def slice_scores(
-    names: tuple[str, ...], items: list[dict[str, Any]], models: dict[str, GradedAnswers], confidence: float, seed: int
+    names: tuple[str, ...],
+    items: list[dict[str, Any]],
+    models: dict[str, GradedAnswers],
+    confidence: float,
+    group: str | None = None,
 ) -> tuple[evaluation.SliceScore, ...]:
     """Mean scores by value of each field; rows without the field are in no slice of it."""
     cuts = _cuts(names, items)
     shared = 1 - (1 - confidence) / max(1, len(cuts))
-    over: Literal["base", "champion"] = "champion" if "champion" in models else "base"  # what it would replace
+    over: evaluation.Over = "champion" if "champion" in models else "base"  # what it would replace
     slices = []
     for name, value, inside in cuts:
         scores = {model: answers.scores[inside] for model, answers in models.items()}
-        gain = Bootstrap(int(inside.sum()), shared, seed).gain(over, scores["candidate"], scores[over])
+        rows = Rows([item for item, one in zip(items, inside, strict=True) if one], group)
+        gain = rows.gain(over, scores["candidate"], scores[over], shared)
         means = {model: float(part.mean()) for model, part in scores.items()}
         slices.append(evaluation.SliceScore(field=name, value=value, rows=int(inside.sum()), gain=gain, **means))
     return tuple(slices)

@@ -204,7 +204,7 @@ T = TypeVar("T", bound="DataclassInstance")
 
 
 def parse_arguments(task: type[T], program: str, documentation: str | None, argv: list[str] | None) -> T:
-    """The command line as a `task`, a dataclass whose fields are `str` or `Path`, or None where they have a default.
+    """The command line as a `task`, a dataclass whose fields are `str`, `int` or `Path`; a default makes one optional.
 
     `program`: the module's name; its `documentation` begins with a line that describes it.
     """
@@ -214,8 +214,9 @@ def parse_arguments(task: type[T], program: str, documentation: str | None, argv
         kind, text = get_args(annotations[each.name])
         parser.add_argument(
             f"--{each.name.replace('_', '-')}",
-            type=Path if Path in (kind, *get_args(kind)) else str,
+            type=Path if Path in (kind, *get_args(kind)) else int if kind is int else str,
             required=each.default is MISSING,
+            default=None if each.default is MISSING else each.default,
             help=text,
         )
     return task(**vars(parser.parse_args(argv)))

@@ -102,7 +102,7 @@ export function evaluation(run) {
     ...(run.verdict ? [verdictLine(run.verdict)] : []),
     ...(run.decision ? [decision(run.decision)] : []),
     scores,
-    gains(result.gains, gate),
+    gains(result, gate),
     ...(run.verdict ? [checks(run.verdict)] : []),
     h(
       "p",
@@ -142,7 +142,10 @@ function decision({ granted, by, at, comment }) {
 
 const percent = (gate) => (gate ? `${(gate.confidence * 100).toPrecision(3).replace(/\.0$/, "")} % ` : "");
 
-function gains(list, gate) {
+function gains({ gains: list, attempt, gain_confidence: sure, groups }, gate) {
+  const of = groups ? ` of ${count(groups)} groups` : "";
+  const counted = sure ? `${+(100 * sure).toFixed(3)} % (attempt ${attempt} at these rows${of}) ` : percent(gate);
+  const shown = list[0]?.detectable;
   const least = gate?.min_gain ?? 0;
   const ends = list.flatMap((gain) => [gain.low, gain.high, 0, least]);
   const room = Math.max(0.02, (Math.max(...ends) - Math.min(...ends)) * 0.08);
@@ -153,7 +156,7 @@ function gains(list, gate) {
     h(
       "caption",
       {},
-      `gain of the tuned model, row by row, with its ${percent(gate)}interval; the lines are 0${least ? ` and ${least}, which it must exceed` : ", which it must exceed"}`,
+      `gain of the tuned model, row by row, with its ${counted}interval; the lines are 0${least ? ` and ${least}, which it must exceed` : ", which it must exceed"}${shown ? `; such rows show a gain of ${(shown + least).toFixed(3)} in 4 of 5 cases` : ""}`,
     ),
     h(
       "tbody",

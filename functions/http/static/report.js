@@ -229,6 +229,7 @@ function plan(p) {
     { class: "plan" },
     `A run: ${count(p.n_epochs)} epochs, ${count(p.total_steps)} steps of ${count(p.rows_per_step)} rows `,
     `(about ${count(p.tokens_per_step)} tokens) on ${p.training_instance_type}; estimated ${cost}.`,
+    p.smallest_gain > 0 && ` Smallest gain that the held-out rows show in 4 of 5 cases: ${p.smallest_gain.toFixed(2)}.`,
   );
 }
 

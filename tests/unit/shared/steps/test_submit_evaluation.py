@@ -17,7 +17,7 @@ from shared.domain.recipe import Recipe
 from shared.domain.results import JobMetrics, JobResult
 from shared.domain.run import Run
 from shared.ports import Services
-from shared.records import endpoints, runs
+from shared.records import claims, endpoints, runs
 from shared.runner import Runner
 from shared.step_support.outcome import event_of
 from shared.steps.submit_evaluation import evaluate_in_turn, submit_evaluation
@@ -69,6 +69,38 @@ def test_the_run_keeps_every_figure_of_its_training_job(services: Services, runn
     assert outcome.changes["training"] == MEASURED
     kept = Run.model_construct(**{**dict(run), **outcome.changes}).model_dump(mode="json")["training"]
     assert JobMetrics.model_validate(kept) == MEASURED
+
+
+def test_every_run_that_is_evaluated_is_an_attempt_at_the_held_out_rows(prepared: Run, services: Services) -> None:
+    """Whatever comes of it. A run that asks again, after a crash say or for its next job, is the attempt it was."""
+    submitted: list[str] = []
+
+    class Kept(Launcher):
+        def submit(self, spec: JobSpec) -> JobView:
+            submitted.append(spec.command)
+            return super().submit(spec)
+
+    ports = replace(services, launcher=Kept())  # type: ignore[arg-type]
+    assert prepared.curated is not None
+    later = prepared.curated.model_copy(update={"eval_sha256": "e" * 64})
+    runs_of_project = [
+        prepared,
+        prepared.evolve(id="run-000000000002"),
+        prepared.evolve(id="run-000000000003", curated=later),
+        prepared.evolve(id="run-000000000004", project="other"),
+        prepared.evolve(id="run-000000000002"),  # its first write was lost
+        prepared.evolve(id="run-000000000005"),
+        prepared.evolve(id="run-000000000006", held_out_attempt=9),
+    ]
+    completed = TrainingCompleted(job="job-1", train_loss=0.5, eval_loss=0.75, processed_tokens=1000, seconds=60.5)
+    found = []
+    for run in runs_of_project:
+        outcome = evaluate_in_turn(event_of(run, completed, services.clock.now()), run, ports)
+        found.append(outcome.changes["held_out_attempt"])
+        claims.release(services.store, claims.turn_claim(run.resolved.endpoint), run.id)
+    assert found == [1, 2, 1, 1, 2, 3, 9]
+    assert [command.rpartition("--attempt ")[2] for command in submitted] == [str(number) for number in found]
+    assert {claim.kind for claim in claims.unsettled(services.store)} == {"dataset"}  # attempts are kept for good
 
 
 def test_nothing_is_measured_against_a_champion_whose_files_were_changed(prepared: Run, services: Services) -> None:

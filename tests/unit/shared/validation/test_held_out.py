@@ -136,3 +136,23 @@ BRING_50 = "Bring 50 different rows or more in all, or a held-out file (eval.jso
 def test_too_few_held_out_rows_are_said_with_the_number_that_is_missing(check, train, held_out, remedy: str) -> None:
     (found,) = [one for one in check(train, held_out).result.report.problems if one.code == "few_eval_rows"]
     assert found.fix == f"{remedy}, or lower evaluation.gate.min_rows."
+
+
+@pytest.mark.parametrize(
+    ("groups", "recipe", "codes", "smallest"),
+    [
+        (25, b"data: {split_group: case}", [], 0.441),
+        (19, b"data: {split_group: case}", ["few_eval_groups"], 0.513),
+        (3, b"data: {split_group: case}", ["few_eval_groups"], None),
+        (3, b"", [], 0.213),  # 100 rows that are taken as independent
+    ],
+)
+def test_held_out_rows_of_few_groups_are_said_to_show_little(
+    check, groups: int, recipe: bytes, codes: list[str], smallest: float | None
+) -> None:
+    case = [lines(1, case=f"{'pP'[n % 2]}{n % groups}").replace(b"q 0", b"r %d" % n) for n in range(100)]
+    checked = check(lines(200, case="t{}"), b"\n".join(case), recipe)
+    plan = checked.result.report.plan
+    assert (checked.errors, [code for code in checked.codes if code == "few_eval_groups"]) == ([], codes)
+    assert plan is not None
+    assert plan.smallest_gain == smallest

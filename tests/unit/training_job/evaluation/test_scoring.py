@@ -8,39 +8,88 @@ import numpy as np
 import pytest
 
 from shared.domain.errors import PermanentFailure
+from shared.domain.evaluation import confidence_of
 from shared.domain.graders import StringCheck
 from training_job.evaluation import scoring
 
 EXACT = (StringCheck(name="exact"),)
 
 
+def rows(count: int, group_of: int = 1) -> scoring.Rows:
+    return scoring.Rows([{"case": n // group_of} for n in range(count)], "case" if group_of > 1 else None)
+
+
+# Of tables of Student's t: NIST/SEMATECH e-Handbook of Statistical Methods, section 1.3.6.7.2.
+@pytest.mark.parametrize(
+    ("tail", "freedom", "expected"),
+    [
+        *((0.025, 1, 12.706), (0.025, 2, 4.303), (0.025, 19, 2.093), (0.001, 5, 5.893), (0.001, 100, 3.174)),
+        *((0.2, 60, 0.848), (1e-7, 10_000, 5.1999)),  # the last of the normal distribution, within a thousandth
+    ],
+)
+def test_quantiles_are_those_of_the_tables(tail: float, freedom: float, expected: float) -> None:
+    assert scoring.student(tail, freedom) == pytest.approx(expected, rel=2e-3)
+
+
 def test_intervals_are_those_of_the_normal_approximation_on_many_rows() -> None:
-    values = np.array([0.0, 1.0] * 200)
-    low, high = scoring.Bootstrap(400, 0.95, seed=1).interval(values)
+    score = rows(400).score(np.array([0.0, 1.0] * 200), 0.95)
     margin = 1.96 * 0.5 / np.sqrt(400)
-    assert [low, high] == pytest.approx([0.5 - margin, 0.5 + margin], abs=0.006)
+    assert [score.low, score.high] == pytest.approx([0.5 - margin, 0.5 + margin], abs=0.006)
 
 
 def test_a_gain_is_paired_so_that_common_difficulty_cancels() -> None:
     generator = np.random.default_rng(0)
-    base = generator.random(100)
-    bootstrap = scoring.Bootstrap(100, 0.95, seed=1)
-    gain = bootstrap.gain("base", base + 0.1, base)
+    base = generator.random(100) / 2
+    gain = rows(100).gain("base", base + 0.1, base, 0.95)
     assert [gain.low, gain.high] == pytest.approx([0.1, 0.1])
-    alone = bootstrap.score(base)
+    alone = rows(100).score(base, 0.95)
     assert alone.high - alone.low > 0.05
-
-
-def test_the_same_scores_give_the_same_interval_every_time() -> None:
-    values = np.random.default_rng(0).random(50)
-    first, second = (scoring.Bootstrap(50, 0.9, seed=3).interval(values) for _ in range(2))
-    assert first == second
 
 
 def test_more_confidence_is_a_wider_interval() -> None:
     values = np.random.default_rng(0).random(50)
-    narrow, wide = (scoring.Bootstrap(50, level, seed=3).interval(values) for level in (0.8, 0.99))
-    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+    narrow, wide = (rows(50).score(values, level) for level in (0.8, 0.99))
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_groups_of_equal_rows_are_as_many_observations_as_groups() -> None:
+    values = np.random.default_rng(0).random(30)
+    alone, grouped = rows(30).score(values, 0.95), rows(120, group_of=4).score(values.repeat(4), 0.95)
+    assert [grouped.low, grouped.high] == pytest.approx([alone.low, alone.high])
+
+
+def test_groups_of_many_sizes_have_fewer_degrees_of_freedom_than_groups() -> None:
+    """Two large groups among small ones: about two observations decide."""
+    sizes = [40, 40, *[1] * 20]
+    items = [{"case": f"{'PP'[n % 2]}{n}" if n else " p0 "} for n, size in enumerate(sizes) for _ in range(size)]
+    found = scoring.Rows(items, "case")
+    assert found.groups == 22
+    assert found.quantile(0.025) == pytest.approx(scoring.student(0.025, found._freedom), rel=1e-4)
+    assert 1.5 < found._freedom < 3
+
+
+@pytest.mark.parametrize(
+    ("items", "group", "change", "expected"),
+    [
+        ([{}] * 2, None, 1.0, (0.0, 1.0)),  # two rows that both improve
+        ([{}] * 6, None, 1.0, (0.0, 1.0)),  # six of six by chance: 1.6 %, and an attempt has 1.5 %
+        ([{}] * 7, None, 1.0, (1.0, 1.0)),
+        ([{}] * 7, None, -1.0, (-1.0, -1.0)),
+        ([{}] * 7, None, 1e-15, (0.0, 0.0)),  # rounding of sums is no difference
+        ([{"case": "one"}] * 100, "case", 1.0, (-1.0, 1.0)),  # of one group nothing is known
+        ([{}] * 7, "case", 1.0, (1.0, 1.0)),  # rows without the field are groups of their own
+        ([{"case": "p1"}, {"case": "P1 "}, {"case": "p2"}] * 4, "case", 1.0, (0.0, 1.0)),
+        ([{}], None, 1.0, (-1.0, 1.0)),
+    ],
+    ids=str,
+)
+def test_what_few_rows_cannot_show_is_not_shown(
+    items: list[Any], group: str | None, change: float, expected: tuple[float, float]
+) -> None:
+    base = np.full(len(items), 0.5)
+    gain = scoring.Rows(items, group).gain("base", base + change, base, confidence_of(1, 0.95))
+    assert (gain.low, gain.high) == pytest.approx(expected, abs=1e-9)
+    assert gain.detectable is None
 
 
 def test_samples_show_what_got_worse_before_what_was_fixed() -> None:
@@ -70,7 +119,7 @@ def test_rows_without_the_field_are_in_no_slice_and_a_field_named_twice_makes_it
         "base": scoring.grade_answers(EXACT, ["y", "x", "x"], items),
         "candidate": scoring.grade_answers(EXACT, ["x", "x", "y"], items),
     }
-    slices = scoring.slice_scores(("kind", "kind"), items, models, 0.95, seed=1)
+    slices = scoring.slice_scores(("kind", "kind"), items, models, 0.95)
     assert [(s.value, s.rows, s.base, s.candidate, s.gain.mean) for s in slices] == [
         ("a", 1, 0, 1, 1),
         ("b", 1, 1, 1, 0),

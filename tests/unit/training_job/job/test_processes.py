@@ -57,7 +57,7 @@ def uneven(bench: Callable[..., Any], write_data: Any, some_rows: list[Any], res
     """A run whose last step of an epoch has one row, which only one of two processes can have."""
 
     def make(folder: Path, **hyperparameters: Any) -> Any:
-        data = write_data(folder / "data", some_rows[:21], some_rows[:7])
+        data = write_data(folder / "data", some_rows[:26], some_rows[:7])  # five of them select
         return bench(folder, data=data, recipe=resolved(total_steps=STEPS, **hyperparameters))
 
     return make

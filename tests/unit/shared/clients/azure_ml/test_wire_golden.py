@@ -48,7 +48,7 @@ def test_the_job_of_a_base_that_two_gpus_keep_in_parts_is_the_one_on_file(local:
 
 @pytest.mark.parametrize("base", BASES)
 def test_the_evaluation_job_is_the_one_on_file(local: Local, base: str) -> None:
-    job = evaluation_job(run_of(base), "run-00000000000d", CONFIG)
+    job = evaluation_job(run_of(base).evolve(held_out_attempt=2), "run-00000000000d", CONFIG)
     check_golden(f"evaluation-{base}", wire_body_of(local, job))
 
 
