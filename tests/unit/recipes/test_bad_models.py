@@ -13,7 +13,8 @@ from docs.generator.recipes import VERDICTS
 from tests.unit.recipes.bad_models import BAD_MODELS, bad_models, evaluated, held_out, lookup_score, questions
 from tests.unit.recipes.ready import FULL, NAMES, SMALL
 
-MARKS = {"manufacturing-repair-small": [], "healthcare": [pytest.mark.slow]}  # as long as each takes
+# As long as each takes.
+MARKS = {"manufacturing-repair-small": [], "healthcare": [pytest.mark.slow, pytest.mark.timeout(1800)]}
 
 
 def is_committed(recipe: str, part: str, found: dict[str, Any]) -> None:
