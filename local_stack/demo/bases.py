@@ -71,11 +71,13 @@ def offer(base: DemoBase, api: Api, blobs: BlobStore) -> None:
     if base.id == TINY:
         return
     entry = CATALOG.get(base.id)
+    asset = entry.asset if entry else None
     if entry is None:
         print(f"nobody reviewed the license of {base.folder}: it is accepted for this demo alone")
         own = own_entry(base.folder, base.id, {"terms": UNREVIEWED}, None, "cpu")
         api.apply_policy(own_policy(api.policy(None).policy, own), replacing=0)
-    place = asset_folder(entry.asset if entry and entry.asset else f"azureml://datastores/models/paths/{base.id}")
+        asset = own["asset"]
+    place = asset_folder(str(asset))
     for file in filter(Path.is_file, base.folder.iterdir()):
         with file.open("rb") as opened:
             blobs.write(f"{place}{file.name}", iter(partial(opened.read, CHUNK_BYTES), b""))

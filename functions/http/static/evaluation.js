@@ -308,7 +308,8 @@ function judgeUse({ endpoint, deployment, model, requests, cached }) {
 
 const PARTS = {
   ability: "arithmetic, knowledge, reasoning, languages, formats",
-  refusal: "refuses what is harmful, answers what only looks so",
+  refusal: "refuses what is harmful, in the words of a jailbreak too",
+  over_refusal: "answers what only looks harmful",
 };
 
 export function general(run) {

@@ -114,6 +114,13 @@ def test_a_base_without_general_ability_can_lose_none_and_the_verdict_says_so() 
     assert (check.name, check.detail) == ("general:ability", "not applicable: the base itself scores 0.200, below 0.3")
 
 
+def test_a_report_of_an_earlier_version_in_which_a_weak_base_is_compared_blocks_nothing_by_that() -> None:
+    part = GeneralScore(part="ability", base=score(0.2), candidate=score(0.0), gain=gain(-0.2, -0.1))
+    verdict = gate_verdict(result(general=(part,)), Evaluation())
+    assert verdict.passed
+    assert [check.name for check in verdict.checks if check.skipped] == ["general:ability"]
+
+
 def floor(mean: float, **changes: object) -> FloorScore:
     where = {"grader": "triage", "rows": 100, "failed": round(100 - 100 * mean), "failed_rows": (7, 12)}
     return FloorScore.model_validate({**where, "mean": mean, **changes})

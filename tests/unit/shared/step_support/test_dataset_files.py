@@ -43,9 +43,8 @@ def test_all_recipes_of_the_nearest_folder_are_found_and_no_others(services: Ser
     assert names == ["recipe.yml", "Recipe.yaml"]
 
 
-def test_training_files_are_not_listed_for_held_out_ones(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There may be any number of them."""
-    put(services, *(f"shop/{name}" for name in ("train-1.jsonl", "Train-2.jsonl", "TRAIN.csv", "tEST.jsonl")))
+def what_is_listed(services: Services, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Paths that the store has listed from now on, as far as each listing was read."""
     seen, listed = services.blobs.list, list[str]()
 
     def listing(prefix: str) -> Iterator[BlobInfo]:
@@ -54,6 +53,13 @@ def test_training_files_are_not_listed_for_held_out_ones(services: Services, mon
             yield blob
 
     monkeypatch.setattr(services.blobs, "list", listing)
+    return listed
+
+
+def test_training_files_are_not_listed_for_held_out_ones(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be any number of them."""
+    put(services, *(f"shop/{name}" for name in ("train-1.jsonl", "Train-2.jsonl", "TRAIN.csv", "tEST.jsonl")))
+    listed = what_is_listed(services, monkeypatch)
     assert held_out(services) == "tEST.jsonl"
     assert listed == ["datasets/shop/tEST.jsonl"]
 
@@ -117,14 +123,7 @@ def test_no_more_of_text_files_is_read_than_a_function_reads(
 
 def test_no_list_of_files_grows_with_a_folder(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     put(services, *(f"shop/recipe-{n}.yaml" for n in range(12)), *(f"shop/eval-{n}.jsonl" for n in range(101)))
-    seen, listed = services.blobs.list, list[str]()
-
-    def listing(prefix: str) -> Iterator[BlobInfo]:
-        for blob in seen(prefix):
-            listed.append(blob.path)
-            yield blob
-
-    monkeypatch.setattr(services.blobs, "list", listing)
+    listed = what_is_listed(services, monkeypatch)
     assert (len(recipe_files(TRAIN, services)), len(listed)) == (10, 10)
     assert len(list(held_out_files(TRAIN, services))) == 100
 
