@@ -24,7 +24,7 @@ PARTS, PART_BYTES = 256, 4096  # of a file: each matrix of a model of 7 billion 
 def objections(entry: BaseModelEntry, folder: Path) -> Iterator[str]:
     """Everything against this folder as the base model of the entry, in plain words."""
     config = read_json(folder / "config.json") or {}
-    yield from _code(folder)
+    yield from _pickled(folder)
     if quantized := config.get("quantization_config"):
         yield f"its weights are quantized already ({quantized.get('quant_method')})"
     yield from _differences(entry, config)
@@ -44,16 +44,15 @@ def content_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _code(folder: Path) -> Iterator[str]:
-    """Files of the folder itself: a loader looks into no folder below it."""
+def _pickled(folder: Path) -> Iterator[str]:
+    """Files of the folder itself: a loader looks into no folder below it.
+
+    Python files are none of them. transformers has the class of each architecture that training takes, and reads no
+    code of a folder for it (`trust_remote_code=False`, whatever `auto_map` names).
+    """
     for file in sorted(folder.iterdir()):
         if file.suffix.lower() in PICKLED:
             yield f"{file.name} is no safetensors file"
-        elif file.suffix == ".py":
-            yield f"{file.name} is code"
-    for name in ("config.json", "tokenizer_config.json"):
-        if (read_json(folder / name) or {}).get("auto_map"):
-            yield f"{name} asks for code of its own (auto_map)"
 
 
 def _differences(entry: BaseModelEntry, config: dict[str, Any]) -> Iterator[str]:

@@ -273,5 +273,7 @@ def save_merged(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
     model.to(torch.bfloat16)  # type: ignore[arg-type]
     if getattr(model.config, "quantization_config", None) is not None:
         raise PermanentFailure(FailureClass.CODE, "still_quantized", "the merged model is still quantized")
+    for settings in (vars(model.config), tokenizer.init_kwargs):
+        settings.pop("auto_map", None)  # a base's own code, which nobody has run, and no server is to look for
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from tests.unit.training_job.imported import Change, file, refusal, run
@@ -38,15 +39,6 @@ def cut_off(folder: Path) -> None:
     [
         (file("pytorch_model.bin"), "pytorch_model.bin is no safetensors file"),
         (file("training_args.PT"), "training_args.PT is no safetensors file"),
-        (file("modeling_llama.py"), "modeling_llama.py is code"),
-        (
-            settings("config.json", auto_map={"AutoModelForCausalLM": "modeling_x.X"}),
-            "config.json asks for code of its own (auto_map)",
-        ),
-        (
-            settings("tokenizer_config.json", auto_map={"AutoTokenizer": ["x.X", None]}),
-            "tokenizer_config.json asks for code of its own (auto_map)",
-        ),
         (settings("config.json", hidden_size=64, head_dim=32), "hidden_size is 64, the catalog says 128"),
         (settings("config.json", vocab_size=7), f"vocab_size is 7, the catalog says {TINY.dims.vocab}"),
         (settings("config.json", num_key_value_heads=2), "num_key_value_heads is 2, the catalog says 4"),
@@ -74,6 +66,28 @@ def cut_off(folder: Path) -> None:
 def test_what_is_wrong_with_a_folder_is_said_and_nothing_is_exported(base: Path, change: Change, output: str) -> None:
     change(base)
     assert refusal(base) == output
+
+
+def test_code_of_a_folder_is_run_neither_by_the_import_nor_by_who_loads_what_was_merged(base: Path) -> None:
+    from transformers import AutoConfig, AutoTokenizer
+
+    from training_job.model import quantized
+
+    ran = base.parents[1] / "ran"
+    (base / "own.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    settings("config.json", auto_map=dict.fromkeys(("AutoConfig", "AutoModelForCausalLM"), "own.Own"))(base)
+    settings("tokenizer_config.json", auto_map={"AutoTokenizer": ["own.Own", None]})(base)
+    assert run(base)[0] == 0
+    model = quantized.load_model(base, torch.float32)
+    quantized.save_merged(model, quantized.load_tokenizer(base), merged := base.parents[1] / "merged")
+    assert not ran.exists()
+    assert not [file.name for file in merged.iterdir() if "auto_map" in file.read_text(errors="replace")]
+    for reader in (AutoConfig, AutoTokenizer):
+        reader.from_pretrained(merged, trust_remote_code=True)
+    assert not ran.exists()
+    with pytest.raises(AttributeError, match="Own"):
+        AutoConfig.from_pretrained(base, trust_remote_code=True)
+    assert ran.exists(), "this is what would run it"
 
 
 def test_all_that_is_wrong_is_said_at_once(base: Path) -> None:
