@@ -1,16 +1,20 @@
-"""One function for each row of STAGES: its name, description and trigger are the row's."""
+"""The function app: HTTP, and one function for each row of STAGES with the row's name, description and trigger."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
 
 from functions import queues, timers
 from functions.dispatch import Dispatcher
 from shared.domain.topology import TOPIC
+from shared.lazy import lazy
 from shared.pipeline import STAGES, Stage
 from shared.ports import Services
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 CONNECTION = "ServiceBusConnection"
 
@@ -37,13 +41,22 @@ def stage_functions(services: Callable[[], Services]) -> dict[str, Function]:
     return {stage.name: _function(stage, dispatcher) for stage in STAGES}
 
 
-def create_blueprint(services: Callable[[], Services]) -> func.Blueprint:
-    """The stages' functions with their triggers."""
-    blueprint = func.Blueprint()
-    functions = stage_functions(services)
-    for stage in STAGES:
-        _trigger(stage, blueprint)(functions[stage.name])
-    return blueprint
+def create_app(services: Callable[[], Services]) -> func.AsgiFunctionApp:
+    """`services` is called when a function runs: an import must work with nothing configured."""
+
+    @lazy
+    def api() -> "FastAPI":
+        from functions.http import create_api  # a third of what the app imports, and one function's
+
+        return create_api(services)
+
+    async def asgi(*call: Any) -> None:
+        await api()(*call)
+
+    app = func.AsgiFunctionApp(app=asgi, http_auth_level=func.AuthLevel.ANONYMOUS, function_name="http")
+    for stage, function in zip(STAGES, stage_functions(services).values(), strict=True):
+        _trigger(stage, app)(function)
+    return app
 
 
 def _function(stage: Stage, dispatcher: Dispatcher) -> Function:
@@ -65,12 +78,12 @@ def _function(stage: Stage, dispatcher: Dispatcher) -> Function:
     return function
 
 
-def _trigger(stage: Stage, blueprint: func.Blueprint) -> Callable[..., Any]:
+def _trigger(stage: Stage, app: func.AsgiFunctionApp) -> Callable[..., Any]:
     """The decorator that registers a function."""
     if stage.timer:
-        return blueprint.timer_trigger(arg_name="timer", schedule=f"%{stage.timer}%", use_monitor=False)
+        return app.timer_trigger(arg_name="timer", schedule=f"%{stage.timer}%", use_monitor=False)
     if stage.queue:
-        return blueprint.service_bus_queue_trigger(arg_name="message", queue_name=stage.queue, connection=CONNECTION)
-    return blueprint.service_bus_topic_trigger(
+        return app.service_bus_queue_trigger(arg_name="message", queue_name=stage.queue, connection=CONNECTION)
+    return app.service_bus_topic_trigger(
         arg_name="message", topic_name=TOPIC, subscription_name=stage.name, connection=CONNECTION
     )

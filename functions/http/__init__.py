@@ -5,37 +5,33 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from functions.http import (
-    audit,
     base_models,
-    bodies,
     datasets,
-    dead_letters,
     endpoints,
     errors,
-    evaluation,
     graders,
-    health,
-    openai,
+    middleware,
+    operate,
     policy,
-    preview,
+    rows,
     runs,
     static_files,
 )
 from functions.http.auth import Authenticator, configured_authenticator
 from functions.http.errors import JsonResponse
+from functions.http.openai import files, jobs
 from shared.ports import Services
 
 PARTS = (
     runs,
-    preview,
-    evaluation,
+    rows,
     graders,
     datasets,
     endpoints,
     base_models,
-    dead_letters,
-    health,
-    openai,
+    operate,
+    files,
+    jobs,
     policy,
     static_files,
 )
@@ -47,7 +43,7 @@ def create_api(
     """The API over the services and the authenticator that these give; both are asked for when a request comes."""
     api = FastAPI(
         title="Droptune",
-        version=health.VERSION,
+        version=operate.VERSION,
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
@@ -56,8 +52,8 @@ def create_api(
     )
     api.state.services, api.state.authenticator = services, authenticator
     errors.install(api)
-    api.add_middleware(bodies.Bodies)
-    api.add_middleware(audit.Audit)
+    api.add_middleware(middleware.Bodies)
+    api.add_middleware(middleware.Audit)
     for part in PARTS:
         api.include_router(part.router)
     return api

@@ -6,7 +6,8 @@ from fastapi import APIRouter
 
 from functions.http.auth import Access, CurrentRunner, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError, existing
-from shared.api.models import CommentRequest, EndpointCost, EndpointDetail, EndpointList, RollbackAccepted, RunReference
+from functions.http.run_queries import Comment
+from shared.api.models import EndpointCost, EndpointDetail, EndpointList, RollbackAccepted, RunReference
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import PermanentFailure, UnreadableDocument
 from shared.domain.events import EndpointOrdered, RollbackRequested
@@ -60,7 +61,7 @@ def _project_of(record: EndpointRecord, access: Access) -> str:
 
 @router.post("/{name}/rollback", status_code=202)
 def roll_back(
-    name: str, access: Operator, services: CurrentServices, runner: CurrentRunner, request: CommentRequest | None = None
+    name: str, access: Operator, services: CurrentServices, runner: CurrentRunner, comment: Comment
 ) -> RollbackAccepted:
     """Request a rollback to the previous deployment. It stays reversible: what is left now becomes the previous one.
 
@@ -71,7 +72,7 @@ def roll_back(
     if record.previous is None or now >= record.previous.keep_until:
         raise ApiError(409, "nothing_to_roll_back_to", f"{name} keeps no previous deployment", name)
     run = _readable_run(runner, record.champion, record.previous.champion)
-    leave, to, comment = record.deployment, record.previous.deployment, request.comment if request else ""
+    leave, to = record.deployment, record.previous.deployment
     owner, by = _project_of(record, access), access.caller.name
     data = RollbackRequested(endpoint=name, project=owner, deployment=leave, to=to, by=by, comment=comment)
     # Back and forth and back again are three requests; a double click is one.
@@ -80,19 +81,19 @@ def roll_back(
 
 
 @router.post("/{name}/restore", status_code=202)
-def restore(name: str, access: Operator, runner: CurrentRunner, request: CommentRequest | None = None) -> RunReference:
+def restore(name: str, access: Operator, runner: CurrentRunner, comment: Comment) -> RunReference:
     """Deploy the model of a stopped endpoint again. The run in production says in its history when it is done."""
-    return _ordered(name, "restored", access, runner, request)
+    return _ordered(name, "restored", access, runner, comment)
 
 
 @router.delete("/{name}", status_code=202)
-def delete(name: str, access: Operator, runner: CurrentRunner, request: CommentRequest | None = None) -> RunReference:
+def delete(name: str, access: Operator, runner: CurrentRunner, comment: Comment) -> RunReference:
     """Delete an endpoint with its deployments: its URL answers no more. Runs and registered models stay."""
-    return _ordered(name, "deleted", access, runner, request)
+    return _ordered(name, "deleted", access, runner, comment)
 
 
 def _ordered(
-    name: str, to: Literal["restored", "deleted"], access: Access, runner: Runner, request: CommentRequest | None
+    name: str, to: Literal["restored", "deleted"], access: Access, runner: Runner, comment: str
 ) -> RunReference:
     """Raises ApiError 409: `endpoint_busy` while a candidate is evaluated for it or anything is under way there,
     `endpoint_serves` if there is nothing to restore."""
@@ -102,7 +103,7 @@ def _ordered(
         if (held := claims.read(runner.services.store, claim)) is not None:
             raise ApiError(409, "endpoint_busy", f"{held.owner} holds {name}: wait for it, or cancel the run", name)
     if to == "deleted" or record.stopped is not None:
-        comment, owner = request.comment if request else "", _project_of(record, access)
+        owner = _project_of(record, access)
         order = EndpointOrdered(endpoint=name, project=owner, to=to, by=access.caller.name, comment=comment)
         runner.publish(run, Draft(order, key=str(int(runner.services.clock.now().timestamp()))))
     else:

@@ -1,10 +1,13 @@
 """What several routes read of a run, and commands for runs that `/api` and `/v1` share."""
 
 from math import isfinite
+from typing import Annotated
+
+from fastapi import Depends
 
 from functions.http.auth import Access
 from functions.http.errors import ApiError
-from shared.api.models import Metrics, Progress
+from shared.api.models import CommentRequest, Metrics, Progress
 from shared.domain.commands import StartRun
 from shared.domain.events import CancelRequested
 from shared.domain.jobs import JobKind
@@ -21,6 +24,13 @@ CURVES_OF_METHOD = {
     "reinforcement": ("reward", "reward_spread", "share_equal_groups", "eval_reward", "eval_reward_gap"),
 }
 PROGRESS = ("step_total", "eta_s")
+
+
+def _comment(request: CommentRequest | None = None) -> str:
+    return request.comment if request else ""
+
+
+Comment = Annotated[str, Depends(_comment)]
 
 
 def find_run(services: Services, run_id: str, access: Access) -> Run:

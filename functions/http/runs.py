@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from functions.http import run_queries
 from functions.http.auth import APPROVER, Access, Approver, CurrentRunner, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError, existing
-from functions.http.run_queries import find_run, metrics_of, shown
+from functions.http.run_queries import Comment, find_run, metrics_of, shown
 from shared.api import models
 from shared.domain import paths
 from shared.domain.approval import approvals_missing, candidate_sha256, objection
@@ -133,11 +133,7 @@ def cancel(run_id: str, access: Operator, runner: CurrentRunner) -> models.RunRe
 
 @router.post("/{run_id}/approve", status_code=202)
 def approve(
-    run_id: str,
-    access: Approver,
-    runner: CurrentRunner,
-    request: models.CommentRequest | None = None,
-    if_match: IfMatch = None,
+    run_id: str, access: Approver, runner: CurrentRunner, comment: Comment, if_match: IfMatch = None
 ) -> models.Approved:
     """Approve a candidate that passed the gate. Not by who asked for the run or uploaded a file of it; where a file did
     not come over the API, or an app asked, two persons must, or as many as the policy says. If-Match: the ETag seen."""
@@ -149,22 +145,18 @@ def approve(
         require_same_model(run, runner.services.blobs)
     except PermanentFailure as error:
         raise ApiError(409, error.problem.code, error.problem.message, run_id) from error
-    granted = ApprovalGranted.model_validate({**_by(run, access), "candidate": candidate, "comment": _comment(request)})
+    granted = ApprovalGranted.model_validate({**_by(run, access), "candidate": candidate, "comment": comment})
     runner.publish(run, Draft(granted, key=_key(access)))
     return models.Approved(id=run_id, missing=max(0, approvals_missing(run, access.policy) - 1))
 
 
 @router.post("/{run_id}/deny", status_code=202)
 def deny(
-    run_id: str,
-    access: Approver,
-    runner: CurrentRunner,
-    request: models.CommentRequest | None = None,
-    if_match: IfMatch = None,
+    run_id: str, access: Approver, runner: CurrentRunner, comment: Comment, if_match: IfMatch = None
 ) -> models.RunReference:
     """Decline a candidate that passed the gate; what runs today stays. If-Match: the ETag of the run looked at."""
     run = _awaiting_approval(runner.services, run_id, access, if_match)
-    about = {"candidate": candidate_sha256(run), "comment": _comment(request)}
+    about = {"candidate": candidate_sha256(run), "comment": comment}
     runner.publish(run, Draft(ApprovalDenied.model_validate({**_by(run, access), **about}), key=_key(access)))
     return models.RunReference(id=run_id)
 
@@ -189,10 +181,6 @@ def _awaiting_approval(services: Services, run_id: str, access: Access, if_match
 def _key(access: Access) -> str:
     """Two persons' decisions about one revision are two events."""
     return hashlib.sha256(access.caller.id.encode()).hexdigest()[:8]
-
-
-def _comment(request: models.CommentRequest | None) -> str:
-    return request.comment if request else ""
 
 
 @router.post("/{run_id}/retry", status_code=202)

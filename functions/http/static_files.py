@@ -5,17 +5,14 @@ over `/api/openapi.json`, served from this machine alone.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files as files_of
-from importlib.resources.abc import Traversable
-from pathlib import Path, PurePath
+from importlib.resources import files
+from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 
-from functions.http.errors import ApiError
+from functions.http.errors import existing
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,59 +36,30 @@ HEADERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class StaticFile:
-    content: bytes
-    media_type: str
-    etag: str
+@cache
+def read_files(*folders: Path) -> dict[str, tuple[bytes, str]]:
+    """The folders' files of a known type by name, each with its etag; of two the later folder's. Read when asked for:
+    Swagger UI is 1.9 MB, and most processes never serve it."""
+    found = {file.name: file for folder in folders for file in folder.iterdir() if file.suffix in TYPES}
+    contents = {name: file.read_bytes() for name, file in found.items()}
+    return {name: (content, f'"{hashlib.sha256(content).hexdigest()[:32]}"') for name, content in contents.items()}
 
 
-def read_files(folder: Traversable) -> dict[str, StaticFile]:
-    """The folder's files of a known type, by name."""
-    names = sorted(each.name for each in folder.iterdir())
-    return {name: _read(folder / name, suffix) for name in names if (suffix := PurePath(name).suffix) in TYPES}
-
-
-def _read(file: Traversable, suffix: str) -> StaticFile:
-    content = file.read_bytes()
-    return StaticFile(content, TYPES[suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
-
-
-def serve(page: str, part: str, files: Callable[[], Mapping[str, StaticFile]], content_security_policy: str) -> None:
-    """Routes of index.html, and below `part` of each file by its name."""
+def serve(router: APIRouter, page: str, part: str, content_security_policy: str, *folders: Path) -> None:
+    """Routes of index.html, and below `part` of each file by its name; 304 if the browser has it."""
 
     @router.get(page)
-    def index(if_none_match: Annotated[str, Header()] = "") -> Response:
-        return answer(files()["index.html"], if_none_match, content_security_policy)
-
     @router.get(f"{part}/{{name}}")
-    def by_name(name: str, if_none_match: Annotated[str, Header()] = "") -> Response:
-        if name not in files():
-            raise ApiError(404, "not_found", f"no part {name}", "name")
-        return answer(files()[name], if_none_match, content_security_policy)
+    def file(request: Request, if_none_match: Annotated[str, Header()] = "") -> Response:
+        name = request.path_params.get("name", "index.html")
+        content, etag = existing(read_files(*folders).get(name), "not_found", f"no part {name}", "name")
+        headers = {**HEADERS, "Content-Security-Policy": content_security_policy, "ETag": etag}
+        # A proxy that compresses makes our etag a weak one.
+        if etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
+            return Response(status_code=304, headers=headers)
+        return Response(content, media_type=TYPES[Path(name).suffix], headers=headers)
 
 
-def answer(file: StaticFile, if_none_match: str, content_security_policy: str) -> Response:
-    """The file, or 304 if the browser has it."""
-    headers = {**HEADERS, "Content-Security-Policy": content_security_policy, "ETag": file.etag}
-    # A proxy that compresses makes our etag a weak one.
-    known = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    if file.etag in known:
-        return Response(status_code=304, headers=headers)
-    return Response(file.content, media_type=file.media_type, headers=headers)
-
-
-@cache
-def _dashboard() -> dict[str, StaticFile]:
-    return read_files(Path(__file__).with_name("static"))
-
-
-@cache
-def _docs() -> dict[str, StaticFile]:
-    """They are 1.9 MB, and most processes never serve them."""
-    own = read_files(Path(__file__).with_name("docs_page"))
-    return {**read_files(files_of("fastapi_swagger") / "resources"), **own}
-
-
-serve("/api/docs", "/api/docs", _docs, DOCS_POLICY)
-serve("/", "/static", _dashboard, DASHBOARD_POLICY)
+_HERE, _SWAGGER_UI = Path(__file__).parent, Path(str(files("fastapi_swagger"))) / "resources"
+serve(router, "/api/docs", "/api/docs", DOCS_POLICY, _SWAGGER_UI, _HERE / "docs_page")
+serve(router, "/", "/static", DASHBOARD_POLICY, _HERE / "static")

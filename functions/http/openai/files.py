@@ -21,7 +21,7 @@ from shared.ports import BlobInfo, RunStore, Services
 from shared.records import api_objects, uploads
 from shared.records.api_objects import File
 
-router = APIRouter(prefix="/files")
+router = APIRouter(prefix="/v1/files", tags=["openai"])
 
 FOLDER = f"{paths.DATASETS}/_files"
 PURPOSE = "fine-tune"

@@ -33,7 +33,7 @@ from shared.validation.recipes import read_recipe
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(prefix="/fine_tuning/jobs")
+router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["openai"])
 
 PageLimit = Annotated[int, Query(ge=1, le=100)]
 # openai-python: two retries within seconds, each after a wait for an answer of at most ten minutes.

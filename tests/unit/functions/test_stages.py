@@ -8,8 +8,7 @@ from typing import get_type_hints
 import azure.functions as func
 import pytest
 
-from functions.app import create_app
-from functions.stages import OWN_WORK, stage_functions
+from functions.stages import OWN_WORK, create_app, stage_functions
 from shared.pipeline import STAGES, Stage
 from shared.ports import Services
 

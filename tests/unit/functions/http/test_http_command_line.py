@@ -13,7 +13,7 @@ from shared.domain.run import Status
 from shared.ports import Message, Services
 from shared.runner import Runner
 from tests.unit.functions.http.support import awaiting_approval, enter, in_production
-from tests.unit.functions.http.test_dead_letters import QUEUE, fail_too_often
+from tests.unit.functions.http.test_operate_dead_letters import QUEUE, fail_too_often
 from tests.unit.shared.support import drop, events_at
 
 

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from fastapi.testclient import TestClient
 
-from functions.http.evaluation import row_places
+from functions.http.rows import row_places
 from shared.domain import paths
 from shared.domain.evaluation import GradedRow
 from shared.domain.run import Run

@@ -6,7 +6,7 @@ import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 
-from functions.http import bodies, create_api
+from functions.http import create_api, middleware
 from functions.http.auth import Caller
 from functions.http.errors import ApiError
 from shared.ports import Services
@@ -32,7 +32,7 @@ def test_of_somebody_unknown_no_body_is_read(method: str, path: str, body: str, 
 @pytest.mark.parametrize("path", JSON_ROUTES)
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "in chunks"])
 def test_a_json_body_has_a_limit(path: str, declared: bool, client: TestClient) -> None:
-    body = b'{"a": "' + b"x" * bodies.MAX_BYTES + b'"}'
+    body = b'{"a": "' + b"x" * middleware.MAX_BYTES + b'"}'
     content = body if declared else iter([body[:500_000], body[500_000:]])
     answer = client.post(path, content=content, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
@@ -42,7 +42,7 @@ def test_a_json_body_has_a_limit(path: str, declared: bool, client: TestClient) 
 def test_a_file_has_a_limit_of_its_own(
     declared: bool, client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "MAX_UPLOAD_BYTES", 2_000_000)
+    monkeypatch.setattr(middleware, "MAX_UPLOAD_BYTES", 2_000_000)
     for size, status in ((1_900_000, 201), (2_100_000, 413)):
         content = bytes(size) if declared else iter([bytes(size - 10), bytes(10)])
         assert client.put("/api/datasets/shop/other.txt", content=content).status_code == status

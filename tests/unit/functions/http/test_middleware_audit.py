@@ -10,8 +10,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from functions.http.audit import READS
 from functions.http.auth import OPERATOR, READER, Caller, make_authenticator
+from functions.http.middleware import READS
 from shared.ports import Services
 from shared.runner import Runner
 from tests.unit.shared.support import drop
@@ -20,7 +20,7 @@ SECRET = "not-to-be-logged"
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    found = [record.getMessage() for record in caplog.records if record.name == "functions.http.audit"]
+    found = [record.getMessage() for record in caplog.records if record.name == "functions.http.middleware"]
     caplog.clear()
     assert not any(SECRET in one for one in found)
     return [json.loads(one.removeprefix("audit ")) for one in found]

@@ -1,4 +1,5 @@
-"""`/api/dead-letters`: messages that failed too often, and another try for them."""
+"""For who operates the app. `/api/health`: it runs. `/api/doctor`: is everything there that a run will need?
+`/api/dead-letters`: messages that failed too often, and another try for them."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from functools import partial
 from itertools import islice
 
 import orjson
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from functions.dispatch import REPLAYED
 from functions.http.auth import ADMINISTRATOR, Access, CurrentRunner, CurrentServices, Operator, Reader
@@ -17,12 +18,15 @@ from shared.api import models
 from shared.domain import paths
 from shared.domain.commands import job_of, parse_request
 from shared.domain.errors import DroptuneError, LockLost
+from shared.health.doctor import examine
 from shared.pipeline import TOPOLOGY
 from shared.ports import DEAD_LETTERS, EventBus, Message, ReceivedMessage, RunStore, Services
 from shared.records import endpoints, runs
 from shared.records.unreadable import unreadable
 
-router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
+VERSION = "0.1.0"
+
+router = APIRouter(prefix="/api")
 
 SHOWN = 20
 _PROJECTS = "/projects/"  # in the `source` of an event, before the project's name
@@ -30,7 +34,20 @@ BATCH = 50
 WAIT_S = 1.0
 
 
-@router.get("")
+@router.get("/health", tags=["health"])
+def get_health() -> models.Health:
+    """That the app runs. It answers without a token."""
+    return models.Health(status="ok", version=VERSION)
+
+
+@router.get("/doctor", tags=["doctor"])
+def doctor(access: Operator, request: Request) -> models.Doctor:
+    """Asks every service for something harmless; takes seconds. 200 whatever it finds."""
+    access.require(None)
+    return models.Doctor(data=tuple(examine(request.app.state.services)))
+
+
+@router.get("/dead-letters", tags=["dead letters"])
 def list_dead_letters(access: Reader, services: CurrentServices) -> models.DeadLetterList:
     """The entities that have any the caller may see, each with their count and the oldest; bodies stay on the bus."""
     entities = TOPOLOGY.entities()
@@ -96,7 +113,7 @@ def _shown(dead: ReceivedMessage) -> models.DeadLetter:
     )
 
 
-@router.post("/release")
+@router.post("/dead-letters/release", tags=["dead letters"])
 def release(request: models.ReleaseRequest, access: Operator, runner: CurrentRunner) -> models.Released:
     """Keep a document that cannot be read in the container `quarantine`, and take it out of the run store.
 
@@ -113,7 +130,7 @@ def release(request: models.ReleaseRequest, access: Operator, runner: CurrentRun
     return models.Released(path=released[0], run=released[1])
 
 
-@router.post("/replay")
+@router.post("/dead-letters/replay", tags=["dead letters"])
 def replay(request: models.ReplayRequest, access: Operator, services: CurrentServices) -> models.Replayed:
     """Send dead letters that the caller may see again under their own ids, then remove them.
 
