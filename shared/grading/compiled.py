@@ -10,13 +10,12 @@ from typing import Any
 from shared.domain import graders
 from shared.grading import ready
 from shared.grading.errors import AnswerUnreadable, BadGrader, GradingErrorCode, GradingFailed
-from shared.grading.facts import facts_score
 from shared.grading.formula import Formula
 from shared.grading.llm_judge import Ask, LlmJudge, no_judge
-from shared.grading.patterns import Pattern, groups
+from shared.grading.ready import facts_score
 from shared.grading.sandbox import IsolatedGraders, Sandbox
 from shared.grading.similarity import similarity
-from shared.grading.templates import Item, Sample, Template
+from shared.grading.templates import Item, Pattern, Sample, Template, groups
 
 At = tuple[Sample, Item]
 # The score of a text (the filled `input`), and the templates beside the input that it reads.

@@ -14,9 +14,9 @@ from shared.grading.compiled import Compiled, compile_grader
 from shared.grading.errors import JUDGE_CODES, AnswerUnreadable, BadGrader, GradeError, GradingErrorCode, GradingFailed
 from shared.grading.formula import Formula
 from shared.grading.llm_judge import Ask, no_judge
-from shared.grading.patterns import compiled as compiled_pattern
 from shared.grading.sandbox import IsolatedGraders
 from shared.grading.templates import REFERENCE, Item, Sample
+from shared.grading.templates import compiled as compiled_pattern
 
 
 @dataclass(frozen=True)

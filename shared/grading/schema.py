@@ -15,7 +15,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from shared.grading.errors import GradingErrorCode, GradingFailed
-from shared.grading.patterns import compiled
+from shared.grading.templates import compiled
 
 
 def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[ValidationError]:

@@ -1,23 +1,32 @@
 """Is everything there that a run will need? Looks without changing anything, and says what to do."""
 
+import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
 from itertools import islice
 
+import orjson
+
+from shared.base_models import bundles
 from shared.clients.azure_ml.connection import azure_ml_time
 from shared.domain import paths
+from shared.domain.catalog import SKUS, BaseModelEntry, every_entry, find_sku
 from shared.domain.errors import DroptuneError, InvalidInput, PermanentFailure, Transient, shortened
-from shared.health.base_models import base_model_checks
+from shared.domain.jobs import CoreQuota, MachineSize
+from shared.domain.planning.plan import resolve
+from shared.domain.recipe import Recipe, Tier
+from shared.domain.serving_cost import ServingCosts
 from shared.health.checks import Check, CheckStatus
-from shared.health.quota import quota_checks
 from shared.lazy import build_now
 from shared.pipeline import TOPOLOGY
-from shared.ports import Services
+from shared.ports import BlobStore, Config, JobLauncher, Services
 from shared.records import channels, serving_costs, ticks
 from shared.records.unreadable import unreadable
+from shared.rendering.bundle import read_bundle
 from shared.services import services
 from shared.settings import Settings, load_settings
+from shared.step_support.serving_room import endpoint_cores, free_cores
 
 NAMED = 20
 NO_JOB = "run-000000000000-doctor-1"
@@ -80,33 +89,32 @@ def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
 
 def _set_aside(services: Services) -> Check:
     """Documents that every timer and list leaves out."""
-    found = list(islice(unreadable(services.store, services.clock.now()), NAMED))
-    if not found:
-        return Check.ok("documents", "every document in use can be read")
-    named = "; ".join(f"{one.type} {one.id} of {one.partition}: {one.problem}" for one in found)
+    found = unreadable(services.store, services.clock.now())
+    named = (f"{one.type} {one.id} of {one.partition}: {one.problem}" for one in found)
     fix = "run the version that wrote them, or `droptune dlq release PARTITION --id ID` repairs one or ends its run"
-    return Check.to_fix("documents", shortened(named, 1000), fix)
+    return _none_of("documents", named, "every document in use can be read", fix)
 
 
 def _timers(services: Services) -> Check:
     """What timers failed at within a day."""
-    failures = list(ticks.failures(services.store))
-    if not failures:
-        return Check.ok("timers", "none failed at anything within a day")
-    named = "; ".join(
+    named = (
         f"{timer} at {at[:19]}: {count} failed, as {', '.join(f'{id} ({why})' for id, why in list(failed.items())[:3])}"
-        for timer, at, count, failed in failures
+        for timer, at, count, failed in ticks.failures(services.store)
     )
     fix = "look into the log of that time; what is named is tried again at each tick and goes from here after a day"
-    return Check.to_fix("timers", shortened(named, 1000), fix)
+    return _none_of("timers", named, "none failed at anything within a day", fix)
 
 
 def _channels(services: Services) -> Check:
-    found = list(islice(channels.refused(services.store), NAMED))
-    if not found:
-        return Check.ok("channels", "none refused an event for good within a week")
     fix = "correct the URL; one that answered 410 gets nothing for 7 days, under another URL at once"
-    return Check.to_fix("channels", shortened("; ".join(found), 1000), fix)
+    nothing = "none refused an event for good within a week"
+    return _none_of("channels", channels.refused(services.store), nothing, fix)
+
+
+def _none_of(name: str, found: Iterable[str], nothing: str, fix: str) -> Check:
+    """To fix if something was found, of which the first are named."""
+    named = "; ".join(islice(found, NAMED))
+    return Check.to_fix(name, shortened(named, 1000), fix) if named else Check.ok(name, nothing)
 
 
 def attempt(name: str, setting: str, request: Callable[[], object], answer: str = "") -> Check:
@@ -216,3 +224,137 @@ def _clock(settings: Settings, services: Services) -> Check:
         return Check.ok("clock", f"within {MAX_SKEW_S:.0f} s of Azure ML's")
     detail = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} Azure ML's"
     return Check.to_fix("clock", detail, "let the app's machine keep time by NTP")
+
+
+# Has the subscription the cores that runs will ask for? One check for each machine size of the catalog.
+
+# Of a project that says nothing: the machine is chosen by the base model, hardly by the rows.
+ROWS, CHARACTERS = 1000, 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Cores wanted at once, for one purpose. `whole`: of the quota, whatever is in use."""
+
+    purpose: str
+    cores: int
+    tier: Tier = Tier.DEDICATED
+    whole: bool = False
+
+
+def quota_checks(config: Config, launcher: JobLauncher, costs: Iterable[ServingCosts] = ()) -> Iterator[Check]:
+    """One check per size: the one of CPU jobs, then the catalog's. Raises as JobLauncher does.
+
+    `costs`: what is deployed. An update is beside it, with as many machines as autoscale may make of it.
+    """
+    offered = {size.name.lower(): size for size in launcher.machine_sizes()}
+    quotas = launcher.core_quotas()
+    chosen = resolve(Recipe(base_model=config.default_base_model), "doctor", train_rows=ROWS, characters_max=CHARACTERS)
+    training, serving = chosen.training_instance_type, chosen.serving_instance_type
+    deployed = [(one.endpoint, latest) for one in costs for latest in one.running[-1:]]
+
+    def needs(name: str, cores: int, *, every: bool) -> Iterator[Need]:
+        """Of the defaults, or all that a recipe may ask of this size."""
+        if name == config.cpu_instance_type:
+            yield Need("a CPU job", cores)
+        if every or name == training:
+            yield Need("training", cores, chosen.requested.budget.tier)
+        if every or name == serving:
+            one = endpoint_cores(find_sku(name), cores)
+            yield Need("an endpoint", one)
+            yield Need("an update with the previous model kept", 3 * one, whole=True)
+        for endpoint, latest in deployed:
+            if latest.instance_type == name:
+                most = latest.max_instances or latest.instances
+                yield Need(f"an update of {endpoint}", endpoint_cores(find_sku(name), cores, most))
+
+    names = [sku.name for sku in SKUS if sku.gpus or sku.name in (training, serving)]
+    for name in dict.fromkeys([config.cpu_instance_type, *names]):
+        size, is_default = offered.get(name.lower()), name in (config.cpu_instance_type, training, serving)
+        required = is_default or any(latest.instance_type == name for _, latest in deployed)
+        every = name in names and not required
+        yield _check(name, size, list(needs(name, size.cores, every=every)) if size else [], quotas, required=required)
+
+
+def _check(name: str, size: MachineSize | None, needs: list[Need], quotas: list[CoreQuota], *, required: bool) -> Check:
+    title = f"quota {name}"
+    if size is None:
+        fix = "name another size in the recipe or the settings, or use another region" if required else ""
+        status = CheckStatus.FIX if required else CheckStatus.SKIPPED
+        return Check(name=title, status=status, detail="the region does not offer it", fix=fix)
+    unused = [quota.model_copy(update={"used": 0}) for quota in quotas]
+
+    def free(tier: Tier, whole: bool = False) -> float:
+        return free_cores(size, unused if whole else quotas, spot=tier is Tier.SPOT, unlisted=0)
+
+    counts = ((free(tier), tier) for tier in (Tier.DEDICATED, Tier.SPOT))
+    found = ", ".join(f"{'any number' if math.isinf(count) else f'{count:.0f}'} {tier}" for count, tier in counts)
+    detail = f"free {found}; " + ", ".join(f"{need.purpose} takes {need.cores} {need.tier}" for need in needs)
+    short = [need for need in needs if need.cores > free(need.tier, need.whole)]
+    if not short:
+        return Check.ok(title, detail)
+    if not required:
+        return Check.skipped(title, f"{detail}; only a recipe that names it needs it")
+    ask = ", ".join(f"{need.cores} {need.tier} cores for {need.purpose}" for need in short)
+    return Check.to_fix(title, detail, f"ask for quota of {size.family}: {ask}")
+
+
+# Are the catalog's base models where jobs will look for them, whole and of one template?
+
+
+def base_model_checks(blobs: BlobStore, default: str) -> Iterator[Check]:
+    """One or two checks per model of the catalog that may be tuned."""
+    for entry in every_entry():
+        if entry.asset is not None:
+            folder = bundles.asset_folder(entry.asset)
+            yield _weights(entry, folder, blobs, needed=entry.id == default)
+            yield _imported(entry, folder, blobs, needed=entry.id == default)
+
+
+def _weights(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, needed: bool) -> Check:
+    name = f"base model {entry.id}"
+    if folder is None:
+        return Check.skipped(name, f"not checked: a job mounts it from {entry.asset}")
+    names = {info.path.removeprefix(folder) for info in blobs.list(folder)}
+    if not names and not needed:
+        return Check.skipped(name, f"nothing at {folder}; only a recipe that names the model needs it")
+    missing = [part for part in (bundles.CONFIG, bundles.TOKENIZER) if part not in names]
+    if not any(part.endswith(".safetensors") for part in names):
+        missing.append("*.safetensors")
+    if not _has_template(blobs, folder):
+        missing.append("a chat template")
+    if missing:
+        detail = f"{folder} lacks {', '.join(missing)}"
+        fix = f"copy the whole model folder to {folder}; on a laptop `make up` does it"
+        return Check.to_fix(name, detail, fix)
+    return Check.ok(name, f"whole at {folder}")
+
+
+def _imported(entry: BaseModelEntry, folder: str | None, blobs: BlobStore, *, needed: bool) -> Check:
+    """What the function reads of a model, against what the job reads where that can be seen."""
+    name, fix = f"template {entry.id}", f"droptune base-models import {entry.id}"
+    try:
+        bundle = bundles.exported_bundle(entry, blobs)
+    except PermanentFailure as error:
+        return Check.to_fix(name, error.problem.message, fix)
+    if bundle is None and needed:
+        return Check.to_fix(name, f"no tokenizer bundle at {entry.tokenizer}: the model was not imported", fix)
+    if bundle is None:
+        detail = f"no tokenizer bundle at {entry.tokenizer}; only a recipe that names the model needs it"
+        return Check.skipped(name, detail)
+    if folder is None:
+        return Check.ok(name, f"imported from {entry.asset}")
+    try:
+        own = read_bundle(lambda file: bundles.read_file(blobs, f"{folder}{file}"), entry.template_arguments)
+    except PermanentFailure:
+        return Check.skipped(name, "the base model is not here to compare with")
+    if own.sha256 != bundle.sha256:
+        detail = f"{bundle.sha256[:12]} in {entry.tokenizer}, {own.sha256[:12]} in {folder}"
+        return Check.to_fix(name, f"tokenizer or chat template differ: {detail}", fix)
+    return Check.ok(name, "tokenizer and chat template are the base model's")
+
+
+def _has_template(blobs: BlobStore, folder: str) -> bool:
+    """In a file of its own, or in the tokenizer's configuration."""
+    config = bundles.read_file(blobs, f"{folder}{bundles.TOKENIZER_CONFIG}") or b"{}"
+    return bool(bundles.read_file(blobs, f"{folder}{bundles.TEMPLATE}") or orjson.loads(config).get("chat_template"))

@@ -11,7 +11,7 @@ from shared.validation.columns import PARQUET, are_columns
 from shared.validation.containers import HEAD_BYTES, START_BYTES, is_office, read_text, with_head
 from shared.validation.conversions import AS_TEXT
 from shared.validation.formats import BESIDE, CHAT, KNOWN_NAMES, Format, by_names, chosen, detect, rename, renamed
-from shared.validation.json_values import holds_values, mapped, read_values
+from shared.validation.json_values import holds_values, is_turn, mapped, may_be_wrapped, read_values, unwrap
 from shared.validation.lines import UTF8_MARK, Line, Unreadable, split_lines
 from shared.validation.marks import is_verdict, plain_name
 from shared.validation.names import Refused, shown
@@ -20,7 +20,6 @@ from shared.validation.suggestions import nearest_name
 from shared.validation.tables import Note
 from shared.validation.turns import Source
 from shared.validation.workbooks import open_workbook
-from shared.validation.wrappers import is_turn, may_be_wrapped, unwrap
 
 _SAMPLE_ROWS = 20
 _SAMPLE_BYTES = _PIECE_BYTES = 2**20

@@ -11,8 +11,7 @@ from uuid import UUID
 import pytest
 from azure.servicebus.amqp import AmqpAnnotatedMessage
 
-from shared.clients.service_bus.client import ServiceBusEventBus
-from shared.clients.service_bus.links import connect
+from shared.clients.service_bus.client import ServiceBusEventBus, connect
 from shared.domain.errors import InvalidInput, LockLost, PermanentFailure, Transient
 from shared.domain.topology import Topology
 from shared.ports import Message, ReceivedMessage

@@ -18,7 +18,7 @@ from shared.domain.catalog import find_sku
 from shared.domain.jobs import CoreQuota
 from shared.domain.serving_cost import ServedDeployment, ServingCosts
 from shared.health.checks import Check, CheckStatus
-from shared.health.quota import quota_checks
+from shared.health.doctor import quota_checks
 from shared.services import build_config
 from shared.settings import Settings
 from shared.step_support.serving_room import endpoint_cores

@@ -8,7 +8,7 @@ import pytest
 from azure.servicebus import exceptions as sdk
 
 from shared.clients.azure_errors import BY_CLASS, Meaning, meaning
-from shared.clients.service_bus.links import translate, translated
+from shared.clients.service_bus.client import translate, translated
 from shared.domain.errors import DroptuneError, FailureClass, InvalidInput, LockLost, PermanentFailure, Transient
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.clients.service_bus.links import connect
+from shared.clients.service_bus.client import connect
 from shared.domain.errors import InvalidInput
 from shared.services import build_event_bus
 
