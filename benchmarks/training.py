@@ -24,6 +24,7 @@ import orjson
 from benchmarks.measure import REPOSITORY, Figure, peak_memory_mb, run_child
 from local_stack.tiny_base.shipped import shipped_base
 from shared.rendering.check import LengthPolicy
+from training_job import patches
 from training_job.job.runtime import work_offline
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def _trl(kind: str, base: Path, output: Path, recipe: ResolvedRecipe, tokenizer:
         processing_class=tokenizer,
         peft_config=quantized.lora(hyperparameters, "llama"),
     )
-    quantized.adapters_to_float32(trainer.model)
+    patches.adapters_to_float32(trainer.model)
     return trainer
 
 

@@ -104,9 +104,6 @@ class MlflowMirror:
             print(f"mlflow: {self.failures} posts failed; the curve is whole in {CURVE_FILE}", flush=True)
 
     def _work(self) -> None:
-        # Read by mlflow: fail within seconds instead of its default of minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         client: Any = None
         while (point := self._points.get()) is not None:
             try:

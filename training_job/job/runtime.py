@@ -8,14 +8,11 @@ champion: Annotated[Path | None, "help of --champion"] = None
 
 import argparse
 import errno
-import logging
-import os
 import re
 import signal
 import sys
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, fields
@@ -30,6 +27,7 @@ from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedRecipe
 from shared.domain.results import CURVE_FILE, SPENT_FILE, JobMetrics, JobResult, seconds_spent
 from shared.domain.upgrades import read_file
+from training_job import patches
 from training_job.job.checkpoints import MARK
 from training_job.job.files import write_json
 from training_job.job.processes import is_distributed, is_main_process
@@ -171,16 +169,13 @@ def require(*paths: Path) -> None:
 
 
 def work_offline() -> None:
-    """Environment of a job: no hub, no telemetry, no progress bars, no compiler; call before heavy imports."""
-    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
-        os.environ[name] = "1"
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    # Nothing here is compiled. bitsandbytes 0.50 would import the compiler for what it runs on a CPU (0.9 s).
-    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
-    # Says that an optional inference kernel is missing, which training must not use anyway.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    """What has to be set before heavy imports: they read it."""
+    patches.no_hub()
+    patches.no_tokenizer_threads()
+    patches.brief_mlflow()
+    patches.no_compiler()
+    patches.no_kernel_warning()
+    patches.no_checkpointing_warning()
 
 
 @contextmanager

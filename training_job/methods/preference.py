@@ -6,7 +6,7 @@ Import only where torch may be loaded.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -15,13 +15,13 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from shared.domain.recipe import ResolvedPreference
+from training_job import patches
 from training_job.data.chat_rows import IGNORED, Encoded, Pair, encode_pairs
 from training_job.data.packing import ByLength
 from training_job.data.selection import EncodedData
 from training_job.job import diagnosis as loss_diagnosis
 from training_job.job.setup import Setup
-from training_job.methods.trainer import adapted, common_settings, finished, model_of, no_model_card
-from training_job.model.quantized import share_adapter_inputs
+from training_job.methods.trainer import adapted, common_settings, finished, model_of
 
 NO_BETTER_THAN_CHANCE = 0.55
 MEASURES = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
@@ -38,7 +38,7 @@ def build(setup: Setup, data: EncodedData) -> DPOTrainer:
         processing_class=setup.tokenizer,
         data_collator=Collator(setup.tokenizer.pad_token_id),
     )
-    share_adapter_inputs(model_of(trainer))
+    patches.share_adapter_inputs(model_of(trainer))
     return finished(trainer)
 
 
@@ -86,13 +86,11 @@ class Collator:
 class PairTrainer(DPOTrainer):
     """trl's trainer, fed with tokens of `shared.rendering` instead of making its own, pairs of like length together."""
 
-    create_model_card = no_model_card
+    create_model_card = patches.no_model_card
+    _prepare_dataset = patches.keep_dataset
+    _get_train_sampler = patches.sampler_by_epoch
 
-    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
-        return dataset
-
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ByLength:
-        pairs = cast(Dataset, self.train_dataset if train_dataset is None else train_dataset)
+    def sampler(self, pairs: Dataset) -> ByLength:
         lengths = [max(map(len, both)) for both in zip(pairs["chosen_ids"], pairs["rejected_ids"], strict=True)]
         return ByLength(lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed)
 

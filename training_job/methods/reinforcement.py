@@ -3,9 +3,8 @@
 Rewards come from the recipe's graders. Import only where torch may be loaded.
 """
 
-import logging
 import random
-from typing import Any, cast
+from typing import cast
 
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase
@@ -15,12 +14,13 @@ from trl.trainer.utils import RepeatSampler
 
 from shared.domain.planning.methods import rows_per_step
 from shared.domain.recipe import Reinforcement, ResolvedReinforcement
+from training_job import patches
 from training_job.data.chat_rows import EncodedPrompt, encode_prompts
 from training_job.data.selection import EncodedData
 from training_job.job.setup import Setup
 from training_job.methods.reward_watch import Calibrator, RewardWatch, diagnose
 from training_job.methods.rewards import Rewards
-from training_job.methods.trainer import adapted, common_settings, finished, no_model_card
+from training_job.methods.trainer import adapted, common_settings, finished
 
 MEASURES = {
     "reward": "reward",
@@ -41,8 +41,7 @@ __all__ = ["MEASURES", "build", "diagnose", "read"]
 
 def build(setup: Setup, data: EncodedData) -> GRPOTrainer:
     """trl's trainer, rewarded by the recipe's graders; it calibrates them before the first step."""
-    # At this level trl logs prompts and answers whose rewards are missing.
-    logging.getLogger("trl.trainer.grpo_trainer").setLevel(logging.ERROR)
+    patches.no_answers_in_logs()
     method = setup.recipe.requested.method
     assert isinstance(method, Reinforcement)
     prompts, watched = list(data.train), some(list(data.selection), WATCHED_PROMPTS, setup.hyperparameters.seed)
@@ -95,38 +94,27 @@ class PromptTrainer(GRPOTrainer):
 
     at_once: int
 
-    create_model_card = no_model_card
+    create_model_card = patches.no_model_card
+    _tokenize_prompts = patches.keep_prompts
+    _get_train_sampler = patches.sampler_by_epoch  # type: ignore[assignment]  # other names of the arguments
+    _generate_single_turn = patches.sample_in_parts  # type: ignore[assignment]
 
-    def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        return prompts, None, {}
-
-    def _get_train_sampler(self, dataset: Dataset | None = None) -> "SeededRepeats":
+    def sampler(self, prompts: Dataset) -> "SeededRepeats":
         settings = cast(GRPOConfig, self.args)
         assert settings.generation_batch_size is not None
         assert settings.steps_per_generation is not None
         assert settings.num_generations is not None
         return SeededRepeats(
-            data_source=cast(Dataset, self.train_dataset if dataset is None else dataset),
+            data_source=prompts,
             mini_repeat_count=settings.num_generations,
             batch_size=settings.generation_batch_size // settings.num_generations,
             repeat_count=settings.num_iterations * settings.steps_per_generation,
             seed=settings.seed,
         )
 
-    def _generate_single_turn(
-        self, prompt_ids: list[list[int]], *more: Any, **named: Any
-    ) -> tuple[list[list[int]], None]:
-        """Answers to all prompts of a step, sampled in parts that fit the memory."""
-        answers: list[list[int]] = []
-        for start in range(0, len(prompt_ids), self.at_once):
-            part = prompt_ids[start : start + self.at_once]
-            generated = super()._generate_single_turn(part, *more, **named)  # type: ignore[no-untyped-call]
-            answers += generated[0]
-        return answers, None
-
     def answers(self, prompts: list[list[int]]) -> list[str]:
         """One sampled answer a prompt, drawn as in training."""
-        ids, _ = self._generate_single_turn(prompts, None, {}, 1)
+        ids, _ = patches.sample_in_parts(self, prompts, None, {}, 1)
         tokenizer = cast(PreTrainedTokenizerBase, self.processing_class)
         return tokenizer.batch_decode(ids, skip_special_tokens=True)
 
@@ -134,10 +122,7 @@ class PromptTrainer(GRPOTrainer):
 class SeededRepeats(RepeatSampler):
     """An order that depends on seed and epoch alone, so that a run resumed in a later epoch sees the same prompts."""
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer at the start of each epoch."""
-        assert self.seed is not None
-        self.generator.manual_seed(self.seed * 1_000_003 + epoch)
+    set_epoch = patches.start_epoch
 
 
 def some(prompts: list[EncodedPrompt], most: int, seed: int) -> list[EncodedPrompt]:

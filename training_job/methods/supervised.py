@@ -15,16 +15,17 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.functional import cross_entropy, linear, linear_cross_entropy
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from shared.domain.planning.memory import LOGITS_CHUNK_TOKENS
+from training_job import patches
 from training_job.data.chat_rows import IGNORED, Encoded, encode_file
 from training_job.data.packing import Layout, shared_out, steps_of_run, trained_tokens
 from training_job.data.selection import EncodedData
 from training_job.job.diagnosis import diagnose
 from training_job.job.setup import Setup
 from training_job.methods.trainer import adapted, common_settings, finished, model_of
-from training_job.model import attention, quantized
+from training_job.model import quantized
 
 # Logits of so many tokens exist at a time, as the memory plan assumes.
 CHUNKED = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=LOGITS_CHUNK_TOKENS, chunking_method=None)
@@ -37,11 +38,11 @@ read = encode_file
 def build(setup: Setup, data: EncodedData) -> "SupervisedTrainer":
     """A trainer whose steps are planned ahead; see `training_job.data.packing`."""
     packs = quantized.packs(setup.base_model)
-    start = adapted(setup, attention=attention.NAME if packs else None)
+    start = adapted(setup, attention=patches.row_attention() if packs else None)
     model = start["model"]
     if "peft_config" in start:
         model = get_peft_model(model, start["peft_config"], autocast_adapter_dtype=False)
-    quantized.share_adapter_inputs(model)
+    patches.share_adapter_inputs(model)
     if setup.hyperparameters.sharding == "full":
         shard(model)
     length = setup.hyperparameters.max_length_tokens
@@ -63,14 +64,13 @@ class SupervisedTrainer(Trainer):
         plan = steps_of_run(len(rows), chosen.batch_size, chosen.seed, setup.steps)
         self._steps_per_epoch = -(-len(rows) // chosen.batch_size)
         steps = [[rows[i] for i in step] for step in plan]
-        self._head = None if layout.kind == "plain" else take_head(model)
+        self._head = None if layout.kind == "plain" else patches.take_head(model)
         super().__init__(
             model=model, **args, train_dataset=steps, eval_dataset=self._selection, processing_class=setup.tokenizer
         )
         self._sharded = chosen.sharding == "full"
         if self._sharded:  # accelerate would put it into DDP, which takes no parts, but passes over what is prepared
             self.accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)
-            model._is_accelerate_prepared = True  # type: ignore[assignment]  # torch types attributes as tensors
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Every process reads every step and takes its share; accelerate's sharding would repeat rows to fill up."""
@@ -173,16 +173,6 @@ def filler(rows: list[Encoded]) -> Encoded:
     """A row without loss, for a process that has no rows left while others have some."""
     shortest = min(rows, key=lambda row: len(row.input_ids))
     return replace(shortest, labels=[IGNORED] * len(shortest.labels))
-
-
-def take_head(model: PeftModel) -> torch.Tensor:
-    """Remove the output layer, and return its weight `[vocabulary, hidden]`.
-
-    The model then ends in hidden states, and the loss projects those of trained tokens alone, in chunks.
-    """
-    head: torch.Tensor = model.get_output_embeddings().weight
-    cast(PreTrainedModel, model.get_base_model()).set_output_embeddings(torch.nn.Identity())
-    return head
 
 
 def shard(model: PeftModel) -> None:

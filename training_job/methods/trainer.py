@@ -12,6 +12,7 @@ import torch
 from peft import PeftModel
 from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, Trainer, set_seed
 
+from training_job import patches
 from training_job.data.chat_rows import Encoded
 from training_job.job.setup import Setup
 from training_job.model import quantized
@@ -60,14 +61,10 @@ def finished(trainer: AnyTrainer) -> AnyTrainer:
     if trainer.args.load_best_model_at_end:
         trainer.add_callback(EarlyStoppingCallback(PATIENCE))
     model = model_of(trainer)
-    model.create_or_update_model_card = no_model_card  # type: ignore[method-assign]  # of PEFT, with each checkpoint
-    quantized.keep_training_kernel(model)
-    quantized.adapters_to_float32(model)
+    model.create_or_update_model_card = patches.no_model_card  # type: ignore[method-assign]
+    patches.keep_training_kernel(model)
+    patches.adapters_to_float32(model)
     return trainer
-
-
-def no_model_card(*_: Any, **__: Any) -> None:
-    """Write none: the libraries' are templates with hardly a word filled in, and the manifest says what a model is."""
 
 
 def model_of(trainer: Trainer) -> PeftModel:

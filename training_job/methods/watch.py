@@ -12,10 +12,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.results import TimeLimit
+from training_job import patches
 from training_job.job import checkpoints
 from training_job.job.curve import Curve
 from training_job.job.runtime import RunningMetrics
-from training_job.model.quantized import adapters_to_float32, keep_training_kernel
 
 FIRST_STEPS = 10
 
@@ -47,9 +47,10 @@ class Watch(TrainerCallback):
     ) -> None:
         assert args.output_dir is not None
         self.began = True  # a checkpoint, if any, has been loaded by now
-        self._find_best(Path(args.output_dir), state, args.metric_for_best_model or "eval_loss")
-        adapters_to_float32(kwargs["model"])
-        keep_training_kernel(kwargs["model"])
+        measure = args.metric_for_best_model or "eval_loss"
+        self.lost_best = patches.find_best(state, Path(args.output_dir), measure)
+        patches.adapters_to_float32(kwargs["model"])
+        patches.keep_training_kernel(kwargs["model"])
         self._check()  # now: accelerate has prepared the model, which else would compute without autocast
         self._session = _Speed(state.global_step, int(state.num_input_tokens_seen))
         self._window = self._session
@@ -93,17 +94,6 @@ class Watch(TrainerCallback):
             facts = (self._metrics.micro_batch_size, probe_loss, self._metrics.count_time())
             checkpoints.mark_complete(checkpoint, self._identity, *facts)
             checkpoints.keep_two(checkpoint, state.best_global_step)
-
-    def _find_best(self, folder: Path, state: TrainerState, measure: str) -> None:
-        """It may have been written under another mount point. If it was lost, the one resumed from is the best."""
-        if state.best_global_step is None:
-            return
-        if not (folder / f"checkpoint-{state.best_global_step}").is_dir():
-            self.lost_best, state.best_global_step = state.best_global_step, state.global_step
-            measured = {line["step"]: line[measure] for line in state.log_history if measure in line}
-            state.best_metric = measured.get(state.global_step)
-        best = folder / f"checkpoint-{state.best_global_step}"
-        state.best_model_checkpoint = str(best) if best.is_dir() else None
 
     def _measured(self, logs: dict[str, Any], prefix: str = "") -> dict[str, float]:
         """What the method watches beside the loss, if finite; the last values go into the result."""

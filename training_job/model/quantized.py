@@ -4,7 +4,6 @@ Import only where torch may be loaded.
 """
 
 import re
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,13 +30,13 @@ from shared.domain.catalog import TemplateArguments
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedHyperparameters
 from shared.rendering.bundle import TOKENIZER, leave_out, read_bundle_folder
+from training_job import patches
 from training_job.job.checkpoints import MARK, hashes, mark_of
 from training_job.job.files import ADAPTER_FILE, read_json
 from training_job.job.runtime import classify
 from training_job.model.generation import own_settings
 
 CONFIG_FILE = "config.json"
-TINY_PARAMETERS = 50_000_000
 # Fields of an adapter's configuration that say where it comes from or how it starts.
 OF_NO_EFFECT = {
     *("auto_mapping", "base_model_name_or_path", "inference_mode", "peft_version", "revision", "target_modules"),
@@ -119,61 +118,20 @@ def load_model(
         use_safetensors=True,
         **options,
     )
-    use_one_thread_if_tiny(model)
+    patches.use_one_thread_if_tiny(model)
     assert model.generation_config is not None
     turn_ends = read_bundle_folder(folder).turn_ends if (folder / TOKENIZER).is_file() else ()
     model.generation_config = own_settings(model.generation_config, turn_ends)
     if quantize:
         require_quantized(model)
-        keep_training_kernel(model)
+        patches.keep_training_kernel(model)
     return model
-
-
-def use_one_thread_if_tiny(model: PreTrainedModel) -> None:
-    """One thread is as fast as several for a tiny model on a CPU, and faster beside other processes."""
-    if not torch.cuda.is_available() and model.num_parameters() < TINY_PARAMETERS:
-        torch.set_num_threads(1)
 
 
 def require_quantized(model: PreTrainedModel) -> None:
     """Refuse a model that should be in 4 bit and is not."""
     if not any(isinstance(module, Linear4bit) for module in model.modules()):
         raise PermanentFailure(FailureClass.CODE, "not_quantized", "the base has no 4-bit layer")
-
-
-def keep_training_kernel(model: torch.nn.Module) -> None:
-    """Stop bitsandbytes 0.50 from repacking 4-bit weights for inference.
-
-    On CPUs with AVX512_BF16 the first forward in eval mode repacks each weight in place for a kernel that has
-    no backward; training continues with gradients some 20 times too small and a merge gives garbage, without an
-    error. Due after every load. See bitsandbytes issue 2078.
-    """
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
-
-
-def adapters_to_float32(model: torch.nn.Module) -> None:
-    """Undo trl's cast of QLoRA adapters to bfloat16.
-
-    AdamW keeps its moments in the adapters' dtype, and beta2 = 0.999 cannot decay in bfloat16; PEFT resumes
-    in float32, so a resumed run would change its precision. Due after building the trainer and after resume.
-    """
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-
-
-def share_adapter_inputs(model: torch.nn.Module) -> None:
-    """Let adapters with the same input share it, in a model that is called during training alone, under autocast.
-
-    PEFT casts the input to the adapter's float32, autocast casts it back, and autograd keeps a copy for each adapter:
-    the same bits in more memory and time. With 4 bit on a GPU, and only there, PEFT leaves the input as it is, so
-    without this a CPU would not show what a GPU keeps. DoRA keeps the cast: its norms are computed in the input's type.
-    """
-    for module in model.modules():
-        if isinstance(module, LoraLayer) and not module.lora_variant:
-            module.cast_input_dtype_enabled = False
 
 
 def lora(hyperparameters: ResolvedHyperparameters, model_type: str) -> LoraConfig:
@@ -200,7 +158,7 @@ def attach(base: PreTrainedModel, adapter: Path, train_with: ResolvedHyperparame
         config = PeftConfig.from_pretrained(str(adapter))
         if train_with:
             config.lora_dropout = train_with.lora_dropout
-        with warnings.catch_warnings(action="ignore", category=UserWarning):
+        with patches.no_adapter_warnings():
             model = PeftModel.from_pretrained(base, adapter, is_trainable=bool(train_with), config=config)
             saved, loaded = load_file(adapter / ADAPTER_FILE), get_peft_model_state_dict(model)
     except (RuntimeError, ValueError, TypeError, KeyError, SafetensorError) as error:

@@ -14,6 +14,7 @@ from shared.domain.architectures import READINGS, RowReading
 from shared.domain.catalog import find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from tests.unit.shared.rendering import families
+from training_job import patches
 
 TINY = find_entry("droptune/tiny-llama")
 ROPE = {"rope_theta": 500_000.0, "original_max_position_embeddings": 16}
@@ -109,9 +110,7 @@ def test_a_text_model_that_the_table_refuses_could_not_be_trained(
 
 
 def drop_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    from training_job.model import attention
-
-    monkeypatch.setattr(attention, "_window", lambda query, width: None)
+    monkeypatch.setattr(patches, "_window", lambda query, width: None)
 
 
 def merge_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

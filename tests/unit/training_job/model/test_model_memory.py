@@ -12,6 +12,7 @@ from shared.domain.architectures import READINGS
 from shared.domain.catalog import Architecture, BaseModelEntry, find_entry
 from shared.domain.planning.memory import lora_parameters, memory_plan
 from shared.domain.recipe import ResolvedHyperparameters
+from training_job import patches
 
 TOKENS, RANK = 512, 16
 SMALL = {"hidden": 512, "layers": 4, "heads": 4, "kv_heads": 1, "head_dim": 128, "intermediate": 1792, "vocab": 320}
@@ -29,8 +30,7 @@ def small_model(folder: Path, kind: str, dtype: Any, quantize: bool) -> Any:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from training_job.model import attention
-    from training_job.model.quantized import adapters_to_float32, load_model, share_adapter_inputs
+    from training_job.model.quantized import load_model
 
     config = AutoConfig.for_model(
         kind,
@@ -48,11 +48,11 @@ def small_model(folder: Path, kind: str, dtype: Any, quantize: bool) -> Any:
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     packs = READINGS[kind].rows == "packed"
-    base = load_model(folder, dtype, quantize=quantize, attention=attention.NAME if packs else None)
+    base = load_model(folder, dtype, quantize=quantize, attention=patches.row_attention() if packs else None)
     adapter = LoraConfig(r=RANK, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(base, adapter, autocast_adapter_dtype=False)
-    adapters_to_float32(model)
-    share_adapter_inputs(model)
+    patches.adapters_to_float32(model)
+    patches.share_adapter_inputs(model)
     return model.train()
 
 
@@ -62,9 +62,9 @@ def peak_per_step(model: Any, dtype: Any, *, packs: bool = True) -> Any:
     from torch.nn.functional import cross_entropy, linear_cross_entropy
 
     from tests.unit.training_job.peak_memory import PeakMemory
-    from training_job.methods.supervised import CHUNKED, take_head
+    from training_job.methods.supervised import CHUNKED
 
-    head, ids = take_head(model) if packs else None, torch.arange(3, 3 + TOKENS) % SMALL["vocab"]
+    head, ids = patches.take_head(model) if packs else None, torch.arange(3, 3 + TOKENS) % SMALL["vocab"]
     mixed = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
     reading: dict[str, Any] = {"row_lengths": [TOKENS]} if packs else {"attention_mask": torch.ones_like(ids)[None]}
     with PeakMemory(*model.parameters(), *model.buffers()) as memory:

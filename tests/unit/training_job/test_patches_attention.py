@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from training_job import patches
+
 
 @pytest.mark.parametrize("window", [None, 1, 2, 4, 7])
 @pytest.mark.parametrize("row_lengths", [None, [7], [3, 4], [1, 1, 5], [2, 2, 2, 1]])
 def test_the_output_is_that_of_causal_attention_under_a_mask_that_parts_the_rows(
     torch: ModuleType, libraries: None, row_lengths: list[int] | None, window: int | None
 ) -> None:
-    from training_job.model.attention import attend_within_rows
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     torch.manual_seed(3)
     query, key, value = (torch.randn(1, 2, 7, 8) for _ in range(3))
@@ -22,7 +24,7 @@ def test_the_output_is_that_of_causal_attention_under_a_mask_that_parts_the_rows
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
     layer: Any = SimpleNamespace(is_causal=True, num_key_value_groups=1)
     options: Any = {"row_lengths": row_lengths, "sliding_window": window}
-    found, weights = attend_within_rows(layer, query, key, value, None, **options)
+    found, weights = ALL_ATTENTION_FUNCTIONS[patches.row_attention()](layer, query, key, value, None, **options)
     assert weights is None
     assert found.shape == (1, 7, 2, 8)
     assert torch.allclose(found, expected, atol=1e-6)
@@ -34,8 +36,6 @@ def test_training_reads_a_row_as_the_model_does_that_is_served(
 ) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from training_job.model import attention
-
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1}
     few = {"num_hidden_layers": 2, "vocab_size": 50, "pad_token_id": 0, "sliding_window": window}
     config = AutoConfig.for_model(kind, **sizes, **few)
@@ -44,7 +44,7 @@ def test_training_reads_a_row_as_the_model_does_that_is_served(
     rows = [torch.randint(1, 50, (length,)) for length in (5, 16, 17, 40)]
     with torch.inference_mode():
         expected = torch.cat([served(input_ids=row[None]).logits[0] for row in rows])
-        served.set_attn_implementation(attention.NAME)
+        served.set_attn_implementation(patches.row_attention())
         positions = torch.cat([torch.arange(len(row)) for row in rows])[None]
         ids, lengths = torch.cat(rows)[None], [len(row) for row in rows]
         found = served(input_ids=ids, position_ids=positions, row_lengths=lengths, use_cache=False).logits[0]
