@@ -16,9 +16,9 @@ from shared.pipeline import Stage
 from shared.ports import Services
 from shared.records import claims, waits
 from shared.runner import RETRY
-from shared.steps import deliver_notification as delivery_step
 from shared.steps import inspect_job as job_step
 from shared.steps import receive_dataset as receive_step
+from shared.steps.notify import deliver_notification as deliver
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,6 @@ def inspect_job(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMe
 
 def deliver_notification(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:
     try:
-        delivery_step.deliver_notification(as_message(message), dispatcher.services)
+        deliver(as_message(message), dispatcher.services)
     except InvalidInput as error:
         dispatcher.quarantine(message, error)

@@ -14,15 +14,15 @@ from shared.domain.run import NON_TERMINAL, Status
 from shared.pipeline import DEADLINES, QUEUE_ALLOWANCE
 from shared.records import channels, outbox, ticks
 from shared.settings import Settings
-from shared.step_support.attempts import RETRY_OF_JOB, RETRY_OF_STAGE
 from shared.steps import (
     advance_rollout,
-    deliver_notification,
+    notify,
     probe_deployments,
     receive_dataset,
     reconcile,
     roll_back,
 )
+from shared.steps.fail_run import RETRY_OF_JOB, RETRY_OF_STAGE
 from training_job.evaluation import general
 
 FROM_RECIPE = {
@@ -38,8 +38,8 @@ def page() -> str:
         classes=[_rule(name) for name in FailureClass],
         stages=(*RETRY_OF_STAGE, *RETRY_OF_JOB),
         retry_wait_s=_base(),
-        webhook_waits=deliver_notification.WAITS_S,
-        webhook_busy_wait=deliver_notification.BUSY_WAIT_S,
+        webhook_waits=notify.WAITS_S,
+        webhook_busy_wait=notify.BUSY_WAIT_S,
         refused_ttl_s=channels.REFUSED_TTL_S,
         runner=runner,
         webhook=webhook,

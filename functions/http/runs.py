@@ -15,7 +15,6 @@ from functions.http.errors import ApiError, existing
 from functions.http.run_queries import Comment, find_run, metrics_of, shown
 from shared.api import models
 from shared.domain import paths
-from shared.domain.approval import approvals_missing, candidate_sha256, objection
 from shared.domain.dataset import Report
 from shared.domain.drop_zone import starts_a_run
 from shared.domain.errors import LaterVersion, PermanentFailure, UnreadableDocument
@@ -25,7 +24,7 @@ from shared.ports import Services
 from shared.records import outbox
 from shared.records import runs as records
 from shared.records.blob_documents import read_model
-from shared.step_support.candidate import require_same_model
+from shared.step_support.candidate import approvals_missing, candidate_sha256, objection, require_same_model
 from shared.step_support.outcome import Draft
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
@@ -120,7 +119,7 @@ def get_metrics(run_id: str, access: Reader, services: CurrentServices) -> model
 def get_report(run_id: str, access: Reader, services: CurrentServices) -> Report:
     """What validation found."""
     find_run(services, run_id, access)
-    report = read_model(services.blobs, paths.report(run_id), Report)
+    report = read_model(services.blobs, paths.run(run_id, "report.json"), Report)
     return existing(report, "no_report", "the run has no report: it is not validated", run_id)
 
 

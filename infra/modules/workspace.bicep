@@ -139,7 +139,7 @@ resource orchestrator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action'
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/write'
           'Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments/delete'
-          // How many requests a deployment had: see had_requests in shared/clients/azure_ml/endpoints.py.
+          // How many requests a deployment had: see had_requests in shared/clients/azure_ml/client.py.
           'Microsoft.Insights/metrics/read'
         ]
       }
@@ -158,7 +158,7 @@ resource controlOrchestrates 'Microsoft.Authorization/roleAssignments@2022-04-01
 }
 
 // Autoscale settings are resources of the group, beside the deployments that they scale: see set_autoscale in
-// shared/clients/azure_ml/endpoints.py. What is scaled, Azure Monitor does by itself.
+// shared/clients/azure_ml/client.py. What is scaled, Azure Monitor does by itself.
 resource autoscaler 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(resourceGroup().id, 'droptune-autoscaler')
   properties: {

@@ -27,29 +27,9 @@ def run(run_id: str, name: str = "") -> str:
     return _join(f"{RUNS}/{run_id}", name)
 
 
-def report(run_id: str) -> str:
-    return run(run_id, "report.json")
-
-
-def recipe(run_id: str) -> str:
-    return run(run_id, "recipe.json")
-
-
 def judges(run_id: str, job: str) -> str:
     """Where one job finds the judges of its graders."""
     return run(run_id, f"judges/{job}.json")
-
-
-def model(run_id: str) -> str:
-    return run(run_id, "model")
-
-
-def adapter(run_id: str) -> str:
-    return run(run_id, "model/adapter")
-
-
-def merged_model(run_id: str) -> str:
-    return run(run_id, "model/merged")
 
 
 def datastore_uri(path: str) -> str:

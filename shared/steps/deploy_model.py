@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from shared.domain import catalog as catalog
 from shared.domain import paths
-from shared.domain.approval import approvals_missing
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.events import DeploymentRetryDue, DeploymentStarted, EvaluationPassed, Event
 from shared.domain.jobs import DeploymentSpec, ModelSpec
@@ -14,7 +13,7 @@ from shared.domain.run import RolloutRef, Run, Status
 from shared.domain.serving_cost import served
 from shared.ports import Config, Services
 from shared.records import claims, endpoints, serving_costs
-from shared.step_support.candidate import require_same_model
+from shared.step_support.candidate import approvals_missing, require_same_model
 from shared.step_support.outcome import Draft, Outcome
 from shared.step_support.policy import require_allowed
 from shared.step_support.serving_room import require_room
@@ -27,7 +26,7 @@ def model_spec(run: Run) -> ModelSpec:
     return ModelSpec(
         name=run.project,
         version=paths.model_version(run),
-        uri=paths.datastore_uri(paths.merged_model(run.id)),
+        uri=paths.datastore_uri(paths.run(run.id, "model/merged")),
         tags=job_tags(run),
     )
 

@@ -1,10 +1,10 @@
 """A stage failed: undo what is in flight, then try again where the failure's class allows, or fail the run."""
 
 import logging
-from datetime import timedelta
-from itertools import product
+from datetime import datetime, timedelta
+from itertools import product, takewhile
 
-from shared.domain import paths
+from shared.domain import events, paths
 from shared.domain.errors import (
     RETRY_RULES,
     DroptuneError,
@@ -16,15 +16,31 @@ from shared.domain.errors import (
 )
 from shared.domain.events import Event, JobFailed, QuotaMissing, RunFailed, RunOverdue, StageRefused
 from shared.domain.jobs import EndpointView, JobKind
-from shared.domain.run import Run, RunError, Status
+from shared.domain.run import Run, RunError, Status, Transition
 from shared.ports import Services
 from shared.records import claims, endpoints
-from shared.step_support.attempts import entered_at, in_this_status, retry_after
 from shared.step_support.dataset_files import needs_validation_job
 from shared.step_support.loops import for_each
 from shared.step_support.outcome import Draft, Outcome
 
 log = logging.getLogger(__name__)
+
+# Of a job: what the platform stops by itself (a spot machine, a time limit) fails, or names an error.
+BY_A_PERSON = "job_cancelled"
+
+RETRY_OF_STAGE: dict[str, type[events.RetryDue]] = {
+    "validate_dataset": events.ValidationRetryDue,
+    "conclude_validation": events.ValidationRetryDue,  # its job again: one answer of 403 must not lose a run
+    "submit_training": events.TrainingRetryDue,
+    "submit_evaluation": events.EvaluationRetryDue,
+    "apply_gate": events.EvaluationRetryDue,
+    "deploy_model": events.DeploymentRetryDue,
+}
+RETRY_OF_JOB: dict[JobKind, type[events.RetryDue]] = {
+    JobKind.VALIDATION: events.ValidationRetryDue,
+    JobKind.TRAINING: events.TrainingRetryDue,
+    JobKind.EVALUATION: events.EvaluationRetryDue,
+}
 
 
 def fail_run(event: Event[JobFailed | StageRefused | RunOverdue], run: Run, services: Services) -> Outcome:
@@ -54,6 +70,36 @@ def fail_run(event: Event[JobFailed | StageRefused | RunOverdue], run: Run, serv
         events=(Draft(RunFailed(failure_class=failure_class, problem=problem)),),
         note=f"{failure_class.value}: {problem.code}",
     )
+
+
+# Whether there is another attempt of the stage, and when.
+
+
+def retry_after(
+    event: Event[JobFailed | StageRefused | RunOverdue], run: Run, wait_s: float
+) -> tuple[type[events.RetryDue], timedelta] | None:
+    """The event that starts the next attempt and when it is due; None if this failure is final."""
+    failure = event.data
+    if isinstance(failure, RunOverdue) or failure.problem.code == BY_A_PERSON:
+        return None
+    of_job = (RETRY_OF_JOB[job.kind] for job in run.jobs if job.name == getattr(failure, "job", None))
+    retry = RETRY_OF_STAGE.get(failure.stage) if isinstance(failure, StageRefused) else next(of_job, None)
+    rule = RETRY_RULES[failure.failure_class]
+    waited = max(timedelta(0), event.time - entered_at(run, event.time)) / timedelta(seconds=wait_s)
+    if retry is None or (waited >= rule.lasts if rule.lasts else run.attempt >= rule.attempts):
+        return None
+    wait = max(rule.first_wait, waited) if rule.lasts else rule.first_wait * 2 ** (run.attempt - 1)
+    return retry, timedelta(seconds=wait_s * min(wait, rule.longest_wait))
+
+
+def entered_at(run: Run, now: datetime) -> datetime:
+    """When the run entered its status; of a salvaged run no line of history is known."""
+    return min((line.at for line in in_this_status(run)), default=now)
+
+
+def in_this_status(run: Run) -> list[Transition]:
+    """The lines of history since the run entered its status, the newest first, and of deployments without quota."""
+    return list(takewhile(lambda line: line.status in (run.status, Status.DEPLOYING), reversed(run.history)))
 
 
 # Which job may have been submitted by a handler that died before it could write so.

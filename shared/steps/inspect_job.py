@@ -8,9 +8,8 @@ from shared.domain.results import JobResult
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Services
 from shared.records.blob_documents import read_model
-from shared.step_support.attempts import BY_A_PERSON
 from shared.step_support.outcome import Draft
-from shared.steps.fail_run import stop_jobs
+from shared.steps.fail_run import BY_A_PERSON, stop_jobs
 
 IN_FLIGHT = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING, Status.CANCELLING})
 

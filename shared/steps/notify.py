@@ -1,26 +1,33 @@
-"""Every event: one delivery per channel that wants it. Changes no run.
+"""Every event: one delivery per channel that wants it, tried until it is delivered or given up. Changes no run.
 
 The platform's are written first and apart: no recipe delays, outgrows or takes away what the platform is to get.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from fnmatch import fnmatch
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+import orjson
+from pydantic import AfterValidator, Field, ValidationError
 
 from shared.domain.drop_zone import MAX_RECIPE_BYTES
-from shared.domain.errors import BlobNotFound, InvalidInput, PermanentFailure, StoreConflict
+from shared.domain.errors import BlobNotFound, InvalidInput, PermanentFailure, StoreConflict, Transient
 from shared.domain.events import Event, EventData
 from shared.domain.model import Frozen
 from shared.domain.recipe import Notify
 from shared.domain.run import Run
 from shared.domain.topology import DELIVERIES
 from shared.ports import Channel, Message, Services
+from shared.ports.services import BUSY
 from shared.records import channels as records
 from shared.records import policies
 from shared.step_support.dataset_files import recipe_files
 from shared.step_support.outcome import Outcome
+
+log = logging.getLogger(__name__)
 
 # "Required attributes" of CloudEvents 1.0, https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 _REQUIRED = ("id", "source", "specversion", "type")
@@ -85,3 +92,51 @@ def _channels_of_recipe(run: Run, services: Services) -> Sequence[Notify]:
 def delivery(event: Event[EventData], url: str) -> Message:
     body = Delivery(url=url, event=event.to_cloudevent()).model_dump_json().encode()
     return Message(id=f"{event.id}@{records.digest(url)}", subject=event.wire_type, body=body)
+
+
+# One attempt at one delivery.
+
+# Waits after the first, second... failed attempt: the schedule Standard Webhooks recommends.
+WAITS_S = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000)
+BUSY_WAIT_S = 5
+
+
+def deliver_notification(message: Message, services: Services) -> None:
+    """Raises InvalidInput `malformed_delivery`."""
+    delivery, body = _read(message)
+    try:
+        services.notifier.deliver(delivery.url, message.id, body, _project(delivery, services))
+    except PermanentFailure as error:
+        records.refuse(services.store, delivery.url, error.problem, services.clock.now())
+        log.error("delivery %s given up: %s", message.id, error)
+    except Transient as error:
+        _schedule_next(message, delivery, error, services)
+    else:
+        log.info("delivery %s done in attempt %d", message.id, delivery.attempt)
+
+
+def _project(delivery: Delivery, services: Services) -> str | None:
+    """None for the platform's own channels: what they get does not wait for the project's."""
+    own = any(channel.url == delivery.url for channel in services.config.channels)
+    return None if own else str(delivery.event["source"])
+
+
+def _schedule_next(message: Message, delivery: Delivery, error: Transient, services: Services) -> None:
+    attempt, busy = delivery.attempt, error.problem.code == BUSY
+    if attempt > len(WAITS_S) and not busy:
+        log.error("delivery %s given up after %d attempts: %s", message.id, attempt, error)
+        return
+    due = services.clock.now() + timedelta(seconds=BUSY_WAIT_S if busy else WAITS_S[attempt - 1])
+    log.warning("delivery %s failed (%s), again at %s", message.id, error, due.isoformat(timespec="seconds"))
+    body = delivery.model_copy(update={"attempt": attempt + (not busy)}).model_dump_json().encode()
+    services.bus.send(DELIVERIES, [replace(message, body=body, scheduled_at=due)])
+
+
+def _read(message: Message) -> tuple[Delivery, bytes]:
+    """The delivery and what is posted."""
+    try:
+        delivery = Delivery.model_validate_json(message.body, strict=True)
+        return delivery, orjson.dumps(delivery.event)
+    except (ValidationError, orjson.JSONEncodeError) as error:  # orjson writes no integer beyond 64 bit
+        message_text = "a delivery needs url, attempt and a CloudEvent as event"
+        raise InvalidInput("malformed_delivery", message_text, message.id) from error

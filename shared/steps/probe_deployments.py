@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from statistics import median
@@ -24,14 +23,7 @@ QUESTIONS = 5
 ANSWERS_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """A held-out prompt with the answers stored at evaluation."""
-
-    prompt: Prompt
-    candidate: str
-    base: str
-    prompt_tokens: int | None
+Expected = tuple[Prompt, GradedRow]  # a held-out prompt with what the evaluation stored of it
 
 
 def probe_deployment(run: Run, services: Services, answers_s: float = ANSWERS_S) -> Draft | None:
@@ -69,7 +61,7 @@ def _ask(run: Run, rollout: RolloutRef, endpoint: EndpointView, services: Servic
     chat = partial(_answers, run, rollout, expected, services, answers_s)
     outcomes = chat(rollout.deployment)
     failures = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
-    pairs = [(q, a) for q, a in zip(expected, outcomes, strict=False) if isinstance(a, ChatAnswer)]
+    pairs = [(row, a) for (_, row), a in zip(expected, outcomes, strict=False) if isinstance(a, ChatAnswer)]
     seen = DeploymentProbed(
         endpoint=rollout.endpoint,
         deployment=rollout.deployment,
@@ -78,9 +70,9 @@ def _ask(run: Run, rollout: RolloutRef, endpoint: EndpointView, services: Servic
         problem=failures[0] if failures else None,
         answers_requested=len(outcomes),
         answers_failed=len(failures),
-        answers_as_evaluated=sum(a.text.strip() == q.candidate.strip() for q, a in pairs),
-        answers_unlike_base=sum(a.text.strip() != q.base.strip() for q, a in pairs),
-        prompts_unlike_evaluated=sum(len({q.prompt_tokens, a.prompt_tokens} - {None}) == 2 for q, a in pairs),
+        answers_as_evaluated=sum(a.text.strip() == row.answers["candidate"].strip() for row, a in pairs),
+        answers_unlike_base=sum(a.text.strip() != row.answers["base"].strip() for row, a in pairs),
+        prompts_unlike_evaluated=sum(len({row.prompt_tokens, a.prompt_tokens} - {None}) == 2 for row, a in pairs),
         latency_s=_median_latency(outcomes),
         previous_latency_s=_previous_latency(rollout, chat) if pairs else None,
         scoring_uri=endpoint.scoring_uri,
@@ -98,11 +90,11 @@ def _answers(
     limit = run.resolved.requested.evaluation.max_new_tokens
     outcomes: list[ChatAnswer | Problem] = []
     ends = time.monotonic() + answers_s
-    for question in expected:
+    for prompt, _ in expected:
         if outcomes and time.monotonic() >= ends:
             break
         try:
-            answer = services.models.chat(rollout.endpoint, question.prompt, deployment=deployment, max_tokens=limit)
+            answer = services.models.chat(rollout.endpoint, prompt, deployment=deployment, max_tokens=limit)
             outcomes.append(answer)
         except (Transient, PermanentFailure) as error:
             outcomes.append(error.problem)
@@ -138,20 +130,15 @@ def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
     try:
         rows_graded = (read_file(GradedRow, line) for line in lines)
         differing = (row for row in rows_graded if row.answers["candidate"] != row.answers["base"])
-        return [_expected(row, rows) for row in islice(differing, QUESTIONS)]
+        return [(_prompt(row, rows), row) for row in islice(differing, QUESTIONS)]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         # Its kind only: a message may quote the rows.
         message = f"the evaluation's rows cannot be read: {type(error).__name__}"
         raise PermanentFailure(FailureClass.CODE, "unreadable_evaluation", message) from error
 
 
-def _expected(row: GradedRow, rows: list[bytes]) -> Expected:
-    return Expected(
-        prompt=prompt_of(json.loads(rows[row.row - 1])),
-        candidate=row.answers["candidate"],
-        base=row.answers["base"],
-        prompt_tokens=row.prompt_tokens,
-    )
+def _prompt(row: GradedRow, rows: list[bytes]) -> Prompt:
+    return prompt_of(json.loads(rows[row.row - 1]))
 
 
 def _lines(blobs: BlobStore, path: str) -> list[bytes]:

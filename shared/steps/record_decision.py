@@ -1,6 +1,5 @@
 """A person decided about a candidate that passed the gate, or the time for it is over."""
 
-from shared.domain.approval import approvals_missing, objection
 from shared.domain.events import (
     ApprovalDenied,
     ApprovalExpired,
@@ -12,7 +11,7 @@ from shared.domain.events import (
 from shared.domain.run import Decision, Run, RunChanges, Status
 from shared.ports import Services
 from shared.records import policies
-from shared.step_support.candidate import require_same_model
+from shared.step_support.candidate import approvals_missing, objection, require_same_model
 from shared.step_support.outcome import Draft, Outcome
 from shared.step_support.policy import require_allowed
 

@@ -18,21 +18,20 @@ from shared.domain.run import Run, Status
 from shared.ports import Config, Services
 from shared.records import claims, endpoints, runs
 from shared.records.blob_documents import read_model
-from shared.step_support.attempts import next_attempt
 from shared.step_support.candidate import require_same_champion, require_same_model
 from shared.step_support.llm_judges import judges_of, tell_job
 from shared.step_support.outcome import Outcome
-from shared.steps.submit_training import begin, job_of
+from shared.steps.submit_training import begin, job_of, next_attempt
 
 
 def evaluation_job(run: Run, champion: str | None, config: Config) -> JobSpec:
     """`champion` is the run whose model is in production, if any."""
     options = "--candidate ${{inputs.candidate}} --answers ${{outputs.answers}} --output ${{outputs.evaluation}}"
     options += f" --attempt {run.held_out_attempt or 1}"
-    inputs = {"candidate": paths.datastore_uri(paths.merged_model(run.id))}
+    inputs = {"candidate": paths.datastore_uri(paths.run(run.id, "model/merged"))}
     if champion is not None:
         options += " --champion ${{inputs.champion}}"
-        inputs["champion"] = paths.datastore_uri(paths.merged_model(champion))
+        inputs["champion"] = paths.datastore_uri(paths.run(champion, "model/merged"))
     outputs = {"evaluation": paths.run(run.id, "evaluation"), "answers": paths.answers(run.project)}
     return job_of(run, JobKind.EVALUATION, config, options, inputs, outputs)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from shared.domain import catalog as catalog
 from shared.domain import paths
 from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure
-from shared.domain.events import Event, EventData, TrainingRetryDue, TrainingStarted, ValidationPassed
+from shared.domain.events import Event, EventData, RetryDue, TrainingRetryDue, TrainingStarted, ValidationPassed
 from shared.domain.jobs import RUN_TAG, JobKind, JobSpec
 from shared.domain.recipe import ResolvedRecipe
 from shared.domain.results import CURVE_FILE, SPENT_FILE, TimeLimit, seconds_spent
@@ -15,7 +15,6 @@ from shared.domain.run import JobRef, Run, Status
 from shared.ports import Config, RunStore, Services
 from shared.records import budget, endpoints, runs
 from shared.records.blob_documents import write_model
-from shared.step_support.attempts import next_attempt
 from shared.step_support.candidate import require_same_champion
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
 from shared.step_support.outcome import Draft, Outcome
@@ -43,7 +42,7 @@ def training_job(run: Run, config: Config, spent_s: float = 0.0) -> JobSpec:
     options, inputs = "--output ${{outputs.run}}", {}
     if run.resolved.continued_from is not None:
         options += " --continue-from ${{inputs.adapter}}"
-        inputs["adapter"] = paths.datastore_uri(paths.adapter(run.resolved.continued_from))
+        inputs["adapter"] = paths.datastore_uri(paths.run(run.resolved.continued_from, "model/adapter"))
     job = job_of(run, JobKind.TRAINING, config, options, inputs, {"run": paths.run(run.id)})
     gpus = catalog.find_sku(run.resolved.training_instance_type).gpus
     nodes, timeout_s = run.resolved.requested.budget.nodes, int(limit.seconds - spent_s)
@@ -70,7 +69,7 @@ def job_of(
         inputs={
             "data": paths.datastore_uri(paths.curated(run.curated)),
             "base_model": run.resolved.entry.asset,
-            "recipe": paths.datastore_uri(paths.recipe(run.id)),
+            "recipe": paths.datastore_uri(paths.run(run.id, "recipe.json")),
             **inputs,
             **judges,
         },
@@ -109,7 +108,7 @@ def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run,
         require_room(run, services, services.models.get_endpoint(recipe.endpoint), trained=False)
     budgets = applied.policy.budgets(run.project, services.config.project_monthly_usd)
     warnings = budget.reserve(services.store, run, budgets, applied.policy.warn_at_percent)
-    write_model(services.blobs, paths.recipe(run.id), recipe.masked())
+    write_model(services.blobs, paths.run(run.id, "recipe.json"), recipe.masked())
     tell_job(judges_of(recipe.requested, rewards=True), spec.name, run, services)
     begun = begin(spec, JobKind.TRAINING, TrainingStarted(job=spec.name, estimate=run.cost), run, services)
     events = (*begun.events, *(Draft(warning, key=warning.budget) for warning in warnings))
@@ -118,6 +117,12 @@ def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run,
         events=events,
         undo=lambda now: _undo(spec.name, now, services),
     )
+
+
+def next_attempt(event: Event[EventData], run: Run, kind: JobKind) -> int:
+    """The first number no job of this kind has yet; a retry may name a later one, where nothing was submitted."""
+    free = 1 + max((job.attempt for job in run.jobs if job.kind is kind), default=0)
+    return max(free, event.attempt) if isinstance(event.data, RetryDue) else free
 
 
 def _undo(job: str, run: Run, services: Services) -> None:

@@ -30,7 +30,6 @@ from shared.grading.engine import given_to_any_answer
 from shared.ports import Services
 from shared.records import policies, runs
 from shared.records.blob_documents import write_model
-from shared.step_support.attempts import next_attempt
 from shared.step_support.dataset_files import (
     held_out_files,
     needs_validation_job,
@@ -41,7 +40,7 @@ from shared.step_support.dataset_files import (
 from shared.step_support.llm_judges import require_judges
 from shared.step_support.outcome import Draft, Outcome
 from shared.step_support.policy import violations
-from shared.steps.submit_training import begin
+from shared.steps.submit_training import begin, next_attempt
 from shared.validation.curated import curated_version
 from shared.validation.plan import plan_run
 from shared.validation.recipes import read_recipe
@@ -218,7 +217,7 @@ def accepted(run: Run, recipe: Recipe, report: Report, curated: CuratedVersion, 
     require_judges(resolved, services)
     resolved = resolved.model_copy(update={"reasons": resolved.reasons | tightened})
     report = _with_unread_files(report, run, services)
-    write_model(services.blobs, paths.report(run.id), report)
+    write_model(services.blobs, paths.run(run.id, "report.json"), report)
     draft = Draft(ValidationPassed(version=curated.version, train_rows=curated.train_rows, eval_rows=curated.eval_rows))
     changes = RunChanges(validation=summary(report), curated=curated, recipe=resolved, cost=cost, attempt=1)
     return Outcome(Status.VALIDATED, {**changes, "policy": report.policy}, (draft,))
@@ -269,7 +268,7 @@ def _with_policy(
 def rejected(run: Run, report: Report, services: Services) -> Outcome:
     """-> rejected, with the report where the API reads it."""
     report = _with_unread_files(report, run, services)
-    write_model(services.blobs, paths.report(run.id), report)
+    write_model(services.blobs, paths.run(run.id, "report.json"), report)
     found = summary(report)
     draft = Draft(ValidationFailed(codes=found.codes, errors=found.errors, report=f"/api/runs/{run.id}/report"))
     return Outcome(

@@ -298,7 +298,7 @@ def write(services: Services, run: Run) -> Run:
 
 
 def write_report(services: Services, run: Run, report: Report) -> None:
-    services.blobs.write(paths.report(run.id), [report.model_dump_json().encode()])
+    services.blobs.write(paths.run(run.id, "report.json"), [report.model_dump_json().encode()])
 
 
 def write_samples(services: Services, run: Run) -> None:

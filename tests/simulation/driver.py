@@ -6,13 +6,13 @@ import random
 
 import orjson
 
-from shared.domain.approval import approvals_missing, candidate_sha256
 from shared.domain.errors import Transient
 from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested, RollbackRequested
 from shared.domain.run import Run, Status
 from shared.domain.topology import STORAGE_EVENTS
 from shared.ports import ReceivedMessage
 from shared.records import claims, endpoints, policies
+from shared.step_support.candidate import approvals_missing, candidate_sha256
 from shared.step_support.outcome import Draft
 from tests.azure_events import blob_created
 from tests.simulation.world import TIMERS, Call, Io, World, undisturbed

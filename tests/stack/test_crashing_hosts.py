@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 import pytest
 
 from local_stack.stack import tail
-from shared.domain.approval import candidate_sha256
 from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested, Event, EventData
 from shared.domain.run import Run
+from shared.step_support.candidate import candidate_sha256
 from shared.step_support.outcome import event_of
 from tests.receiver import Receiver
 from tests.stack import ledger

@@ -227,7 +227,7 @@ def _bodies(found: Recorded, path: str, body: dict[str, Any]) -> None:
     elif "/deployments/" in path:
         _add(found, "serve", PULL, "registry", "a deployment's image")
     elif "/onlineEndpoints/" in path and "userAssignedIdentities" in (body.get("identity") or {}):
-        _add(found, "control", ASSIGN, "id-serve", "shared.clients.azure_ml.endpoints")
+        _add(found, "control", ASSIGN, "id-serve", "shared.clients.azure_ml.client")
 
 
 def _add(found: Recorded, identity: str, operation: str, scope: str, use: str) -> None:

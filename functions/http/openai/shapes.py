@@ -97,7 +97,7 @@ def _problem(run: Run, blobs: BlobStore) -> Problem | None:
 
 
 def _rejection(run: Run, blobs: BlobStore) -> Problem:
-    report = read_model(blobs, paths.report(run.id), Report)
+    report = read_model(blobs, paths.run(run.id, "report.json"), Report)
     wrong = [group for group in report.problems if group.severity == "error"] if report else []
     code, param = WRONG_FILE.get(wrong[0].file, ("invalid_request", None)) if wrong else WRONG_FILE["train"]
     message = " ".join(f"{group.message} ({group.count}x)" for group in wrong)

@@ -147,7 +147,7 @@ class Drop:
     @property
     def report(self) -> Report:
         """What the function said."""
-        return Report.model_validate_json(b"".join(self.blobs.read(paths.report(self.run.id))))
+        return Report.model_validate_json(b"".join(self.blobs.read(paths.run(self.run.id, "report.json"))))
 
     def failure(self) -> tuple[Any, str]:
         assert self.result.problem is not None

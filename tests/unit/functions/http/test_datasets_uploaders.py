@@ -11,13 +11,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from functions.http.auth import ADMINISTRATOR, OPERATOR, READER, Caller
-from shared.domain.approval import approvals_missing, candidate_sha256, objection
 from shared.domain.commands import StartRun, parse_request
 from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Run, Status
 from shared.ports import Services
 from shared.records import uploads
 from shared.runner import Runner
+from shared.step_support.candidate import approvals_missing, candidate_sha256, objection
 from shared.steps.receive_dataset import receive_dataset
 from tests.unit.functions.http.support import RESOLVED, enter
 from tests.unit.shared.support import RESULT, ROW, VERDICT, drop, take

@@ -41,7 +41,7 @@ def run(request: pytest.FixtureRequest, services: Services, curves: JobCurves) -
     row = GradedRow.model_construct(row=1, scores={"base": number, "candidate": number}, answers=answers)
     write(services, paths.run(dropped.id, "evaluation/rows.jsonl"), row)
     report = Report(passed=True, format="chat", eval_source="file", statistics=Statistics(messages_mean=number))
-    write(services, paths.report(dropped.id), report)
+    write(services, paths.run(dropped.id, "report.json"), report)
     point = MetricPoint(step=1, value=number, at=1)
     curves.of = lambda key: [point]
     job = JobRef(name=f"{dropped.id}-training-1", kind=JobKind.TRAINING, attempt=1, submitted_at=services.clock.now())

@@ -11,13 +11,13 @@ from fastapi.testclient import TestClient
 
 from functions.http.auth import ADMINISTRATOR, APPROVER, OPERATOR, READER, Caller
 from shared.domain import paths
-from shared.domain.approval import candidate_sha256, objection
 from shared.domain.policy import PlatformPolicy, Project
 from shared.domain.run import Run, Status
 from shared.ports import Services
 from shared.records import api_objects, policies
 from shared.records.api_objects import File, Job
 from shared.runner import Runner
+from shared.step_support.candidate import candidate_sha256, objection
 from tests.paths import ROOT
 from tests.unit.functions.http.support import RESOLVED, enter, in_production, routes
 from tests.unit.shared.support import RESULT, VERDICT, drop

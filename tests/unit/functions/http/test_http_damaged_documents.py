@@ -101,7 +101,7 @@ class Requests:
     def wrong_of_files(self, services: Services, content: bytes) -> Iterator[str]:
         run = self.failed.id
         blobs = {
-            paths.report(run): ["report"],
+            paths.run(run, "report.json"): ["report"],
             paths.run(run, "evaluation/rows.jsonl"): ["evaluation/rows"],
             paths.run(run, "evaluation/samples.json"): ["evaluation"],
             paths.curated(CURATED, "train.jsonl"): ["preview"],

@@ -10,7 +10,6 @@ from fastapi.testclient import TestClient
 
 from functions.http.auth import APPROVER, OPERATOR, READER
 from shared.domain import paths
-from shared.domain.approval import candidate_sha256
 from shared.domain.commands import parse_request
 from shared.domain.errors import FailureClass
 from shared.domain.evaluation import Verdict
@@ -19,7 +18,7 @@ from shared.domain.run import Run, Status
 from shared.pipeline import BY_NAME
 from shared.ports import Services
 from shared.runner import Handled, Runner
-from shared.step_support.candidate import model_sha256
+from shared.step_support.candidate import candidate_sha256, model_sha256
 from shared.step_support.outcome import Draft
 from shared.steps.receive_dataset import receive_dataset
 from tests.unit.functions.http.support import asking_as, awaiting_approval, enter
@@ -220,7 +219,7 @@ def test_a_model_whose_files_changed_after_its_evaluation_cannot_be_approved(
     client: TestClient, services: Services
 ) -> None:
     run = awaiting_approval(services)
-    path = f"{paths.merged_model(run.id)}/model.safetensors"
+    path = paths.run(run.id, "model/merged/model.safetensors")
     services.blobs.write(path, [b"evaluated"])
     run = enter(services, run, Status.AWAITING_APPROVAL, model_sha256=model_sha256(run, services.blobs))
     client.post(f"/api/runs/{run.id}/approve")

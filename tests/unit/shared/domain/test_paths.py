@@ -44,7 +44,7 @@ def test_a_version_of_a_blob_is_one_run_and_another_version_or_key_is_another() 
     ("path", "uri"),
     [
         ("runs/run-1/model", "azureml://datastores/runs/paths/run-1/model"),
-        (paths.report("run-1"), "azureml://datastores/runs/paths/run-1/report.json"),
+        (paths.run("run-1", "report.json"), "azureml://datastores/runs/paths/run-1/report.json"),
         (paths.run("run-1"), "azureml://datastores/runs/paths/run-1"),
     ],
 )

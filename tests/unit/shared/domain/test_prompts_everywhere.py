@@ -17,7 +17,7 @@ from shared.rendering.bundle import Bundle, read_bundle_folder
 from shared.rendering.check import LengthPolicy, readings
 from shared.rendering.rows import render_prompt, tokenize
 from shared.rendering.template import TemplateNotTrainable
-from shared.steps.probe_deployments import _expected
+from shared.steps.probe_deployments import _prompt
 from shared.validation.intake import ExpectedRows, open_rows
 from shared.validation.rows import read_row
 from tests.unit.shared.rendering import families
@@ -162,7 +162,7 @@ def evaluated(bundle: Bundle, row: Row) -> list[int]:
 def request_of(row: Row) -> Row:
     """What the probe sends, as it is on the wire."""
     graded = GradedRow(row=1, scores={}, answers={"candidate": "a", "base": "b"})
-    return dict(json.loads(json.dumps(_expected(graded, [json.dumps(row).encode()]).prompt.body())))
+    return dict(json.loads(json.dumps(_prompt(graded, [json.dumps(row).encode()]).body())))
 
 
 class Function(BaseModel):

@@ -26,11 +26,11 @@ CHANGES: dict[str, Callable[[BlobStore, str], object]] = {
 def test_a_change_of_the_model_after_its_evaluation_began_is_refused(
     prepared: Run, services: Services, change: Callable[[BlobStore, str], object]
 ) -> None:
-    folder = paths.merged_model(prepared.id)
+    folder = paths.run(prepared.id, "model/merged")
     services.blobs.write(f"{folder}/model.safetensors", [b"weights"])
     services.blobs.write(f"{folder}/config.json", [b"{}"])
     run = prepared.evolve(model_sha256=model_sha256(prepared, services.blobs))
-    services.blobs.write(f"{paths.model(prepared.id)}-of-another/config.json", [b"{}"])
+    services.blobs.write(f"{paths.run(prepared.id, 'model')}-of-another/config.json", [b"{}"])
     require_same_model(run, services.blobs)
     change(services.blobs, folder)
     with pytest.raises(PermanentFailure, match="model_changed"):

@@ -100,7 +100,7 @@ def test_validation_rejects_it_with_field_and_policy(
     run = prepared.evolve(recipe=None)
     outcome = accepted(run, Recipe.model_validate({**KEPT, **recipe}), report(), CURATED, governed)
     assert outcome.status is Status.REJECTED
-    shown = read_model(governed.blobs, paths.report(run.id), Report)
+    shown = read_model(governed.blobs, paths.run(run.id, "report.json"), Report)
     assert shown is not None
     assert [problem.code for problem in shown.problems if problem.severity == "error"] == [CODES[kind]]
     assert shown.policy == outcome.changes["policy"] == policies.read(governed.store).in_force("shop")
@@ -118,7 +118,7 @@ def test_the_report_of_a_run_with_another_fault_has_it_too(
     run = prepared.evolve(recipe=None)
     outcome = refused(run, Recipe.model_validate(chosen), failed, governed)
     assert outcome.status is Status.REJECTED
-    shown = read_model(governed.blobs, paths.report(run.id), Report)
+    shown = read_model(governed.blobs, paths.run(run.id, "report.json"), Report)
     assert shown is not None
     errors = [problem.code for problem in shown.problems if problem.severity == "error"]
     of_base = ["policy"] if code == "unknown_base_model" else []  # the policy does not name acme/gpt either
@@ -170,7 +170,7 @@ def test_a_recipe_within_the_policy_passes_and_the_report_says_what_was_set(prep
     assert resolved is not None
     assert resolved.requested.deployment.approval == "required"
     assert resolved.reasons["deployment.approval"] == "required: the platform wants required"
-    shown = read_model(governed.blobs, paths.report(prepared.id), Report)
+    shown = read_model(governed.blobs, paths.run(prepared.id, "report.json"), Report)
     assert shown is not None
     assert [problem.code for problem in shown.problems] == ["policy_applied"]
 
@@ -195,7 +195,7 @@ def test_receivers_that_no_webhook_reaches_are_found_before_anything_is_spent(
         recipe = Recipe.model_validate({"base_model": TINY, "notify": channels[start : start + MAX_CHANNELS]})
         outcome = accepted(prepared.evolve(recipe=None), recipe, report(), CURATED, services)
         assert (outcome.status, outcome.note) == (Status.REJECTED, "webhook_not_allowed")
-        shown = read_model(services.blobs, paths.report(prepared.id), Report)
+        shown = read_model(services.blobs, paths.run(prepared.id, "report.json"), Report)
         assert shown is not None
         found += [problem.message for problem in shown.problems]
     assert len(found) + len(forms) == len(urls) + 1
@@ -246,7 +246,7 @@ def test_a_policy_that_became_stricter_stops_a_run_that_was_trained_under_the_ol
 
 
 def test_a_model_that_changed_after_its_evaluation_is_not_deployed(prepared: Run, governed: Services) -> None:
-    path = f"{paths.merged_model(prepared.id)}/model.safetensors"
+    path = paths.run(prepared.id, "model/merged/model.safetensors")
     governed.blobs.write(path, [b"evaluated"])
     run = of({}, prepared).evolve(model_sha256=model_sha256(prepared, governed.blobs))
     governed.blobs.write(path, [b"poisoned!"])

@@ -382,7 +382,7 @@ REVOKED: dict[str, Callable[[Run, Services], Any]] = {
         projects={"bank": Project(endpoints=("shop",))}
     ),
     "policy": lambda run, services: PlatformPolicy.model_validate({"limits": {"budget.max_usd": {"at_most": 1}}}),
-    "model_changed": lambda run, services: services.blobs.write(f"{paths.model(run.id)}/adapter/a", [b"poisoned!"]),
+    "model_changed": lambda run, services: services.blobs.write(paths.run(run.id, "model/adapter/a"), [b"poisoned!"]),
 }
 
 

@@ -103,7 +103,7 @@ def test_the_gate_decides_and_the_event_has_its_numbers(
 
 def test_a_model_that_was_changed_while_it_was_evaluated_does_not_pass(run: Run, services: Services) -> None:
     write_model(services.blobs, paths.run(run.id, "evaluation/report.json"), BETTER)
-    services.blobs.write(f"{paths.merged_model(run.id)}/model.safetensors", [b"poisoned!"])
+    services.blobs.write(paths.run(run.id, "model/merged/model.safetensors"), [b"poisoned!"])
     with pytest.raises(PermanentFailure, match="model_changed"):
         applied(run.evolve(model_sha256="0" * 64), services, "automatic")
 

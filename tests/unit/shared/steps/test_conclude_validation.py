@@ -88,7 +88,9 @@ def test_data_that_passed_is_planned(run: Run, services: Services) -> None:
     assert summary is not None
     assert (summary.passed, summary.errors, summary.warnings, summary.codes) == (True, 0, 1, ())
     assert outcome.changes["attempt"] == 1
-    assert read_model(services.blobs, paths.report(run.id), Report) == PASSED.model_copy(update={"policy": NONE})
+    assert read_model(services.blobs, paths.run(run.id, "report.json"), Report) == PASSED.model_copy(
+        update={"policy": NONE}
+    )
     assert outcome.changes["policy"] == NONE
 
 
@@ -117,7 +119,7 @@ def test_data_that_did_not_pass_is_rejected(run: Run, services: Services, found:
     assert (summary.passed, summary.errors, summary.warnings) == (False, 4, 1)
     checked_by = NONE if found.recipe else None
     assert {**outcome.changes, "validation": None} == {"validation": None, "policy": checked_by}
-    assert read_model(services.blobs, paths.report(run.id), Report) == REJECTED.model_copy(
+    assert read_model(services.blobs, paths.run(run.id, "report.json"), Report) == REJECTED.model_copy(
         update={"policy": checked_by}
     )
 

@@ -199,7 +199,7 @@ def test_a_verdict_about_another_champion_is_made_again_and_the_endpoint_is_free
     assert (outcome.status, outcome.note) == (Status.EVALUATING, "run-newer went into production meanwhile")
     assert (outcome.changes["champion"], outcome.changes["decision"]) == ("run-newer", None)
     [job] = platform.jobs
-    assert job.inputs["champion"] == paths.datastore_uri(paths.merged_model("run-newer"))
+    assert job.inputs["champion"] == paths.datastore_uri(paths.run("run-newer", "model/merged"))
     assert [draft.data for draft in outcome.events] == [EvaluationStarted(job=job.name)]
     assert (platform.deployments, owner(services)) == ([], None)
 

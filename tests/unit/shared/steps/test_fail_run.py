@@ -14,9 +14,8 @@ from shared.domain.jobs import JobKind
 from shared.domain.run import JobRef, Run
 from shared.ports import Services
 from shared.runner import Runner
-from shared.step_support.attempts import RETRY_OF_JOB, RETRY_OF_STAGE
 from shared.step_support.outcome import Outcome, event_of
-from shared.steps.fail_run import fail_run, stop_jobs
+from shared.steps.fail_run import RETRY_OF_JOB, RETRY_OF_STAGE, fail_run, stop_jobs
 from tests.unit.shared.support import ROW, drop
 
 

@@ -77,7 +77,7 @@ def codes_of(services: Services, runner: Runner, path: str) -> tuple[str, ...]:
     assert rejected is not None
     assert rejected.status is Status.REJECTED
     assert rejected.validation is not None
-    report = Report.model_validate_json(b"".join(services.blobs.read(paths.report(run.id))))
+    report = Report.model_validate_json(b"".join(services.blobs.read(paths.run(run.id, "report.json"))))
     errors = {problem.code for problem in report.problems if problem.severity == "error"}
     assert errors == set(rejected.validation.codes)
     assert events_at(services, "notify")

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.domain.approval import candidate_sha256
 from shared.domain.errors import PermanentFailure
 from shared.domain.events import (
     ApprovalDenied,
@@ -20,6 +19,7 @@ from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Decision, Run, Status
 from shared.ports import Services
 from shared.records import policies
+from shared.step_support.candidate import candidate_sha256
 from shared.step_support.outcome import event_of
 from shared.steps.record_decision import record_decision
 from tests.unit.shared.support import RESULT, VERDICT

@@ -101,7 +101,7 @@ def test_a_rollback_that_has_begun_is_carried_out_whoever_is_the_owner_by_now(
 
 
 def poison(run: Run, services: Services) -> None:
-    services.blobs.write(f"{paths.merged_model(run.id)}/model.safetensors", [b"poisoned!"])
+    services.blobs.write(paths.run(run.id, "model/merged/model.safetensors"), [b"poisoned!"])
 
 
 NOT_RESTORED: dict[str, tuple[Callable[[Run, Services], None], str]] = {
@@ -121,7 +121,7 @@ def test_what_would_not_be_deployed_is_not_restored(
     stopped = record.model_copy(update={"stopped": Stopped(deployment=NEW, reason="idle", at=ports.clock.now())})
     endpoints.write(ports.store, stopped, replacing=record)
     put(ports, {"approvers_if_unknown": 1})
-    ports.blobs.write(f"{paths.merged_model(champion.id)}/model.safetensors", [b"evaluated"])
+    ports.blobs.write(paths.run(champion.id, "model/merged/model.safetensors"), [b"evaluated"])
     approved = (Decision(granted=True, by="ada", by_id="ada", at=champion.updated_at),)
     sha256 = model_sha256(champion, ports.blobs)
     run = champion.evolve(model_sha256=sha256, approvals=approved, curated=CURATED)

@@ -51,7 +51,7 @@ def test_the_job_is_submitted_with_its_recipe_and_the_run_is_training(prepared: 
     assert reference.studio_url == f"https://ml.azure.com/{spec.name}"
     assert prepared.cost is not None
     assert [draft.data for draft in outcome.events] == [TrainingStarted(job=spec.name, estimate=prepared.cost)]
-    assert read_model(services.blobs, paths.recipe(prepared.id), ResolvedRecipe) == prepared.recipe
+    assert read_model(services.blobs, paths.run(prepared.id, "recipe.json"), ResolvedRecipe) == prepared.recipe
 
 
 def test_the_job_is_not_told_where_notifications_go(prepared: Run, services: Services) -> None:
@@ -60,7 +60,7 @@ def test_the_job_is_not_told_where_notifications_go(prepared: Run, services: Ser
         update={"requested": prepared.resolved.requested.model_copy(update={"notify": (secret,)})}
     )
     submitted(prepared.evolve(recipe=recipe), services, Platform())
-    assert b"zzz" not in b"".join(services.blobs.read(paths.recipe(prepared.id)))
+    assert b"zzz" not in b"".join(services.blobs.read(paths.run(prepared.id, "recipe.json")))
 
 
 def test_the_history_says_in_what_the_job_was_accepted_otherwise(

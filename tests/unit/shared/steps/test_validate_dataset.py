@@ -96,7 +96,7 @@ def test_held_out_files_that_are_not_read_are_named(
     assert run is not None
     uploaded = DatasetUploaded(path=run.dataset.path, sha256=run.dataset.sha256, size_bytes=1)
     validate_dataset(event_of(run, uploaded, services.clock.now()), run, services)
-    report = read_model(services.blobs, paths.report(run.id), Report)
+    report = read_model(services.blobs, paths.run(run.id, "report.json"), Report)
     assert report is not None
     found = [problem for problem in report.problems if problem.code == "held_out_files_unread"]
     assert [problem.message.partition(": ")[2] for problem in found] == ([message] if message else [])
@@ -116,7 +116,7 @@ def test_of_an_unknown_base_model_the_report_has_what_the_policy_says_of_the_rec
     uploaded = DatasetUploaded(path=run.dataset.path, sha256=run.dataset.sha256, size_bytes=1)
     outcome = validate_dataset(event_of(run, uploaded, services.clock.now()), run, services)
     assert outcome.note == "unknown_base_model, too_few_rows, policy"
-    report = read_model(services.blobs, paths.report(run.id), Report)
+    report = read_model(services.blobs, paths.run(run.id, "report.json"), Report)
     assert report is not None
     messages = [one.message for one in report.problems if one.code.startswith("policy")]
     assert messages == [

@@ -66,7 +66,7 @@ def write_report(services: Services, run: Run) -> None:
     findings = Findings(ALL_CODES)
     findings.add("invalid_json", "eval", 3)
     report = Report(passed=False, format="chat", problems=findings.problems(), eval_source="file")
-    write_model(services.blobs, paths.report(run.id), report)
+    write_model(services.blobs, paths.run(run.id, "report.json"), report)
 
 
 @pytest.mark.few_cases(3)

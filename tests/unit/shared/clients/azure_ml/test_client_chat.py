@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from shared.clients.azure_ml.endpoints import AzureMlEndpoints
+from shared.clients.azure_ml.client import AzureMLClient
 from shared.clients.azure_ml.wire import chat_text
 from shared.domain.errors import PermanentFailure, Transient
 from shared.domain.jobs import answer_timeout_s
@@ -65,7 +65,8 @@ def test_the_time_for_an_answer_follows_its_length_up_to_the_limit_of_an_endpoin
         http=httpx.Client(transport=httpx.MockTransport(post)),
         workspace=SimpleNamespace(reachable=lambda url: url),
     )
-    chat = AzureMlEndpoints(session, identity_id=None, is_public=True)  # type: ignore[arg-type]
+    chat = AzureMLClient("azureml+http://127.0.0.1:1/subscriptions/S/resourceGroups/R/workspaces/W")
+    chat.session = session  # type: ignore[assignment]
     chat._scoring_uris["e"] = "http://127.0.0.1:1/"
     chat.chat("e", HELLO, max_tokens=tokens)
     assert timeouts == [seconds]

@@ -22,8 +22,9 @@ from shared.domain.jobs import JobKind
 from shared.domain.run import JobRef, Run, Status, Transition
 from shared.ports import Services
 from shared.runner import Runner
-from shared.step_support.attempts import next_attempt, retry_after
 from shared.step_support.outcome import event_of
+from shared.steps.fail_run import retry_after
+from shared.steps.submit_training import next_attempt
 from tests.unit.shared.support import drop
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -14,8 +14,7 @@ from shared.domain.errors import InvalidInput, Transient
 from shared.ports import Channel, Message, Services
 from shared.ports.services import BUSY
 from shared.records import channels
-from shared.steps.deliver_notification import BUSY_WAIT_S, WAITS_S, deliver_notification
-from shared.steps.notify import delivery
+from shared.steps.notify import BUSY_WAIT_S, WAITS_S, deliver_notification, delivery
 from tests.clock import ManualClock
 from tests.receiver import Receiver
 from tests.unit.shared.steps.failed_run import failed

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from shared.domain.approval import approvals_missing, candidate_sha256, objection
 from shared.domain.evaluation import Verdict
 from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Decision, Run
+from shared.step_support.candidate import approvals_missing, candidate_sha256, objection
 from tests.unit.shared.support import CURATED, RESULT, VERDICT
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
