@@ -5,8 +5,6 @@ SDKs' on the emulators; Azure ML is its emulator, which keeps submitted jobs wai
 own: it indexes the app, loads one function and runs it once. The Functions host is not part of it, nor is its gRPC.
 """
 
-from __future__ import annotations
-
 import json
 import statistics
 import subprocess

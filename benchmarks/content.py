@@ -3,8 +3,6 @@
 The target is 60 microseconds for a row of about 500 characters on one core.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Callable, Iterable

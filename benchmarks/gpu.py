@@ -8,8 +8,6 @@ inputs; attention and recomputation are not counted. Exit code 3 without a CUDA 
 Figures are written after each measurement; a run that was cut continues with what the file lacks.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib.metadata
 import importlib.util

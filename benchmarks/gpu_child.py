@@ -6,8 +6,6 @@
 The second prints its figures as JSON. It runs on a CPU as well, for tests; peaks are then null.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import random

@@ -1,7 +1,5 @@
 """What the timers and the API take of the embedded store beside how many runs ever finished."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import statistics

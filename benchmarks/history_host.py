@@ -1,7 +1,5 @@
 """What an idle functions host takes, and how fast its API answers, beside how many runs ever finished."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 import time

@@ -6,8 +6,6 @@ validates FILE with the tokenizer in FOLDER and prints one JSON object. The voca
 Llama 3's has as many entries, and twice the merges.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import shutil

@@ -1,7 +1,5 @@
 """From `send` to the first line of the function, beside SQLite queues from PyPI."""
 
-from __future__ import annotations
-
 import logging
 import multiprocessing
 import random

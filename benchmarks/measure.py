@@ -1,7 +1,5 @@
 """What all benchmarks share: the row of the result, percentiles, memory and the machine's description."""
 
-from __future__ import annotations
-
 import os
 import platform
 import resource

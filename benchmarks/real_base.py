@@ -8,8 +8,6 @@ makers'. It is imported into a fresh local stack as any base model is. Takes hou
 what each evaluation has: the base, lookup, nearest training row, most frequent answer.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

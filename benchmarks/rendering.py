@@ -5,8 +5,6 @@
 counts the tokens of so much data and prints the most memory it took, in MB.
 """
 
-from __future__ import annotations
-
 import itertools
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """Servers that benchmarks and tests start for themselves."""
 
-from __future__ import annotations
-
 import subprocess
 import time
 from collections.abc import Callable, Iterator

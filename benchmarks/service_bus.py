@@ -1,7 +1,5 @@
 """The Service Bus client on the AMQP emulator, beside the embedded bus: what the real SDK and a network cost."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What the local stack takes: memory, idle processor time, start, and from a dropped file to the first status."""
 
-from __future__ import annotations
-
 import json
 import statistics
 import subprocess

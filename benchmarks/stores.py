@@ -1,7 +1,5 @@
 """What the batch of one transition takes on SQLite, beside the Azure SDK against a Cosmos DB server on this machine."""
 
-from __future__ import annotations
-
 import sys
 import tempfile
 import time

@@ -6,8 +6,6 @@ trains one pass over ROWS and prints the figures as JSON. Every kind sees each r
 of 8 rows, or of a pack with about as many tokens. All learn the answers only, in float32 with float32 adapters.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import sys
@@ -17,18 +15,16 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from benchmarks.measure import REPOSITORY, Figure, peak_memory_mb, run_child
 from local_stack.tiny_base.shipped import shipped_base
+from shared.domain.recipe import Recipe, ResolvedRecipe
 from shared.rendering.check import LengthPolicy
 from training_job import patches
 from training_job.job.runtime import work_offline
-
-if TYPE_CHECKING:
-    from shared.domain.recipe import ResolvedRecipe
 
 RECIPE = REPOSITORY / "recipes" / "manufacturing"
 ROWS, MIXED_ROWS, STEP_ROWS = 640, 200, 8
@@ -107,7 +103,6 @@ def _recipe(rows: int, seed: int) -> ResolvedRecipe:
     import yaml
 
     from shared.domain.planning.plan import resolve
-    from shared.domain.recipe import Recipe
 
     recipe = Recipe.model_validate(yaml.safe_load((RECIPE / "recipe.yaml").read_text(encoding="utf-8")))
     resolved = resolve(recipe, "benchmark", train_rows=rows, characters_max=MAX_TOKENS)

@@ -1,7 +1,5 @@
 """What one change of a run's status costs on SQLite, beside an UPDATE and an INSERT by hand."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import tempfile

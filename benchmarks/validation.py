@@ -5,8 +5,6 @@
 validates one file and prints the most memory it took, in MB.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import sys

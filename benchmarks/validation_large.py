@@ -1,7 +1,5 @@
 """The validator on files that take a minute or more: memory at 2 GB, and a million rows."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from pathlib import Path

@@ -7,8 +7,6 @@ Azure/azure-functions-python-worker; values become TypedData as the Functions ho
 (GrpcMessageConversionExtensions.ToRpc in Azure/azure-functions-host). Runs in the worker's environment.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

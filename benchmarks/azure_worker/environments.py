@@ -1,7 +1,5 @@
 """Virtual environments of their own, built once for a set of requirements and then kept in `.venvs/`."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

@@ -4,8 +4,6 @@ Named as in FunctionRpc.proto of Azure/azure-functions-language-worker-protobuf.
 refuse an unknown field and a value of the wrong type. Runs in the worker's environment: standard library only.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 _ENUM = (int, type(None))

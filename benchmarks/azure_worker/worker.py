@@ -1,7 +1,5 @@
 """The driver's other end: what the Functions host would ask of the worker."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -4,8 +4,6 @@ What is not installed is left out; `make bench` installs it. Presidio's own defa
 on GitHub only: it gets the model that ours has. Texts a second are those of one core, with everything each looks for.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -13,8 +13,6 @@ with dates that are of no clinic. Its `unseen` rows were written before their au
 changed for them; its `read` rows were used to improve the rules. All parts of dates are marked but a year alone.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import random

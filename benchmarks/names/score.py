@@ -1,7 +1,5 @@
 """Recall and precision of what was found, by kind."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Writes the pages of `docs/reference/` that follow from the code. `make docs` runs it; a test compares the pages."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

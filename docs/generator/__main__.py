@@ -1,7 +1,5 @@
 """`make docs`: write every generated page."""
 
-from __future__ import annotations
-
 from docs.generator import PAGES, path_of
 
 for name, page in PAGES.items():

@@ -1,7 +1,5 @@
 """`architectures.md`: how each architecture is trained, or why it is refused."""
 
-from __future__ import annotations
-
 from docs.generator import markdown
 from shared.domain.architectures import READINGS, RowReading
 from shared.domain.catalog import CATALOG

@@ -1,7 +1,5 @@
 """`cli.md`: the commands of `droptune` and the exit codes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

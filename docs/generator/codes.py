@@ -1,7 +1,5 @@
 """`validation-codes.md`: what validation can find in a dataset and its recipe."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from docs.generator import markdown

@@ -1,7 +1,5 @@
 """`errors.md`: the error classes, the classes of a failure, and every code a run or the API can answer with."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`events.md`: functions, what wakes them, and the events with the types of their data."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from docs.generator import markdown

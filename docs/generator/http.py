@@ -1,7 +1,5 @@
 """`http.md`: the routes of the API."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """`licenses.md`: what the licenses of base models ask for and bar, by use."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from docs.generator import markdown

@@ -1,7 +1,5 @@
 """`permissions.md`: what each identity does in Azure, and which rights it has beyond that."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from typing import Any

@@ -1,7 +1,5 @@
 """Which codes a module raises: read from its source, because a code exists only where it is raised."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass

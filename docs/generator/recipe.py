@@ -1,7 +1,5 @@
 """`recipe.md`: every key of `recipe.yaml`, and one example that names them all."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args

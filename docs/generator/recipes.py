@@ -1,7 +1,5 @@
 """`recipes.md`: what the graders and the gate of each ready recipe refuse."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

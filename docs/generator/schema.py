@@ -1,7 +1,5 @@
 """A pydantic model as documented keys: name, type with its range, default, meaning."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """`settings.md`: what the environment may set."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

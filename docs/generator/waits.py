@@ -1,7 +1,5 @@
 """`deadlines-and-retries.md`: how long things may take, what is tried again and when."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from docs.generator import markdown
