@@ -191,6 +191,8 @@ class Policy(Frozen):
     personal_data_allowed: tuple[str, ...] = ()
     deidentify: Deidentify | None = None
     secrets: str = "block"
+    harmful_content: str = Field(default="allow", description="of earlier versions: not looked for")
+    harmful_content_allowed: tuple[str, ...] = ()
 
 
 class CuratedVersion(Frozen):

@@ -40,7 +40,7 @@ _NULL = {
 # but of these: what they limit is not done at all, and no limit switches it on.
 _OFF = ("deployment.max_instances", "deployment.scale_out_above", "retrain.every_days")
 _INSTANCES, _MAX_INSTANCES = "deployment.instances", "deployment.max_instances"
-_ALLOWED_KINDS = "data.personal_data_allowed"
+_WITH_KINDS = ("data.personal_data", "data.harmful_content")  # each has a list of kinds that are allowed
 
 
 class PolicyProblem(Frozen):
@@ -193,8 +193,10 @@ class Rules(Frozen):
             if (limit := self.limits.get(path)) and limit.at_most is not None:
                 own = self.limits.get(other, limit.model_copy(update={"at_least": None}))
                 implied[other] = own if own.at_most else own.model_copy(update={"at_most": limit.at_most})
-        if (limit := self.limits.get("data.personal_data")) and not limit.allows("allow"):
-            implied[_ALLOWED_KINDS] = self.limits.get(_ALLOWED_KINDS, Limit(one_of=("no kind",)))
+        for path in _WITH_KINDS:
+            if (limit := self.limits.get(path)) and not limit.allows("allow"):
+                kinds = f"{path}_allowed"
+                implied[kinds] = self.limits.get(kinds, Limit(one_of=("no kind",)))
         return self.limits | implied
 
 

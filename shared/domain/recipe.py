@@ -184,6 +184,9 @@ PersonalDataKind = Literal[
 ]
 
 
+HarmfulKind = Literal["weapons", "drugs", "violence", "self_harm", "minors", "malware", "crime", "hate"]
+
+
 Action = Literal["block", "redact", "allow"]
 NameKind = Literal["person", "place", "postal_address"]
 
@@ -241,6 +244,14 @@ class Data(Finite):
         "docs/how-to/de-identify-names.md; null: they are not searched for"
     )
     secrets: Action = Field(default="block", description="what is done with keys, tokens and passwords that are found")
+    harmful_content: Literal["block", "allow"] = Field(
+        default="allow",
+        description="what is done with answers that do what a harmful request asks, threaten or show contempt: see "
+        "docs/explanation/content-scan.md",
+    )
+    harmful_content_allowed: tuple[HarmfulKind, ...] = Field(
+        default=(), description="kinds that were reviewed and stay, whatever the value of harmful_content"
+    )
     mode: Literal["replace", "append"] = Field(
         default="replace",
         description="append: new rows are added to those of the project's last deployed run, copies left out",

@@ -6,7 +6,10 @@ from shared.validation.validator import Validated
 
 # Raised with every change that makes other rows, another split or another canonical form of the same file.
 VALIDATOR_VERSION = "4"
-_OF_RECIPE = ("over_length", "personal_data", "personal_data_allowed", "deidentify", "secrets")
+_OF_RECIPE = (
+    "over_length", "personal_data", "personal_data_allowed", "deidentify", "secrets", "harmful_content",
+    "harmful_content_allowed",
+)  # fmt: skip
 
 
 def curated_version(validated: Validated, project: str, source: DatasetRef) -> CuratedVersion:

@@ -70,7 +70,8 @@ class RowScanner:
         if document is not row.document:  # redacted
             row = row_of(document)
         label = compared.label_of(row, self._reference)
-        self.content.note(place, _damage(row, "" if read.is_chat else label))
+        damage = _damage(row, "" if read.is_chat else label)
+        self.content.note(place, [*damage, *self.content.rows.find_harmful(row)])
         canonical = row.canonical
         row_key = xxh3_128_digest(canonical)
         if self.unique and place.file != "eval" and self.keys.is_known(row_key):

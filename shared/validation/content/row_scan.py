@@ -1,14 +1,14 @@
 """What the text of one row shows by itself."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 from shared.domain.recipe import Data
 from shared.validation.compared import Statement, compared_texts
-from shared.validation.content import injection, personal_data, secrets
+from shared.validation.content import harmful, injection, personal_data, secrets
 from shared.validation.content.damage import CODED, DAMAGED, MOJIBAKE, TRIGGERS, UNFILLED, cut_end, is_coded, unfilled
 from shared.validation.content.languages import language_of_row
 from shared.validation.content.near_duplicates import Sketch, key_of, sketch
@@ -16,6 +16,7 @@ from shared.validation.content.pattern_set import PatternSet
 from shared.validation.content.personal_patterns import IN_WORDS, date_scope, dates_in
 from shared.validation.content.quality import asks_for_fact
 from shared.validation.content.texts import fields_of_row, texts_of_row, with_texts_of_row
+from shared.validation.rows import ParsedRow
 
 RowDocument = dict[str, Any]
 Messages = list[dict[str, Any]]
@@ -87,6 +88,14 @@ class RowScan:
             starts = [start for start, _ in dates_in(whole)] if scope == "undecided" else []
             found.append((ROW_WITH_DATES, scope, _fields(starts, texts, document)))
         return found, document if changed is texts else with_texts_of_row(document, iter(changed))
+
+    def find_harmful(self, row: ParsedRow) -> Iterator[Found]:
+        """What answers of a row teach that they should not; of a preference pair the one that is preferred."""
+        for kind, place in harmful.find(row.messages).items():
+            allowed = self._policy.harmful_content == "allow" or kind in self._policy.harmful_content_allowed
+            code = "harmful_content_allowed" if allowed else "harmful_content"
+            other = "text" if "text" in row.document else "preferred_output"
+            yield code, _in_words(kind), f"messages[{place}].content" if "messages" in row.document else other
 
     def _find_secrets(self, texts: list[str], kinds: frozenset[str], found: list[Found]) -> list[str]:
         at = secrets.find("\n".join(texts), kinds)

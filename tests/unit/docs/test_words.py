@@ -56,7 +56,8 @@ NOT_OURS = frozenset({"padding_side", "looks_like_table"})
 NOT_OURS_PARTS = ("look_up", "look_ups", "look_back", "Outside")
 DATA = ("CHANGELOG.md", "local_stack/tiny_base/", "recipes/", "tests/unit/docs/test_words.py", "tests/golden/")
 EARLIER_FORMS = ("shared/domain/upgrades.py",)
-SENTENCES = ("tests/unit/shared/validation/content/labeled.py",)  # sentences of a corpus
+# Sentences of a corpus, and phrases that users write.
+SENTENCES = ("tests/unit/shared/validation/content/labeled.py", "shared/validation/content/harmful.toml")
 
 SOURCES = (".py", ".js", ".cjs", ".md", ".html", ".bicep", ".sh", ".yml", ".yaml", ".toml", "Makefile")
 _STRING = r'"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"' + r"|'(?:\\.|[^'\\\n])*'|`[^`]*`"

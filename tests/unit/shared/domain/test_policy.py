@@ -141,6 +141,11 @@ def test_a_run_says_which_version_and_limits_it_was_held_to() -> None:
             ["data.personal_data_allowed"],
         ),
         (
+            {"data.harmful_content": {"one_of": ["block"]}},
+            {"data": {"harmful_content": "block", "harmful_content_allowed": ["drugs"]}},
+            ["data.harmful_content_allowed"],
+        ),
+        (
             {"data.personal_data": {"one_of": ["allow"]}},
             {"data": {"personal_data": "allow", "personal_data_allowed": ["email"]}},
             [],

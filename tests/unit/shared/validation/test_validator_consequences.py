@@ -24,6 +24,8 @@ DATA = {
     "personal_data": "allow",
     "personal_data_allowed": ["phone"],
     "secrets": "allow",
+    "harmful_content": "block",
+    "harmful_content_allowed": ["violence"],
     "mode": "replace",
     "validation_split": 0.3,
     "split_group": "ward",
@@ -65,11 +67,12 @@ def settings_of(method: str) -> dict[str, Any]:
 
 
 def rows(method: str) -> bytes:
-    """Rows whose findings depend on the settings above: contacts, secrets, fields of their own for all."""
+    """Rows whose findings depend on the settings above: contacts, secrets, threats, fields of their own for all."""
 
     def row(n: int) -> dict[str, Any]:
         secret = f"AKIA{n:04d}QZ7WMX5KRT2B"
-        answer = f"Der \u010cl\xe1nek {n} runs at {n * 7 % 90} degrees, says jane{n}@acme.com with {secret}."
+        words = f"jane{n}@acme.com with {secret}. You ought to die."
+        answer = f"Der \u010cl\xe1nek {n} runs at {n * 7 % 90} degrees, says {words}"
         own = {"gold": f"{n * 7 % 90} degrees", "target": f"about {n}", "machine": f"m{n % 3}", "ward": f"w{n % 12}"}
         question = {"frage": f"How warm is oven {n * 13} of hall {n % 7}?", **own}
         if method == "dpo":
