@@ -9,6 +9,7 @@ from functions.http import (
     datasets,
     endpoints,
     errors,
+    event_catalog,
     graders,
     middleware,
     operate,
@@ -33,6 +34,7 @@ PARTS = (
     files,
     jobs,
     policy,
+    event_catalog,
     static_files,
 )
 

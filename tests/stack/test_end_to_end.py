@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pytest
 
 from recipes.__main__ import sample
@@ -162,6 +163,15 @@ def test_the_api_tells_metrics_evaluation_report_and_events(local: LocalStack, p
         "traffic.shifted",
         "model.promoted",
     ]
+
+
+def test_every_event_that_a_channel_got_is_as_its_schema_says(
+    local: LocalStack, promoted: dict[str, Any], receiver: Receiver
+) -> None:
+    until(lambda: "droptune.model.promoted.v1" in events_of(receiver, promoted["id"]), "the channel is told")
+    for event in [json.loads(body) for _, body in receiver.got]:
+        schema = local.get(f"/api/events/schemas/{event['type']}")
+        jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(event)
 
 
 def test_a_webhook_gets_one_event_for_validation_training_evaluation_and_promotion(

@@ -46,6 +46,7 @@ NEEDS = {
     # They tell of the program, not of the deployment, and a browser asks for them before it has a token.
     "open": """
         GET /api/health | GET /api/openapi.json | GET /api/docs | GET /api/docs/{name} | GET / | GET /static/{name}
+        GET /api/events/asyncapi.json | GET /api/events/schemas/{type}
     """,
 }
 ROLE_OF = {
@@ -97,7 +98,7 @@ def answer_to(client: TestClient, route: str, run_id: str, project: str) -> Any:
     names = {"run_id": run_id, "job_id": run_id, "name": project, "project": project, "file_id": "file-0"}
     if path.startswith("/api/datasets"):
         names["name"] = "eval.jsonl"
-    url = path.format(**names, base_model="no/such")
+    url = path.format(**names, base_model="no/such", type="droptune.run.failed.v1")
     bodies: dict[str, Any] = {
         "POST /api/runs": {"dataset": f"{project}/train.jsonl"},
         "POST /api/graders/validate": {"graders": []},
