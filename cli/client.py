@@ -17,12 +17,12 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from shared.api import models
+from shared.api.models import Check
 from shared.domain.dataset import Report
 from shared.domain.errors import Problem
 from shared.domain.policy import AppliedPolicy
 from shared.domain.run import Run
 from shared.domain.urls import is_loopback
-from shared.health.checks import Check
 from shared.tls import tls_context
 
 # The stack a user starts, then the demos'.

@@ -10,8 +10,7 @@ from cli.client import Api, find_url
 from cli.common import AsJson, Comment, Url, make_table, print_json
 from cli.display import make_console, print_one, report_unreadable
 from shared.api.models import EndpointList
-from shared.domain.endpoint import EndpointRecord, PreviousDeployment
-from shared.domain.serving_cost import PRICE_NOTE, total
+from shared.domain.endpoint import PRICE_NOTE, EndpointRecord, PreviousDeployment, total
 
 Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
 EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="its name, as `droptune endpoints` lists it")]

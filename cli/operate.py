@@ -16,12 +16,10 @@ from rich.text import Text
 from cli.client import Api, RequestRefused, find_url
 from cli.common import AsJson, Exit, InputError, Url, make_grid, make_table, print_json
 from cli.display import make_console, print_one
-from shared.api.models import BaseModelDetail, BaseModelSummary, EntityDeadLetters
-from shared.domain.catalog import read_architecture, read_context
+from shared.api.models import BaseModelDetail, BaseModelSummary, Check, CheckStatus, EntityDeadLetters
+from shared.domain.catalog import USES, read_architecture, read_context
 from shared.domain.errors import UnreadableDocument
-from shared.domain.licenses import USES
 from shared.domain.policy import PlatformPolicy
-from shared.health.checks import Check, CheckStatus
 from shared.validation.policies import policy_problems
 
 _STYLE = {CheckStatus.OK: "green", CheckStatus.FIX: "bold red", CheckStatus.SKIPPED: "dim"}

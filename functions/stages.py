@@ -9,9 +9,9 @@ import azure.functions as func
 from functions import queues, timers
 from functions.dispatch import Dispatcher
 from shared.domain.topology import TOPIC
-from shared.lazy import lazy
 from shared.pipeline import STAGES, Stage
 from shared.ports import Services
+from shared.services import lazy
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -54,7 +54,7 @@ def _moves(line: str) -> Iterator[Move]:
 
 
 def _step(module: str, name: str) -> Step:
-    """The step of that name, imported at its first use: an instance in Azure runs one function, and loads one step."""
+    """A step of a module, imported at its first use: an instance in Azure runs one function, and loads one step."""
 
     def step(event: Any, run: Run, services: Services) -> Outcome | None:
         return cast(Step, getattr(import_module(f"shared.steps.{module}"), name))(event, run, services)
@@ -70,8 +70,9 @@ def stage_of(name: str, row: dict[str, Any]) -> Stage:
         "moves": frozenset(move for line in row.get("moves", ()) for move in _moves(line)),
         "publishes": tuple(_EVENTS[event] for event in publishes),
         "first": _step(name, row["first"]) if "first" in row else None,
+        "step": _step(row.get("module", name), name) if wakes else None,
     }
-    return Stage(name=name, step=_step(name, name) if wakes else None, **row | facts)
+    return Stage(name=name, **{key: value for key, value in (row | facts).items() if key != "module"})
 
 
 STAGES = tuple(stage_of(name, row) for name, row in read_beside(__file__).items())

@@ -30,11 +30,10 @@ from shared.ports.bus import check
 from shared.records import budget, endpoints, outbox, runs
 from shared.records.claims import endpoint_claim
 from shared.records.outbox import Outgoing
-from shared.records.release import release
 from shared.records.unreadable import quarantined, remove
 from shared.step_support.loops import LoopResult, for_each
 from shared.step_support.outcome import Draft, Outcome, event_of
-from shared.steps.fail_run import NEXT_JOB, fail_run, stop_unknown_jobs
+from shared.steps.fail_run import NEXT_JOB, fail_run, release, stop_unknown_jobs
 from shared.steps.receive_dataset import Reception
 
 log = logging.getLogger(__name__)

@@ -1,8 +1,10 @@
 """Builds Services from settings: each port's implementation by the scheme of its URL, each port on its own."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from shared.domain.errors import InvalidInput
@@ -12,9 +14,54 @@ from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
-from shared.lazy import lazy, on_first_use
 from shared.ports import BlobStore, Channel, Config, EventBus, RunStore, Services
 from shared.settings import Settings, load_settings, path_of
+
+Result = TypeVar("Result")
+
+
+class lazy(Generic[Result]):  # a decorator, as functools.cache is
+    """`functools.cache` for a function without arguments whose first callers may come together, as a host's do.
+
+    Without the lock each of them builds one, and imports half-imported modules while at it.
+    """
+
+    def __init__(self, build: Callable[[], Result]) -> None:
+        self.__doc__ = build.__doc__
+        self._lock = threading.RLock()
+        self._cached = cache(build)
+
+    def __call__(self) -> Result:
+        with self._lock:
+            return self._cached()
+
+    @property
+    def built(self) -> bool:
+        return self._cached.cache_info().currsize > 0
+
+    def cache_clear(self) -> None:
+        """The next call builds anew."""
+        self._cached.cache_clear()
+
+
+class _OnFirstUse:
+    def __init__(self, build: Callable[[], object]) -> None:
+        self._built = lazy(build)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._built(), name)
+
+
+def on_first_use(build: Callable[[], Result]) -> Result:
+    """Stands for what `build` gives, and builds it when one of its methods or fields is first used."""
+    return cast(Result, _OnFirstUse(build))
+
+
+def build_now(stand_in: object) -> None:
+    """Build what `stand_in` stands for, if it is of `on_first_use`. Raises what the building raises."""
+    if isinstance(stand_in, _OnFirstUse):
+        stand_in._built()
+
 
 if TYPE_CHECKING:
     from shared.clients.azure_ml.client import AzureMLClient

@@ -1,8 +1,7 @@
 """`architectures.md`: how each architecture is trained, or why it is refused."""
 
 from docs.generator import markdown
-from shared.domain.architectures import READINGS, RowReading
-from shared.domain.catalog import CATALOG
+from shared.domain.catalog import CATALOG, READINGS, RowReading
 
 
 def page() -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from docs.generator import markdown
-from shared.domain.catalog import CATALOG, LICENSES
-from shared.domain.licenses import USES, License
+from shared.domain.catalog import CATALOG, LICENSES, USES, License
 
 _POLICY = {"allow": "no", "review": "yes", "deny": "not offered"}
 

@@ -9,11 +9,10 @@ from functions.http.errors import ApiError, existing
 from shared.api.models import BaseModelDetail, BaseModelList, BaseModelSummary, ImportStarted, LastImport
 from shared.base_models.bundles import bundle_manifest
 from shared.base_models.import_job import import_problem, last_import, start_import
-from shared.domain.catalog import CATALOG, BaseModelEntry, check_license
+from shared.domain.catalog import CATALOG, BaseModelEntry, LicenseAnswer, LicenseDecision, check_license
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
-from shared.domain.licenses import LicenseAnswer, LicenseDecision
 from shared.ports import Services
-from shared.records import licenses
+from shared.records import policies
 from shared.step_support.policy import review_problem, terms_sha256
 
 router = APIRouter(prefix="/api/base-models", tags=["base models"])
@@ -37,7 +36,7 @@ def get_base_model(base_model: str, access: Reader, services: CurrentServices) -
         **_summary(entry, services),
         last_import=newest,
         terms_sha256=terms_sha256(entry, services.blobs),
-        decisions=licenses.decisions(services.store, entry.id),
+        decisions=policies.license_decisions(services.store, entry.id),
         review_problem=_denied(entry) or review_problem(entry, access.policy, services),
     )
 
@@ -69,7 +68,7 @@ def decide_license(
         raise ApiError(409, "license_changed", "it is not what you have read: read it again", "terms_sha256")
     by = {"base_model": entry.id, "by": caller.name, "by_id": caller.id, "at": services.clock.now()}
     decision = LicenseDecision(**by, **answer.model_dump())
-    licenses.decide(services.store, decision)
+    policies.decide_license(services.store, decision)
     return decision
 
 

@@ -1,22 +1,51 @@
 """Requests and answers of `/api`. Where a domain model is the answer, the routes name it instead."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from shared.domain.catalog import License, LicenseDecision
 from shared.domain.commands import MAX_KEY
-from shared.domain.endpoint import EndpointRecord
+from shared.domain.endpoint import PRICE_NOTE, EndpointRecord, ServingCosts
 from shared.domain.errors import Problem, UnreadableDocument
 from shared.domain.evaluation import EvaluationResult, GradedRow, SampleAnswer, Verdict
 from shared.domain.jobs import JobStatus
-from shared.domain.licenses import License, LicenseDecision
 from shared.domain.model import MAX_COMMENT, Measured, UtcTime
 from shared.domain.policy import PolicyProblem
 from shared.domain.run import Run
-from shared.domain.serving_cost import PRICE_NOTE, ServingCosts
 from shared.domain.tokens import PreviewRow
-from shared.health.checks import Check
+
+
+class CheckStatus(StrEnum):
+    OK = "ok"
+    FIX = "fix"
+    SKIPPED = "skipped"
+
+
+class Check(BaseModel):
+    """One check. `skipped` was not looked at, for the reason in `detail`; only `fix` asks for something to be done."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    status: CheckStatus
+    detail: str
+    fix: str = Field(default="", description="what to do; empty unless the status is `fix`")
+
+    @classmethod
+    def ok(cls, name: str, detail: str) -> Self:
+        return cls(name=name, status=CheckStatus.OK, detail=detail)
+
+    @classmethod
+    def to_fix(cls, name: str, detail: str, fix: str) -> Self:
+        return cls(name=name, status=CheckStatus.FIX, detail=detail, fix=fix)
+
+    @classmethod
+    def skipped(cls, name: str, detail: str) -> Self:
+        return cls(name=name, status=CheckStatus.SKIPPED, detail=detail)
+
 
 MAX_NAME = 1024  # characters, as of a blob
 

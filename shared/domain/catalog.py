@@ -4,18 +4,98 @@ The base models are those of `catalog.toml`. Prices are list prices in USD per h
 mirror of the retail catalog, read in 2026; spot prices are the upper end of the range seen. The invoice decides.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote, unquote
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from shared.domain.architectures import reading_of, trainable
 from shared.domain.beside import read_beside
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
-from shared.domain.licenses import USES, License, Text, Use
-from shared.domain.model import Frozen
+from shared.domain.model import MAX_COMMENT, Frozen
+
+# What licenses of base models say, in our words, and who has accepted one.
+
+
+_CATALOG: dict[str, Any] = read_beside(__file__)
+USES: dict[str, str] = _CATALOG["uses"]
+if TYPE_CHECKING:
+    Use = str
+else:
+    Use = Literal[tuple(USES)]  # in schemas too
+
+
+Text = Annotated[str, Field(max_length=500)]
+
+
+class License(Frozen):
+    """A license of base models, as the catalog has it."""
+
+    id: Text = Field(description="SPDX id, or LicenseRef-...")
+    policy: Literal["allow", "review", "deny"] = Field(description="review: once a person has accepted it")
+    own: bool = Field(default=False, description="this project's: nobody has to accept it")
+    texts: dict[Text, Text] = Field(default={}, description="where each is -> its SHA-256, empty if it was not read")
+    barred_uses: tuple[Use, ...] = ()
+    obligations: tuple[Text, ...] = Field(min_length=1, description="what it asks of its user, or why it refuses")
+
+    def sha256(self, shipped: Mapping[str, str]) -> str:
+        """Of what a person accepts: all that the catalog says of it, and the texts that the base itself ships."""
+        content = [self.id, self.texts, self.barred_uses, self.obligations, dict(shipped)]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class LicenseAnswer(Frozen):
+    """What a person says to the license of a base model."""
+
+    model_config = ConfigDict(defer_build=False)  # the body of a route
+
+    comment: str = Field(min_length=1, max_length=MAX_COMMENT, description="why")
+    accepted: bool
+    terms_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of what was accepted or refused")
+
+
+class LicenseDecision(LicenseAnswer):
+    """With whose it is. It holds for the whole deployment."""
+
+    base_model: str
+    by: str
+    by_id: str
+    at: AwareDatetime
+
+
+class RowReading(Frozen):
+    """How training reads the rows of one architecture of `architectures.toml`; `rows` is None where it is refused."""
+
+    rows: Literal["packed", "plain"] | None = None
+    why: str = ""
+    unplanned: str = ""
+    fused: tuple[str, ...] = ()
+    norms: int = 2
+    head_norms: bool = False
+    tied: bool = False
+    adapters: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+
+
+READINGS: dict[str, RowReading] = {
+    name: RowReading.model_validate(row) for name, row in read_beside(__file__, "architectures.toml").items()
+}
+
+
+def reading_of(model_type: str) -> RowReading:
+    """Of any architecture: one that is not in the table is refused."""
+    return READINGS.get(model_type, RowReading(why="training does not know what its layers do"))
+
+
+def trainable(model_type: str) -> str:
+    """The same. Raises ValueError unless training takes the architecture and its memory is planned."""
+    reading = reading_of(model_type)
+    if reading.rows is None or reading.unplanned:
+        raise ValueError(f"{model_type}: {reading.unplanned or reading.why}")
+    return model_type
+
 
 GIB = 2**30
 TemplateArguments = Mapping[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], bool | int | Text]
@@ -133,7 +213,6 @@ class BaseModelEntry(Frozen):
         return self.architecture
 
 
-_CATALOG: dict[str, Any] = read_beside(__file__)
 LICENSES = {text["id"]: License.model_validate(text) for text in _CATALOG["license"]}
 
 

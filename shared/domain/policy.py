@@ -17,9 +17,8 @@ from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, Validati
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from shared.domain.catalog import CATALOG, BaseModelEntry
+from shared.domain.catalog import CATALOG, BaseModelEntry, Use
 from shared.domain.errors import Problem
-from shared.domain.licenses import Use
 from shared.domain.model import MAX_PERSON, Frozen
 from shared.domain.recipe import AUTO, SCALE_OUT_ABOVE, Name, Notify, Recipe, ResolvedRecipe
 from shared.domain.urls import ascii_host

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from shared.domain.beside import read_beside
-from shared.domain.catalog import BaseModelEntry, find_entry
+from shared.domain.catalog import BaseModelEntry, Use, find_entry
 from shared.domain.graders import Grader, StringCheck, judges_named
-from shared.domain.licenses import Use
 from shared.domain.model import Finite
 from shared.domain.urls import CHANNEL, CHANNEL_NAME, check_web_url
 

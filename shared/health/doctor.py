@@ -8,25 +8,24 @@ from itertools import islice
 
 import orjson
 
+from shared.api.models import Check, CheckStatus
 from shared.base_models import bundles
 from shared.clients.azure_ml.connection import azure_ml_time
 from shared.domain import paths
 from shared.domain.catalog import SKUS, BaseModelEntry, every_entry, find_sku
+from shared.domain.endpoint import ServingCosts
 from shared.domain.errors import DroptuneError, InvalidInput, PermanentFailure, Transient, shortened
 from shared.domain.jobs import CoreQuota, MachineSize
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, Tier
-from shared.domain.serving_cost import ServingCosts
-from shared.health.checks import Check, CheckStatus
-from shared.lazy import build_now
 from shared.pipeline import TOPOLOGY
 from shared.ports import BlobStore, Config, JobLauncher, Services
 from shared.records import channels, serving_costs, ticks
 from shared.records.unreadable import unreadable
 from shared.rendering.bundle import read_bundle
-from shared.services import services
+from shared.services import build_now, services
 from shared.settings import Settings, load_settings
-from shared.step_support.serving_room import endpoint_cores, free_cores
+from shared.steps.submit_training import endpoint_cores, free_cores
 
 NAMED = 20
 NO_JOB = "run-000000000000-doctor-1"

@@ -1,9 +1,10 @@
-"""The platform's policy, and every version that was applied."""
+"""The platform's policy, every version that was applied, and which licenses of base models a person has accepted."""
 
 from datetime import datetime
 from typing import Any
 
 from shared.domain import catalog
+from shared.domain.catalog import LicenseDecision
 from shared.domain.errors import StoreConflict, Transient
 from shared.domain.policy import AppliedPolicy, PlatformPolicy
 from shared.domain.upgrades import upgraded
@@ -50,3 +51,26 @@ def apply(store: RunStore, policy: PlatformPolicy, replacing: int, by: str, by_i
 
 def _id(version: int | None) -> str:
     return POLICY if version is None else f"{POLICY}.{version}"
+
+
+LICENSE = "license"
+
+
+def license_decisions(store: RunStore, base_model: str) -> tuple[LicenseDecision, ...]:
+    """Oldest first; the newest counts. Raises Transient `license_unreadable`: until then nobody knows what it is."""
+    stored = store.get(f"{LICENSE}:{base_model}", LICENSE)
+    try:
+        found = stored.document["decisions"] if stored else ()
+        return tuple(LicenseDecision.model_validate(one, extra="ignore") for one in found)
+    except Exception as error:
+        message = "what was decided about the license does not fit this version of the app"
+        raise Transient("license_unreadable", message, base_model) from error
+
+
+def decide_license(store: RunStore, decision: LicenseDecision) -> None:
+    """Add it. Raises StoreConflict if another was added meanwhile, and as `license_decisions`."""
+    partition = f"{LICENSE}:{decision.base_model}"
+    stored = store.get(partition, LICENSE)
+    all = (*license_decisions(store, decision.base_model), decision)
+    content = {"created_at": decision.at.isoformat(), "decisions": [one.model_dump(mode="json") for one in all]}
+    store.batch(partition, [put(LICENSE, {**head(LICENSE), **content}, stored)])

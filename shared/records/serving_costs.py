@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Callable, Iterator
 
+from shared.domain.endpoint import ServingCosts
 from shared.domain.errors import LaterVersion, UnreadableDocument
-from shared.domain.serving_cost import ServingCosts
 from shared.domain.upgrades import upgraded
 from shared.ports import Document, RunStore, Stored
 from shared.records.claims import endpoint_claim

@@ -9,7 +9,7 @@ from shared.domain.policy import AppliedPolicy, PlatformPolicy
 from shared.domain.recipe import Recipe
 from shared.domain.run import Run
 from shared.ports import BlobStore, RunStore, Services
-from shared.records import endpoints, licenses, policies, runs
+from shared.records import endpoints, policies, runs
 
 
 def endpoint_owner(endpoint: str, policy: PlatformPolicy, store: RunStore) -> str | None:
@@ -83,7 +83,7 @@ def review_problem(
 ) -> Problem | None:
     """`license_review` where a person has to decide first, or has refused; None where the model may be tuned.
     `requester_ids`: ids of persons whose acceptance alone is not enough."""
-    decisions = licenses.decisions(services.store, entry.id)[::-1]
+    decisions = policies.license_decisions(services.store, entry.id)[::-1]
     newest = decisions[0] if decisions else None
     who = f"{newest.by} on {newest.at:%Y-%m-%d}" if newest else ""
     every = policy.review_every_license and entry.terms.policy == "allow" and not entry.terms.own

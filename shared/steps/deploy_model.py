@@ -4,21 +4,20 @@ from dataclasses import replace
 
 from shared.domain import catalog as catalog
 from shared.domain import paths
+from shared.domain.endpoint import served
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.events import DeploymentRetryDue, DeploymentStarted, EvaluationPassed, Event
 from shared.domain.jobs import DeploymentSpec, ModelSpec
 from shared.domain.planning.methods import served_tokens
 from shared.domain.policy import AppliedPolicy
 from shared.domain.run import RolloutRef, Run, Status
-from shared.domain.serving_cost import served
 from shared.ports import Config, Services
 from shared.records import claims, endpoints, serving_costs
 from shared.step_support.candidate import approvals_missing, require_same_model
 from shared.step_support.outcome import Draft, Outcome
 from shared.step_support.policy import require_allowed
-from shared.step_support.serving_room import require_room
 from shared.steps.submit_evaluation import evaluate_in_turn
-from shared.steps.submit_training import job_tags
+from shared.steps.submit_training import job_tags, require_room
 
 
 def model_spec(run: Run) -> ModelSpec:

@@ -17,8 +17,9 @@ from shared.domain.errors import (
 from shared.domain.events import Event, JobFailed, QuotaMissing, RunFailed, RunOverdue, StageRefused
 from shared.domain.jobs import EndpointView, JobKind
 from shared.domain.run import Run, RunError, Status, Transition
-from shared.ports import Services
-from shared.records import claims, endpoints
+from shared.ports import RunStore, Services
+from shared.records import budget, claims, endpoints
+from shared.records.runs import ttl_s
 from shared.step_support.dataset_files import needs_validation_job
 from shared.step_support.loops import for_each
 from shared.step_support.outcome import Draft, Outcome
@@ -176,3 +177,31 @@ def _reason(event: Event[JobFailed | StageRefused | RunOverdue]) -> tuple[Failur
         message = f"{event.data.status} was to end by {event.data.deadline_at.isoformat(timespec='seconds')}"
         return FailureClass.PLATFORM, Problem(code="overdue", message=message)
     return event.data.failure_class, event.data.problem
+
+
+# Ends after which the same data may be dropped again and starts a new run: they say nothing about it.
+RELEASING = frozenset({Status.FAILED, Status.CANCELLED, Status.ROLLED_BACK})
+
+
+def release(store: RunStore, run: Run, now: datetime) -> None:
+    """Everything a finished run holds. What a crash leaves here, `reconcile` releases.
+
+    One that was not deployed may have left a deployment: its endpoint is given back once that is gone.
+    """
+    release_dataset(store, run, now)
+    if run.recipe is None:
+        return
+    claims.release(store, claims.turn_claim(run.recipe.endpoint), run.id)
+    if run.status not in RELEASING:
+        claims.release(store, claims.endpoint_claim(run.recipe.endpoint), run.id)
+
+
+def release_dataset(store: RunStore, run: Run, now: datetime) -> None:
+    """What is left of a finished run's budget, then its claim on the data: `reconcile` looks for claims."""
+    budget.settle(store, run)
+    name = claims.dataset_claim(run.project, run.dataset.sha256, run.fingerprint)
+    if run.status in RELEASING:
+        claims.release(store, name, run.id)
+    else:
+        claims.take(store, name, run.id, now)  # free if the run that held it failed
+        claims.settle(store, name, run.id, ttl_s(run))

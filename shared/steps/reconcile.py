@@ -13,11 +13,10 @@ from shared.domain.run import PASSED_OVER, Run, Status
 from shared.domain.topology import EVENT_ALLOWANCE, JOB_EVENTS, STORAGE_EVENTS
 from shared.ports import BlobInfo, Services
 from shared.records import claims, endpoints, policies, runs, ticks
-from shared.records.release import RELEASING, release_dataset
 from shared.records.ticks import Pause
 from shared.step_support.loops import LoopResult, for_each, where
 from shared.step_support.outcome import Draft, message_of
-from shared.steps.fail_run import stop_unknown_jobs, undo_work
+from shared.steps.fail_run import RELEASING, release_dataset, stop_unknown_jobs, undo_work
 from shared.steps.inspect_job import IN_FLIGHT
 from shared.steps.roll_back import ALLOWANCE as ROLLBACK_ALLOWANCE
 

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from shared.domain import paths
-from shared.domain.endpoint import EndpointRecord, Stopped
+from shared.domain.endpoint import EndpointRecord, ServedDeployment, ServingCosts, Stopped, served
 from shared.domain.errors import Transient
 from shared.domain.events import DeploymentRetired, EndpointChanged
 from shared.domain.jobs import EndpointView
 from shared.domain.run import Run
-from shared.domain.serving_cost import ServedDeployment, ServingCosts, served
 from shared.ports import Services
 from shared.records import claims, endpoints, policies, runs, serving_costs
 from shared.step_support.loops import for_each

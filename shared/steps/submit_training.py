@@ -1,15 +1,17 @@
-"""Submit the training job."""
+"""Submit the training job, if the model has a place to go."""
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
 from shared.domain import catalog as catalog
 from shared.domain import paths
-from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure
+from shared.domain.catalog import Sku, find_sku
+from shared.domain.errors import BlobNotFound, FailureClass, PermanentFailure, Transient
 from shared.domain.events import Event, EventData, RetryDue, TrainingRetryDue, TrainingStarted, ValidationPassed
-from shared.domain.jobs import RUN_TAG, JobKind, JobSpec
-from shared.domain.recipe import ResolvedRecipe
+from shared.domain.jobs import RUN_TAG, CoreQuota, EndpointView, JobKind, JobSpec, MachineSize
+from shared.domain.recipe import ResolvedRecipe, Tier
 from shared.domain.results import CURVE_FILE, SPENT_FILE, TimeLimit, seconds_spent
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Config, RunStore, Services
@@ -19,7 +21,6 @@ from shared.step_support.candidate import require_same_champion
 from shared.step_support.llm_judges import as_input, judges_of, tell_job
 from shared.step_support.outcome import Draft, Outcome
 from shared.step_support.policy import require_allowed
-from shared.step_support.serving_room import require_room
 
 _IN_FLIGHT = {
     JobKind.VALIDATION: Status.VALIDATING,
@@ -185,3 +186,50 @@ def with_start(recipe: ResolvedRecipe, store: RunStore) -> ResolvedRecipe:
 
 def _refusal(code: str, message: str) -> PermanentFailure:
     return PermanentFailure(FailureClass.RECIPE, code, message, "method.continue_from")
+
+
+def endpoint_cores(sku: Sku, cores: int, instances: int = 1) -> int:
+    """Azure docs, "Virtual machine quota allocation for deployment": ceil(1.2 x instances) x cores."""
+    return (math.ceil(1.2 * instances) if sku.endpoint_reserve else instances) * cores
+
+
+def free_cores(size: MachineSize, quotas: list[CoreQuota], *, spot: bool, unlisted: float) -> float:
+    """The family's, within all families'. Spot quota is one number; a family's own limit is there for some only."""
+    kind = [quota for quota in quotas if quota.spot is spot]
+    family = [quota.free for quota in kind if quota.family == size.family.lower()] or [math.inf if spot else unlisted]
+    total = [quota.free for quota in kind if quota.family is None] or [unlisted if spot else math.inf]
+    return max(0, min(*family, *total))
+
+
+def require_room(run: Run, services: Services, view: EndpointView | None, *, trained: bool) -> None:
+    """`view`: the run's endpoint, if there is one. Its deployments, such as production and the previous one, are among
+    the cores in use. Training waits for those in the queue, but for ever if the whole quota is too small. What is not
+    listed, or may not be read, is left to Azure to refuse.
+
+    Raises PermanentFailure `endpoint_name_taken` (recipe), `cores_missing` (quota).
+    """
+    resolved, endpoint, budget = run.resolved, run.resolved.endpoint, run.resolved.requested.budget
+    if view is None and services.models.is_name_taken(endpoint):
+        message = f"another endpoint in the region is called {endpoint}: choose another name"
+        raise PermanentFailure(FailureClass.RECIPE, "endpoint_name_taken", message, "deployment.endpoint")
+    try:
+        sizes = {size.name.lower(): size for size in services.launcher.machine_sizes()}
+        quotas = services.launcher.core_quotas()
+    except (Transient, PermanentFailure):
+        return
+    if not trained and (size := sizes.get(resolved.training_instance_type.lower())):
+        whole = [quota.model_copy(update={"used": 0}) for quota in quotas]
+        free = free_cores(size, whole, spot=budget.tier is Tier.SPOT, unlisted=math.inf)
+        _require(size, budget.nodes * size.cores, free, f"{budget.tier} cores", "for training", "budget.instance_type")
+    if size := sizes.get(resolved.serving_instance_type.lower()):
+        sku, requested = find_sku(resolved.serving_instance_type), resolved.requested.deployment
+        needed = endpoint_cores(sku, size.cores, requested.max_instances or requested.instances)
+        beside = f"beside {len(view.deployments) if view else 0} deployments at {endpoint}"
+        free = free_cores(size, quotas, spot=False, unlisted=math.inf)
+        _require(size, needed, free, "dedicated cores", beside, "deployment.instance_type")
+
+
+def _require(size: MachineSize, needed: int, free: float, what: str, why: str, param: str) -> None:
+    if needed > free:
+        message = f"{needed} {what} of {size.family} are needed {why}, {needed - free:.0f} are missing"
+        raise PermanentFailure(FailureClass.QUOTA, "cores_missing", message, param)

@@ -7,13 +7,14 @@ from urllib.parse import quote
 from shared.base_models.bundles import base_bundle, bundle_folder
 from shared.domain import paths
 from shared.domain.catalog import find_entry, known_entry, own_base_option
-from shared.domain.dataset import CuratedVersion, Report
+from shared.domain.dataset import CuratedVersion, Report, ValidationOutcome
 from shared.domain.drop_zone import Role, role_of
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.events import (
     DatasetUploaded,
     Event,
     EventData,
+    ValidationCompleted,
     ValidationFailed,
     ValidationPassed,
     ValidationRetryDue,
@@ -29,12 +30,13 @@ from shared.domain.urls import objection
 from shared.grading.engine import given_to_any_answer
 from shared.ports import Services
 from shared.records import policies, runs
-from shared.records.blob_documents import write_model
+from shared.records.blob_documents import read_model, write_model
 from shared.step_support.dataset_files import (
     held_out_files,
     needs_validation_job,
     read_recipe_of,
     reading_pinned,
+    replaced,
     require_same_files,
 )
 from shared.step_support.llm_judges import require_judges
@@ -66,6 +68,20 @@ def validate_dataset(event: Event[DatasetUploaded | ValidationRetryDue], run: Ru
         curated = _curate(run, validated, sink, services)
     assert validated.recipe is not None
     return accepted(run, validated.recipe, validated.report, curated, services)
+
+
+def conclude_validation(event: Event[ValidationCompleted], run: Run, services: Services) -> Outcome:
+    """Take over what the validation job found."""
+    found = read_model(services.blobs, paths.run(run.id, "validation/outcome.json"), ValidationOutcome)
+    if found is None:
+        raise PermanentFailure(FailureClass.CODE, "no_outcome", "the validation job wrote no outcome")
+    if found.curated is None or found.recipe is None:
+        return refused(run, found.recipe, found.report, services)
+    if run.beside is not None and found.sha256 != run.pinned_sha256:
+        raise replaced(run)
+    # The job knows the bytes it read; the run knows where they lay and holds the pinned etag.
+    curated = found.curated.model_copy(update={"source": run.dataset})
+    return accepted(run, found.recipe, found.report, curated, services)
 
 
 def _misplaced(run: Run) -> Report | None:

@@ -15,8 +15,8 @@ from shared.validation.json_values import holds_values, is_turn, mapped, may_be_
 from shared.validation.lines import UTF8_MARK, Line, Unreadable, split_lines
 from shared.validation.marks import is_verdict, plain_name
 from shared.validation.names import Refused, shown
+from shared.validation.setting_errors import nearest_name
 from shared.validation.strict import loaded
-from shared.validation.suggestions import nearest_name
 from shared.validation.tables import Note
 from shared.validation.turns import Source
 from shared.validation.workbooks import open_workbook

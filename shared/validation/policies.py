@@ -8,41 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from shared.domain.beside import read_beside
 from shared.domain.catalog import CATALOG, SKUS
 from shared.domain.policy import APP_ROLES, PlatformPolicy, PolicyProblem, is_number, setting_of
-from shared.validation.setting_errors import dotted, faulty, location, remove
-from shared.validation.suggestions import Location
+from shared.validation.setting_errors import Location, dotted, faulty, location, remove
 
-_WORDS = {
-    "extra_forbidden": "there is no such key",
-    "missing": "it has to be given",
-    "greater_than": "it has to be above {gt:g}",
-    "greater_than_equal": "it has to be at least {ge:g}",
-    "less_than_equal": "it has to be at most {le:g}",
-    "string_too_short": "it has to have at least {min_length} characters",
-    "string_too_long": "it has to have at most {max_length} characters",
-    "string_pattern_mismatch": "it has to be small letters and digits, with single dashes between them",
-    "too_short": "it has to have at least {min_length} entries",
-    "literal_error": "it has to be {expected}",
-    "finite_number": "it has to be a finite number",
-    **dict.fromkeys(("float_type", "float_parsing"), "it has to be a number"),
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "it has to be a whole number"),
-    **dict.fromkeys(("bool_type", "bool_parsing"), "it has to be true or false"),
-    "string_type": "it has to be a text",
-    "tuple_type": "it has to be a list",
-    **dict.fromkeys(("dict_type", "model_type"), "it has to be a mapping"),
-}
-_REMEDIES = {
-    "policy_unknown_key": "Remove it or correct its name: GET /api/policy/schema has every key.",
-    "policy_value": "Correct it: GET /api/policy/schema says what it may be.",
-    "policy_setting": "Name a setting that docs/reference/recipe.md lists.",
-    "policy_limit": "Give the limit what the setting may be: docs/reference/recipe.md says it.",
-    "policy_endpoint": "Leave the endpoint to one of the two projects.",
-    "policy_pattern": "Correct it: `droptune base-models list` has the base models, shared/domain/catalog.toml both.",
-    "policy_base_model": "Correct the entry: docs/how-to/add-a-base-model.md says what it has.",
-    "unknown_license": "Name one of them, or write the license itself as `terms`: docs/how-to/add-a-base-model.md.",
-    "policy_approvers": "Name more owners or approvers, write group:ID for a group, or lower approvers.",
-}
+_TABLES: dict[str, dict[str, str]] = read_beside(__file__)
+_WORDS, _REMEDIES = _TABLES["words"], _TABLES["remedies"]
 _MAX_REPAIRS = 8
 
 

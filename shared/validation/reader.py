@@ -17,7 +17,7 @@ from shared.validation.lines import Unreadable
 from shared.validation.names import FewNames
 from shared.validation.recipes import ReadRecipe
 from shared.validation.rows import ParsedRow, read_row
-from shared.validation.suggestions import nearest_name
+from shared.validation.setting_errors import nearest_name
 
 _ROWS_OF_KIND = {
     "chat": "questions with answers",

@@ -22,8 +22,15 @@ from shared.domain.graders import Grader
 from shared.domain.recipe import MAX_CHANNELS, Notify, Recipe, Reinforcement
 from shared.grading.engine import problems
 from shared.validation.encodings import encoding_of
-from shared.validation.setting_errors import SettingError, dotted, faulty, remove, setting_errors, with_suggestion
-from shared.validation.suggestions import Location
+from shared.validation.setting_errors import (
+    Location,
+    SettingError,
+    dotted,
+    faulty,
+    remove,
+    setting_errors,
+    with_suggestion,
+)
 
 # Removing a faulty setting can make the section around it faulty, and so on up to the top.
 _MAX_REPAIRS = 8

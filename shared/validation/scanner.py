@@ -15,7 +15,7 @@ from shared.rendering.facts import TokenFacts
 from shared.validation import compared
 from shared.validation.compared import label_key, plain_label, tools_of
 from shared.validation.content.damage import DAMAGED, damage_of
-from shared.validation.content.eval_kinds import kind_of
+from shared.validation.content.quality import kind_of
 from shared.validation.content.row_scan import Found
 from shared.validation.content.scan import ContentScan
 from shared.validation.examples import Examples

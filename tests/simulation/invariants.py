@@ -10,7 +10,7 @@ from shared.pipeline import STAGES
 from shared.records import claims, endpoints
 from shared.records.budget import BUDGET
 from shared.records.outbox import OUTBOX
-from shared.records.release import RELEASING
+from shared.steps.fail_run import RELEASING
 from tests.simulation.world import World
 
 # A job that ran on for longer than this after its run had ended was forgotten.

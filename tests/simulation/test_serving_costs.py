@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from shared.domain.endpoint import ServingCosts
 from shared.domain.run import Status
-from shared.domain.serving_cost import ServingCosts
 from shared.records import serving_costs
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.driver import drop

@@ -15,8 +15,8 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
+from shared.domain.catalog import USES
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.licenses import USES
 from shared.domain.results import JobMetrics
 from shared.rendering.bundle import Bundle, license_files
 from training_job.data.chat_rows import IGNORED, Encoded

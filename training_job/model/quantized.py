@@ -25,8 +25,7 @@ from transformers import (
     TokenizersBackend,
 )
 
-from shared.domain.architectures import reading_of
-from shared.domain.catalog import TemplateArguments
+from shared.domain.catalog import TemplateArguments, reading_of
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.recipe import ResolvedHyperparameters
 from shared.rendering.bundle import TOKENIZER, leave_out, read_bundle_folder

@@ -2,8 +2,7 @@
 
 import math
 
-from shared.domain.architectures import reading_of
-from shared.domain.catalog import Architecture, BaseModelEntry
+from shared.domain.catalog import Architecture, BaseModelEntry, reading_of
 from shared.domain.model import Frozen
 from shared.domain.planning.methods import generation_bytes, needs_reference, row_tokens
 from shared.domain.recipe import ResolvedHyperparameters

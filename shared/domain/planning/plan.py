@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from shared.domain.architectures import reading_of
-from shared.domain.catalog import CATALOG, SKUS, BaseModelEntry, Sku, find_entry, find_sku
+from shared.domain.catalog import CATALOG, SKUS, BaseModelEntry, Sku, find_entry, find_sku, reading_of
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.planning import methods
 from shared.domain.planning.memory import SERVING_REQUESTS, memory_plan, serving_bytes

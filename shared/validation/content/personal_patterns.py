@@ -15,8 +15,58 @@ import phonenumbers
 import re2
 
 from shared.domain.beside import read_beside
-from shared.validation.content import checksums
 from shared.validation.content.pattern_set import PATTERNS, PatternSet
+
+# Check digits and issuer rules of numbers that carry them. Numbers come without separators.
+
+IBAN_LENGTHS: dict[str, int] = {
+    country: int(length) for length, countries in PATTERNS["iban_lengths"].items() for country in countries.split()
+}
+_CARDS = [
+    (*starts.split("-"), [*map(int, lengths.split())])
+    for lengths, ranges in PATTERNS["card_lengths"].items()
+    for starts in ranges.split()
+]
+_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+
+
+def luhn(number: str) -> bool:
+    """ISO/IEC 7812-1, annex B."""
+    values = [int(digit) for digit in reversed(number)]
+    return (sum(values[::2]) + sum(_DOUBLED[value] for value in values[1::2])) % 10 == 0
+
+
+def card_issuer(number: str) -> bool:
+    """Whether a card scheme issues numbers of this start and length (ISO/IEC 7812 ranges of the large schemes)."""
+    if len(number) == 13 and ean(number):  # printed on any product; cards with 13 digits are hardly issued
+        return False
+    return any(first <= number[:4] <= last and len(number) in lengths for first, last, lengths in _CARDS)
+
+
+def ean(number: str) -> bool:
+    """GS1 General Specifications, 7.9: every other digit before the last counts three times."""
+    values = [int(digit) for digit in reversed(number)]
+    return (sum(values[::2]) + 3 * sum(values[1::2])) % 10 == 0
+
+
+def iban(number: str) -> bool:
+    """ISO 13616: the country's length, and the number modulo 97 is 1 (ISO 7064)."""
+    if len(number) != IBAN_LENGTHS.get(number[:2]):
+        return False
+    return int("".join(str(int(character, 36)) for character in number[4:] + number[:4])) % 97 == 1
+
+
+def nhs_number(number: str) -> bool:
+    """NHS data dictionary: ten digits, weights 10 to 1, the sum is a multiple of 11; ten equal digits are invalid."""
+    total = sum(weight * int(digit) for weight, digit in zip(range(10, 0, -1), number, strict=True))
+    return total % 11 == 0 and len(set(number)) > 1
+
+
+def us_ssn(number: str) -> bool:
+    """Nine digits that the Social Security Administration may have issued (rules since 2011)."""
+    area, group, serial = number[:3], number[3:5], number[5:]
+    return area not in ("000", "666") and area[0] != "9" and group != "00" and serial != "0000"
+
 
 Span = tuple[int, int]
 
@@ -92,26 +142,26 @@ def _payment_cards(text: str) -> Iterator[Span]:
     for match in _PATTERNS["card"].finditer(text):
         number = _digits(match[0])
         is_other = len(number) < 16 and _names_something_else(text, match.start())
-        if checksums.card_issuer(number) and checksums.luhn(number) and not is_other:
+        if card_issuer(number) and luhn(number) and not is_other:
             yield match.span()
 
 
-_IBAN_HEAD = re.compile(r"(?<![A-Za-z0-9])(?:" + "|".join(checksums.IBAN_LENGTHS) + r")\d\d(?=[ -]?[A-Z0-9])", re.A)
+_IBAN_HEAD = re.compile(r"(?<![A-Za-z0-9])(?:" + "|".join(IBAN_LENGTHS) + r")\d\d(?=[ -]?[A-Z0-9])", re.A)
 _IBAN_OF = {
     length: re.compile(rf"[A-Z0-9]{{4}}(?:[ -]?[A-Z0-9]){{{length - 4}}}(?![A-Za-z0-9])")
-    for length in set(checksums.IBAN_LENGTHS.values())
+    for length in set(IBAN_LENGTHS.values())
 }
 
 
 def _ibans(text: str) -> Iterator[Span]:
     for head in _IBAN_HEAD.finditer(text):
-        match = _IBAN_OF[checksums.IBAN_LENGTHS[head[0][:2]]].match(text, head.start())
-        if match and checksums.iban(match[0].replace(" ", "").replace("-", "")):
+        match = _IBAN_OF[IBAN_LENGTHS[head[0][:2]]].match(text, head.start())
+        if match and iban(match[0].replace(" ", "").replace("-", "")):
             yield match.span()
 
 
 def _us_ssns(text: str) -> Iterator[Span]:
-    accept = _digits_pass(checksums.us_ssn)
+    accept = _digits_pass(us_ssn)
     yield from _spans("labeled_ssn", text, accept, 1)
     yield from (span for span in _spans("ssn", text, accept) if not _names_something_else(text, span[0]))
 
@@ -122,7 +172,7 @@ def _phone_is_named(text: str, start: int) -> bool:
 
 
 def _nhs_numbers(text: str) -> Iterator[Span]:
-    accept = _digits_pass(checksums.nhs_number)
+    accept = _digits_pass(nhs_number)
     yield from _spans("labeled_nhs", text, accept, 1)
     for start, end in _spans("nhs", text, accept):
         dashed = text[start + 3] == "-" and _is_phone(text[start:end], "US")  # one telephone number in eleven passes

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from shared.domain.findings import Findings, Place, counted
 from shared.domain.recipe import Data
 from shared.validation.content.damage import DAMAGED, UNFILLED, CutAnswers, finding_of
-from shared.validation.content.eval_kinds import RowKind, differences
 from shared.validation.content.languages import Languages
 from shared.validation.content.near_duplicates import INDEXED_ROWS_BITS, Index, Sketch
 from shared.validation.content.personal_patterns import DateScope
-from shared.validation.content.quality import LOOK_UP_SHARE, MIN_ROWS, Quality
+from shared.validation.content.quality import LOOK_UP_SHARE, MIN_ROWS, Quality, RowKind, differences
 from shared.validation.content.row_scan import ROW_WITH_DATES, Dialogue, Found, RowDocument, RowScan
 
 CONTRADICTIONS_SHOWN = 20

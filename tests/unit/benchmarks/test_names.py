@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.names.labeled import KINDS, Labeled, date_rows, dates, labeled, second_set, sentences_of
 from benchmarks.names.score import KindScore, interval, score
-from shared.validation.content import checksums
+from shared.validation.content import personal_patterns as checksums
 from shared.validation.content.personal_data import find
 
 TEXT = Labeled("Ann Lee of Bath, 2 Elm Row, Bath", (("person", 0, 7), ("place", 11, 15), ("postal_address", 17, 32)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.serving_cost import PRICE_NOTE, ServedDeployment, ServingCosts
+from shared.domain.endpoint import PRICE_NOTE, ServedDeployment, ServingCosts
 from tests.unit.cli.fake_api import RUN_ID, START, FakeDroptune
 
 Cli = Callable[..., int]

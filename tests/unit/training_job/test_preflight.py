@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from shared.domain import architectures
-from shared.domain.architectures import READINGS, RowReading
-from shared.domain.catalog import find_entry
+from shared.domain import catalog
+from shared.domain.catalog import READINGS, RowReading, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure
 from tests.unit.shared.rendering import families
 from training_job import patches
@@ -97,7 +96,7 @@ def test_an_architecture_that_needs_plain_rows_is_refused_with_packed_ones(
     kind: str, libraries: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = READINGS[kind].model_copy(update={"rows": "packed"})
-    monkeypatch.setitem(architectures.READINGS, kind, changed)
+    monkeypatch.setitem(catalog.READINGS, kind, changed)
     assert refusal(base_of(tmp_path, kind)).startswith("preflight, step: ValueError: ")
 
 
@@ -105,7 +104,7 @@ def test_a_text_model_that_the_table_refuses_could_not_be_trained(
     libraries: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = "llama4_text"
-    monkeypatch.setitem(architectures.READINGS, kind, RowReading(rows="plain"))
+    monkeypatch.setitem(catalog.READINGS, kind, RowReading(rows="plain"))
     assert refusal(base_of(tmp_path, kind)).startswith("preflight, step: ")
 
 

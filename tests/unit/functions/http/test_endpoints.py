@@ -8,10 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from functions.http.auth import APPROVER, READER
-from shared.domain.endpoint import Stopped
+from shared.domain.endpoint import PRICE_NOTE, ServedDeployment, Stopped
 from shared.domain.events import EndpointOrdered, RollbackRequested
 from shared.domain.policy import PlatformPolicy
-from shared.domain.serving_cost import PRICE_NOTE, ServedDeployment
 from shared.ports import Services, Write
 from shared.records import claims, endpoints, policies, runs, serving_costs
 from shared.records.endpoints import RECORD

@@ -5,9 +5,8 @@ from itertools import product
 
 import pytest
 
-from shared.domain.catalog import CATALOG, LICENSES, SKUS, check_license, find_entry, find_sku
+from shared.domain.catalog import CATALOG, LICENSES, SKUS, USES, check_license, find_entry, find_sku
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.licenses import USES
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 

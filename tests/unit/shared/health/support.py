@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from shared.api.models import Check, CheckStatus
 from shared.domain.catalog import find_entry
-from shared.health.checks import Check, CheckStatus
 from shared.health.doctor import examine
 from shared.ports import Services
 from shared.rendering.bundle import export_bundle

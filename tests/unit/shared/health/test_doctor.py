@@ -16,13 +16,13 @@ from fastapi.testclient import TestClient
 
 from functions.http import create_api
 from functions.http.auth import LoopbackAuth
+from shared.api.models import Check, CheckStatus
 from shared.domain.catalog import CATALOG, SKUS
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.topology import TOPIC
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
-from shared.health.checks import Check, CheckStatus
 from shared.health.doctor import ROLES, attempt, examine
 from shared.pipeline import TOPOLOGY
 from shared.ports import BlobInfo, Write

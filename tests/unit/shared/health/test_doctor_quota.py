@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from local_stack.azure_ml.config import EmulatorConfig, Machine
+from shared.api.models import Check, CheckStatus
 from shared.clients.azure_ml.wire import core_quota
 from shared.domain.catalog import find_sku
+from shared.domain.endpoint import ServedDeployment, ServingCosts
 from shared.domain.jobs import CoreQuota
-from shared.domain.serving_cost import ServedDeployment, ServingCosts
-from shared.health.checks import Check, CheckStatus
 from shared.health.doctor import quota_checks
 from shared.services import build_config
 from shared.settings import Settings
-from shared.step_support.serving_room import endpoint_cores
+from shared.steps.submit_training import endpoint_cores
 from tests.azure_ml_emulator import running
 from tests.unit.local_stack.azure_ml.support import client_of
 

@@ -12,19 +12,17 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from shared.domain.endpoint import EndpointRecord
-from shared.domain.licenses import LicenseDecision
+from shared.domain.catalog import LicenseDecision
+from shared.domain.endpoint import EndpointRecord, ServedDeployment
 from shared.domain.policy import PlatformPolicy
 from shared.domain.results import CostEstimate
 from shared.domain.run import Run, Status
-from shared.domain.serving_cost import ServedDeployment
 from shared.domain.upgrades import SCHEMA_VERSION
 from shared.ports import Message, Services, Write
 from shared.records import (
     budget,
     claims,
     endpoints,
-    licenses,
     outbox,
     policies,
     runs,
@@ -105,7 +103,7 @@ def upload_by(name: str) -> Callable[[Services, Run], None]:
 
 def decide(accepted: bool) -> Callable[[Services, Run], None]:
     fields = {"base_model": "a/b", "terms_sha256": "0" * 64, "by": "ada", "by_id": "ada", "comment": "a"}
-    return lambda services, run: licenses.decide(
+    return lambda services, run: policies.decide_license(
         services.store, LicenseDecision(accepted=accepted, at=services.clock.now(), **fields)
     )
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from shared.domain.endpoint import ServedDeployment, ServingCosts
 from shared.domain.errors import LaterVersion, StoreConflict, UnreadableDocument
-from shared.domain.serving_cost import ServedDeployment, ServingCosts
 from shared.domain.upgrades import SCHEMA_VERSION
 from shared.ports import Services, Write
 from shared.records import serving_costs

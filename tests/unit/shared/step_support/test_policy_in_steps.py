@@ -8,19 +8,18 @@ from typing import Any
 import pytest
 
 from shared.domain import paths
-from shared.domain.catalog import find_entry
+from shared.domain.catalog import LicenseDecision, find_entry
 from shared.domain.dataset import Report, Statistics
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.events import EvaluationPassed, ValidationPassed
 from shared.domain.findings import Findings
-from shared.domain.licenses import LicenseDecision
 from shared.domain.planning.plan import resolve
 from shared.domain.policy import PlatformPolicy
 from shared.domain.recipe import MAX_CHANNELS, Recipe
 from shared.domain.run import Decision, Run, Status
 from shared.ports import Services
-from shared.records import claims, endpoints, licenses, policies
+from shared.records import claims, endpoints, policies
 from shared.records.blob_documents import read_model
 from shared.step_support.candidate import model_sha256
 from shared.step_support.outcome import event_of
@@ -292,7 +291,7 @@ def test_a_license_that_bars_the_use_or_was_not_accepted_stops_the_run_before_it
         by = {"by": "ada", "by_id": "object-1", "at": now, "comment": "our lawyers"}
         prepared = prepared.evolve(uploader_ids=("object-1" if accepted_before == "by who asked" else "object-2",))
         decision = LicenseDecision(base_model=LLAMA_ID, accepted=True, terms_sha256=terms, **by)
-        licenses.decide(services.store, decision)
+        policies.decide_license(services.store, decision)
     chosen = Recipe.model_validate({**LLAMA, **recipe})
     outcome = accepted(prepared.evolve(recipe=None), chosen, report(), CURATED, services)
     assert (outcome.status, outcome.note) == ((Status.REJECTED, code) if code else (Status.VALIDATED, ""))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from shared.domain.catalog import CATALOG
-from shared.domain.licenses import LicenseDecision
+from shared.domain.catalog import CATALOG, LicenseDecision
 from shared.domain.policy import PlatformPolicy
 from shared.ports import Services
-from shared.records import licenses
+from shared.records import policies
 from shared.rendering.bundle import MANIFEST
 from shared.step_support.policy import review_problem, terms_sha256
 
@@ -26,7 +25,7 @@ def decide(services: Services, entry=LLAMA, *, accepted: bool = True, by_id: str
         "at": services.clock.now(),
         "comment": "our lawyers",
     }
-    licenses.decide(
+    policies.decide_license(
         services.store, LicenseDecision(accepted=accepted, terms_sha256=terms_sha256(entry, services.blobs), **by)
     )
 

@@ -7,9 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.endpoint import EndpointRecord, Stopped
+from shared.domain.endpoint import EndpointRecord, ServedDeployment, Stopped
 from shared.domain.run import Run, Status
-from shared.domain.serving_cost import ServedDeployment
 from shared.ports import Services
 from shared.records import claims, endpoints, runs, serving_costs
 from shared.step_support.outcome import Draft

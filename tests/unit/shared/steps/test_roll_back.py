@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from shared.domain.catalog import LicenseDecision
 from shared.domain.endpoint import EndpointRecord, Stopped
 from shared.domain.errors import FailureClass, PermanentFailure, Problem, Transient
 from shared.domain.events import EndpointOrdered, Event, ModelRolledBack, RollbackRequested
-from shared.domain.licenses import LicenseDecision
 from shared.domain.run import Rollback, Run, Status
 from shared.ports import Services
-from shared.records import claims, endpoints, licenses
+from shared.records import claims, endpoints, policies
 from shared.runner import Runner
 from shared.step_support.outcome import event_of
 from shared.steps.reconcile import release_claims
@@ -152,7 +152,7 @@ def test_a_model_whose_license_is_refused_by_now_is_not_deployed_again(
     endpoints.write(ports.store, stopped, replacing=record)
     base, by = champion.resolved.requested.base_model, {"by": "ada", "by_id": "object-1", "comment": "no"}
     decision = LicenseDecision(base_model=base, accepted=False, terms_sha256="0" * 64, at=ports.clock.now(), **by)
-    licenses.decide(ports.store, decision)
+    policies.decide_license(ports.store, decision)
     order = event_of(champion, EndpointOrdered(endpoint="shop", to="restored", by="ada"), champion.updated_at)
     with pytest.raises(PermanentFailure, match="license_review") as refused:
         roll_back(order, champion, ports)

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.architectures import READINGS
-from shared.domain.catalog import Architecture, BaseModelEntry, find_entry
+from shared.domain.catalog import READINGS, Architecture, BaseModelEntry, find_entry
 from shared.domain.planning.memory import lora_parameters, memory_plan
 from shared.domain.recipe import ResolvedHyperparameters
 from training_job import patches

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.domain.licenses import License
+from shared.domain.catalog import License
 
 LICENSE = License(
     id="LicenseRef-a",

@@ -10,7 +10,7 @@ from stdnum import ean, luhn
 from stdnum.gb import nhs
 from stdnum.iso7064 import mod_97_10
 
-from shared.validation.content import checksums
+from shared.validation.content import personal_patterns as checksums
 from tests.unit.shared.validation.content.values import iban_number
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from shared.lazy import lazy
+from shared.services import lazy
 
 
 def test_callers_that_come_together_get_the_one_that_was_built() -> None:

@@ -13,7 +13,7 @@ from shared.domain.jobs import CoreQuota, EndpointView, MachineSize
 from shared.domain.recipe import Tier
 from shared.domain.run import Run
 from shared.ports import Services
-from shared.step_support.serving_room import require_room
+from shared.steps.submit_training import require_room
 from tests.unit.shared.steps.platform import Platform
 
 NAME = "Standard_NC24ads_A100_v4"

@@ -21,7 +21,7 @@ from shared.ports import Services
 from shared.records import policies
 from shared.step_support.candidate import candidate_sha256
 from shared.step_support.outcome import event_of
-from shared.steps.record_decision import record_decision
+from shared.steps.apply_gate import record_decision
 from tests.unit.shared.support import RESULT, VERDICT
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)

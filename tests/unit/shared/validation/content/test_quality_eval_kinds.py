@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from shared.validation.content.eval_kinds import differences, kind_of
+from shared.validation.content.quality import differences, kind_of
 
 ANSWER = "The pump of machine {} should be checked by the operator before the morning shift begins."
 TOOL = {"type": "function", "function": {"name": "find", "parameters": {}}}

@@ -18,7 +18,7 @@ from shared.ports import Services
 from shared.records.blob_documents import read_model, write_model
 from shared.runner import Runner
 from shared.step_support.outcome import Outcome, event_of
-from shared.steps.conclude_validation import conclude_validation
+from shared.steps.validate_dataset import conclude_validation
 from tests.unit.shared.support import drop
 
 

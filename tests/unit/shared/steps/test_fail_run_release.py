@@ -10,8 +10,8 @@ from shared.domain.results import CostEstimate
 from shared.domain.run import TERMINAL, Run, Status
 from shared.ports import Services
 from shared.records import budget, claims
-from shared.records.release import RELEASING, release
 from shared.runner import Runner
+from shared.steps.fail_run import RELEASING, release
 from tests.clock import ManualClock
 from tests.unit.shared.support import drop
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from shared.domain.endpoint import MAX_ENDED, MAX_MONTHS, ServedDeployment, ServingCosts, served, total
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Deployment, Recipe
 from shared.domain.run import Run
-from shared.domain.serving_cost import MAX_ENDED, MAX_MONTHS, ServedDeployment, ServingCosts, served, total
 from shared.ports import Services
 from shared.runner import Runner
 from tests.unit.shared.support import drop

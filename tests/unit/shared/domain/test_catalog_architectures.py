@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from shared.domain.architectures import READINGS, reading_of
-from shared.domain.catalog import Architecture, read_architecture, read_context
+from shared.domain.catalog import READINGS, Architecture, read_architecture, read_context, reading_of
 
 SIZES = {"hidden": 8, "layers": 1, "heads": 1, "kv_heads": 1, "head_dim": 8, "intermediate": 8, "vocab": 8}
 
