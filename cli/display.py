@@ -32,15 +32,13 @@ def show(console: Console, updates: Iterable[Update]) -> Run:
 
 
 def _show_live(console: Console, updates: Iterable[Update]) -> Run:
-    last: Update | None = None
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as screen:
-        for last in updates:
+        for last in updates:  # at least one: `follow` begins with the run as it is
             screen.update(live(last), refresh=True)
-    return _ended(last)
+    return last.run
 
 
 def _show_plain(console: Console, updates: Iterable[Update]) -> Run:
-    last: Update | None = None
     shown, printed_at, reachable, step, attention = 0, 0.0, True, -1, list[str]()
     for last in updates:
         for index in range(shown, len(last.run.history)):
@@ -59,7 +57,7 @@ def _show_plain(console: Console, updates: Iterable[Update]) -> Run:
         if reachable and not last.reachable:
             _plain(console, f"{'':>10}  the API does not answer; trying again...")
         reachable = last.reachable
-    return _ended(last)
+    return last.run
 
 
 def _history_line(run: Run, index: int) -> str:
@@ -81,7 +79,6 @@ def _plain(console: Console, line: str) -> None:
 
 def show_json(updates: Iterable[Update]) -> Run:
     """One JSON object per line: `{"run": ..., "progress": ..., "loss": ...}`, only when something changed."""
-    last: Update | None = None
     before = ""
     for last in updates:
         line = json.dumps(
@@ -94,11 +91,6 @@ def show_json(updates: Iterable[Update]) -> Run:
         if line != before:
             print(line, flush=True)
         before = line
-    return _ended(last)
-
-
-def _ended(last: Update | None) -> Run:
-    assert last is not None, "follow() yields at least once"
     return last.run
 
 

@@ -11,15 +11,13 @@ from cli.common import EXIT_BY_STATUS, EXIT_HELP, AsJson, Comment, Exit, InputEr
 from cli.display import make_console, print_one, report_unreadable, show, show_json, utf8_output
 from cli.endpoints import endpoints_app, rollback
 from cli.follow import follow, next_run
-from cli.grade import grade_file
 from cli.map_records import map_records
 from cli.operate import base_models, dlq, doctor, license_app, policy_app
 from cli.rate import rate
 from cli.report_view import report_view
 from cli.review import review
-from cli.validate import validate_file
-from cli.verdict import verdict_view
-from cli.view import runs_table
+from cli.validate import grade_file, validate_file
+from cli.view import runs_table, verdict_view
 from shared.domain.drop_zone import Role, role_of
 
 app = typer.Typer(
@@ -158,7 +156,3 @@ def main() -> None:
     except (Unreachable, RequestRefused, InputError) as error:
         print(error, file=sys.stderr)
         sys.exit(Exit.UNREACHABLE if isinstance(error, Unreachable) else Exit.REFUSED)
-
-
-if __name__ == "__main__":
-    main()

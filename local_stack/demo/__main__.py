@@ -17,8 +17,8 @@ from cli.client import Api, RequestRefused, Unreachable
 from cli.common import InputError
 from cli.display import make_console, show, utf8_output
 from cli.follow import follow, next_run
-from cli.verdict import verdict_view
 from cli.view import seconds as as_time
+from cli.view import verdict_view
 from local_stack import stack
 from local_stack.azure_ml.tokens import SECRET_FILE
 from local_stack.demo.bases import DemoBase, demo_base, offer

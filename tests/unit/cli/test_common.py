@@ -12,8 +12,7 @@ from cli.client import Api
 from cli.common import make_grid, make_table
 from cli.endpoints import endpoints_table
 from cli.follow import Update
-from cli.verdict import score_table, verdict_view
-from cli.view import decision_view, live, runs_table
+from cli.view import decision_view, live, runs_table, score_table, verdict_view
 from shared.api.models import EndpointList
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.evaluation import Score

@@ -8,8 +8,7 @@ from rich.console import Console
 
 from cli.display import make_console, show
 from cli.follow import Update
-from cli.verdict import slice_table
-from cli.view import runs_table
+from cli.view import runs_table, slice_table
 from shared.domain.run import Attention, Status
 from tests.unit.cli.fake_api import RESULT, START, FakeDroptune, make_run
 

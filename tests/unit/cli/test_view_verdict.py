@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cli.verdict import gain_line
-from cli.view import HAPPY_PATH
+from cli.view import HAPPY_PATH, gain_line
 from shared.domain.evaluation import BaselineScore, Gain, LabelRates, Score, Share
 from shared.domain.run import Decision, Status
 from tests.unit.cli.fake_api import BROKEN, COST, RESULT, RUN_ID, START, FakeDroptune, life, make_run
