@@ -158,13 +158,9 @@ def blob_created(path: str, etag: str) -> Message:
 @contextmanager
 def platform(folder: Path) -> Iterator[Platform]:
     with ExitStack() as servers:
-        urls = {
-            "RUN_STORE_URL": emulators.cosmos_url(servers.enter_context(serving(emulators.cosmos_command))),
-            "BLOB_STORE_URL": emulators.azurite_url(servers.enter_context(serving(emulators.azurite_command))),
-            "EVENT_BUS_URL": emulators.service_bus_url(
-                servers.enter_context(ready(emulators.service_bus_command(0, folder)))
-            ),
-        }
+        ports = {name: servers.enter_context(serving(name)) for name in ("cosmos", "azurite")}
+        ports["servicebus"] = servers.enter_context(ready(emulators.part_command("servicebus", 0, folder)))
+        urls = emulators.settings(ports)
         emulators.create_run_container(urls["RUN_STORE_URL"])
         emulators.create_blob_containers(urls["BLOB_STORE_URL"], emulators.CONTAINERS)
         azure_ml = folder / "azure_ml"

@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
@@ -15,14 +15,14 @@ _START_WITHIN_S = 120.0  # Azurite loads hundreds of packages; a busy machine ta
 
 
 @contextmanager
-def serving(command: Callable[[int], list[str]]) -> Iterator[int]:
-    """Installs what is missing and runs a server on a free port, which it yields; the server dies with this process.
+def serving(name: str) -> Iterator[int]:
+    """Installs what is missing and runs an emulator on a free port, which it yields; it dies with this process.
 
     Raises NotInstalled; RuntimeError if it does not answer in time.
     """
     emulators.install()
     port = free_port(None)
-    program, *arguments = command(port)
+    program, *arguments = emulators.part_command(name, port)
     exit_with_parent = ("--require", str(emulators.FOLDER / "exit_with_parent.cjs"))
     # It ends when its stdin closes: with this process.
     with subprocess.Popen(

@@ -107,7 +107,7 @@ def emulated(folder: Path) -> Iterator[ServiceBusEventBus]:
         try:
             assert process.stdout is not None
             port = int(process.stdout.readline().removeprefix("ready "))
-            with closing(ServiceBusEventBus(emulators.service_bus_url(port), TOPOLOGY)) as bus:
+            with closing(ServiceBusEventBus(emulators.URLS["servicebus"].format(port), TOPOLOGY)) as bus:
                 yield bus
         finally:
             process.terminate()

@@ -80,8 +80,8 @@ def _embedded() -> Iterator[RunStore]:
 
 @contextmanager
 def _cosmos() -> Iterator[RunStore]:
-    with serving(emulators.cosmos_command) as port:
-        url = emulators.cosmos_url(port)
+    with serving("cosmos") as port:
+        url = emulators.URLS["cosmos"].format(port)
         emulators.create_run_container(url)
         with closing(build_run_store(url)) as store:
             yield store

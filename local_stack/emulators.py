@@ -11,7 +11,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-PARTS = ("servicebus", "cosmos", "azurite")
+URLS = {
+    # A connection string whose flag makes the SDK keep the port and leave TLS out.
+    "servicebus": "Endpoint=sb://127.0.0.1:{};SharedAccessKeyName=any;SharedAccessKey=any;UseDevelopmentEmulator=true",
+    "cosmos": "cosmos+http://127.0.0.1:{}/droptune",
+    "azurite": "blob+http://127.0.0.1:{}/devstoreaccount1",
+}
+PARTS = tuple(URLS)
 READY = (b"ready ", b"Azurite Blob service successfully listens on ")  # how a line of their logs begins
 CONTAINERS = ("datasets", "curated", "runs", "models", "quarantine", "deadletters")
 FOLDER = Path(__file__).parent / "npm"
@@ -55,60 +61,30 @@ def install(folder: Path = FOLDER) -> None:
         (folder / _INSTALLED).write_bytes((folder / _LOCK).read_bytes())
 
 
-def service_bus_command(port: int, folder: Path) -> list[str]:
-    """Serves the pipeline's queues and topics on 127.0.0.1:`port`, kept in `folder`."""
-    command = [sys.executable, "-m", "local_stack.service_bus", "--port", str(port)]
-    return [*command, "--db", str(folder / "service_bus.db")]
-
-
-def cosmos_command(port: int) -> list[str]:
-    """Serves Cosmos DB on 127.0.0.1:`port`, in memory. Raises NotInstalled."""
-    return [str(node()), str(FOLDER / "cosmos" / "server.cjs"), str(port)]
-
-
-def azurite_command(port: int, folder: Path | None = None) -> list[str]:
-    """Serves Blob Storage on 127.0.0.1:`port`, kept in `folder` or in memory. Raises NotInstalled."""
-    kept = ["--inMemoryPersistence"] if folder is None else ["--location", str(folder)]
-    return [
-        str(node()),
-        str(FOLDER / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"),
-        *("--blobHost", "127.0.0.1", "--blobPort", str(port), "--silent", "--disableTelemetry"),
-        "--skipApiVersionCheck",  # the SDK speaks a newer version of the REST API than Azurite knows
-        *kept,
-    ]
-
-
-def service_bus_url(port: int) -> str:
-    """A connection string whose flag makes the SDK keep the port and leave TLS out."""
-    return f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName=any;SharedAccessKey=any;UseDevelopmentEmulator=true"
-
-
-def cosmos_url(port: int) -> str:
-    return f"cosmos+http://127.0.0.1:{port}/droptune"
-
-
-def azurite_url(port: int) -> str:
-    return f"blob+http://127.0.0.1:{port}/devstoreaccount1"
-
-
-def part_command(name: str, port: int, folder: Path) -> list[str]:
-    """Serves one of PARTS for a stack in `folder`. Raises NotInstalled."""
+def part_command(name: str, port: int, folder: Path | None = None) -> list[str]:
+    """Serves one of PARTS on 127.0.0.1:`port`, with what it keeps in `folder`. Cosmos DB is in memory, as is Blob
+    Storage without a folder. Raises NotInstalled."""
     match name:
         case "servicebus":
-            return service_bus_command(port, folder)
+            assert folder is not None, "it keeps its messages"
+            command = [sys.executable, "-m", "local_stack.service_bus", "--port", str(port)]
+            return [*command, "--db", str(folder / "service_bus.db")]
         case "cosmos":
-            return cosmos_command(port)
+            return [str(node()), str(FOLDER / "cosmos" / "server.cjs"), str(port)]
         case _:
-            return azurite_command(port, folder / "azurite")
+            return [
+                str(node()),
+                str(FOLDER / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"),
+                *("--blobHost", "127.0.0.1", "--blobPort", str(port), "--silent", "--disableTelemetry"),
+                "--skipApiVersionCheck",  # the SDK speaks a newer version of the REST API than Azurite knows
+                *(("--location", str(folder / "azurite")) if folder else ("--inMemoryPersistence",)),
+            ]
 
 
 def settings(ports: Mapping[str, int]) -> dict[str, str]:
     """What makes Droptune use PARTS, each at its port."""
-    return {
-        "RUN_STORE_URL": cosmos_url(ports["cosmos"]),
-        "EVENT_BUS_URL": service_bus_url(ports["servicebus"]),
-        "BLOB_STORE_URL": azurite_url(ports["azurite"]),
-    }
+    urls = {name: url.format(ports[name]) for name, url in URLS.items()}
+    return {"RUN_STORE_URL": urls["cosmos"], "EVENT_BUS_URL": urls["servicebus"], "BLOB_STORE_URL": urls["azurite"]}
 
 
 def create_run_container(url: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache
 
@@ -21,7 +20,7 @@ atexit.register(_SERVERS.close)
 @cache
 def cosmos_url() -> str:
     """A RUN_STORE_URL; the container is there. Skips the test if the server cannot be had."""
-    url = emulators.cosmos_url(_start(emulators.cosmos_command))
+    url = emulators.URLS["cosmos"].format(_start("cosmos"))
     emulators.create_run_container(url)
     return url
 
@@ -29,15 +28,15 @@ def cosmos_url() -> str:
 @cache
 def azurite_url() -> str:
     """A BLOB_STORE_URL with the container `contract`. Skips the test if the server cannot be had."""
-    url = emulators.azurite_url(_start(emulators.azurite_command))
+    url = emulators.URLS["azurite"].format(_start("azurite"))
     emulators.create_blob_containers(url, [BLOB_CONTAINER])
     return url
 
 
-def _start(command: Callable[[int], list[str]]) -> int:
+def _start(name: str) -> int:
     if (reason := _why_not()) is not None:
         pytest.skip(reason)
-    return _SERVERS.enter_context(serving(command))
+    return _SERVERS.enter_context(serving(name))
 
 
 @cache

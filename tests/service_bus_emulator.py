@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from local_stack.emulators import service_bus_url
+from local_stack.emulators import URLS
 from local_stack.service_bus.__main__ import ServiceBusEmulator
 from local_stack.service_bus.amqp import AmqpError, AmqpLink
 from local_stack.service_bus.service import ServiceBus
@@ -39,7 +39,7 @@ class Running:
 
     def __init__(self, service: FailingServiceBus, database: Path, loop: asyncio.AbstractEventLoop, port: int) -> None:
         self._service, self._database, self._loop = service, database, loop
-        self.url = service_bus_url(port)
+        self.url = URLS["servicebus"].format(port)
 
     def catch_up(self) -> None:
         """On return everything has happened that fell due since the test moved the clock."""

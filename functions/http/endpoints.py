@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from functions.http.auth import Access, CurrentRunner, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError, existing
-from functions.http.run_queries import Comment
+from functions.http.runs import Comment
 from shared.api.models import EndpointCost, EndpointDetail, EndpointList, RollbackAccepted, RunReference
 from shared.domain.endpoint import EndpointRecord
 from shared.domain.errors import PermanentFailure, UnreadableDocument

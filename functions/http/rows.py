@@ -16,7 +16,7 @@ from pydantic import ConfigDict
 
 from functions.http.auth import CurrentServices, Reader
 from functions.http.errors import ApiError, existing
-from functions.http.run_queries import find_run
+from functions.http.runs import find_run
 from shared.api.models import Change, EvaluationRows, Preview, RunEvaluation
 from shared.base_models.bundles import base_bundle
 from shared.domain import paths

@@ -1,38 +1,55 @@
-"""`/api/runs`: the runs, what is known of each, and commands for them."""
+"""`/api/runs`: the runs, what is known of each, and commands; `/v1` shares what finds, orders and cancels one."""
 
 import asyncio
 import hashlib
 from collections import Counter
 from itertools import count
+from math import isfinite
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
-from functions.http import run_queries
 from functions.http.auth import APPROVER, Access, Approver, CurrentRunner, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError, existing
-from functions.http.run_queries import Comment, find_run, metrics_of, shown
 from shared.api import models
 from shared.domain import paths
+from shared.domain.commands import StartRun
 from shared.domain.dataset import Report
 from shared.domain.drop_zone import starts_a_run
 from shared.domain.errors import LaterVersion, PermanentFailure, UnreadableDocument
-from shared.domain.events import ApprovalDenied, ApprovalGranted
-from shared.domain.run import Run, Status
-from shared.ports import Services
-from shared.records import outbox
+from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested
+from shared.domain.jobs import JobKind
+from shared.domain.run import JobRef, Run, Status
+from shared.domain.topology import STORAGE_EVENTS
+from shared.ports import BlobInfo, JobLauncher, Publisher, Services
+from shared.records import outbox, waits
 from shared.records import runs as records
 from shared.records.blob_documents import read_model
+from shared.runner import Runner
 from shared.step_support.candidate import approvals_missing, candidate_sha256, objection, require_same_model
-from shared.step_support.outcome import Draft
+from shared.step_support.outcome import Draft, message_of
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
+
+CURVES = ("train_loss", "eval_loss", "learning_rate", "tokens_per_s")
+CURVES_OF_METHOD = {
+    "dpo": ("reward_accuracy", "eval_reward_accuracy", "reward_margin", "eval_reward_margin"),
+    "reinforcement": ("reward", "reward_spread", "share_equal_groups", "eval_reward", "eval_reward_gap"),
+}
+PROGRESS = ("step_total", "eta_s")
 
 POLL_S = 0.25
 IfMatch = Annotated[str | None, Header(max_length=400)]
 MAX_POLLED = 4  # so many requests of a caller look at their run every POLL_S; with more each looks less often
 _waiting: Counter[str] = Counter()
+
+
+def _comment(request: models.CommentRequest | None = None) -> str:
+    return request.comment if request else ""
+
+
+Comment = Annotated[str, Depends(_comment)]
 
 
 @router.get("")
@@ -64,7 +81,7 @@ def start_run(request: models.StartRunRequest, access: Operator, services: Curre
     info, message = services.blobs.info(path), f"no dataset {request.dataset} in the drop zone"
     found = info if starts_a_run(path) else None
     info = access.existing(found, "dataset_not_found", message, "dataset", request.dataset.split("/")[0])
-    return models.RunReference(id=run_queries.start_run(services.bus, info, request.idempotency_key, access))
+    return models.RunReference(id=order_run(services.bus, info, request.idempotency_key, access))
 
 
 @router.get("/{run_id}", response_model=Run, responses={304: {"description": "The run has not changed"}})
@@ -126,7 +143,7 @@ def get_report(run_id: str, access: Reader, services: CurrentServices) -> Report
 @router.post("/{run_id}/cancel", status_code=202)
 def cancel(run_id: str, access: Operator, runner: CurrentRunner) -> models.RunReference:
     """Ask for the run to stop; it ends `cancelled` once its job is seen stopped."""
-    run_queries.cancel_run(runner, run_id, access)
+    cancel_run(runner, run_id, access)
     return models.RunReference(id=run_id)
 
 
@@ -194,4 +211,63 @@ def retry(run_id: str, access: Operator, services: CurrentServices) -> models.Ru
     info = existing(services.blobs.info(path), "dataset_gone", f"{path} is no longer in the drop zone", "dataset")
     keys = (f"retry-{run_id}-{n}" if n > 1 else f"retry-{run_id}" for n in count(1))
     key = next(key for key in keys if not records.exists(services.store, paths.run_id_of_blob(path, info.etag, key)))
-    return models.RunReference(id=run_queries.start_run(services.bus, info, key, access, parent_run=run_id))
+    return models.RunReference(id=order_run(services.bus, info, key, access, parent_run=run_id))
+
+
+def find_run(services: Services, run_id: str, access: Access) -> Run:
+    """The run. Raises ApiError 404, also for one of a project that the caller may not read, 403, and 409 `run_waits`:
+    it was asked for, and the project has as many under way as it may."""
+    run = records.load(services.store, run_id)
+    wait = None if run else waits.read(services.store, run_id)
+    if wait is not None and not access.hides(wait.project):
+        message = f"{wait.reason}: it waits, and is looked at again at {wait.again_at.isoformat(timespec='seconds')}"
+        raise ApiError(409, "run_waits", message, run_id)
+    return access.existing(run, "run_not_found", f"no run {run_id}", "run_id", run.project if run else None)
+
+
+def shown(run: Run) -> Run:
+    """As readers may see it."""
+    return run.model_copy(update={"recipe": run.recipe.masked()}) if run.recipe else run
+
+
+def metrics_of(run: Run, launcher: JobLauncher) -> models.Metrics:
+    """The curves of the newest training job; none before there is one."""
+    job = _training_job(run)
+    if job is None:
+        return models.Metrics()
+    names = CURVES + (CURVES_OF_METHOD.get(run.recipe.requested.method.type, ()) if run.recipe else ())
+    curves = {name: launcher.metric_history(job.name, name) for name in names}
+    series = {name: [(point.step, point.value) for point in curve] for name, curve in curves.items()}
+    return models.Metrics(job=job.name, series=series, progress=progress_of(run, launcher))
+
+
+def progress_of(run: Run, launcher: JobLauncher) -> models.Progress | None:
+    """How far the newest training job is; None until it has logged that as finite numbers."""
+    job = _training_job(run)
+    if job is None:
+        return None
+    totals, left = (launcher.metric_history(job.name, key) for key in PROGRESS)
+    if not totals or not left or not isfinite(totals[-1].value) or not isfinite(left[-1].value):
+        return None
+    return models.Progress(step=left[-1].step, total_steps=int(totals[-1].value), eta_s=left[-1].value)
+
+
+def _training_job(run: Run) -> JobRef | None:
+    return next((job for job in reversed(run.jobs) if job.kind is JobKind.TRAINING), None)
+
+
+def order_run(bus: Publisher, info: BlobInfo, key: str, access: Access, parent_run: str | None = None) -> str:
+    """Ask for a run of the blob; returns the id it will have. Raises ApiError 403."""
+    access.require(info.path.split("/")[1])
+    by = {"requested_by": access.caller.name, "requester_id": access.caller.person_id}
+    command = StartRun(path=info.path, etag=info.etag, key=key, parent_run=parent_run, **by)
+    bus.send(STORAGE_EVENTS, [message_of(command)])
+    return command.id
+
+
+def cancel_run(runner: Runner, run_id: str, access: Access) -> None:
+    """Raises ApiError as `find_run`, or 409 if the run is over."""
+    run = find_run(runner.services, run_id, access)
+    if run.terminal:
+        raise ApiError(409, "run_finished", f"the run is {run.status.value}", run_id)
+    runner.publish(run, Draft(CancelRequested(by=access.caller.name)))

@@ -20,14 +20,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from local_stack.azure_ml import capacity, events, processes
+from local_stack.azure_ml import capacity, events, mlflow, processes
 from local_stack.azure_ml.autoscale import Autoscaling
 from local_stack.azure_ml.config import LOCATION, EmulatorConfig, arm_id, operation_url
-from local_stack.azure_ml.endpoints import EndpointsResource, Monitor, shown
+from local_stack.azure_ml.endpoints import EndpointsResource, Models, Monitor, shown
 from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.jobs import JobRunner, JobsResource
-from local_stack.azure_ml.mlflow import Mlflow
-from local_stack.azure_ml.models import Models
 from local_stack.azure_ml.mounts import make_mounts
 from local_stack.azure_ml.serving import Proxy, ServingRunner
 from local_stack.azure_ml.store import Document, WorkspaceStore
@@ -49,7 +47,7 @@ _POLL_SOON = {"x-ms-retry-after-ms": "100"}
 
 _IDENTITY = "/msi/token"
 
-RequestHandler = Callable[[dict[str, str], Document], Response]
+RequestHandler = Callable[[dict[str, str], Document], Response | Document]  # a document is the body of a 200
 
 
 class AzureMlEmulator:
@@ -62,9 +60,8 @@ class AzureMlEmulator:
         self.faults = Faults(self.store)
         self.jobs = JobsResource(config, self.store)
         mounts = make_mounts(config)
-        self.models = Models(config, self.store, mounts)
+        self.models = Models(self.store, mounts)
         self.endpoints = EndpointsResource(config, self.store, self.models)
-        self.mlflow = Mlflow(self.store)
         self.serving = ServingRunner(config, self.store, self.endpoints, self.models, self.faults)
         self.monitor = Monitor(self.store, self.endpoints)
         self.proxy = Proxy(config, self.endpoints, self.monitor)
@@ -113,7 +110,8 @@ class AzureMlEmulator:
                     check_version(path, version)
                 if method == "PUT":
                     check_body(path, version, body)
-                return handler(match.groupdict(), body)
+                answer = handler(match.groupdict(), body)
+                return answer if isinstance(answer, Response) else JSONResponse(answer)
         log.error("NOT EMULATED: %s %s", method, path)
         raise ArmError(501, "NotImplemented", f"{method} {path} is not emulated")
 
@@ -128,24 +126,24 @@ class AzureMlEmulator:
         return [
             route("GET", "WS", self._workspace),
             route("PUT", "WS/jobs/{name}", lambda p, body: _written(*jobs.put(body=body, **p))),
-            route("GET", "WS/jobs/{name}", lambda p, _: _ok(jobs.view(jobs.get(p["name"])))),
+            route("GET", "WS/jobs/{name}", lambda p, _: jobs.view(jobs.get(p["name"]))),
             route("POST", "WS/jobs/{name}/cancel", self._cancel_job),
             route("PUT", model + "/{version}", lambda p, body: _written(*models.put(body=body, **p))),
-            route("GET", model + "/{version}", lambda p, _: _ok(models.get(p["name"], p["version"]))),
+            route("GET", model + "/{version}", lambda p, _: models.get(p["name"], p["version"])),
             route("GET", model, lambda p, _: _page(models.versions(p["name"]))),
             route("GET", "WS/environments/{name}/versions/{version}", self._get_environment),
-            route("GET", location + "/vmSizes", lambda p, _: _ok(capacity.sizes(self.config))),
-            route("GET", location + "/usages", lambda p, _: _ok(capacity.usages(self.config, store))),
+            route("GET", location + "/vmSizes", lambda p, _: capacity.sizes(self.config)),
+            route("GET", location + "/usages", lambda p, _: capacity.usages(self.config, store)),
             route("PUT", endpoint, lambda p, body: _started(*endpoints.put(p["workspace"], p["endpoint"], body))),
-            route("GET", endpoint, lambda p, _: _ok(shown(endpoints.get(p["endpoint"])))),
+            route("GET", endpoint, lambda p, _: shown(endpoints.get(p["endpoint"]))),
             route("DELETE", endpoint, lambda p, _: _accepted(endpoints.delete(p["endpoint"]))),
             route("GET", endpoint + "/deployments", self._list_deployments),
             route("PUT", deployment, lambda p, body: _started(*endpoints.put_deployment(body=body, **p))),
-            route("GET", deployment, lambda p, _: _ok(shown(endpoints.get_deployment(p["endpoint"], p["name"])))),
+            route("GET", deployment, lambda p, _: shown(endpoints.get_deployment(p["endpoint"], p["name"]))),
             route("DELETE", deployment, lambda p, _: _accepted(endpoints.delete_deployment(p["endpoint"], p["name"]))),
-            route("GET", deployment + METRICS, lambda p, query: _ok(self.monitor.metrics(query=query, **p))),
+            route("GET", deployment + METRICS, lambda p, query: self.monitor.metrics(query=query, **p)),
             route("PUT", AUTOSCALE, lambda p, body: _written(*self.autoscaling.put(p["name"], body))),
-            route("GET", AUTOSCALE, lambda p, _: _ok(shown(store.find("autoscale", p["name"])))),
+            route("GET", AUTOSCALE, lambda p, _: shown(store.find("autoscale", p["name"]))),
             route(
                 "DELETE", AUTOSCALE, lambda p, _: Response(b"", 200 if store.delete("autoscale", p["name"]) else 204)
             ),
@@ -153,28 +151,28 @@ class AzureMlEmulator:
             route("GET", "/history/v1.0WS/runs/{name}/details", self._run_details),
         ]
 
-    def _workspace(self, p: dict[str, str], _: Document) -> Response:
+    def _workspace(self, p: dict[str, str], _: Document) -> Document:
         properties = {"discoveryUrl": f"{self.config.url}/discovery", "provisioningState": "Succeeded"}
         name = p["workspace"].rsplit("/", 1)[1]
-        return _ok({"id": p["workspace"], "name": name, "location": LOCATION, "properties": properties})
+        return {"id": p["workspace"], "name": name, "location": LOCATION, "properties": properties}
 
     def _cancel_job(self, p: dict[str, str], _: Document) -> Response:
         if not self.jobs.cancel(p["name"]):
             return Response(status_code=200)
         return _accepted(f"job-{p['name']}")
 
-    def _get_environment(self, p: dict[str, str], _: Document) -> Response:
+    def _get_environment(self, p: dict[str, str], _: Document) -> Document:
         id = arm_id(p["workspace"], "environments", p["name"], "versions", p["version"])
         if self.config.environment_of(id) is None:
             raise ArmError(404, "UserError", f"environment '{p['name']}:{p['version']}' was not found")
         properties = {"image": f"local/{p['name']}:{p['version']}", "osType": "Linux", "environmentType": "UserCreated"}
-        return _ok({"id": id, "name": p["version"], "properties": properties})
+        return {"id": id, "name": p["version"], "properties": properties}
 
-    def _list_deployments(self, p: dict[str, str], _: Document) -> Response:
+    def _list_deployments(self, p: dict[str, str], _: Document) -> Document:
         self.endpoints.get(p["endpoint"])
         return _page([shown(item) for item in self.endpoints.deployments(p["endpoint"])])
 
-    def _operation(self, p: dict[str, str], _: Document) -> Response:
+    def _operation(self, p: dict[str, str], _: Document) -> Response | Document:
         """Serves both kinds of polling: the status in the body, and 202 until it has ended."""
         if p["id"].startswith("job-"):
             ended = self.jobs.get(p["id"].removeprefix("job-"))["status"] != "CancelRequested"
@@ -185,28 +183,22 @@ class AzureMlEmulator:
         if operation["error"]:
             body["error"] = operation["error"]
         if operation["status"] != "InProgress":
-            return _ok(body)
+            return body
         return JSONResponse(body, 202, {"Location": operation_url(p["id"]), **_POLL_SOON})
 
-    def _run_details(self, p: dict[str, str], _: Document) -> Response:
+    def _run_details(self, p: dict[str, str], _: Document) -> Document:
         job = self.jobs.get(p["name"])
         error = {"error": {"severity": None, **job["error"]}} if job["error"] else None
         by = {"userName": "local"}  # of the SDK's RunDetails (azure-ai-ml 1.35.2, _restclient/runhistory)
-        return _ok(
-            {"runId": job["name"], "status": job["status"], "error": error, "logFiles": {}, "lastModifiedBy": by}
-        )
-
-
-def _ok(body: Any) -> Response:
-    return JSONResponse(body)
+        return {"runId": job["name"], "status": job["status"], "error": error, "logFiles": {}, "lastModifiedBy": by}
 
 
 def _written(status: int, body: Document) -> Response:
     return JSONResponse(body, status)
 
 
-def _page(items: list[Document]) -> Response:
-    return JSONResponse({"value": items, "nextLink": None})
+def _page(items: list[Document]) -> Document:
+    return {"value": items, "nextLink": None}
 
 
 def _accepted(operation: str) -> Response:
@@ -265,10 +257,10 @@ def build_app(config: EmulatorConfig, emit: events.Emit, on_ready: Callable[[], 
             body = dict(request.query_params)
         return await run_in_threadpool(emulator.arm, request.method, request.url.path, version, body)
 
-    async def mlflow(request: Request) -> Response:
+    async def metrics(request: Request) -> Response:
         arguments = await _json(request) if request.method == "POST" else dict(request.query_params)
         path = request.url.path.split("/api/2.0/mlflow/")[-1]
-        return JSONResponse(await run_in_threadpool(emulator.mlflow.call, request.method, path, arguments))
+        return JSONResponse(await run_in_threadpool(mlflow.call, emulator.store, request.method, path, arguments))
 
     async def identity(request: Request) -> Response:
         return JSONResponse(identity_token(request.query_params, request.headers.get("secret"), config.secret))
@@ -293,7 +285,7 @@ def build_app(config: EmulatorConfig, emit: events.Emit, on_ready: Callable[[], 
         Route(_IDENTITY, identity),
         Route("/_emulator/{what}", own, methods=["GET", "POST"]),
         Route("/endpoints/{endpoint}/{path:path}", emulator.proxy.score, methods=_ALL_METHODS),
-        Route("/mlflow/{rest:path}", mlflow, methods=_ALL_METHODS),
+        Route("/mlflow/{rest:path}", metrics, methods=_ALL_METHODS),
         Route("/{rest:path}", control_plane, methods=_ALL_METHODS),
     ]
     handlers: dict[Any, Any] = {ArmError: _arm_error}
@@ -304,19 +296,18 @@ def build_app(config: EmulatorConfig, emit: events.Emit, on_ready: Callable[[], 
 
 
 async def _own_api(emulator: AzureMlEmulator, request: Request) -> Response:
-    """For tests: GET jobs, GET requests, GET calls, POST faults, GET health."""
+    """For tests: GET jobs, GET requests, GET calls, POST faults."""
     what = request.path_params["what"]
     if (request.method, what) == ("POST", "faults"):
         await run_in_threadpool(emulator.faults.inject, await _json(request))
         return Response(status_code=204)
-    if (request.method, what) == ("GET", "jobs"):
-        return JSONResponse({"jobs": await run_in_threadpool(emulator.store.all, "job")})
-    if (request.method, what) == ("GET", "requests"):
-        return JSONResponse({"requests": list(emulator.requests)})
-    if (request.method, what) == ("GET", "calls"):
-        return JSONResponse({"calls": sorted(emulator.calls)})
-    if (request.method, what) == ("GET", "health"):
-        return JSONResponse({"status": "ok"})
+    kept: dict[str, Callable[[], Any]] = {
+        "jobs": lambda: emulator.store.all("job"),
+        "requests": lambda: list(emulator.requests),
+        "calls": lambda: sorted(emulator.calls),
+    }
+    if request.method == "GET" and what in kept:
+        return JSONResponse({what: await run_in_threadpool(kept[what])})
     raise ArmError(501, "NotImplemented", f"{request.method} /_emulator/{what} does not exist")
 
 

@@ -1,4 +1,4 @@
-"""Online endpoints and their deployments, as resources. What runs behind them: `serving`."""
+"""Models, online endpoints and their deployments, as resources. What runs behind them: `serving`."""
 
 import time
 import uuid
@@ -7,11 +7,62 @@ from datetime import UTC, datetime
 
 from local_stack.azure_ml import capacity, events, strict
 from local_stack.azure_ml.config import LOCATION, EmulatorConfig, arm_id, operation_url, system_data
-from local_stack.azure_ml.models import Models
+from local_stack.azure_ml.mounts import Mounts
 from local_stack.azure_ml.store import Document, WorkspaceStore
 
 IN_PROGRESS = ("Creating", "Updating", "Deleting")
 _TYPE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
+
+
+class Models:
+    """Registered models: immutable versions that point at a folder."""
+
+    def __init__(self, store: WorkspaceStore, mounts: Mounts) -> None:
+        self._store, self.mounts = store, mounts
+
+    def put(self, workspace: str, name: str, version: str, body: Document) -> tuple[int, Document]:
+        strict.check_keys("model", body)
+        properties = body.get("properties") or {}
+        if not properties.get("modelUri"):
+            raise strict.user_error("a model needs a modelUri")
+        if not self.mounts.exists(properties["modelUri"]):
+            raise strict.user_error(f"no files at {properties['modelUri']}")
+        key = f"{name}:{version}"
+        with self._store.transaction():
+            known = self._store.get("model", key)
+            if known and known["properties"]["modelUri"] != properties["modelUri"]:
+                problem = f"Asset paths cannot be updated: model '{key}' has another modelUri"
+                raise strict.ArmError(409, "UserError", problem)
+            model = {
+                "id": arm_id(workspace, "models", name, "versions", version),
+                "name": version,
+                "type": "Microsoft.MachineLearningServices/workspaces/models/versions",
+                "properties": {"flavors": {}, **properties},
+                "systemData": known["systemData"] if known else system_data(events.now_iso()),
+            }
+            self._store.put("model", key, model)
+            if known is None:
+                events.model_registered(self._store, workspace, name, version, properties)
+        return (200 if known else 201), model
+
+    def get(self, name: str, version: str) -> Document:
+        return self._store.find("model", f"{name}:{version}", "UserError")
+
+    def versions(self, name: str) -> list[Document]:
+        """Newest first, as the SDK asks for them."""
+        return self._store.all("model", f"{name}:")[::-1]
+
+    def uri(self, model: str | None) -> str:
+        """Where the files of a model are, by its ARM id (.../models/NAME/versions/VERSION) or registry URI.
+
+        Raises ArmError if it is no model's id, or no model is registered by it.
+        """
+        if (model or "").startswith("azureml://registries/"):
+            return str(model)
+        parts = (model or "").split("/")
+        if len(parts) < 4 or parts[-4] != "models":
+            raise strict.user_error(f"'{model}' is not a model")
+        return str(self.get(parts[-3], parts[-1])["properties"]["modelUri"])
 
 
 class EndpointsResource:
@@ -77,7 +128,7 @@ class EndpointsResource:
             environment = self._config.environment_of(properties.get("environmentId"))
             if environment is None or not environment.serve:
                 raise strict.user_error(f"environment '{properties.get('environmentId')}' is not one that serves")
-            self._models.check(properties.get("model"))
+            self._models.mounts.path(self._models.uri(properties.get("model")), self._config.root)
             if not properties.get("instanceType"):
                 raise strict.user_error("a deployment needs an instanceType")
             capacity.require_quota(self._config, self._store, properties["instanceType"], body.get("sku"))

@@ -18,9 +18,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from local_stack.azure_ml import processes
 from local_stack.azure_ml.config import EmulatorConfig, Environment
-from local_stack.azure_ml.endpoints import EndpointsResource, Monitor
+from local_stack.azure_ml.endpoints import EndpointsResource, Models, Monitor
 from local_stack.azure_ml.faults import Faults
-from local_stack.azure_ml.models import Models
 from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.strict import ArmError, seconds
 from local_stack.processes import free_port
@@ -58,7 +57,8 @@ class ServingRunner:
         for deployment in self._store.all("deployment"):
             # Outside the transaction: the model may be large, the probe of a busy server may take a second.
             if "port" not in deployment["emulator"]:
-                self._models.fetch(deployment["properties"]["model"], self._place(deployment))
+                model = self._models.uri(deployment["properties"]["model"])
+                self._models.mounts.fetch(model, self._place(deployment))
             ready = deployment["properties"]["provisioningState"] == "Creating" and self._answers(deployment, 1.0)
             dead = self._dead(deployment)
             with self._store.transaction():
@@ -145,7 +145,8 @@ class ServingRunner:
             self._fail(deployment, "its environment is gone")
             return
         notes = deployment["emulator"]
-        model = self._models.folder(deployment["properties"]["model"], self._place(deployment))
+        uri = self._models.uri(deployment["properties"]["model"])
+        model = self._models.mounts.path(uri, self._place(deployment))
         notes |= {"port": free_port(None), "launched": time.time(), "folder": str(model)}
         fill = {"python": environment.python or sys.executable, "model": str(model), "port": notes["port"]}
         processes.launch(

@@ -21,8 +21,7 @@ from cli.view import seconds as as_time
 from cli.view import verdict_view
 from local_stack import stack
 from local_stack.azure_ml.tokens import SECRET_FILE
-from local_stack.demo.bases import DemoBase, demo_base, offer
-from local_stack.demo.prepare import DemoFailed, drop, drops, fresh, recipe_folder
+from local_stack.demo.prepare import DemoBase, DemoFailed, demo_base, drop, drops, fresh, offer, recipe_folder
 from local_stack.demo.report import EndpointExample, ask, demo_report, shortfall, write_report
 from local_stack.emulators import NotInstalled
 from local_stack.tiny_base.shipped import WEIGHTS, BaseModelDamaged

@@ -25,6 +25,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from functions.http import create_api
 from functions.http.auth import Authenticator, LoopbackAuth
+from local_stack.azure_ml import mlflow
 from local_stack.azure_ml.app import AzureMlEmulator, listen
 from local_stack.azure_ml.config import EmulatorConfig, load_environments
 from shared import services as composition
@@ -103,7 +104,7 @@ class Stack:
         name = run.jobs[0].name
         if self.emulator.store.get("job", name) is None:
             self.emulator.store.put("job", name, {"name": name, "status": "Completed", "history": [], "properties": {}})
-        self.emulator.mlflow.call("POST", "runs/log-batch", {"run_id": name, "metrics": points})
+        mlflow.call(self.emulator.store, "POST", "runs/log-batch", {"run_id": name, "metrics": points})
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """What an EventBus promises, whichever it is: messages sent, seen, received and scheduled.
 
 What a message may hold is in `shared.ports.bus`. On the emulator of Service Bus these are the tests of
-`local_stack.service_bus.amqp`, `local_stack.service_bus.messages` and `local_stack.service_bus.service`.
+`local_stack.service_bus.amqp` and `local_stack.service_bus.service`.
 """
 
 from __future__ import annotations

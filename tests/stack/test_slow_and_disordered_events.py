@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local_stack.drop_watcher import QUEUE, blob_created
+from local_stack.host import QUEUE, blob_created
 from shared.services import build_blob_store
 from tests.stack import stub_image
 from tests.stack.local import LocalStack, statuses

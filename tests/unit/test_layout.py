@@ -15,7 +15,6 @@ UNIT = Path("tests/unit")
 IN_A_SUITE = {
     "local_stack/azure_ml/published.py": "tests/unit/infra/test_types.py",
     "local_stack/service_bus/amqp.py": "tests/contract/test_event_bus.py",
-    "local_stack/service_bus/messages.py": "tests/contract/test_event_bus.py",
     "local_stack/service_bus/service.py": "tests/contract/test_event_bus.py",
     "local_stack/stack.py": "tests/stack/test_stack.py",
     "shared/ports/blobs.py": "tests/contract/test_blob_store.py",

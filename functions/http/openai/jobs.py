@@ -17,7 +17,7 @@ from functions.http.errors import ApiError, existing
 from functions.http.openai import files
 from functions.http.openai.requests import JobRequest, recipe_of
 from functions.http.openai.shapes import answered_as_unknown, checkpoints_of, events_of, job_object, page
-from functions.http.run_queries import cancel_run, start_run
+from functions.http.runs import cancel_run, order_run
 from shared.api.openai import CheckpointList, FineTuningJob, JobEventList, JobList
 from shared.domain import paths
 from shared.domain.drop_zone import MAX_RECIPE_BYTES, RECIPE_NAME
@@ -79,7 +79,7 @@ def create_job(
         api_objects.create(store, job, job.created_at, map(tag_of, (job.metadata or {}).items()))
     except StoreConflict:
         job = _find(job.id, access, services)
-    start_run(services.bus, info, key, access)
+    order_run(services.bus, info, key, access)
     return _shown(job, services)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from functions.http.errors import ApiError
-from functions.http.run_queries import progress_of
+from functions.http.runs import progress_of
 from shared.api.openai import Checkpoint, CheckpointMetrics, FineTuningJob, FineTuningStatus, JobEvent
 from shared.domain import paths
 from shared.domain.dataset import Report

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from local_stack.emulators import service_bus_url
+from local_stack.emulators import URLS
 from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.domain.topology import Subscription, Topology
 from shared.ports import Message
@@ -50,7 +50,7 @@ def bus_of(running: subprocess.Popen[str]) -> Iterator[ServiceBusEventBus]:
     assert running.stdout is not None
     ready = re.fullmatch(r"ready (\d+)\n", running.stdout.readline())
     assert ready
-    with closing(ServiceBusEventBus(service_bus_url(int(ready[1])), TOPOLOGY)) as bus:
+    with closing(ServiceBusEventBus(URLS["servicebus"].format(ready[1]), TOPOLOGY)) as bus:
         yield bus
 
 

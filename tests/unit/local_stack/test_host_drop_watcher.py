@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from local_stack.drop_watcher import DropWatcher
+from local_stack.host import DropWatcher
 from shared.domain.errors import InvalidInput
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus

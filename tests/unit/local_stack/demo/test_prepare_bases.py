@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local_stack.demo.bases import DemoBase, demo_base
-from local_stack.demo.prepare import TINY, DemoFailed
+from local_stack.demo.prepare import TINY, DemoBase, DemoFailed, demo_base
 from local_stack.tiny_base.shipped import WEIGHTS
 from shared.domain.catalog import find_entry
 

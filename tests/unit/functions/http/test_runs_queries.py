@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from functions.http.auth import READER
-from functions.http.run_queries import CURVES, CURVES_OF_METHOD, metrics_of, progress_of
+from functions.http.runs import CURVES, CURVES_OF_METHOD, metrics_of, progress_of
 from shared.api.models import Metrics, Progress
 from shared.domain.commands import BlobCreated
 from shared.domain.jobs import JobKind, MetricPoint
