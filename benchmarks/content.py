@@ -177,7 +177,7 @@ def _parts(data: list[Messages]) -> dict[str, Callable[[], object]]:
     texts = ["\n".join(message["content"] for message in row) for row in data]
     texts = ["\n".join(message["content"] for message in row[1:]) for row in data]
     words = [text.lower().split() for text in texts]
-    gate = PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injection.triggers()})
+    gate = PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injection.TRIGGERS})
     hits = [gate.hits(text) for text in texts]
     likely = [(personal_data.likely(hit), text) for text, hit in zip(texts, hits, strict=True)]
     keys = [hit & secrets.TRIGGERS.keys() for hit in hits]

@@ -15,7 +15,7 @@ def file_name(path: str) -> str:
 
 
 def curated(version: CuratedVersion, name: str = "") -> str:
-    return _join(f"{CURATED}/{version.project}/{version.version}", name)
+    return f"{CURATED}/{version.project}/{version.version}/{name}".removesuffix("/")
 
 
 def answers(project: str) -> str:
@@ -24,7 +24,7 @@ def answers(project: str) -> str:
 
 
 def run(run_id: str, name: str = "") -> str:
-    return _join(f"{RUNS}/{run_id}", name)
+    return f"{RUNS}/{run_id}/{name}".removesuffix("/")
 
 
 def judges(run_id: str, job: str) -> str:
@@ -63,7 +63,3 @@ def run_id_of_blob(path: str, etag: str, key: str = "") -> str:
     """The same blob version gives the same run, however often its event arrives."""
     text = "\n".join((path, etag, key))
     return f"run-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-
-def _join(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if name else folder

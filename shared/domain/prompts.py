@@ -112,11 +112,6 @@ def with_output(pair: Row, output: str) -> Row:
     return {"messages": messages, "tools": pair["input"].get("tools")}
 
 
-def up_to_answer(dialogue: Row, index: int) -> Row:
-    """The dialogue up to one answer, and loss on that answer alone."""
-    return with_loss_on(dialogue, (index,))
-
-
 def with_loss_on(dialogue: Row, indices: Collection[int]) -> Row:
     """The dialogue up to the last of these answers, and loss on no other."""
     return {**dialogue, "messages": _not_learned(dialogue["messages"][: max(indices) + 1], indices)}

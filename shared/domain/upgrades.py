@@ -160,10 +160,6 @@ def _outcome(outcome: Content) -> None:
     _curated(outcome.get("curated"))
 
 
-def _bundle_manifest(manifest: Any) -> None:
-    _rename(manifest, "", duties="obligations")
-
-
 _OF_A_RESULT = frozenset({"job", "status", "failure_class", "problem", "finished_at", "metrics"})
 
 
@@ -177,7 +173,7 @@ _STEPS: tuple[dict[str, Upgrade], ...] = (
     {
         "run": _run,
         "event": _event,
-        "BundleManifest": _bundle_manifest,
+        "BundleManifest": lambda manifest: _rename(manifest, "", duties="obligations"),
         "CuratedVersion": _curated,
         "EvaluationResult": _evaluation,
         "JobResult": _job_result,

@@ -188,7 +188,9 @@ class SqliteEventBus:
                 now = self._now()  # anew: a lock that another process took meanwhile is not of the future
                 for sequence, lock_token, delivery_count in self._due(connection, name, now):
                     if lock_token is None:
-                        _deliver_schedule(connection, sequence, now)
+                        # As in the service it gets its sequence number and time only now.
+                        connection.execute(_SQL["deliver_schedule"], (now, sequence))
+                        connection.execute(_SQL["delete"], (sequence,))
                     else:
                         self._unlock(connection, name, sequence, delivery_count + 1)
 
@@ -227,12 +229,6 @@ def _row(message: Message, now: int) -> tuple[Any, ...]:
 
 def _next(connection: sqlite3.Connection, entity: str, limit: int) -> list[tuple[Any, ...]]:
     return connection.execute(_SQL["next"], (entity, limit)).fetchall()
-
-
-def _deliver_schedule(connection: sqlite3.Connection, sequence: int, now: int) -> None:
-    """Enqueue a scheduled message: as in the service it gets its sequence number and time only now."""
-    connection.execute(_SQL["deliver_schedule"], (now, sequence))
-    connection.execute(_SQL["delete"], (sequence,))
 
 
 def _message_of(entity: str, lock_token: str, locked_until: int, columns: Sequence[Any]) -> ReceivedMessage:

@@ -95,22 +95,6 @@ def _are_names(value: Any) -> bool:
     return type(value) is list and all(type(name) is str for name in value) and len(set(value)) == len(value)
 
 
-def _are_schemas(value: Any) -> bool:
-    return type(value) is list and bool(value) and all(map(is_ordinary, value))
-
-
-def _is_of_schemas(value: Any) -> bool:
-    return type(value) is dict and all(map(is_ordinary, value.values()))
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
 def is_ordinary(schema: Any) -> bool:
     """Whether this is for certain a valid schema, as those of most tools are.
 
@@ -124,14 +108,24 @@ def is_ordinary(schema: Any) -> bool:
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "type": _is_type,
     "required": _are_names,
-    **dict.fromkeys(("properties", "$defs", "definitions"), _is_of_schemas),
-    **dict.fromkeys(("anyOf", "oneOf", "allOf"), _are_schemas),
+    **dict.fromkeys(
+        ("properties", "$defs", "definitions"),
+        lambda value: type(value) is dict and all(map(is_ordinary, value.values())),
+    ),
+    **dict.fromkeys(
+        ("anyOf", "oneOf", "allOf"), lambda value: type(value) is list and bool(value) and all(map(is_ordinary, value))
+    ),
     **dict.fromkeys(("items", "additionalProperties", "not"), is_ordinary),
     **dict.fromkeys(("default", "const"), lambda value: True),
     **dict.fromkeys(("enum", "examples"), lambda value: type(value) is list),
     **dict.fromkeys(("title", "description", "format"), lambda value: type(value) is str),
-    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), _is_count),
-    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _is_number),
+    **dict.fromkeys(
+        ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"),
+        lambda value: type(value) is int and value >= 0,
+    ),
+    **dict.fromkeys(
+        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), lambda value: type(value) in (int, float)
+    ),
     **dict.fromkeys(("uniqueItems", "deprecated", "readOnly", "writeOnly"), lambda value: type(value) is bool),
     "pattern": lambda value: type(value) is str,
     "$ref": lambda value: type(value) is str and _INNER.fullmatch(value) is not None,

@@ -62,10 +62,7 @@ def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
     store, launcher, models = services.store, services.launcher, services.models
     yield attempt("run store", "RUN_STORE_URL", lambda: store.get("doctor", "doctor"), "a point read is answered")
     for name, check in (("documents", _set_aside), ("timers", _timers), ("channels", _channels)):
-        try:
-            yield check(services)
-        except Exception as error:  # as in `attempt`
-            yield Check.skipped(name, f"not read: {_message_of(error)}")
+        yield from _guarded(name, map(check, [services]), lambda error: "")
     yield attempt("event bus", "EVENT_BUS_URL", lambda: _peek_all(services))
     blobs = attempt("blobs", "BLOB_STORE_URL", lambda: _list_blobs(services))
     yield blobs
@@ -74,16 +71,25 @@ def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
     yield attempt("Azure ML endpoints", ml, lambda: models.get_endpoint(NO_ENDPOINT), "endpoints can be asked for")
     # The only call that fails if the workspace itself is missing: for the others that is one 404 more.
     yield attempt("Azure ML workspace", ml, lambda: launcher.metric_history(NO_JOB, "train_loss"), answer)
-    try:
-        yield from base_model_checks(services.blobs, settings.default_base_model)
-    except Exception as error:  # as in `attempt`; that nothing can be listed is said already
-        fix = _remedy(error, "BLOB_STORE_URL") if blobs.status is CheckStatus.OK else ""
-        status = CheckStatus.FIX if fix else CheckStatus.SKIPPED
-        yield Check(name="base models", status=status, detail=_message_of(error), fix=fix)
+    can_list = blobs.status is CheckStatus.OK  # else that is said already
+    found = base_model_checks(services.blobs, settings.default_base_model)
+    yield from _guarded("base models", found, lambda error: _remedy(error, "BLOB_STORE_URL") if can_list else "")
     for environment in (settings.training_environment, settings.serving_environment):
-        yield from _environment(environment, services)
-    yield from _quotas(services)
+        name = f"environment {environment}"
+        yield from _guarded(name, _environment(environment, name, services), lambda error: _remedy(error, ml))
+    quotas = quota_checks(services.config, services.launcher, serving_costs.all_costs(store, []))
+    grant = f"grant {QUOTA_ROLE}"
+    yield from _guarded("quota", quotas, lambda error: grant if any(map(_denied, _causes(error))) else "")
     yield _clock(settings, services)
+
+
+def _guarded(name: str, checks: Iterable[Check], fix: Callable[[Exception], str]) -> Iterator[Check]:
+    """The checks. Where one fails, what `fix` says is to be done, or else that it was not read."""
+    try:
+        yield from checks
+    except Exception as error:  # whatever fails is what the check reports
+        message, remedy = _message_of(error), fix(error)
+        yield Check.to_fix(name, message, remedy) if remedy else Check.skipped(name, f"not read: {message}")
 
 
 def _set_aside(services: Services) -> Check:
@@ -121,7 +127,7 @@ def attempt(name: str, setting: str, request: Callable[[], object], answer: str 
     try:
         found = request()
         return Check.ok(name, answer or str(found))
-    except Exception as error:  # whatever fails is what the check reports
+    except Exception as error:  # as in `_guarded`
         return Check.to_fix(name, _message_of(error), _remedy(error, setting))
 
 
@@ -176,13 +182,8 @@ def _list_blobs(services: Services) -> str:
     return f"{', '.join(containers)} can be listed"
 
 
-def _environment(environment: str, services: Services) -> Iterator[Check]:
-    name = f"environment {environment}"
-    try:
-        image = services.launcher.environment_image(environment)
-    except Exception as error:  # as in `attempt`
-        yield Check.to_fix(name, _message_of(error), _remedy(error, "AZURE_ML_URL"))
-        return
+def _environment(environment: str, name: str, services: Services) -> Iterator[Check]:
+    image = services.launcher.environment_image(environment)
     if image is None:
         fix = "register it: `azd provision` does, unless the setting names a version that is not this release's"
         yield Check.to_fix(name, "is not registered in the workspace", fix)
@@ -199,15 +200,6 @@ def _unseen(image: str) -> str:
     if not dot:
         return f"{image} names no Azure container registry"
     return f"the app may not read the registry; `az acr repository show --name {registry} --image {path}` says"
-
-
-def _quotas(services: Services) -> list[Check]:
-    try:
-        return list(quota_checks(services.config, services.launcher, serving_costs.all_costs(services.store, [])))
-    except Exception as error:  # as in `attempt`
-        if any(map(_denied, _causes(error))):
-            return [Check.to_fix("quota", _message_of(error), f"grant {QUOTA_ROLE}")]
-        return [Check.skipped("quota", f"not read: {_message_of(error)}")]
 
 
 def _clock(settings: Settings, services: Services) -> Check:

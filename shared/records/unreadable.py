@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 
 from shared.domain.errors import InvalidInput, LaterVersion, UnreadableDocument
-from shared.ports import BlobStore, RunStore, Stored, Write
+from shared.ports import BlobStore, RunStore, Stored
 from shared.records import api_objects, budget, claims, endpoints, outbox, runs
 from shared.records.document import pages, unreadable_as
 
@@ -65,11 +65,6 @@ def quarantined(store: RunStore, blobs: BlobStore, partition: str, id: str) -> t
     path = f"{QUARANTINE}/document-{hashlib.sha256(body).hexdigest()[:16]}.json"
     blobs.write(path, [body])
     return stored, path
-
-
-def remove(store: RunStore, stored: Stored, id: str) -> None:
-    """Raises StoreConflict if it was changed meanwhile."""
-    store.batch(stored.partition, [Write("delete", id, etag=stored.etag)])
 
 
 def _fault(stored: Stored, type: str) -> Exception | None:

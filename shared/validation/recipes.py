@@ -4,6 +4,7 @@ import copy
 import difflib
 import fnmatch
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import inf
@@ -152,15 +153,11 @@ def read_channels(text: bytes) -> list[Notify]:
         channels = _load(text)[0].get("notify")
     except _Unreadable:
         return []
-    valid = [channel for one in channels if (channel := _channel(one))] if isinstance(channels, list) else []
+    valid: list[Notify] = []
+    for one in channels if isinstance(channels, list) else ():
+        with suppress(ValidationError):
+            valid.append(Notify.model_validate(one))
     return valid[:MAX_CHANNELS]
-
-
-def _channel(raw: object) -> Notify | None:
-    try:
-        return Notify.model_validate(raw)
-    except ValidationError:
-        return None
 
 
 def _load(text: bytes) -> tuple[dict[str, Any], list[tuple[Location, int]]]:

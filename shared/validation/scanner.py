@@ -14,6 +14,7 @@ from shared.domain.row_fields import group_of
 from shared.rendering.facts import TokenFacts
 from shared.validation import compared
 from shared.validation.compared import label_key, plain_label, tools_of
+from shared.validation.containers import spooled
 from shared.validation.content.damage import DAMAGED, damage_of
 from shared.validation.content.quality import kind_of
 from shared.validation.content.row_scan import Found
@@ -22,7 +23,7 @@ from shared.validation.examples import Examples
 from shared.validation.keys import Keys, RowKeys
 from shared.validation.reader import ReadRow
 from shared.validation.rows import ParsedRow, extent_of, row_of
-from shared.validation.sink import RowCounter, scratch
+from shared.validation.sink import RowCounter
 from shared.validation.split import Split, assignments, split_rows
 
 
@@ -160,7 +161,7 @@ class Splitter:
     def write_split(self, train: Iterable[ScannedRow], recipe: Recipe) -> Split:
         """One file, of which a share is held out. Which rows these are is known once all were read."""
         data, needed = recipe.data, recipe.evaluation.gate.min_rows
-        with scratch() as file:
+        with spooled(()) as file:
             for scanned in train:
                 file.write(scanned.canonical)
             file.seek(0)

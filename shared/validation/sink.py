@@ -1,6 +1,5 @@
 """Where canonical rows go: two files, counted and hashed on the way."""
 
-import tempfile
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +9,10 @@ from typing import BinaryIO
 
 from shared.domain.dataset import Statistics
 from shared.domain.tokens import Histogram
+from shared.validation.containers import spooled
 from shared.validation.keys import File
 from shared.validation.rows import Extent
 
-_SPOOL_BYTES = 8 * 2**20
 _MESSAGES = (1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64)
 _CHARACTERS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 
@@ -29,14 +28,8 @@ class Sink:
 @contextmanager
 def spooled_sink() -> Iterator[Sink]:
     """A sink in memory up to a few MB a file, beyond that in temporary files that vanish at the end."""
-    with scratch() as train, scratch() as held_out:
-        yield Sink(train, held_out)
-
-
-@contextmanager
-def scratch() -> Iterator[BinaryIO]:
-    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
-        yield file  # type: ignore[misc]  # has all of BinaryIO that is used
+    with spooled(()) as train, spooled(()) as held_out:
+        yield Sink(train, held_out)  # type: ignore[arg-type]  # they have all of BinaryIO that is used
 
 
 class RowCounter:

@@ -15,7 +15,7 @@ import transformers
 from shared.domain.blank import is_blank
 from shared.domain.catalog import TemplateArguments
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.prompts import Row, prompt_of, reference_index, up_to_answer
+from shared.domain.prompts import Row, prompt_of, reference_index, with_loss_on
 from shared.rendering.bundle import Bundle
 from shared.rendering.rows import Rendered, bounds, render_answers, render_prompt, tokenize
 from training_job.data.chat_rows import bundle_of
@@ -48,7 +48,7 @@ def question(bundle: Bundle, row: Row, number: int) -> Question:
 
 def _reference(bundle: Bundle, row: Row, index: int) -> str:
     """As a model would be read that answers what was learned: thoughts, channels and calls as the template has them."""
-    ((text, spans),) = render_answers(bundle, up_to_answer(row, index))
+    ((text, spans),) = render_answers(bundle, with_loss_on(row, (index,)))
     start, end = spans[index]
     (tokens,) = tokenize(bundle, [Rendered(text, ((start, end),))])
     first, last = tokens.spans[0]

@@ -274,10 +274,6 @@ _SENTENCE = 160  # characters looked at on each side
 _SENTENCE_ENDS = (". ", "! ", "? ", "\n")
 
 
-def _birth_dates(text: str) -> Iterator[Span]:
-    return (found.span("date") for found in _matches("birth_date", text))
-
-
 def dates_in(text: str) -> Iterator[Span]:
     """All dates, whatever they are of."""
     return (found.span(found.lastindex or 0) for found in _matches("date", text))
@@ -373,7 +369,7 @@ DETECTORS = (
     _detector("us_ssn", "SSN", _us_ssns),
     _detector("phone", "PHONE", _clear_phones),
     _detector("nhs_number", "NHS", _nhs_numbers),
-    _detector("date_of_birth", "DOB", _birth_dates),
+    _detector("date_of_birth", "DOB", lambda text: (found.span("date") for found in _matches("birth_date", text))),
     _detector("clinical_date", "DATE", _clinical_dates),
     _detector("ipv4", "IP", _ipv4s),
     _detector("ipv6", "IP", _ipv6s),

@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from shared.validation.rows import ParsedRow
 RowDocument = dict[str, Any]
 Messages = list[dict[str, Any]]
 Found = tuple[str, ...]  # code and detail, and the field where it is known
+_GATE = PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injection.TRIGGERS, **TRIGGERS})  # all at once
 ROW_WITH_DATES = "row_with_dates"  # no code of a finding: its detail, a `DateScope`, is counted
 
 
@@ -44,15 +44,15 @@ class Dialogue(NamedTuple):
 
 class RowScan:
     """Holds no text. Values that are redacted are numbered in the order of rows. `policy`: what is done with personal
-    data and secrets. `special_tokens` are those of the base model."""
+    data and secrets."""
 
-    def __init__(self, policy: Data = Data(), special_tokens: Iterable[str] = ()) -> None:
+    def __init__(self, policy: Data = Data()) -> None:
         self._policy, self._allowed = policy, frozenset(policy.personal_data_allowed)
-        self._gate, self._redactor = _gate(frozenset(special_tokens)), personal_data.Redactor()
+        self._redactor = personal_data.Redactor()
 
     def is_plain(self, text: str) -> bool:
         """Whether no detector of personal data, secrets or manipulation finds anything in the text."""
-        hits = self._gate.hits(text)
+        hits = _GATE.hits(text)
         return not hits or not (
             any(injection.confirmed(code, text) for code in hits & _INJECTION_CODES)
             or secrets.find(text, hits & _SECRET_KINDS)
@@ -63,7 +63,7 @@ class RowScan:
         """What a row in canonical form holds, and the row, redacted if the policy requires it."""
         texts = texts_of_row(document)
         whole = "\n".join(texts)
-        hits = self._gate.hits(whole)
+        hits = _GATE.hits(whole)
         if not hits:
             return [], document
         injected = sorted(hits & _INJECTION_CODES)
@@ -151,18 +151,11 @@ def _fields(starts: Iterable[int], texts: list[str], document: RowDocument) -> s
     return " and ".join(name or "messages" for name in found) if any(found) else ""
 
 
-@lru_cache(maxsize=8)
-def _gate(special_tokens: frozenset[str]) -> PatternSet:
-    """All triggers. Kept, for it takes milliseconds to compile, as long as a small file to read."""
-    more = {**injection.triggers(special_tokens), **TRIGGERS}
-    return PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **more})
-
-
 def _in_words(kind: str) -> str:
     return IN_WORDS.get(kind, kind.replace("_", " "))
 
 
-_INJECTION_CODES = frozenset(injection.triggers())
+_INJECTION_CODES = frozenset(injection.TRIGGERS)
 _SECRET_KINDS = frozenset(secrets.TRIGGERS)
 _DAMAGE = frozenset((*CODED, MOJIBAKE))
 _SECRET_CODES = {"block": "secret", "redact": "secret_redacted", "allow": "secret_allowed"}

@@ -30,18 +30,17 @@ class ContentScan:
 
     Memory is bounded: about 17 MB for each part, 200 bytes for each prompt (at most 262,144), and 100 for each
     different value that was redacted (at most 200,000 of a kind).
-    `special_tokens` are those of the base model, `indexed_rows_bits` sets how many rows near duplicates are sought in.
+    `indexed_rows_bits` sets how many rows near duplicates are sought in.
     """
 
     def __init__(
         self,
         findings: Findings,
         policy: Data = Data(),
-        special_tokens: Iterable[str] = (),
         indexed_rows_bits: int = INDEXED_ROWS_BITS,
     ) -> None:
         self._findings = findings
-        self.rows = RowScan(policy, special_tokens)
+        self.rows = RowScan(policy)
         self._bits = indexed_rows_bits
         self._rows: Counter[str] = Counter()  # by file
         self._dated: Counter[str] = Counter()  # rows with dates by `DateScope`

@@ -45,5 +45,8 @@ def test_rows_with_tools_are_refused_for_a_base_whose_tool_calls_the_server_cann
     method = "method: {type: dpo}\n" if form == "preference" else ""
     recipe = f"base_model: {base}\nuse_case: parts\n{method}".encode()
     codes = check("\n".join(json.dumps(row(n)) for n in range(1, 31)).encode(), recipe=recipe).codes
-    without_parser = ("microsoft/Phi-4", "HuggingFaceTB/SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM3-3B")
+    without_parser = (
+        *("microsoft/Phi-4", "microsoft/Phi-4-mini-instruct", "microsoft/Phi-3.5-mini-instruct"),
+        *("google/gemma-3-1b-it", "HuggingFaceTB/SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM3-3B"),
+    )
     assert codes.get("tools_not_served") == ((7,) if base in without_parser else None)

@@ -6,10 +6,8 @@ from shared.validation.content import injection
 from shared.validation.content.pattern_set import PatternSet
 
 
-def codes(text: str, special_tokens: tuple[str, ...] = ()) -> set[str]:
-    return {
-        code for code in PatternSet(injection.triggers(special_tokens)).hits(text) if injection.confirmed(code, text)
-    }
+def codes(text: str) -> set[str]:
+    return {code for code in PatternSet(injection.TRIGGERS).hits(text) if injection.confirmed(code, text)}
 
 
 @pytest.mark.parametrize(
@@ -69,8 +67,3 @@ def test_each_sign_is_found(text: str, code: str) -> None:
 )
 def test_ordinary_text_has_no_sign(text: str) -> None:
     assert codes(text) == set()
-
-
-def test_the_special_tokens_of_the_base_model_are_found() -> None:
-    assert codes("a [gMASK] b") == set()
-    assert codes("a [gMASK] b", ("[gMASK]",)) == {"control_tokens"}
