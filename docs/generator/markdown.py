@@ -17,7 +17,8 @@ _TEMPLATES = jinja2.Environment(  # noqa: S701  # Markdown, not HTML
 
 def page(name: str, **content: Any) -> str:
     """The page of the template `templates/<name>.jinja`, its paragraphs wrapped."""
-    rendered = _TEMPLATES.get_template(f"{name}.jinja").render(table=table, listed=listed, **content)
+    pieces = {"table": table, "row": row, "code": code, "listed": listed, "first_line": first_line}
+    rendered = _TEMPLATES.get_template(f"{name}.jinja").render(pieces, **content)
     return "\n\n".join(wrapped(part.strip("\n")) for part in re.split(r"\n{2,}", rendered.strip("\n"))) + "\n"
 
 
@@ -29,9 +30,12 @@ def wrapped(part: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; `|` and line breaks in cells are escaped."""
-    lines = [_row(head), "|" + "---|" * len(head), *(_row([_cell(cell) for cell in row]) for row in rows)]
-    return "\n".join(lines)
+    return "\n".join([row(*head), "|" + "---|" * len(head), *(row(*cells) for cells in rows)])
+
+
+def row(*cells: str) -> str:
+    """A row of a table; `|` and line breaks in cells are escaped."""
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 def code(text: object) -> str:
@@ -47,11 +51,3 @@ def listed(items: Iterable[object]) -> str:
 def first_line(docstring: str | None) -> str:
     """The first paragraph of a docstring in one line."""
     return " ".join((docstring or "").split("\n\n")[0].split())
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
