@@ -19,12 +19,15 @@ OWN = {
 
 
 def page() -> str:
-    commands = [part for path, command in _commands(typer.main.get_command(app)) for part in _command(path, command)]
     return markdown.page(
         "cli.md",
-        commands="\n\n".join(commands),
-        exit_codes=[(str(int(code)), _meaning(code)) for code in Exit],
-        job_exit_codes=_jobs(),
+        commands=_commands(typer.main.get_command(app)),
+        named=_named,
+        shown=_shown,
+        exits=Exit,
+        own=OWN,
+        ended={code: status for status, code in EXIT_BY_STATUS.items()},
+        job=runtime,
     )
 
 
@@ -36,45 +39,12 @@ def _commands(command: Any, path: str = "droptune") -> Iterator[tuple[str, Any]]
             yield f"{path} {name}", child
 
 
-def _command(path: str, command: Any) -> Iterator[str]:
-    parameters = [p for p in command.params if p.name != "help"]
-    arguments = " ".join(_argument(p) for p in parameters if p.param_type_name == "argument")
-    yield f"## {path}"
-    yield f"```text\n{' '.join(filter(None, (path, arguments, '[options]')))}\n```"
-    yield from (command.help or "").split("\n\n")
-    rows = [(_names(p), _required(p), p.help or "") for p in parameters]
-    if rows:
-        yield markdown.table(("argument or option", "", "meaning"), rows)
+def _named(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
 
 
-def _argument(parameter: Any) -> str:
-    name = parameter.metavar or parameter.name.upper()
-    return str(name if parameter.required else f"[{name}]")
-
-
-def _names(parameter: Any) -> str:
+def _shown(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return markdown.code(parameter.metavar or parameter.name.upper())
+        return markdown.code(_named(parameter))
     value = "" if parameter.is_flag else f" {parameter.metavar or 'VALUE'}"
     return ", ".join(f"`{name}{value}`" for name in parameter.opts)
-
-
-def _required(parameter: Any) -> str:
-    return "required" if parameter.required else ""
-
-
-def _meaning(code: Exit) -> str:
-    return OWN.get(code) or f"the run that was watched ended `{_status(code)}`"
-
-
-def _status(code: Exit) -> str:
-    return next(status.value for status, found in EXIT_BY_STATUS.items() if found == code)
-
-
-def _jobs() -> list[tuple[str, str]]:
-    return [
-        (str(runtime.COMPLETED), "completed"),
-        ("2", "wrong command line"),
-        *((str(code), f"failed, class `{name.value}`") for name, code in runtime.EXIT_CODES.items()),
-        ("130, 143", "interrupted by SIGINT, SIGTERM"),
-    ]

@@ -18,8 +18,8 @@ def page() -> str:
         "errors.md",
         rules={name.value: rule for name, rule in RETRY_RULES.items()},
         tree="\n".join(_tree(DroptuneError)),
-        failures=_rows(failures()),
-        refusals=_rows(refusals()),
+        failures=_rows(RUN_PACKAGES, "Problem"),
+        refusals=_rows(API_PACKAGES, "ApiError"),
     )
 
 
@@ -32,30 +32,18 @@ def _tree(cls: type[DroptuneError], indent: str = "") -> Iterator[str]:
             yield from _tree(child, indent + "│   ")
 
 
-def failures() -> list[Raised]:
-    """Codes with a failure class, and the reasons for which a rollout is rolled back."""
-    return _found(RUN_PACKAGES, "Problem")
+def _rows(packages: Iterable[str], name: str) -> list[tuple[str, str, str, str]]:
+    """One for each code and kind, with the longest message and all modules.
 
-
-def refusals() -> list[Raised]:
-    """Codes with an HTTP status."""
-    return _found(API_PACKAGES, "ApiError")
-
-
-def _found(packages: Iterable[str], name: str) -> list[Raised]:
-    """One entry a code and kind, with the longest message and all modules."""
+    `Problem` is raised with a failure class, or with the reason of a rollback; `ApiError` with an HTTP status.
+    """
     groups: dict[tuple[str, str], list[Raised]] = defaultdict(list)
     for path in (path for package in packages for path in sorted((ROOT / package).rglob("*.py"))):
         for raised in raises.in_module(path.read_text(encoding="utf-8"), name, path.relative_to(ROOT).as_posix()):
             groups[raised.code, raised.kind].append(raised)
-    return [_merged(group) for _, group in sorted(groups.items())]
-
-
-def _merged(group: list[Raised]) -> Raised:
-    modules = dict.fromkeys(raised.module for raised in group)
-    message = max((raised.message for raised in group), key=lambda text: len(text.replace("…", "")))
-    return Raised(group[0].code, group[0].kind, message, ", ".join(modules))
-
-
-def _rows(found: list[Raised]) -> list[tuple[str, str, str, str]]:
-    return [(f"`{r.code}`", markdown.code(r.kind), r.message, markdown.listed(r.module.split(", "))) for r in found]
+    rows = []
+    for (code, kind), group in sorted(groups.items()):
+        message = max((raised.message for raised in group), key=lambda text: len(text.replace("…", "")))
+        modules = markdown.listed(dict.fromkeys(raised.module for raised in group))
+        rows.append((f"`{code}`", markdown.code(kind), message, modules))
+    return rows

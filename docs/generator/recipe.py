@@ -8,11 +8,10 @@ import yaml
 from pydantic import BaseModel
 
 from docs.generator import markdown
-from docs.generator.schema import Key, keys_of
+from docs.generator.schema import keys_of
 from shared.domain import graders
 from shared.domain import recipe as model
 
-HEAD = ("key", "type", "default", "meaning")
 METHODS: tuple[tuple[str, type[BaseModel], type[BaseModel]], ...] = (
     ("supervised", model.Supervised, model.Hyperparameters),
     ("dpo", model.Preference, model.PreferenceHyperparameters),
@@ -54,47 +53,13 @@ def page() -> str:
         "recipe.md",
         differing=EXAMPLE,
         example=example(),
-        keys=_table(keys_of(model.Recipe)),
-        methods="\n\n".join(_methods()),
-        sections={name: _table(keys_of(section), name) for name, section in SECTIONS},
-        graders="\n\n".join(_graders()),
+        keys_of=keys_of,
+        model=model,
+        methods=METHODS,
+        sections=SECTIONS,
+        spec=graders.Spec,
+        graders=grader_types(),
     )
-
-
-def _table(keys: Iterator[Key] | list[Key], prefix: str = "") -> str:
-    start = f"{prefix}." if prefix else ""
-    return markdown.table(HEAD, [(f"`{start}{key.name}`", key.type, key.default, key.meaning) for key in keys])
-
-
-def _methods() -> Iterator[str]:
-    common = list(keys_of(model.Hyperparameters))
-    yield "## method"
-    yield _table([Key("type", markdown.listed(name for name, _, _ in METHODS), "`supervised`", "how the model learns")])
-    yield _table([key for key in keys_of(model.Supervised) if key.name == "continue_from"], "method")
-    yield "## method.hyperparameters"
-    yield "Of every method:"
-    yield _table(common, "method.hyperparameters")
-    for name, method, hyperparameters in METHODS[1:]:
-        yield f"## method of type {name}"
-        yield markdown.first_line(method.__doc__)
-        own = [key for key in keys_of(method) if key.name not in ("type", "continue_from", "hyperparameters")]
-        if own:
-            yield _table(own, "method")
-        yield "These hyperparameters are added or differ:"
-        yield _table([key for key in keys_of(hyperparameters) if key not in common], "method.hyperparameters")
-
-
-def _graders() -> Iterator[str]:
-    yield "## Graders"
-    yield "`evaluation.graders` and `method.graders` are lists of graders. How they score: [Graders](graders.md)."
-    yield "Of every grader:"
-    yield _table([key for key in keys_of(graders.Spec)])
-    shared = set(graders.Spec.model_fields) | {"type"}
-    for grader in grader_types():
-        kind = str(grader.model_fields["type"].default)
-        yield f"### {kind}"
-        yield markdown.first_line(grader.__doc__)
-        yield _table([key for key in keys_of(grader) if key.name not in shared])
 
 
 def grader_types() -> list[type[BaseModel]]:

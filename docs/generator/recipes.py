@@ -1,7 +1,6 @@
 """`recipes.md`: what the graders and the gate of each ready recipe refuse."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +20,19 @@ class Caught(NamedTuple):
     """A wrong answer: why it is wrong, which graders see it (below 0.5, with a veto below 1), and whether it passes."""
 
     why: str
-    by: frozenset[str]
+    by: list[str]
     passes: bool
 
 
 def page() -> str:
-    return markdown.page("recipes.md", sections="\n\n".join(_sections()))
+    verdicts = json.loads(VERDICTS.read_text(encoding="utf-8"))
+    parts = {name: RECIPES / name for name in verdicts if (RECIPES / name / WRONG_ANSWERS).exists()}
+    return markdown.page(
+        "recipes.md",
+        verdicts={name: found | {"models": _models(found["models"])} for name, found in verdicts.items()},
+        wrong={name: wrong_answers(part) for name, part in parts.items()},
+        graders={name: evaluation_of(part).graders for name, part in parts.items()},
+    )
 
 
 def wrong_answers(part: Path) -> list[Caught]:
@@ -38,7 +44,7 @@ def wrong_answers(part: Path) -> list[Caught]:
     for one, grade in zip(wrong, grades, strict=True):
         if grade.score is None:
             raise ValueError(f"{part.name}: {one['why']}: {grade.errors}")
-        by = frozenset(each.name for each in evaluation.graders if grade.parts[each.name] < (1 if each.veto else 0.5))
+        by = [each.name for each in evaluation.graders if grade.parts[each.name] < (1 if each.veto else 0.5)]
         found.append(Caught(one["why"], by, not by or grade.score >= evaluation.gate.min_score))
     return found
 
@@ -64,29 +70,6 @@ def _asks(row: Row, prompt: str) -> bool:
     return bool([turn["content"] for turn in row["messages"] if turn["role"] == "user"][-1] == prompt)
 
 
-def _sections() -> Iterator[str]:
-    for recipe, found in json.loads(VERDICTS.read_text(encoding="utf-8")).items():
-        yield f"## {recipe}"
-        yield f"[What it is, and is not](../../recipes/{recipe}/README.md)"
-        yield markdown.table(("answers", "score", "the gate"), _models(found))
-        if (RECIPES / recipe / WRONG_ANSWERS).exists():
-            yield _wrong_answers(RECIPES / recipe)
-
-
-def _models(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+def _models(found: dict[str, Any]) -> list[tuple[str, Any]]:
     """The right answers, then those without a model, then the models with one fault."""
-    known = list(found["models"].items())
-    known.sort(key=lambda each: (each[0] != "right answers", "training" not in each[0]))
-    for name, model in known:
-        by = markdown.listed(model["refused_by"])
-        yield name, f"{model['score']:.3f}", f"refused by {by}" if by else "accepted"
-        if name.endswith("training row") and "lookup" in found:
-            lookup = found["lookup"]
-            yield f"lookup in training rows, of {lookup['rows']} held-out rows", f"{lookup['score']:.3f}", ""
-
-
-def _wrong_answers(part: Path) -> str:
-    wrong = wrong_answers(part)
-    rows = [(f"`{each.name}`", str(sum(each.name in one.by for one in wrong))) for each in evaluation_of(part).graders]
-    head = (f"grader, of {len(wrong)} wrong answers", "caught")
-    return markdown.table(head, [*rows, ("passed all", str(sum(one.passes for one in wrong)))])
+    return sorted(found.items(), key=lambda each: (each[0] != "right answers", "training" not in each[0]))
