@@ -91,7 +91,9 @@ def _lines(part: type[BaseModel], path: str) -> Iterator[str]:
     indent = "  " * (path.count(".") + 1 if path else 0)
     for key in keys_of(part):
         where = f"{path}.{key.name}" if path else key.name
-        comment = key.meaning + (f" ({_plain(key.type)})" if where not in EXAMPLE and "mapping" not in key.type else "")
+        comment = key.meaning + (
+            f" ({key.type.replace('`', '')})" if where not in EXAMPLE and "mapping" not in key.type else ""
+        )
         yield from textwrap.wrap(
             comment, 110, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_on_hyphens=False
         )
@@ -118,10 +120,6 @@ def _value(part: type[BaseModel], name: str, where: str) -> Any:
 
 def _yaml(value: Mapping[str, Any]) -> str:
     return yaml.dump(dict(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-
-
-def _plain(text: str) -> str:
-    return text.replace("`", "")
 
 
 class _Dumper(yaml.SafeDumper):

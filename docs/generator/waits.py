@@ -23,21 +23,19 @@ from shared.steps import (
 from shared.steps.fail_run import RETRY_OF_JOB, RETRY_OF_STAGE
 from training_job.evaluation import general
 
-FROM_RECIPE = {
-    Status.TRAINING: f"`budget.deadline_hours`, and {QUEUE_ALLOWANCE.total_seconds() / 3600:g} h to wait for a machine",
-    Status.AWAITING_APPROVAL: "`deployment.approval_hours`; after it the model is declined",
-}
+RETRY_WAIT_S = float(Settings.model_fields["retry_wait_s"].default)
 
 
 def page() -> str:
     return markdown.page(
         "deadlines-and-retries.md",
-        deadlines=[(f"`{s}`", FROM_RECIPE.get(s) or time(DEADLINES[s])) for s in Status if s in NON_TERMINAL],
+        statuses=[status for status in Status if status in NON_TERMINAL],
+        deadlines=DEADLINES,
+        queue_allowance=QUEUE_ALLOWANCE,
         classes=[_rule(name) for name in FailureClass],
         stages=(*RETRY_OF_STAGE, *RETRY_OF_JOB),
-        retry_wait_s=_base(),
-        webhook_waits=notify.WAITS_S,
-        webhook_busy_wait=notify.BUSY_WAIT_S,
+        retry_wait_s=RETRY_WAIT_S,
+        delivery=notify,
         refused_ttl_s=channels.REFUSED_TTL_S,
         runner=runner,
         webhook=webhook,
@@ -47,28 +45,24 @@ def page() -> str:
         rollback_allowance=roll_back.ALLOWANCE,
         receive=receive_dataset,
         RETRY_RULES=RETRY_RULES,
-        after_pause=reconcile.AFTER_PAUSE,
+        reconcile=reconcile,
         longest_regular=ticks.LONGEST_REGULAR,
-        claim_age=reconcile.OWNERLESS_CLAIM_AGE,
         served_tokens=methods.MIN_SERVED_TOKENS,
-        answer_timeout_s=jobs.answer_timeout_s,
-        request_timeout_s=jobs.REQUEST_TIMEOUT_S,
+        jobs=jobs,
         suite_tokens=general.MAX_NEW_TOKENS,
         time=time,
         numbers=numbers,
     )
 
 
-def _base() -> float:
-    return float(Settings.model_fields["retry_wait_s"].default)
-
-
 def _rule(name: FailureClass) -> tuple[str, str, str]:
     rule = RETRY_RULES[name]
     if rule.lasts:
-        first, longest, lasts = (time(units * _base()) for units in (rule.first_wait, rule.longest_wait, rule.lasts))
+        first, longest, lasts = (
+            time(units * RETRY_WAIT_S) for units in (rule.first_wait, rule.longest_wait, rule.lasts)
+        )
         return f"`{name}`", f"for {lasts}", f"{first}, then as long as it was waited for, at most {longest}"
-    waits = [rule.first_wait * 2**number * _base() / 60 for number in range(rule.attempts - 1)]
+    waits = [rule.first_wait * 2**number * RETRY_WAIT_S / 60 for number in range(rule.attempts - 1)]
     return f"`{name}`", str(rule.attempts), f"{numbers(*waits)} min" if waits else "not tried again"
 
 
