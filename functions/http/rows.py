@@ -27,7 +27,7 @@ from shared.domain.upgrades import read_file
 from shared.ports import BlobStore
 from shared.records.blob_documents import reading
 from shared.rendering.bundle import Bundle
-from shared.rendering.facts import preview_rows
+from shared.rendering.check import preview_rows
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 

@@ -19,6 +19,7 @@ from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosHttpRespons
 from azure.identity import DefaultAzureCredential
 
 from shared.clients.azure_errors import Meaning, failure, meaning
+from shared.domain.beside import read_beside
 from shared.domain.errors import InvalidInput, StoreConflict
 from shared.domain.urls import is_loopback
 from shared.ports import Stored, Write, store
@@ -57,18 +58,7 @@ EMULATOR_KEY = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPM
 _URL = re.compile(r"https://[a-z0-9-]+\.documents\.azure\.(?:com|us|cn)(?::443)?/(?P<database>[A-Za-z0-9_-]+)/?")
 _EMULATOR_URL = re.compile(r"cosmos\+(?P<endpoint>https?://[^/]+)/(?P<database>[A-Za-z0-9_-]+)/?")
 _TOO_LARGE = 413
-
-_PAGE = """
-SELECT * FROM c
-WHERE c.type = @type{filters}{after}
-ORDER BY c.type ASC{order}, c.created_at DESC, c.id ASC, c.partition ASC
-"""
-_AFTER = """ AND (
-    c.created_at < @time
-    OR (c.created_at = @time AND c.id > @id)
-    OR (c.created_at = @time AND c.id = @id AND c.partition > @partition)
-)"""
-_LIST = "SELECT * FROM c WHERE c.partition = @partition AND c.type = @type ORDER BY c.id"
+_SQL = read_beside(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +157,7 @@ class CosmosRunStore:
     def list_partition(self, partition: str, type: str) -> list[Stored]:
         values = {"partition": partition, "type": type}
         with _translated(f"partition {partition}"):
-            found = self._container().query_items(_LIST, parameters=_parameters(values), partition_key=partition)
+            found = self._container().query_items(_SQL["list"], parameters=_parameters(values), partition_key=partition)
             return [_stored(item) for item in found]
 
     def query(
@@ -178,10 +168,10 @@ class CosmosRunStore:
         values: dict[str, str | int] = {"type": type, **equals}
         if after is not None:
             values["time"], values["id"], values["partition"] = store.read_cursor(after)
-        sql = _PAGE.format(
+        sql = _SQL["page"].format(
             filters="".join(f" AND c.document.{field} = @{field}" for field in fields),
             order="".join(f", c.document.{field} ASC" for field in fields),
-            after="" if after is None else _AFTER,
+            after="" if after is None else _SQL["after"],
         )
         with _translated(f"documents of type {type}"):
             found = self._container().query_items(

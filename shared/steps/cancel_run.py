@@ -9,7 +9,6 @@ from shared.steps.advance_rollout import begin_rollback
 from shared.steps.fail_run import stop_jobs
 
 WITH_JOB = frozenset({Status.VALIDATING, Status.TRAINING, Status.EVALUATING})
-WITHOUT_JOB = frozenset({Status.RECEIVED, Status.VALIDATED, Status.TRAINED, Status.AWAITING_APPROVAL, Status.APPROVED})
 
 
 def cancel_run(event: Event[CancelRequested | JobStopped], run: Run, services: Services) -> Outcome | None:

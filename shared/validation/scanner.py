@@ -11,7 +11,7 @@ from shared.domain.catalog import known_entry
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
 from shared.domain.row_fields import group_of
-from shared.rendering.facts import TokenFacts
+from shared.rendering.check import TokenFacts
 from shared.validation import compared
 from shared.validation.compared import label_key, plain_label, tools_of
 from shared.validation.containers import spooled

@@ -16,8 +16,7 @@ from shared.domain.planning.plan import check_budget
 from shared.domain.recipe import Deidentify, Recipe, is_name
 from shared.domain.tokens import PreviewRow, TokenStatistics
 from shared.rendering.bundle import Bundle
-from shared.rendering.check import TOKEN_CODES
-from shared.rendering.facts import TokenFacts, length_policy
+from shared.rendering.check import TOKEN_CODES, TokenFacts, length_policy
 from shared.validation.codes import CODES, CONTENT_CODES, FEW_ROWS, MIN_ROWS
 from shared.validation.content.scan import ContentScan
 from shared.validation.deidentify import Deidentifier, NameFinder, not_searched_for

@@ -16,8 +16,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from shared.domain.findings import Findings, Place
 from shared.rendering.bundle import Bundle
-from shared.rendering.check import TOKEN_CODES, LengthPolicy, TokenCheck
-from shared.rendering.facts import TokenFacts
+from shared.rendering.check import TOKEN_CODES, LengthPolicy, TokenCheck, TokenFacts
 from shared.rendering.rows import render_row
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import CALL, ROWS, TEMPLATES, TOOLS, message

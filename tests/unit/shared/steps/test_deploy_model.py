@@ -20,7 +20,7 @@ from shared.domain.recipe import Recipe
 from shared.domain.run import Decision, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints, policies, serving_costs
-from shared.rendering.facts import length_policy
+from shared.rendering.check import length_policy
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.deploy_model import deploy_model, deployment_spec, model_spec
 from shared.steps.fail_run import fail_run

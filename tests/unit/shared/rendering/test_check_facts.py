@@ -8,8 +8,7 @@ import pytest
 
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Recipe
-from shared.rendering.check import TOKEN_CODES, LengthPolicy
-from shared.rendering.facts import FLUSH_ROWS, TokenFacts, length_policy
+from shared.rendering.check import FLUSH_ROWS, TOKEN_CODES, LengthPolicy, TokenFacts, length_policy
 from shared.rendering.rows import render_row, tokenize
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import ROWS

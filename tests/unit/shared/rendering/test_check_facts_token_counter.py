@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
-from shared.rendering.facts import packed_sequences
+from shared.rendering.check import packed_sequences
 
 
 def best_possible(lengths: list[int], size: int) -> int:

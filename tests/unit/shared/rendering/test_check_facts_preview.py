@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.rendering.facts import SHOWN_CHARACTERS, preview_rows
+from shared.rendering.check import SHOWN_CHARACTERS, preview_rows
 from shared.rendering.rows import render_row
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import ROWS
