@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from cli.client import Api, RequestRefused, find_url
 from cli.common import AsJson, Exit, InputError, Url, make_grid, make_table, print_json
-from cli.display import make_console, print_one
+from cli.display import print_one
 from shared.api.models import BaseModelDetail, BaseModelSummary, Check, CheckStatus, EntityDeadLetters
 from shared.domain.catalog import USES, read_architecture, read_context
 from shared.domain.errors import UnreadableDocument
@@ -215,15 +216,9 @@ def list_dead_letters(as_json: AsJson = False, url: Url = None) -> None:
     """List dead letters and stored documents that cannot be read: where they lie and why, never what is in them."""
     with Api(find_url(url)) as api:
         found = api.dead_letters()
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-        return
-    if found.data:
-        make_console().print(dead_letters_table(found.data))
-    if found.unreadable:
-        make_console().print(unreadable_table(found.unreadable))
-    if not found.data and not found.unreadable:
-        print("no dead letters")
+    tables = [dead_letters_table(found.data)] if found.data else []
+    tables += [unreadable_table(found.unreadable)] if found.unreadable else []
+    print_one(as_json, found.model_dump(mode="json"), Group(*tables) if tables else "no dead letters")
 
 
 @dlq.command()
@@ -236,13 +231,8 @@ def replay(
     with Api(find_url(url)) as api:
         entities = [entity] if entity else [each.entity for each in api.dead_letters().data]
         replayed = {name: api.replay(name, message_id) for name in entities}
-    if as_json:
-        print_json(replayed)
-        return
-    for name, count in replayed.items():
-        print(f"{name}: {count} sent again")
-    if not replayed:
-        print("no dead letters")
+    lines = [f"{name}: {count} sent again" for name, count in replayed.items()]
+    print_one(as_json, replayed, "\n".join(lines) or "no dead letters")
 
 
 @dlq.command()

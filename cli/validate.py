@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel, ValidationError
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cli.common import AsJson, Exit, make_table, print_json
-from cli.display import make_console, print_one
+from cli.common import AsJson, Exit, make_table
+from cli.display import print_one
 from cli.report_view import preview_view, report_view
 from shared.domain.catalog import find_entry
 from shared.domain.findings import Findings
@@ -70,12 +70,8 @@ def validate_file(
             names=None,
             previews=preview,
         )
-    if as_json:
-        print_json(_document(validated))
-    else:
-        console = make_console()
-        for part in (report_view(validated.report), *map(preview_view, validated.preview)):
-            console.print(part)
+    shown = Group(report_view(validated.report), *map(preview_view, validated.preview))
+    print_one(as_json, _document(validated), shown)
     if not validated.report.passed:
         raise typer.Exit(Exit.REFUSED)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
+from operator import attrgetter
 
 import azure.functions as func
 
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 TASK_LIMIT_S = 480.0
 # The next tick may come in a second. A probe that takes longer goes on by itself, so that the others' do not wait.
 PROBE_WAIT_S = 1.0
+_id = attrgetter("id")
 # At the end of what an item is called in a loop.
 _RUN_ID = re.compile(r"\brun-[0-9a-f]{12}$")
 
@@ -138,10 +140,6 @@ def _retrain(services: Services, record: EndpointRecord) -> None:
     champion = runs.load(services.store, record.champion)
     if champion is not None:
         retrain_step(record, champion, services)
-
-
-def _id(run: Run) -> str:
-    return run.id
 
 
 def _endpoint(record: EndpointRecord) -> str:

@@ -6,7 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from local_stack.azure_ml.app import listen, serve
+import uvicorn
+
+from local_stack.azure_ml.app import build_app, listen
 from local_stack.azure_ml.config import EmulatorConfig, load_environments
 from local_stack.azure_ml.events import Emit
 from local_stack.azure_ml.tokens import load_secret
@@ -57,7 +59,9 @@ def main() -> None:
         environments=load_environments(options.environments),
     )
     emit: Emit = bus_emitter(options.event_bus) if options.event_bus else (lambda _: None)
-    serve(config, listener, emit, lambda: say_ready(config.port))
+    app = build_app(config, emit, lambda: say_ready(config.port))
+    server = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(server).run(sockets=[listener])  # until SIGTERM or SIGINT
 
 
 if __name__ == "__main__":

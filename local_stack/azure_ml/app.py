@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -22,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local_stack.azure_ml import capacity, events, mlflow, processes
 from local_stack.azure_ml.autoscale import Autoscaling
-from local_stack.azure_ml.config import LOCATION, EmulatorConfig, arm_id, operation_url
+from local_stack.azure_ml.config import LOCATION, EmulatorConfig, operation_url
 from local_stack.azure_ml.endpoints import EndpointsResource, Models, Monitor, shown
 from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.jobs import JobRunner, JobsResource
@@ -162,7 +161,7 @@ class AzureMlEmulator:
         return _accepted(f"job-{p['name']}")
 
     def _get_environment(self, p: dict[str, str], _: Document) -> Document:
-        id = arm_id(p["workspace"], "environments", p["name"], "versions", p["version"])
+        id = f"{p['workspace']}/environments/{p['name']}/versions/{p['version']}"
         if self.config.environment_of(id) is None:
             raise ArmError(404, "UserError", f"environment '{p['name']}:{p['version']}' was not found")
         properties = {"image": f"local/{p['name']}:{p['version']}", "osType": "Linux", "environmentType": "UserCreated"}
@@ -210,28 +209,14 @@ def _started(status: int, resource: Document) -> Response:
     return JSONResponse(shown(resource), status, headers)
 
 
-class RequestCheck:
+def checked(app: ASGIApp, config: EmulatorConfig, calls: set[tuple[str, str, str]]) -> ASGIApp:
     """Refuses what `tokens` refuses, before any route is chosen: a new route is protected too.
 
     `calls` gets client id, method and path of what is let in.
     """
 
-    def __init__(self, app: ASGIApp, config: EmulatorConfig, calls: set[tuple[str, str, str]]) -> None:
-        self._app, self._config, self._calls = app, config, calls
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            request = Request(scope)
-            try:
-                self._check(request)
-            except ArmError as refusal:
-                answer = await _arm_error(request, refusal)
-                await answer(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-    def _check(self, request: Request) -> None:
-        check_origin(request.headers, self._config.port)
+    def check(request: Request) -> None:
+        check_origin(request.headers, config.port)
         path = request.url.path
         if path == _IDENTITY:  # takes the secret in a header of its own
             return
@@ -240,8 +225,19 @@ class RequestCheck:
             audience = SCORING_AUDIENCE
         elif not path.startswith(("/_emulator/", "/discovery")):
             audience = ARM_AUDIENCE
-        caller = check_bearer(request.headers.get("authorization"), audience, self._config.secret)
-        self._calls.add((caller, request.method, path))
+        caller = check_bearer(request.headers.get("authorization"), audience, config.secret)
+        calls.add((caller, request.method, path))
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = app
+        if scope["type"] == "http":
+            try:
+                check(Request(scope))
+            except ArmError as refusal:
+                answer = await _arm_error(Request(scope), refusal)
+        await answer(scope, receive, send)
+
+    return call
 
 
 def build_app(config: EmulatorConfig, emit: events.Emit, on_ready: Callable[[], None] = lambda: None) -> Starlette:
@@ -289,8 +285,8 @@ def build_app(config: EmulatorConfig, emit: events.Emit, on_ready: Callable[[], 
         Route("/{rest:path}", control_plane, methods=_ALL_METHODS),
     ]
     handlers: dict[Any, Any] = {ArmError: _arm_error}
-    checked = [Middleware(RequestCheck, config=config, calls=emulator.calls)]
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=checked)
+    middleware = [Middleware(checked, config=config, calls=emulator.calls)]
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=middleware)
     app.state.emulator = emulator
     return app
 
@@ -337,10 +333,3 @@ def listen(port: int) -> socket.socket:
     listener.bind(("127.0.0.1", port))
     listener.listen(128)
     return listener
-
-
-def serve(config: EmulatorConfig, listener: socket.socket, emit: events.Emit, on_ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    app = build_app(config, emit, on_ready)
-    options = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-    uvicorn.Server(options).run(sockets=[listener])

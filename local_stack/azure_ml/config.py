@@ -5,7 +5,6 @@ import re
 import secrets
 import shlex
 import sys
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -128,21 +127,12 @@ class EmulatorConfig:
         return self.environments.get(f"{parts[-3]}:{parts[-1]}")
 
 
-def experiment_id(name: str) -> str:
-    """The experiment's GUID; events name an experiment by it."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"experiment:{name}"))
-
-
 def operation_url(id: str) -> str:
     """Where a long-running operation is polled."""
     return (
         f"{ARM}/subscriptions/local/providers/Microsoft.MachineLearningServices/locations/{LOCATION}"
         f"/mfeOperationsStatus/{id}?api-version=2022-02-01-preview"
     )
-
-
-def arm_id(workspace: str, *segments: str) -> str:
-    return "/".join([workspace, *segments])
 
 
 def system_data(created: str) -> dict[str, Any]:

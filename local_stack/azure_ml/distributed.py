@@ -1,6 +1,6 @@
 """The processes of a job with a PyTorch distribution, all on this machine.
 
-    python -P local_stack/azure_ml/distributed.py --instances N --processes M --grace-s S -- COMMAND...
+    python -P local_stack/azure_ml/distributed.py --instances N --processes M --port P --grace-s S -- COMMAND...
 
 Cited (Azure docs, "Distributed GPU training guide"): the command is started `processes` times on each of `instances`
 machines, with MASTER_ADDR, MASTER_PORT, WORLD_SIZE, NODE_RANK, RANK and LOCAL_RANK; WORLD_SIZE counts all processes.
@@ -11,7 +11,6 @@ stopped (SIGTERM, later SIGKILL). Nothing of the product may depend on that: a p
 import argparse
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,38 +22,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="local_stack.azure_ml.distributed")
     parser.add_argument("--instances", type=int, required=True)
     parser.add_argument("--processes", type=int, required=True, help="per instance")
+    parser.add_argument("--port", required=True, help="where processes meet")
     parser.add_argument("--grace-s", type=float, required=True)
     parser.add_argument("command", nargs="+")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: None)  # it is sent to every process of the group
-    children = start(given.command, given.instances, given.processes)
+    children = start(given.command, given.instances, given.processes, given.port)
     code = first_failure(children)
     if code != 0:
         stop(children, given.grace_s)
     return code
 
 
-def start(command: list[str], instances: int, processes: int) -> list[subprocess.Popen[bytes]]:
+def start(command: list[str], instances: int, processes: int, port: str) -> list[subprocess.Popen[bytes]]:
     """One process a rank, in the order of ranks."""
-    everywhere = {
-        **os.environ,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        "WORLD_SIZE": str(instances * processes),
-    }
+    everywhere = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(instances * processes)}
     children = []
     for rank in range(instances * processes):
         node, local = divmod(rank, processes)
         own = {"NODE_RANK": str(node), "RANK": str(rank), "LOCAL_RANK": str(local)}
-        children.append(subprocess.Popen(command, env={**everywhere, **own}))
+        children.append(subprocess.Popen(command, env={**os.environ, **everywhere, **own}))
     return children
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def first_failure(children: list[subprocess.Popen[bytes]]) -> int:

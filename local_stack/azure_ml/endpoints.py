@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from local_stack.azure_ml import capacity, events, strict
-from local_stack.azure_ml.config import LOCATION, EmulatorConfig, arm_id, operation_url, system_data
+from local_stack.azure_ml.config import LOCATION, EmulatorConfig, operation_url, system_data
 from local_stack.azure_ml.mounts import Mounts
 from local_stack.azure_ml.store import Document, WorkspaceStore
 
@@ -34,7 +34,7 @@ class Models:
                 problem = f"Asset paths cannot be updated: model '{key}' has another modelUri"
                 raise strict.ArmError(409, "UserError", problem)
             model = {
-                "id": arm_id(workspace, "models", name, "versions", version),
+                "id": f"{workspace}/models/{name}/versions/{version}",
                 "name": version,
                 "type": "Microsoft.MachineLearningServices/workspaces/models/versions",
                 "properties": {"flavors": {}, **properties},
@@ -134,7 +134,7 @@ class EndpointsResource:
             capacity.require_quota(self._config, self._store, properties["instanceType"], body.get("sku"))
             operation = self._operation("deployment")
             deployment: Document = {
-                "id": arm_id(workspace, "onlineEndpoints", endpoint, "deployments", name),
+                "id": f"{workspace}/onlineEndpoints/{endpoint}/deployments/{name}",
                 "name": name,
                 "type": f"{_TYPE}/deployments",
                 "location": LOCATION,
@@ -169,7 +169,7 @@ class EndpointsResource:
         operation = self._operation("endpoint")
         identity = {"principalId": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), **(body.get("identity") or {})}
         return {
-            "id": arm_id(workspace, "onlineEndpoints", name),
+            "id": f"{workspace}/onlineEndpoints/{name}",
             "name": name,
             "type": _TYPE,
             "location": LOCATION,

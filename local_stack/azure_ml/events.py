@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from local_stack.azure_ml.config import experiment_id
 from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.worker import Worker
 
@@ -23,7 +22,7 @@ def now_iso() -> str:
 def job_changed(store: WorkspaceStore, job: Document) -> None:
     """RunStatusChanged at every change, RunCompleted as well if it succeeded (Azure docs: only then)."""
     properties = job["properties"]
-    experiment = experiment_id(properties["experimentName"])
+    experiment = str(uuid.uuid5(uuid.NAMESPACE_URL, f"experiment:{properties['experimentName']}"))
     data = {
         "experimentId": experiment,
         "experimentName": properties["experimentName"],

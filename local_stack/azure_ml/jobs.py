@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from local_stack.azure_ml import distributed, events, processes, strict
-from local_stack.azure_ml.config import EmulatorConfig, Environment, arm_id, system_data
+from local_stack.azure_ml.config import EmulatorConfig, Environment, system_data
 from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.mounts import Mounts
 from local_stack.azure_ml.store import Document, WorkspaceStore
 from local_stack.azure_ml.tokens import job_token, managed_identity
+from local_stack.processes import free_port
 
 FINAL = ("Completed", "Failed", "Canceled")
 _PLACEHOLDER = re.compile(r"\$\{\{\s*(inputs|outputs)\.([A-Za-z0-9_]+)\s*\}\}")
@@ -79,7 +80,7 @@ class JobsResource:
             "outputs": {"default": default, **(properties.get("outputs") or {})},
         }
         return {
-            "id": arm_id(job["workspace"], "jobs", job["name"]),
+            "id": f"{job['workspace']}/jobs/{job['name']}",
             "name": job["name"],
             "type": "Microsoft.MachineLearningServices/workspaces/jobs",
             "properties": properties,
@@ -228,17 +229,13 @@ class JobRunner:
         if self._faults.delays("slow_job", job):
             self._store.put("job", job["name"], job)
             return
-        busy = [
-            other
-            for other in self._open()
-            if other["name"] != job["name"]
-            and (other["status"] in ("Preparing", "Running", "Finalizing") or self._stopping(other))
-        ]
-        if len(busy) < self._config.slots:
+        others = [other for other in self._open() if other["name"] != job["name"]]
+        if sum(map(self._has_machine, others)) < self._config.slots:
             move(self._store, job, "Preparing")
 
-    def _stopping(self, job: Document) -> bool:
-        return job["status"] == "CancelRequested" and processes.leader(self._claim(job)) is not None
+    def _has_machine(self, job: Document) -> bool:
+        stopping = job["status"] == "CancelRequested" and processes.leader(self._claim(job)) is not None
+        return stopping or job["status"] in ("Preparing", "Running", "Finalizing")
 
     def _start(self, job: Document) -> None:
         if fault := self._faults.take("job_failure"):
@@ -279,6 +276,7 @@ class JobRunner:
         counts = {
             "--instances": (properties.get("resources") or {}).get("instanceCount") or 1,
             "--processes": distribution.get("processCountPerInstance") or 1,
+            "--port": free_port(None),
             "--grace-s": self._config.stop_grace_s,
         }
         arguments = [str(word) for pair in counts.items() for word in pair]
@@ -358,17 +356,14 @@ class JobRunner:
         if self._claim(job) not in self._saved:
             return
         processes.send_signal(self._claim(job), signal.SIGKILL)  # what it left running in the background
-        if job["exit_code"] == 0:
-            try:
-                for entry in (job["properties"].get("outputs") or {}).values():
-                    self._mounts.check(entry["uri"], self._place(job))
-            except strict.ArmError as error:
-                move(self._store, job, "Failed", {"code": error.code, "message": error.message})
-                return
+        try:
+            if code := job["exit_code"]:
+                raise strict.user_error(f"Execution failed. User process exited with status code {code}.")
+            for entry in (job["properties"].get("outputs") or {}).values():
+                self._mounts.check(entry["uri"], self._place(job))
             move(self._store, job, "Completed")
-            return
-        message = f"Execution failed. User process exited with status code {job['exit_code']}."
-        move(self._store, job, "Failed", {"code": "UserError", "message": message})
+        except strict.ArmError as error:
+            move(self._store, job, "Failed", {"code": error.code, "message": error.message})
 
     def _stop_job(self, job: Document) -> None:
         """SIGTERM once, SIGKILL after the grace period, Canceled when the group is gone."""

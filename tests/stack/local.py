@@ -18,7 +18,6 @@ import httpx
 import yaml
 
 from local_stack import stack
-from local_stack.azure_ml.config import arm_id
 from local_stack.azure_ml.tokens import load_secret
 from local_stack.processes import marked, stop
 from shared.domain.topology import TOPIC
@@ -33,9 +32,7 @@ from tests.paths import ROOT
 Found = TypeVar("Found")
 Event = dict[str, Any]
 FINAL_JOB = {"Completed", "Failed", "Canceled"}
-WORKSPACE = arm_id(
-    "/subscriptions/local/resourceGroups/local/providers/Microsoft.MachineLearningServices", "workspaces", "local"
-)
+WORKSPACE = "/subscriptions/local/resourceGroups/local/providers/Microsoft.MachineLearningServices/workspaces/local"
 RECIPE = ROOT / "recipes" / "manufacturing"
 TERMINAL = {"deployed", "rejected", "duplicate", "declined", "rolled_back", "failed", "cancelled"}
 
