@@ -132,7 +132,8 @@ class Mark:
     """
 
     def __init__(self, path: Sequence[str], meaning: MarkMeaning) -> None:
-        self._field, self._path, self._meaning = ".".join(path), "".join(map(_step, path)), meaning
+        self._field, self._meaning = ".".join(path), meaning
+        self._path = "".join(f".{name}" if _IDENTIFIER.fullmatch(name) else f'.["{name}"]' for name in path)
         self._counts = dict.fromkeys(_WORST, 0)
         self._first: dict[str, list[int]] = {"bad": [], "zero": [], "open": []}
         self._values: dict[str, dict[bytes, None]] = {"bad": {}, "zero": {}, "open": {}}  # as JSON
@@ -283,10 +284,6 @@ class Mark:
         rows = None if self._is_scale else {"jsonl": "", "json": ".[] | "}.get(container)
         command = "" if rows is None else f": jq -c '{rows}select({condition})'"
         return f"the rows in which {self._field} {words}{command}"
-
-
-def _step(name: str) -> str:
-    return f".{name}" if _IDENTIFIER.fullmatch(name) else f'.["{name}"]'
 
 
 def _word(text: str) -> str:

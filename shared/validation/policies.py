@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from shared.domain.beside import read_beside
 from shared.domain.catalog import CATALOG, SKUS
 from shared.domain.policy import APP_ROLES, PlatformPolicy, PolicyProblem, is_number, setting_of
-from shared.validation.setting_errors import Location, dotted, faulty, location, remove
+from shared.validation.setting_errors import dotted, faulty, location, remove
 
 _TABLES: dict[str, dict[str, str]] = read_beside(__file__)
 _WORDS, _REMEDIES = _TABLES["words"], _TABLES["remedies"]
@@ -30,13 +30,10 @@ def policy_problems(raw: Any) -> list[PolicyProblem]:
             problems = [_of_pydantic(one, raw) for one in error.errors(include_url=False, include_input=False)]
             found |= {(one.path, one.message): one for one in problems}
             for where in filter(None, faulty(error, raw)):
-                remove(raw, _whole(where))
+                # Of a limit, a team or a base model with a fault all: what is left of it would have another one.
+                ends = (n + 2 for n, part in enumerate(where) if part in ("limits", "teams", "base_models"))
+                remove(raw, where[: next(ends, None)])
     return [*found.values(), *_unmatched(policy), *_too_few_approvers(policy)]
-
-
-def _whole(where: Location) -> Location:
-    """Of a limit, a team or a base model with a fault all: what is left of it would have another one."""
-    return next((where[: n + 2] for n, part in enumerate(where) if part in ("limits", "teams", "base_models")), where)
 
 
 def _of_pydantic(error: ErrorDetails, raw: Any) -> PolicyProblem:

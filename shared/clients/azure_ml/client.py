@@ -59,12 +59,11 @@ class AzureMLClient:
         endpoint_identity_id: str | None = None,
         endpoint_is_public: bool = True,
         emulator_secret: str | None = None,
-        experiment: str = "droptune",
     ) -> None:
         self.session = Session(url, credential, identity_client_id=identity_client_id, emulator_secret=emulator_secret)
         self._client_ids = {jobs.JobRole.RUN: job_client_id, jobs.JobRole.IMPORT: import_client_id}
-        self._experiment, self._endpoint_identity_id = experiment, endpoint_identity_id
-        self._is_public, self._scoring_uris = endpoint_is_public, dict[str, str]()
+        self._endpoint_identity_id, self._is_public = endpoint_identity_id, endpoint_is_public
+        self._scoring_uris = dict[str, str]()
 
     def close(self) -> None:
         """Give the connections back; the client is not used afterwards."""
@@ -90,7 +89,7 @@ class AzureMLClient:
 
     def _create_job(self, spec: jobs.JobSpec) -> jobs.JobView:
         try:
-            body = wire.job_body(spec, self.session.workspace, self._experiment, self._client_ids[spec.role])
+            body = wire.job_body(spec, self.session.workspace, self._client_ids[spec.role])
             created = there(self.session.call("PUT", f"jobs/{spec.name}", body), "the workspace")
         except PermanentFailure:
             known = self._get_job(spec.name)

@@ -79,13 +79,13 @@ def input_type(uri: str) -> str:
     return "uri_file" if is_file else "uri_folder"
 
 
-def job_body(spec: JobSpec, workspace: Workspace, experiment: str, identity_client_id: str | None) -> Document:
+def job_body(spec: JobSpec, workspace: Workspace, identity_client_id: str | None) -> Document:
     """A command job on serverless compute. No code snapshot: the image carries the code. Short datastore
     URIs stay short: the service resolves them in its own workspace (Azure docs, "Access data in a job")."""
     properties: Document = {
         "jobType": "Command",
         "displayName": spec.name,
-        "experimentName": experiment,
+        "experimentName": "droptune",
         "isArchived": False,
         "command": spec.command,
         "environmentId": version_id(workspace, "environments", spec.environment),

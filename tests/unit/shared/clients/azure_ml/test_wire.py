@@ -164,7 +164,7 @@ def test_a_job_in_other_words_of_the_same_meaning_is_the_same_job(
     where: tuple[str, ...], echoes: tuple[Any, ...]
 ) -> None:
     spec = job("a", "true")
-    sent = job_body(spec, HERE, "droptune", "a-1")
+    sent = job_body(spec, HERE, "a-1")
     assert job_differences(spec, sent, "a-1") == ({}, {})
     for echo in echoes:
         assert job_differences(spec, echoed(sent, where, echo), "a-1") == ({}, {}), echo
@@ -207,7 +207,7 @@ def test_what_an_answer_leaves_out_is_told_from_what_it_says_otherwise(
     field: str, where: tuple[str, ...], silent: tuple[Any, ...], others: tuple[Any, ...]
 ) -> None:
     spec = job("a", "true", instances=2, processes=2, tier=Tier.SPOT)
-    sent = job_body(spec, HERE, "droptune", "a-1")
+    sent = job_body(spec, HERE, "a-1")
     for echo in silent:
         found = job_differences(spec, echoed(sent, where, echo), "a-1")
         assert [list(fields) for fields in found] == [[], [field]], echo
@@ -222,14 +222,14 @@ def test_what_an_answer_leaves_out_is_told_from_what_it_says_otherwise(
 )
 def test_a_job_without_an_identity_has_that_of_a_token(identity: Any, others: list[str]) -> None:
     spec = job("a", "true")
-    sent = job_body(spec, HERE, "droptune", None)
+    sent = job_body(spec, HERE, None)
     found, _ = job_differences(spec, echoed(sent, ("identity",), identity), None)
     assert [text.split("'")[1] for text in found.values()] == others
 
 
 def test_dedicated_machines_are_what_a_job_gets_that_names_no_tier() -> None:
     spec = job("a", "true", tier=Tier.DEDICATED)
-    sent = job_body(spec, HERE, "droptune", None)
+    sent = job_body(spec, HERE, None)
     for echo in (None, {}, {"jobTier": None}, {"jobTier": "Null"}):
         assert job_differences(spec, echoed(sent, ("queueSettings",), echo), None) == ({}, {})
     assert list(job_differences(spec, echoed(sent, ("queueSettings", "jobTier"), "Spot"), None)[0]) == ["tier"]
@@ -238,7 +238,7 @@ def test_dedicated_machines_are_what_a_job_gets_that_names_no_tier() -> None:
 @pytest.mark.parametrize(("timeout", "shown"), [("1.00:00:00", "'1.00:00:00'"), (None, "None"), ("P1D", "86400.0")])
 def test_a_time_limit_that_is_not_the_one_sent_is_shown(timeout: str | None, shown: str) -> None:
     spec = job("a", "true")
-    body = echoed(job_body(spec, HERE, "droptune", None), ("limits", "timeout"), timeout)
+    body = echoed(job_body(spec, HERE, None), ("limits", "timeout"), timeout)
     others, silent = job_differences(spec, body, None)
     assert (others | silent) == {"timeout_s": f"{shown}, not 600"}
 
