@@ -1,8 +1,7 @@
 """All that changes, replaces or works around what a library does while a job runs: one function each.
 
-A docstring says what is changed and why; then which pinned versions it was seen in, and what shows that it is no longer
-needed. What a library documents as an option, a hook or a method to override is no patch. Imports each library when it
-is called, for some have to come before any import.
+A docstring says why; then the pinned version that it was seen in, and what shows that it is no longer needed. What a
+library documents as an option, a hook or a method to override is no patch. Some have to come before any import.
 """
 
 import logging
@@ -114,17 +113,9 @@ def row_attention() -> str:
 
 
 def _attend_within_rows(
-    module: "torch.nn.Module",
-    query: "torch.Tensor",
-    key: "torch.Tensor",
-    value: "torch.Tensor",
-    attention_mask: "torch.Tensor | None",
-    *,
-    row_lengths: list[int] | None,
-    sliding_window: int | None = None,
-    **options: Any,
+    module: Any, *given: Any, row_lengths: list[int] | None, sliding_window: int | None = None, **options: Any
 ) -> tuple["torch.Tensor", None]:
-    """Over `[batch, heads, tokens, head_dim]`; gives `[batch, tokens, heads, head_dim]`.
+    """Given query, key and value `[batch, heads, tokens, head_dim]`, no mask: gives `[batch, tokens, heads, head_dim]`.
 
     `row_lengths` splits the tokens. None: one row each, padded on the right, where causality hides the padding.
     It has no default, so that a model loaded for training cannot be called without saying which it is.
@@ -132,9 +123,10 @@ def _attend_within_rows(
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    assert attention_mask is None
-    lengths = row_lengths or [query.shape[2]]
-    rows = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
+    *states, mask = given
+    assert mask is None
+    lengths = row_lengths or [states[0].shape[2]]
+    rows = zip(*(tensor.split(lengths, dim=2) for tensor in states), strict=True)
     outputs = [sdpa_attention_forward(module, q, k, v, _window(q, sliding_window), **options)[0] for q, k, v in rows]
     return torch.cat(outputs, dim=1), None
 

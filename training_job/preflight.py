@@ -27,12 +27,11 @@ from shared.domain.recipe import Recipe
 from shared.rendering.bundle import read_bundle_folder
 from shared.rendering.check import LengthPolicy
 from training_job.data.chat_rows import Encoded, encode_file
-from training_job.data.packing import trained_tokens
 from training_job.data.selection import EncodedData
 from training_job.job.runtime import classify
 from training_job.job.setup import Setup
 from training_job.methods import supervised
-from training_job.methods.trainer import model_of
+from training_job.methods.step import model_of, trained_tokens
 from training_job.model import quantized
 from training_job.model.artifacts import prompt_of
 from training_job.model.generation import generate

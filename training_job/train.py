@@ -6,33 +6,42 @@
 DATA holds train.jsonl and manifest.json, and eval.jsonl, which is not read; BASE-MODEL is a Hugging Face folder; RECIPE
 a resolved recipe. Writes OUTPUT/model/{adapter,merged,manifest.json}, metrics.jsonl, checkpoints/ and, always,
 result.json. The same command continues where a killed one stood. Exit codes: training_job/job/runtime.py.
+
+From here to a step: `Run.attempt` builds the method's trainer (`training_job/methods/supervised.py`, `preference.py`,
+`reinforcement.py`), whose step is in `training_job/methods/step.py`. Free of torch until it trains.
 """
 
 import hashlib
+import shutil
 import sys
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import ModuleType
+from typing import Annotated, Any
 
 import orjson
 
 from shared.domain.errors import RETRY_RULES, FailureClass, PermanentFailure
 from shared.domain.paths import run_id_of_job
+from shared.domain.planning.methods import rows_per_step
 from shared.domain.recipe import Reinforcement, ResolvedRecipe
+from shared.domain.results import TimeLimit
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import LengthPolicy
+from training_job.data.chat_rows import bundle_of
+from training_job.data.selection import EncodedData
 from training_job.evaluation.judges import Panel, read_judges
 from training_job.job import checkpoints, runtime
 from training_job.job.curve import Curve
-from training_job.job.files import model_folder, sha256_of, write_json
-from training_job.job.processes import importing, init_process_group, is_main_process
-from training_job.job.setup import Setup, length_limit, total_steps
+from training_job.job.files import ADAPTER_FILE, model_folder, sha256_of, write_json
+from training_job.job.processes import importing, init_process_group, is_distributed, is_main_process
+from training_job.job.setup import FINISH_SHARE, Setup, length_limit, total_steps
 from training_job.model.base_folder import content_sha256
 from training_job.selftest import check_machine
 
-if TYPE_CHECKING:
-    from training_job.data.selection import EncodedData
-    from training_job.methods import TuningMethod
+METHODS = {"supervised": "supervised", "dpo": "preference", "reinforcement": "reinforcement"}
+MOST_DAMAGED = 3  # checkpoints of one attempt; where more are damaged, so is what they are written to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +81,11 @@ def train(task: TrainArguments, metrics: runtime.RunningMetrics) -> None:
     print(f"{task.job_name}: {recipe.hyperparameters.model_dump_json()}", flush=True)  # no more of it: it holds secrets
     check_machine(recipe)
     metrics.continue_time(task.output)
-    prepared = prepare(task, recipe, metrics)
-
-    with importing():
-        from training_job.methods.fit import Fit
-
-    curve = Curve(task.output)
-    fit = Fit(prepared.setup, prepared.method, prepared.data, metrics, curve, prepared.identity)
+    run = prepare(task, recipe, metrics)
     try:
-        fit.run()
+        run.fit()
         if is_main_process():
-            write_model(task, prepared, metrics, fit.probe_loss)
+            run.write_model()
     except Exception as error:
         failure = runtime.classify(error)
         if RETRY_RULES[failure.failure_class].attempts == 1:  # the run's own state may be the cause
@@ -90,27 +93,12 @@ def train(task: TrainArguments, metrics: runtime.RunningMetrics) -> None:
         raise failure from error
     finally:
         metrics.keep_time()
-        curve.close()
+        run.curve.close()
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What training needs, read and checked."""
-
-    setup: Setup
-    method: "TuningMethod"
-    data: "EncodedData"
-    bundle: Bundle
-    data_manifest: dict[str, Any]
-    identity: checkpoints.Identity
-
-
-def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: runtime.RunningMetrics) -> Prepared:
+def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: runtime.RunningMetrics) -> "Run":
     """Read tokenizer and rows; count rows and steps in `metrics`."""
     with importing():
-        from training_job.data.chat_rows import bundle_of
-        from training_job.data.selection import EncodedData
-        from training_job.methods import method_of
         from training_job.model import quantized
 
         method = method_of(recipe)
@@ -139,23 +127,152 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: runtime.Runni
     )
     run = run_id_of_job(task.job_name) or task.job_name
     identity = checkpoints.Identity(run, sha256_of(task.rows), recipe_sha256(recipe), content_sha256(task.base_model))
-    return Prepared(setup, method, data, bundle, data_manifest, identity)
+    return Run(task, setup, method, data, bundle, data_manifest, identity, metrics, Curve(task.output))
 
 
-def write_model(
-    task: TrainArguments, prepared: Prepared, metrics: runtime.RunningMetrics, trained_loss: float | None
-) -> None:
-    """Merge, check the merged model, and write the manifest last: its presence says that the folder is whole."""
-    from training_job.model import artifacts
-    from training_job.model.artifacts import model_manifest, write_card
+def method_of(recipe: ResolvedRecipe) -> ModuleType:
+    """`read` (rows in), `build` (a trainer whose step learns from them), `MEASURES` (what of its log goes into the
+    curve beside the loss, and as what) and `diagnose` (what the curve says) of the recipe's method; imports torch."""
+    return import_module(f"training_job.methods.{METHODS[recipe.requested.method.type]}")
 
-    artifacts.merge(prepared.setup)
-    check = artifacts.check_merge(prepared.setup, prepared.data.probe, trained_loss)
-    metrics.merged_agreement = check.agreement if check else None
-    manifest = model_manifest(prepared.setup, prepared.identity, prepared.bundle, prepared.data_manifest, metrics)
-    write_card(prepared.setup, manifest["data_version"])
-    manifest |= {"job": task.job_name, "merge": asdict(check) if check else None}
-    write_json(task.output / "model" / "manifest.json", manifest)
+
+@dataclass
+class Run:
+    """One run of training, read and checked."""
+
+    task: TrainArguments
+    setup: Setup
+    method: ModuleType
+    data: EncodedData
+    bundle: Bundle
+    data_manifest: dict[str, Any]
+    identity: checkpoints.Identity
+    metrics: runtime.RunningMetrics
+    curve: Curve
+    trained_loss: float | None = None  # on the rows probed, of the model that was saved, as training had it in memory
+
+    def fit(self) -> None:
+        """Train the adapter to the end, and save it under OUTPUT/model/adapter.
+
+        Where memory runs out, training resumes from the last checkpoint with half the micro batch and the same batch;
+        a job that is started again begins with what the checkpoint was written with. A checkpoint that cannot be
+        loaded is set aside, and the one before it is used.
+        Of several processes one alone may fail so, so there the job ends, with class capacity or platform instead.
+        """
+        import torch
+
+        from training_job.model.artifacts import free_memory
+
+        planned, batch, damaged = self.setup.micro_batch_size, rows_per_step(self.setup.hyperparameters), 0
+        rows = planned
+        while True:
+            if resume := self._newest():
+                rows = min(rows, checkpoints.mark_of(resume)["micro_batch_size"])
+            self.setup, self.metrics.micro_batch_size = replace(self.setup, micro_batch_size=rows), rows
+            try:
+                self.attempt(resume)
+                break
+            except torch.OutOfMemoryError:
+                if rows == 1 or is_distributed():
+                    raise
+                rows = halved(batch, rows)
+                had = self.setup.micro_batch_size
+                print(f"out of memory: micro batches of {rows} rows instead of {had}", flush=True)
+            except checkpoints.UnreadableCheckpoint as error:
+                if is_main_process():
+                    checkpoints.set_aside(error.args[0])
+                damaged += 1
+                if is_distributed() or damaged > MOST_DAMAGED:
+                    message = f"{error}; another attempt goes on from the one before it"
+                    raise PermanentFailure(FailureClass.PLATFORM, "checkpoint_unreadable", message) from error
+            free_memory()
+        if not self.setup.selects:
+            message = "Too few rows are independent to leave some out of training: the last checkpoint is the model."
+            self.metrics.diagnosis = (*self.metrics.diagnosis, message)
+        if rows < planned:
+            message = f"Memory ran out: micro batches are of {rows} rows instead of {planned}; the batch is"
+            self.metrics.diagnosis = (*self.metrics.diagnosis, f"{message} {batch} as planned.")
+
+    def attempt(self, resume: Path | None) -> None:
+        """Train from the checkpoint `resume`, or the start, to the end, with the micro batch of `setup`."""
+        import torch
+
+        from training_job.methods import watch
+
+        self.curve.rewind(checkpoints.step_of(resume) if resume else 0)
+        watch.start_measuring()
+        trainer = self.method.build(self.setup, self.data)
+        losses = watch.Losses(trainer, self.setup, self.data.probe)
+        limit, measures = TimeLimit.of(self.setup.recipe, 1 - FINISH_SHARE), self.method.MEASURES
+        measure, check = losses.of_probe, (lambda: losses.require_same_start(resume))
+        callback = watch.Watch(self.curve, self.metrics, self.identity, measures, limit, measure, check)
+        trainer.add_callback(callback)
+        if resume:
+            print(f"resuming from step {checkpoints.step_of(resume)}", flush=True)
+        try:
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        except (PermanentFailure, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if resume and not callback.began and runtime.classify(error).failure_class is FailureClass.CODE:
+                raise checkpoints.UnreadableCheckpoint(resume) from error
+            best = trainer.state.best_model_checkpoint
+            if best and checkpoints.mark_of(Path(best)):  # not the one whose saving failed, on a full disk say
+                self._require_whole(best)
+            raise
+        self.metrics.measured_peak_bytes = watch.measured_peak_bytes()
+        self.metrics.predicted_peak_bytes = watch.predicted_peak_bytes(self.setup)
+        self.trained_loss, fixed_loss = losses.of_probe(), losses.of_fixed_text()
+        watch.close_metrics(self.metrics, self.curve, trainer.state, self.method, callback.lost_best)
+        if is_main_process():
+            self._save(trainer, fixed_loss)
+
+    def _newest(self) -> Path | None:
+        """The checkpoint to go on from; of several processes the first decides, for it alone moves files."""
+        folder = self.setup.output / "checkpoints"
+        found = [checkpoints.newest_complete(folder, self.identity) if is_main_process() else None]
+        if is_distributed():
+            import torch
+
+            torch.distributed.broadcast_object_list(found)
+        return found[0]
+
+    def _require_whole(self, checkpoint: str) -> Path:
+        """Raises UnreadableCheckpoint if it was damaged since it was written."""
+        if not checkpoints.is_whole(Path(checkpoint), self.identity):
+            raise checkpoints.UnreadableCheckpoint(Path(checkpoint))
+        return Path(checkpoint)
+
+    def _save(self, trainer: Any, fixed_loss: float) -> None:
+        """Save the adapter. Raises PermanentFailure `saved_differs` unless its bytes are the best checkpoint's."""
+        folder = self.setup.output / "model" / "adapter"
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        # "default": not the frozen copy that it was compared with
+        trainer.model.save_pretrained(str(folder), selected_adapters=["default"])
+        best = self._require_whole(named) if (named := trainer.state.best_model_checkpoint) else None
+        if best and sha256_of(folder / ADAPTER_FILE) != sha256_of(best / ADAPTER_FILE):
+            message = f"the saved adapter is not that of {best.name}, which was measured"
+            raise PermanentFailure(FailureClass.CODE, "saved_differs", message)
+        self.setup.tokenizer.save_pretrained(folder)
+        write_json(folder / checkpoints.MARK, {"fixed_loss": fixed_loss, "sha256": checkpoints.hashes(folder)})
+
+    def write_model(self) -> None:
+        """Merge, check the merged model, and write the manifest last: its presence says that the folder is whole."""
+        from training_job.model import artifacts
+
+        artifacts.merge(self.setup)
+        check = artifacts.check_merge(self.setup, self.data.probe, self.trained_loss)
+        self.metrics.merged_agreement = check.agreement if check else None
+        read = (self.identity, self.bundle, self.data_manifest)
+        manifest = artifacts.model_manifest(self.setup, *read, self.metrics)
+        artifacts.write_card(self.setup, manifest["data_version"])
+        manifest |= {"job": self.task.job_name, "merge": asdict(check) if check else None}
+        write_json(self.task.output / "model" / "manifest.json", manifest)
+
+
+def halved(batch: int, micro_batch: int) -> int:
+    """The largest part of the batch that is at most half the micro batch."""
+    return next(size for size in range(micro_batch // 2, 0, -1) if batch % size == 0)
 
 
 def panel_of(recipe: ResolvedRecipe, judges: Path | None) -> Panel:

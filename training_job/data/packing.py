@@ -4,14 +4,14 @@ A step sees `batch_size` rows whichever way they are laid out and however many p
 memory and processes change the speed, never the result. Import only where torch may be loaded.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch.utils.data import Sampler
 
-from training_job.data.chat_rows import IGNORED, Encoded
+from training_job.data.chat_rows import Encoded
 
 GROUP_BATCHES = 50
 
@@ -44,10 +44,6 @@ class Layout:
                 batches[fits].append(row)
                 room[fits] -= length
         return batches
-
-    def tensors(self, rows: Sequence[Encoded]) -> dict[str, Any]:
-        """One micro batch: what the model reads, the flat positions loss falls after, and the tokens it falls on."""
-        return packed(rows) if self.kind == "packed" else padded(rows, plain=self.kind == "plain")
 
 
 def steps_of_run(rows: int, batch_size: int, seed: int, steps: int) -> list[list[int]]:
@@ -94,51 +90,13 @@ class ByLength(Sampler[int]):
         return iter([row for batch in shuffled + short for row in batch])
 
 
-def share_of(rows: Sequence[Encoded], process: int, processes: int) -> list[Encoded]:
-    """The rows of a step that one process trains on: dealt out by length, so that all are busy about as long."""
-    return sorted(rows, key=lambda row: len(row.input_ids), reverse=True)[process::processes]
-
-
 def shared_out(layout: Layout, rows: Sequence[Encoded], process: int, processes: int) -> list[list[Encoded]]:
     """The micro batches of one process, as many as of any other: fillers, at the end, are empty.
 
-    Processes exchange what a step computes, so one without rows must take part: the last step of an epoch may have
-    fewer rows than there are processes.
+    Rows are dealt out by length, so that all are busy about as long. Processes exchange what a step computes, so one
+    without rows must take part: the last step of an epoch may have fewer rows than there are processes.
     """
-    of_each = [layout.micro_batches(share_of(rows, each, processes)) for each in range(processes)]
+    longest_first = sorted(rows, key=lambda row: len(row.input_ids), reverse=True)
+    of_each = [layout.micro_batches(longest_first[each::processes]) for each in range(processes)]
     own = of_each[process]
     return own + [[] for _ in range(max(map(len, of_each)) - len(own))]
-
-
-def trained_tokens(rows: Iterable[Encoded]) -> int:
-    """Tokens that loss falls on. The first of a row has nothing before it to be predicted from."""
-    return sum(label != IGNORED for row in rows for label in row.labels[1:])
-
-
-def packed(rows: Sequence[Encoded]) -> dict[str, Any]:
-    """Rows end to end: ids and positions `[1, tokens]`, positions from 0 in each row."""
-    ids = [token for row in rows for token in row.input_ids]
-    positions = [position for row in rows for position in range(len(row.input_ids))]
-    following = [label for row in rows for label in (*row.labels[1:], IGNORED)]
-    reading = {
-        "input_ids": torch.tensor([ids]),
-        "position_ids": torch.tensor([positions]),
-        "row_lengths": [len(row.input_ids) for row in rows],
-    }
-    return {"reading": reading, **_predicted(following)}
-
-
-def padded(rows: Sequence[Encoded], *, plain: bool = False) -> dict[str, Any]:
-    """One row a line, filled up on the right: ids `[rows, longest]`."""
-    width = max(len(row.input_ids) for row in rows)
-    ids = [row.input_ids + [0] * (width - len(row.input_ids)) for row in rows]
-    following = [label for row in rows for label in (*row.labels[1:], *[IGNORED] * (width - len(row.labels) + 1))]
-    lengths = torch.tensor([[len(row.input_ids)] for row in rows])
-    seen = {"attention_mask": (torch.arange(width) < lengths).long()} if plain else {"row_lengths": None}
-    return {"reading": {"input_ids": torch.tensor(ids), **seen}, **_predicted(following)}
-
-
-def _predicted(following: list[int]) -> dict[str, torch.Tensor]:
-    after = torch.tensor(following)
-    kept = (after != IGNORED).nonzero().squeeze(1)
-    return {"kept": kept, "targets": after[kept]}

@@ -21,7 +21,7 @@ from training_job.data.packing import ByLength
 from training_job.data.selection import EncodedData
 from training_job.job import diagnosis as loss_diagnosis
 from training_job.job.setup import Setup
-from training_job.methods.trainer import adapted, common_settings, finished, model_of
+from training_job.methods.step import adapted, finished, model_of, settings
 
 NO_BETTER_THAN_CHANCE = 0.55
 MEASURES = {"rewards/accuracies": "reward_accuracy", "rewards/margins": "reward_margin"}
@@ -57,7 +57,7 @@ def config(setup: Setup) -> DPOConfig:
     """What DPO sets beside the common settings."""
     assert isinstance(setup.hyperparameters, ResolvedPreference)
     return DPOConfig(
-        **common_settings(setup),
+        **settings(setup),
         per_device_eval_batch_size=max(4, setup.micro_batch_size),
         beta=setup.hyperparameters.beta,
         max_length=None,  # pairs were counted and refused or dropped before; nothing is cut in silence

@@ -20,7 +20,7 @@ from training_job.data.selection import EncodedData
 from training_job.job.setup import Setup
 from training_job.methods.reward_watch import Calibrator, RewardWatch, diagnose
 from training_job.methods.rewards import Rewards
-from training_job.methods.trainer import adapted, common_settings, finished
+from training_job.methods.step import adapted, finished, settings
 
 MEASURES = {
     "reward": "reward",
@@ -71,7 +71,7 @@ def config(setup: Setup) -> GRPOConfig:
     """What GRPO sets beside the common settings; a micro batch is of answers."""
     hyperparameters = setup.hyperparameters
     assert isinstance(hyperparameters, ResolvedReinforcement)
-    common = common_settings(setup)
+    common = settings(setup)
     common["gradient_accumulation_steps"] = rows_per_step(hyperparameters) // setup.micro_batch_size
     # Warm-up, for Adam's first step is as large as its rate whatever the gradient, and one too large ends a policy;
     # no decay, for the answers that are compared change with the policy.

@@ -3,21 +3,53 @@
 import math
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from shared.domain.catalog import find_sku
 from shared.domain.errors import FailureClass, PermanentFailure
+from shared.domain.planning.memory import memory_plan
 from shared.domain.results import TimeLimit
 from training_job import patches
+from training_job.data.chat_rows import Encoded
 from training_job.job import checkpoints
 from training_job.job.curve import Curve
+from training_job.job.diagnosis import memory
 from training_job.job.runtime import RunningMetrics
+from training_job.job.setup import Setup
+from training_job.methods.step import probe_loss
+from training_job.model.artifacts import require_same_loss
 
 FIRST_STEPS = 10
+FIXED_TEXT = "What is the capital of France? The capital of France is Paris. 0 1 2 3 4 5 6 7 8 9"
+
+
+class Losses:
+    """Of the model in training's memory on rows that stay the same, by which it is known again."""
+
+    def __init__(self, trainer: Trainer, setup: Setup, probe: Sequence[Encoded]) -> None:
+        self._trainer, self._setup, self._probe = trainer, setup, probe
+
+    def of_probe(self) -> float | None:
+        return probe_loss(self._trainer, self._probe) if self._probe else None
+
+    def of_fixed_text(self) -> float:
+        """The same text in every run: a run that continues from an adapter has not the rows that it was trained on."""
+        ids = self._setup.tokenizer(FIXED_TEXT, add_special_tokens=False)["input_ids"]
+        return probe_loss(self._trainer, [Encoded(0, ids, ids)])
+
+    def require_same_start(self, resume: Path | None) -> None:
+        """Raises PermanentFailure `loss_differs` where the checkpoint or adapter was left with another loss."""
+        if resume:
+            recorded = checkpoints.mark_of(resume).get("probe_loss")
+            require_same_loss(f"after resuming from {resume.name}", recorded, self.of_probe())
+        elif adapter := self._setup.continue_from:
+            require_same_loss("at the start", checkpoints.mark_of(adapter).get("fixed_loss"), self.of_fixed_text())
 
 
 class Watch(TrainerCallback):
@@ -173,6 +205,48 @@ def measured_peak_bytes() -> int | None:
 
 def peak_memory_bytes() -> int:
     """Most memory held so far: of the GPU where there is one, else of this process."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    of_gpu = measured_peak_bytes()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if of_gpu is None else of_gpu
+
+
+def predicted_peak_bytes(setup: Setup) -> int:
+    """What the memory plan says of tensors alone, which is what torch measures."""
+    chosen = setup.hyperparameters.model_copy(update={"micro_batch_size": setup.micro_batch_size})
+    plan = memory_plan(
+        setup.recipe.entry,
+        chosen,
+        gpus=max(1, find_sku(setup.recipe.training_instance_type).gpus),
+        continued=setup.continue_from is not None,
+    )
+    return plan.total_bytes - plan.runtime_bytes
+
+
+def close_metrics(
+    metrics: RunningMetrics, curve: Curve, state: TrainerState, method: ModuleType, lost_best: int | None = None
+) -> None:
+    """Fill in the figures of the whole run. One resumed at its very end trains no step, so they come from the curve.
+
+    `lost_best`: the step of a best checkpoint that is no longer there.
+    """
+    metrics.last_step = state.global_step
+    metrics.best_step = state.best_global_step
+    if state.global_step < metrics.total_steps and metrics.stopped is None:
+        metrics.stopped = "early"
+    points = curve.points()
+    # The state is part of the checkpoints, and so are its hashes; the curve is a file of its own, which may be lost.
+    measured = [*points, *state.log_history]
+    eval_losses = {point["step"]: point["eval_loss"] for point in measured if point.get("eval_loss") is not None}
+    metrics.eval_loss = eval_losses.get(metrics.best_step, next(reversed(eval_losses.values()), None))
+    names = {f"{kind}{name}" for kind in ("", "eval_") for name in method.MEASURES.values()}
+    last = {name: value for point in points for name, value in point.items() if name in names and value is not None}
+    metrics.measures = last | metrics.measures
+    losses = curve.values("loss")
+    if not losses:
+        return
+    metrics.first_train_loss, metrics.train_loss = losses[0], losses[-1]
+    metrics.processed_tokens = max(metrics.processed_tokens, *map(int, curve.values("tokens")[-1:]), 0)
+    sentences = method.diagnose(points, metrics.stopped, None if lost_best else metrics.best_step)
+    if lost_best:
+        lost = f"The best checkpoint, of step {lost_best}, was lost; the model is that of step {metrics.best_step}."
+        sentences = (lost, *sentences)
+    metrics.diagnosis = (*sentences, *memory(metrics.predicted_peak_bytes, metrics.measured_peak_bytes))

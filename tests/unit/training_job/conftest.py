@@ -41,9 +41,8 @@ def libraries() -> None:
     from training_job.job.processes import importing
 
     with importing():
-        import training_job.methods.fit
         import training_job.methods.supervised
-        import training_job.model.artifacts  # noqa: F401
+        import training_job.methods.watch  # noqa: F401
 
 
 @pytest.fixture(scope="session")
@@ -211,8 +210,8 @@ class Bench:
         from training_job.data.chat_rows import bundle_of
         from training_job.data.selection import EncodedData
         from training_job.job.setup import Setup
-        from training_job.methods import method_of
         from training_job.model.quantized import load_tokenizer
+        from training_job.train import method_of
 
         recipe = ResolvedRecipe.model_validate_json(self.recipe.read_bytes())
         tokenizer, method = load_tokenizer(self.base), method_of(recipe)

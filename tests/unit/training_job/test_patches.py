@@ -236,7 +236,7 @@ class StillNeeded:
 
 # Without these a test fails that trains, or nothing but time shows them.
 SHOWN_ELSEWHERE = {
-    "find_best": "tests/unit/training_job/methods/test_fit.py",
+    "find_best": "tests/unit/training_job/test_train_attempts.py",
     "sample_in_parts": "tests/unit/training_job/methods/test_reinforcement.py",
     "use_one_thread_if_tiny": "tests/unit/training_job/model/test_quantized.py",
     "no_tokenizer_threads": "",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from shared.domain.errors import FailureClass
 from shared.rendering.check import LengthPolicy
 from tests.paths import ROOT
 from training_job.job import runtime
+from training_job.train import METHODS
 
 
 def adapter_of(run: Any) -> dict[str, Any]:
@@ -127,7 +130,7 @@ def test_a_run_interrupted_five_times_over_three_attempts_ends_with_the_same_wei
     seed: int, finished: Any, bench: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from training_job.job import checkpoints
-    from training_job.methods.supervised import SupervisedTrainer
+    from training_job.methods.step import SupervisedTrainer
 
     chance, step_once, mark = random.Random(seed), SupervisedTrainer.training_step, checkpoints.mark_complete
     stops = [(chance.choice(["in a step", "in a checkpoint"]), chance.randrange(3, 19)) for _ in range(5)]
@@ -359,3 +362,34 @@ def test_a_stopped_job_is_no_success(bench: Callable[..., Any], tmp_path: Path, 
     assert (result.status, result.failure_class, result.problem.code) == ("failed", "platform", "interrupted")
     assert 0 < result.metrics.last_step < 250
     assert not (run.output / "model" / "manifest.json").exists()
+
+
+def test_from_train_to_the_step_are_the_three_files_that_the_page_names(
+    libraries: None, bench: Callable[..., Any], resolved: Callable[..., Any], tmp_path: Path
+) -> None:
+    from accelerate import Accelerator
+
+    page = (ROOT / "docs/explanation/training.md").read_text().partition("## From `train` to the step")[2]
+    named = dict(re.findall(r"^\| `(training_job/\S+)` \| (.+?) \|", page, re.MULTILINE))
+    train, _, step = named
+    trees = {}
+    for file in (train, step, *(f"training_job/methods/{name}.py" for name in METHODS.values())):
+        trees[file] = list(ast.walk(ast.parse((ROOT / file).read_text())))
+        imports = {str(node.module) for node in trees[file] if isinstance(node, ast.ImportFrom)}
+        found = {name.rpartition(".")[2] for name in imports if name.startswith("training_job.methods.")}
+        assert found - {"rewards", "reward_watch"} == ({"step"} if file not in (train, step) else set()), file
+    for file, functions in named.items():
+        defined = {node.name for node in trees[file] if isinstance(node, ast.FunctionDef)}
+        defined |= {node.id for node in trees[file] if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        assert set(re.findall(r"`(\w+)`", functions)) <= defined, file
+    passed, backward = [], Accelerator.backward
+
+    def record(*args: Any, **named: Any) -> None:
+        passed.append([frame.filename for frame in traceback.extract_stack()])
+        backward(*args, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Accelerator, "backward", record)
+        assert bench(tmp_path, recipe=resolved(total_steps=1)).train() == 0
+    ours = [Path(file).relative_to(ROOT).as_posix() for file in passed[0] if file.startswith(f"{ROOT}/training_job/")]
+    assert list(dict.fromkeys(ours)) == [train, "training_job/job/runtime.py", step]

@@ -64,7 +64,7 @@ def test_the_loss_is_the_mean_over_all_trained_tokens_of_the_step(
     """Against transformers' own loss of each row apart, summed by tokens."""
     import torch
 
-    from training_job.data.packing import trained_tokens
+    from training_job.methods.step import trained_tokens
     from training_job.model.quantized import load_model
 
     plain = load_model(random_base, torch.float32)
@@ -85,10 +85,10 @@ def test_in_bfloat16_the_losses_keep_the_digits_of_float32(
     """Rows that are packed by the hundred, so that a sum of theirs has more digits than bfloat16."""
     import torch
 
-    from training_job.data.packing import trained_tokens
     from training_job.data.selection import EncodedData
     from training_job.job.setup import Setup
     from training_job.methods import supervised
+    from training_job.methods.step import trained_tokens
     from training_job.model.quantized import load_model
 
     many = encoded_rows * 20
@@ -113,7 +113,7 @@ def test_attention_never_crosses_rows(trainer_for: Any, encoded_rows: list[Any])
     """Other tokens in one row leave each hidden state of its neighbors as it is, to the bit."""
     import torch
 
-    from training_job.data.packing import packed
+    from training_job.methods.step import packed
 
     trainer = trainer_for()
     trainer.model.eval()

@@ -61,7 +61,7 @@ def peak_per_step(model: Any, dtype: Any, *, packs: bool = True) -> Any:
     from torch.nn.functional import cross_entropy, linear_cross_entropy
 
     from tests.unit.training_job.peak_memory import PeakMemory
-    from training_job.methods.supervised import CHUNKED
+    from training_job.methods.step import CHUNKED
 
     head, ids = patches.take_head(model) if packs else None, torch.arange(3, 3 + TOKENS) % SMALL["vocab"]
     mixed = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)

@@ -32,7 +32,7 @@ def run_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make steps from `step` on fail as on a GPU whose memory holds micro batches of `rows` rows and no more."""
     import torch
 
-    from training_job.methods.supervised import SupervisedTrainer
+    from training_job.methods.step import SupervisedTrainer
 
     plain = SupervisedTrainer.training_step
 
@@ -111,7 +111,7 @@ def test_memory_that_holds_no_single_row_is_a_matter_of_capacity(
 
 
 def test_micro_batches_shrink_to_a_part_of_the_batch() -> None:
-    from training_job.methods.fit import halved
+    from training_job.train import halved
 
     assert [halved(16, 16), halved(12, 6), halved(12, 3), halved(7, 7)] == [8, 3, 1, 1]
 
@@ -467,7 +467,7 @@ def test_a_run_that_trains_no_further_step_has_what_its_method_measured_before(t
     from training_job.job.curve import Curve
     from training_job.job.runtime import RunningMetrics
     from training_job.methods import reinforcement
-    from training_job.methods.fit import close_metrics
+    from training_job.methods.watch import close_metrics
 
     curve = Curve(tmp_path)
     for step in (1, 2):
@@ -500,7 +500,7 @@ def test_a_peak_more_than_a_tenth_off_the_plan_is_said(
     from training_job.job.curve import Curve
     from training_job.job.runtime import RunningMetrics
     from training_job.methods import supervised
-    from training_job.methods.fit import close_metrics
+    from training_job.methods.watch import close_metrics
 
     shutil.copy(finished.output / "metrics.jsonl", tmp_path)
     ended = SimpleNamespace(global_step=20, best_global_step=20, log_history=[])

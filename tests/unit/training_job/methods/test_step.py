@@ -50,10 +50,10 @@ def test_plain_lora_leaves_the_base_as_it_is(random_base: Path, resolved: Any, t
     from bitsandbytes.nn.modules import Linear4bit
 
     from training_job.job.setup import Setup
-    from training_job.methods.trainer import load_base
+    from training_job.methods.step import adapted
 
     setup = Setup(random_base, tmp_path, resolved(quantization="none"), tokenizer, 1, 1)
-    layers = [type(module) for module in load_base(setup, "sdpa").modules()]
+    layers = [type(module) for module in adapted(setup, "sdpa")["model"].modules()]
     assert Linear4bit not in layers
 
 
@@ -63,9 +63,9 @@ def test_every_option_is_in_one_of_the_runs_of_make_test() -> None:
 
 @pytest.mark.parametrize("steps", [1, 7, 20, 600, 12_345])
 def test_checkpoints_and_evaluations_fall_on_log_lines(steps: int) -> None:
-    from training_job.methods.trainer import Intervals
+    from training_job.methods.step import intervals
 
-    every = Intervals.of(steps)
-    assert every.save % every.log == 0
-    assert steps / every.log <= 120
-    assert steps / every.save <= 10
+    log, save = intervals(steps)
+    assert save % log == 0
+    assert steps / log <= 120
+    assert steps / save <= 10
