@@ -7,8 +7,8 @@ DATA holds train.jsonl and manifest.json, and eval.jsonl, which is not read; BAS
 a resolved recipe. Writes OUTPUT/model/{adapter,merged,manifest.json}, metrics.jsonl, checkpoints/ and, always,
 result.json. The same command continues where a killed one stood. Exit codes: training_job/job/runtime.py.
 
-From here to a step: `Run.attempt` builds the method's trainer (`training_job/methods/supervised.py`, `preference.py`,
-`reinforcement.py`), whose step is in `training_job/methods/step.py`. Free of torch until it trains.
+From here to a step: `TrainingRun.attempt` builds the trainer of the method (`methods/supervised.py`, `preference.py`,
+`reinforcement.py`), whose step is in `methods/step.py`. Free of torch until it trains.
 """
 
 import hashlib
@@ -96,7 +96,7 @@ def train(task: TrainArguments, metrics: runtime.RunningMetrics) -> None:
         run.curve.close()
 
 
-def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: runtime.RunningMetrics) -> "Run":
+def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: runtime.RunningMetrics) -> "TrainingRun":
     """Read tokenizer and rows; count rows and steps in `metrics`."""
     with importing():
         from training_job.model import quantized
@@ -127,7 +127,7 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: runtime.Runni
     )
     run = run_id_of_job(task.job_name) or task.job_name
     identity = checkpoints.Identity(run, sha256_of(task.rows), recipe_sha256(recipe), content_sha256(task.base_model))
-    return Run(task, setup, method, data, bundle, data_manifest, identity, metrics, Curve(task.output))
+    return TrainingRun(task, setup, method, data, bundle, data_manifest, identity, metrics, Curve(task.output))
 
 
 def method_of(recipe: ResolvedRecipe) -> ModuleType:
@@ -137,7 +137,7 @@ def method_of(recipe: ResolvedRecipe) -> ModuleType:
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """One run of training, read and checked."""
 
     task: TrainArguments
