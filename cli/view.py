@@ -272,7 +272,7 @@ def gain_line(run: Run, result: EvaluationResult) -> str:
     gate = run.recipe.requested.evaluation.gate.confidence if run.recipe else 0.95
     confidence = result.gain_confidence or gate
     counted = f", attempt {result.attempt}" if result.gain_confidence else ""
-    rows = f"{result.candidate.rows} held-out rows" + (f" in {result.groups} groups" if result.groups else "")
+    rows = f"{result.candidate.rows} held-out rows" + (f", worth {result.groups} groups" if result.groups else "")
     shown = f"\n{detectable(result.gains[0])}" if result.gains and result.gains[0].detectable else ""
     gains = "; ".join(f"{g.mean:+.3f} [{g.low:+.3f}, {g.high:+.3f}] over {g.over}" for g in result.gains)
     cut = ", ".join(f"{name} {share * 100:.3g} %" for name, share in result.answers_at_limit.items() if share)

@@ -239,7 +239,7 @@ class EvaluationResult(ScoreByModel):
     gains: tuple[Gain, ...] = Field(max_length=MAX_CHECKED)
     attempt: int = Field(default=1, description="at these held-out rows by this project, from 1")
     gain_confidence: float | None = Field(default=None, description="of the gains: the gate's, corrected for attempts")
-    groups: int | None = Field(default=None, description="independent groups of rows, by data.split_group")
+    groups: int | None = Field(default=None, description="of rows by data.split_group, as so many of one size")
     baselines: tuple[BaselineScore, ...] = Field(default=(), max_length=MAX_CHECKED)
     no_baselines: Text | None = Field(default=None, description="why there are none")
     graders: tuple[GraderScore, ...] = Field(default=(), max_length=MAX_CHECKED)

@@ -1,5 +1,6 @@
 """Fields of a row by the names that recipes give them: `fault_class`, or `meta.machine` of one in an object."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -33,3 +34,10 @@ def group_of(item: dict[str, Any], path: str) -> bytes | None:
     value = value_at(item, path)
     text = " ".join(value.split()).casefold() if type(value) is str else orjson.dumps(value).decode()
     return (text.removesuffix(".0") if text[:1].isdigit() else text).encode()
+
+
+def as_equal_groups(sizes: Iterable[int]) -> int:
+    """So many groups of one size say of a mean as much as groups of these sizes (Kish 1965): two that hold nearly all
+    rows are two, however many others there are."""
+    sizes = list(sizes)
+    return sum(sizes) ** 2 // max(1, sum(size**2 for size in sizes))

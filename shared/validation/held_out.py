@@ -17,7 +17,7 @@ from shared.domain.evaluation import MAX_SLICE_CHARACTERS, MAX_SLICES
 from shared.domain.findings import Findings, counted
 from shared.domain.prompts import prompt_of
 from shared.domain.recipe import Gate, Recipe
-from shared.domain.row_fields import group_of, value_at
+from shared.domain.row_fields import as_equal_groups, group_of, value_at
 from shared.validation.compared import Texts, compared_texts
 from shared.validation.fields import UNSPACED
 from shared.validation.keys import Keys
@@ -59,7 +59,7 @@ def report_sizes(
         if not findings.counts(found[0]):
             findings.add_many(found[0], "eval", found[1], 1, remedy=remedy)
     elif groups is not None and groups < needed:
-        detail = f"{counted(groups, 'group')}, and the gate needs {needed}"
+        detail = f"their groups are worth {groups} of one size, and the gate needs {needed}"
         findings.add_many("few_eval_groups", "eval", detail, held_out)
     if split and held_out:
         _report_split(split, recipe, findings)
@@ -86,13 +86,15 @@ def why_no_slice(value: Any) -> str:
 
 
 def held_out_groups(held_out: BinaryIO, group: str | None) -> int | None:
-    """Independent groups of the rows, each row without a group being one; None where rows have no groups."""
+    """Independent groups of the rows, each row without a group being one, as so many of one size; None where rows have
+    no groups."""
     if group is None:
         return None
     held_out.seek(0)
     found = [group_of(orjson.loads(line).get("item", {}), group) for line in held_out]
     held_out.seek(0)
-    return len({*found} - {None}) + found.count(None)
+    sizes = Counter(found)
+    return as_equal_groups([*[1] * sizes.pop(None, 0), *sizes.values()])
 
 
 def report_slices(held_out: Iterable[bytes], names: Iterable[str], findings: Findings) -> None:

@@ -13,7 +13,7 @@ from shared.domain import evaluation
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.evaluation import MAX_SLICES
 from shared.domain.graders import Grader
-from shared.domain.row_fields import group_of, is_missing, value_at
+from shared.domain.row_fields import as_equal_groups, group_of, is_missing, value_at
 from shared.grading.engine import Engine, Grade, fields
 from shared.grading.errors import JUDGE_CODES, GradingErrorCode
 from shared.grading.llm_judge import Ask, no_judge
@@ -155,16 +155,18 @@ class Rows:
 
     Student's t with the variance of group sums and the degrees of freedom of Bell and McCaffrey (2002, Survey
     Methodology 28), which for rows without groups are the textbook's. An interval of a difference holds 0 unless so
-    many groups differ that signs drawn by chance would seldom all be equal (the exact test by signs).
+    many groups differ that signs drawn by chance would seldom all be equal (the exact test by signs), counted by their
+    weight as in `as_equal_groups`: where two hold most rows, t with one degree of freedom is far too sure.
     """
 
     def __init__(self, items: Sequence[dict[str, Any]], group: str | None = None) -> None:
         keys = [(group_of(item, group) if group else None) or i for i, item in enumerate(items)]
         places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
         self._group = np.array([places[key] for key in keys])
-        self.groups, self._rows = len(places), len(keys)
-        shares = np.bincount(self._group) / self._rows
-        if self.groups > 1:
+        sizes = np.bincount(self._group)
+        self.groups, self._several, self._rows = as_equal_groups(sizes.tolist()), len(places) > 1, len(keys)
+        shares = sizes / self._rows
+        if self._several:
             self._weights = 1 / (1 - shares) / self._rows**2
             products = shares**2 / (1 - shares)
             self._freedom = 1 / float((shares**2).sum() + products.sum() ** 2 - (products**2).sum())
@@ -172,10 +174,10 @@ class Rows:
     def error(self, values: Scores) -> float:
         """Standard error of the mean; of a single group it is not known."""
         sums = np.bincount(self._group, values - values.mean())
-        return float(np.sqrt((self._weights * sums**2).sum())) if self.groups > 1 else float("inf")
+        return float(np.sqrt((self._weights * sums**2).sum())) if self._several else float("inf")
 
     def quantile(self, tail: float) -> float:
-        return student(tail, round(self._freedom, 6)) if self.groups > 1 else float("inf")
+        return student(tail, round(self._freedom, 6)) if self._several else float("inf")
 
     def score(self, values: Scores, confidence: float) -> evaluation.Score:
         mean, margin = float(values.mean()), self._margin(values, confidence)
@@ -185,11 +187,12 @@ class Rows:
     def gain(self, over: evaluation.Over, candidate: Scores, baseline: Scores, confidence: float) -> evaluation.Gain:
         change = candidate - baseline
         mean, margin = float(change.mean()), self._margin(change, confidence)
-        differ = int((np.abs(np.bincount(self._group, change)) > evaluation.ROUNDING).sum())
-        few = 0.5**differ > (1 - confidence) / 2
+        sums = np.abs(np.bincount(self._group, change))
+        differ = sums.sum() ** 2 / (sums**2).sum() if sums.max() > evaluation.ROUNDING else 0
+        few, too_few = (0.5**groups > (1 - confidence) / 2 for groups in (differ, self.groups))
         low, high = (min(mean - margin, 0.0), max(mean + margin, 0.0)) if few else (mean - margin, mean + margin)
         shown = margin + self.quantile(1 - evaluation.POWER) * self.error(change) if margin else None
-        detectable = shown if shown is not None and shown < 1 else None
+        detectable = shown if shown is not None and shown < 1 and not too_few else None
         return evaluation.Gain(over=over, mean=mean, low=max(-1.0, low), high=min(1.0, high), detectable=detectable)
 
     def _margin(self, values: Scores, confidence: float) -> float:

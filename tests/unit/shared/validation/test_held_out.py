@@ -142,7 +142,7 @@ def test_too_few_held_out_rows_are_said_with_the_number_that_is_missing(check, t
     ("groups", "recipe", "codes", "smallest"),
     [
         (25, b"data: {split_group: case}", [], 0.441),
-        (19, b"data: {split_group: case}", ["few_eval_groups"], 0.513),
+        (19, b"data: {split_group: case}", ["few_eval_groups"], 0.529),
         (3, b"data: {split_group: case}", ["few_eval_groups"], None),
         (3, b"", [], 0.213),  # 100 rows that are taken as independent
     ],
@@ -156,3 +156,10 @@ def test_held_out_rows_of_few_groups_are_said_to_show_little(
     assert (checked.errors, [code for code in checked.codes if code == "few_eval_groups"]) == ([], codes)
     assert plan is not None
     assert plan.smallest_gain == smallest
+
+
+def test_large_groups_are_few_however_many_small_ones_there_are(check) -> None:
+    case = [lines(1, case=f"p{max(0, n - 80)}").replace(b"q 0", b"r %d" % n) for n in range(110)]
+    checked = check(lines(200, case="t{}"), b"\n".join(case), b"data: {split_group: case}")
+    (found,) = [one for one in checked.result.report.problems if one.code == "few_eval_groups"]
+    assert "their groups are worth 1 of one size, and the gate needs 20" in found.message

@@ -63,7 +63,7 @@ def test_groups_of_many_sizes_have_fewer_degrees_of_freedom_than_groups() -> Non
     sizes = [40, 40, *[1] * 20]
     items = [{"case": f"{'PP'[n % 2]}{n}" if n else " p0 "} for n, size in enumerate(sizes) for _ in range(size)]
     found = scoring.Rows(items, "case")
-    assert found.groups == 22
+    assert found.groups == 3  # 100² // (2 * 40² + 20)
     assert found.quantile(0.025) == pytest.approx(scoring.student(0.025, found._freedom), rel=1e-4)
     assert 1.5 < found._freedom < 3
 
@@ -80,6 +80,8 @@ def test_groups_of_many_sizes_have_fewer_degrees_of_freedom_than_groups() -> Non
         ([{}] * 7, "case", 1.0, (1.0, 1.0)),  # rows without the field are groups of their own
         ([{"case": "p1"}, {"case": "P1 "}, {"case": "p2"}] * 4, "case", 1.0, (0.0, 1.0)),
         ([{}], None, 1.0, (-1.0, 1.0)),
+        ([{"case": n % 2} for n in range(200)] + [{}] * 28, "case", 1.0, (0.0, 1.0)),  # two hold most rows
+        ([{"case": n % 7} for n in range(210)] + [{}] * 28, "case", 1.0, (1.0, 1.0)),
     ],
     ids=str,
 )
