@@ -98,6 +98,8 @@ def trainable(model_type: str) -> str:
 
 
 GIB = 2**30
+Size = Annotated[int, Field(ge=1, le=10_000_000)]
+Rate = Annotated[float, Field(gt=0, le=1)]
 TemplateArguments = Mapping[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], bool | int | Text]
 
 
@@ -105,13 +107,13 @@ class Architecture(Frozen):
     """Dimensions of a decoder, as the model's `config.json` has them."""
 
     model_type: Annotated[Text, AfterValidator(trainable)]
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    intermediate: int
-    vocab: int
+    hidden: Size
+    layers: Size
+    heads: Size
+    kv_heads: Size
+    head_dim: Size
+    intermediate: Size
+    vocab: Size
     tied: bool = Field(default=False, description="input and output embeddings are one matrix")
 
 
@@ -154,12 +156,12 @@ def read_context(config: Mapping[str, Any]) -> int:
 class Defaults(Frozen):
     """What `auto` becomes for this base where the data does not decide."""
 
-    learning_rate: float = 2e-4
+    learning_rate: Rate = 2e-4
     # Unsloth's guide for adapters: 5e-6 for DPO and GRPO, where examples take 2e-4.
-    preference_learning_rate: float = 5e-6
-    reinforcement_learning_rate: float = 5e-6
-    batch_size: int = 16
-    lora_rank: int = 16
+    preference_learning_rate: Rate = 5e-6
+    reinforcement_learning_rate: Rate = 5e-6
+    batch_size: Annotated[Size, Field(le=1024)] = 16
+    lora_rank: Annotated[Size, Field(le=256)] = 16
     compute_dtype: Literal["float32", "bfloat16"] = "bfloat16"
 
 
@@ -168,16 +170,20 @@ class BaseModelEntry(Frozen):
 
     id: Text
     terms: License
-    parameters: int = 0
+    parameters: int = Field(default=0, ge=0, le=10**13)
     architecture: Architecture | None = None
     asset: Text | None = Field(default=None, description="URI of the job input with weights and tokenizer")
     revision: Text | None = Field(
         default=None, description="commit of the repository of that id on the Hugging Face Hub, for who fetches it"
     )
     tokenizer: Text | None = Field(default=None, description="blob folder of the exported tokenizer bundle")
-    context_tokens: int = 0
+    context_tokens: int = Field(default=0, ge=0, le=10_000_000)
     tokens_per_character: float = Field(
-        default=1.0, description="upper bound assumed when `max_length_tokens` is derived from characters"
+        default=1.0,
+        gt=0,
+        le=100,
+        allow_inf_nan=False,
+        description="upper bound assumed when `max_length_tokens` is derived from characters",
     )
     tool_parser: Text | None = Field(
         default=None, description="of vLLM, which reads tool calls out of answers; data with tools is refused without"

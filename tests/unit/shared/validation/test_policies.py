@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -133,6 +134,27 @@ BASES: list[tuple[Any, list[tuple[str, str]]]] = [
     (own(license=None), [("base_models[0].terms", "policy_value")]),
     (own(license=None, terms={"id": "LicenseRef-acme", "policy": "review", "obligations": ["Ask legal."]}), []),
     (own(colour="red"), [("base_models[0].colour", "policy_unknown_key")]),
+    *(
+        (own(**{name: value}), [(f"base_models[0].{name}", "policy_value")])
+        for name in ("parameters", "context_tokens", "tokens_per_character")
+        for value in (-1, 10**30, 10**400, math.inf, math.nan)
+    ),
+    *(
+        (
+            own(architecture={**OWN["architecture"], name: value}),
+            [(f"base_models[0].architecture.{name}", "policy_value")],
+        )
+        for name in ("hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate", "vocab")
+        for value in (-1, 0, 10**30, math.nan)
+    ),
+    *(
+        (own(defaults={name: value}), [(f"base_models[0].defaults.{name}", "policy_value")])
+        for name in (
+            *("batch_size", "lora_rank"),
+            *(f"{kind}learning_rate" for kind in ("", "preference_", "reinforcement_")),
+        )
+        for value in (-1, 0, 1e9, math.inf, math.nan)
+    ),
 ]
 
 
