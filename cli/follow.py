@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from cli.client import Api, RequestRefused, Unreachable
 from cli.common import InputError
-from shared.api.models import Metrics, Progress
+from shared.api.models import Progress
 from shared.domain.run import Run, Status
 
 # A host that restarts is back within seconds; one that is gone should not hold a script for ever.
@@ -70,14 +70,9 @@ def _with_metrics(api: Api, update: Update, also: Status | None = None) -> Updat
     except RequestRefused:  # the job has not logged yet; the curve is an extra, the run is what counts
         return update
     loss = tuple((step, value) for step, value in metrics.series.get("train_loss", ()) if value is not None)
-    return replace(update, loss=loss or update.loss, progress=_progress(update.run, metrics))
-
-
-def _progress(run: Run, metrics: Metrics) -> Progress | None:
-    """None if the job that reports is not the one under way."""
-    if run.status not in _WITH_JOB or (run.job is not None and metrics.job not in (None, run.job.name)):
-        return None
-    return metrics.progress
+    job = update.run.job
+    is_under_way = update.run.status in _WITH_JOB and (job is None or metrics.job in (None, job.name))
+    return replace(update, loss=loss or update.loss, progress=metrics.progress if is_under_way else None)
 
 
 def next_run(api: Api, project: str, is_match: Callable[[str], bool], requested: str | None = None) -> str:

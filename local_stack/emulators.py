@@ -9,6 +9,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 URLS = {
@@ -111,10 +112,8 @@ def create_blob_containers(url: str, names: Iterable[str]) -> None:
 
     with blob.make_client(url) as client:
         for name in names:
-            try:
+            with suppress(ResourceExistsError):
                 client.create_container(name)
-            except ResourceExistsError:
-                continue
 
 
 def _wheel() -> Path:

@@ -3,7 +3,8 @@
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,21 +58,20 @@ def marked(root: Path) -> list[psutil.Process]:
     return found
 
 
-def stop(processes: Sequence[psutil.Process], within_s: float = STOP_WITHIN_S) -> None:
+def stop(processes: Iterable[psutil.Process | None], within_s: float = STOP_WITHIN_S) -> None:
     """SIGTERM, then SIGKILL for those that still run after `within_s`.
 
     psutil refuses to signal a pid that was given to another process meanwhile.
     """
+    left = list(filter(None, processes))
     for name in ("terminate", "kill"):
-        for process in processes:
-            try:
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
                 getattr(process, name)()
-            except psutil.NoSuchProcess:
-                continue
         until = time.monotonic() + within_s
-        while time.monotonic() < until and any(map(is_running, processes)):
+        while time.monotonic() < until and any(map(is_running, left)):
             time.sleep(0.02)
-        processes = [process for process in processes if is_running(process)]
+        left = list(filter(is_running, left))
 
 
 def free_port(preferred: int | None) -> int:

@@ -213,7 +213,7 @@ def _start_where_it_was(stack: Stack, name: str) -> None:
     if stack.parts[name].port != known:
         for other in PARTS:
             if other != name and other in stack.parts:
-                stop(_running(stack.parts[other]))  # it has the former URL
+                stop([stack.parts[other].process()])  # it has the former URL
 
 
 def _start(stack: Stack, name: str, port: int | None) -> None:
@@ -272,18 +272,13 @@ def down(root: Path) -> None:
         # The host first: it would take an emulator's going for a fault.
         for name in reversed(stack.names):
             if name in stack.parts:
-                stop(_running(stack.parts[name]))
+                stop([stack.parts[name].process()])
                 stack.parts[name].pid = None
         while left := marked(stack.root):  # one that was starting may start another
             stop(left)
         if stack.parts:
             stack.save()
             print(f"stopped the stack in {root}" if ran else f"nothing ran in {root}")
-
-
-def _running(part: StackProcess) -> list[psutil.Process]:
-    process = part.process()
-    return [process] if process else []
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -150,7 +150,8 @@ def replay(request: models.ReplayRequest, access: Operator, services: CurrentSer
         else:
             others.append(dead)  # held until the end, or the next batch would be the same one
     for dead in others:
-        _give_back(bus, dead)
+        with suppress(LockLost):  # its time was over: it is free already
+            bus.abandon(dead)
     if request.message_id is not None and not replayed:
         raise ApiError(404, "dead_letter_not_found", f"no dead letter {request.message_id} at {entity}", "message_id")
     return models.Replayed(entity=entity, replayed=replayed)
@@ -174,8 +175,3 @@ def _send_again(bus: EventBus, entity: str, dead: ReceivedMessage) -> None:
     bus.send(destination, [replace(dead.message, properties={REPLAYED: "1"}, scheduled_at=None)])
     with suppress(LockLost):  # it was sent; a dead letter that stays is a repeat
         bus.complete(dead)
-
-
-def _give_back(bus: EventBus, dead: ReceivedMessage) -> None:
-    with suppress(LockLost):  # its time was over: it is free already
-        bus.abandon(dead)

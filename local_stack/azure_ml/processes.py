@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -98,10 +99,8 @@ def reap() -> None:
 def kill_children() -> None:
     """End every group this process has started; adopted ones are ended by their claim."""
     for child in _children:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
     for child in _children:
         child.wait()
     _children.clear()
@@ -146,10 +145,8 @@ def send_signal(claim: Path, number: signal.Signals) -> bool:
     """Signal every process of the group; false once no process is left."""
     pids = members(claim)
     for pid in pids:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, number)
-        except ProcessLookupError:
-            continue
     return bool(pids)
 
 

@@ -112,7 +112,7 @@ def _data(values: dict[str, str]) -> dict[str, Datum]:
 
 def _to_answer(returned: Any) -> Response:
     """Through the library's own converter, so that what Azure would drop or add is dropped and added here."""
-    datum = loading.converter_for("http").encode(returned, expected_type=None)
+    datum = func.get_binding_registry().get("http").encode(returned, expected_type=None)
     if datum.type == "string":
         return Response(datum.value, media_type="text/plain")
     value = datum.value

@@ -167,11 +167,8 @@ def _read_functions(app: App, environment: Mapping[str, str], problems: list[str
     found = [_read_function(function, environment, problems) for function in functions]
     if sum(isinstance(function.trigger, HttpTrigger) for function in found if function) > 1:
         problems.append("more than one httpTrigger: HTTP is one ASGI app behind one catch-all route")
-    return [function for function in found if function and not _is_disabled(function.name, environment)]
-
-
-def _is_disabled(name: str, environment: Mapping[str, str]) -> bool:
-    return environment.get(f"AzureWebJobs.{name}.Disabled", "").lower() in ("true", "1")
+    disabled = {name for name, value in environment.items() if value.lower() in ("true", "1")}
+    return [function for function in found if function and f"AzureWebJobs.{function.name}.Disabled" not in disabled]
 
 
 def _read_function(function: Any, environment: Mapping[str, str], problems: list[str]) -> LocalFunction | None:
@@ -196,14 +193,9 @@ def _read_function(function: Any, environment: Mapping[str, str], problems: list
 logger = logging.getLogger("local_stack.host")
 
 
-def converter_for(binding_type: str) -> Any:
-    """The class that azure-functions' own worker would convert with."""
-    return func.get_binding_registry().get(binding_type)
-
-
 def decode(binding_type: str, data: Datum, metadata: dict[str, Datum] | None = None) -> Any:
-    """The trigger's value, made by the library."""
-    return converter_for(binding_type).decode(data, trigger_metadata=metadata or {})
+    """The trigger's value, by the class that azure-functions' own worker would convert with."""
+    return func.get_binding_registry().get(binding_type).decode(data, trigger_metadata=metadata or {})
 
 
 def log_invocation(function: str, id: str, outcome: str, started: float, *, error: BaseException | None = None) -> None:

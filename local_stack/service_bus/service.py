@@ -42,7 +42,6 @@ class Section(IntEnum):
     """The descriptor of a section of a message."""
 
     HEADER = 0x70
-    DELIVERY_ANNOTATIONS = 0x71
     ANNOTATIONS = 0x72
     PROPERTIES = 0x73
     APPLICATION_PROPERTIES = 0x74

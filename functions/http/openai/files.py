@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 
 from functions.http.auth import ADMINISTRATOR, Access, Caller, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError, existing
-from functions.http.openai.shapes import answered_as_unknown, page
+from functions.http.openai.shapes import page, require_cursor
 from shared.api.openai import FileDeleted, FileList, FileObject
 from shared.domain import paths
 from shared.domain.errors import UnreadableDocument
@@ -71,9 +71,7 @@ def list_files(
     order: Literal["desc"] = "desc",
 ) -> FileList:
     """Newest first; the store keeps no other order."""
-    if after is not None:
-        with answered_as_unknown(after):
-            find_file(services.store, after, access)
+    require_cursor(after, lambda id: find_file(services.store, id, access))
     unreadable: list[UnreadableDocument] = []
     files = (file for file in api_objects.every(services.store, File, unreadable, after) if _may_see(file, access))
     found, place = page(files if purpose in (None, PURPOSE) else (), limit)

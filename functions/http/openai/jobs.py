@@ -16,7 +16,7 @@ from functions.http.auth import Access, Caller, CurrentRunner, CurrentServices, 
 from functions.http.errors import ApiError, existing
 from functions.http.openai import files
 from functions.http.openai.requests import JobRequest, recipe_of
-from functions.http.openai.shapes import answered_as_unknown, checkpoints_of, events_of, job_object, page
+from functions.http.openai.shapes import checkpoints_of, events_of, job_object, page, require_cursor
 from functions.http.runs import cancel_run, order_run
 from shared.api.openai import CheckpointList, FineTuningJob, JobEventList, JobList
 from shared.domain import paths
@@ -168,9 +168,7 @@ def list_jobs(
         for name, value in request.query_params.items()
         if name.startswith("metadata[")
     }
-    if after is not None:
-        with answered_as_unknown(after):
-            _find(after, access, services)
+    require_cursor(after, lambda id: _find(id, access, services))
     unreadable: list[UnreadableDocument] = []
     of_nobody: list[UnreadableDocument] = []  # no project is known
     tag = next(map(tag_of, metadata.items()), None)  # of what the first pair finds the others are looked at

@@ -2,8 +2,7 @@
 last item seen."""
 
 import itertools
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -157,13 +156,13 @@ class HasId(Protocol):
 Listed = TypeVar("Listed", bound=HasId)
 
 
-@contextmanager
-def answered_as_unknown(after: str) -> Iterator[None]:
-    """ApiError 400 for what the caller does not find: that it is there is nobody else's to know."""
-    try:
-        yield
-    except (ApiError, PermanentFailure) as error:
-        raise _unknown(after) from error
+def require_cursor(after: str | None, find: Callable[[str], object]) -> None:
+    """Raises ApiError 400 for what the caller does not find: that it is there is nobody else's to know."""
+    if after is not None:
+        try:
+            find(after)
+        except (ApiError, PermanentFailure) as error:
+            raise _unknown(after) from error
 
 
 def _unknown(after: str) -> ApiError:
