@@ -7,7 +7,6 @@ own: it indexes the app, loads one function and runs it once. The Functions host
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ import psutil
 from benchmarks.azure_worker.environments import environment, find_python
 from benchmarks.azure_worker.worker import AzureWorker
 from benchmarks.measure import MB, REPOSITORY, Figure, load
-from benchmarks.servers import serving
+from benchmarks.servers import ready, serving
 from local_stack import emulators
 from local_stack.azure_ml.tokens import load_secret
 from shared.domain.paths import run_id_of_blob
@@ -177,17 +176,3 @@ def platform(folder: Path) -> Iterator[Platform]:
         bus, blobs = build_event_bus(urls["EVENT_BUS_URL"]), build_blob_store(urls["BLOB_STORE_URL"])
         servers.callback(bus.close)
         yield Platform(settings, bus, blobs)
-
-
-@contextmanager
-def ready(command: list[str]) -> Iterator[int]:
-    """The port of a server that prints `ready PORT`; it ends with the block."""
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as one:
-        try:
-            assert one.stdout is not None
-            line = one.stdout.readline().split()
-            if line[:1] != ["ready"]:
-                raise RuntimeError(f"{command[2]} did not start")
-            yield int(line[1])
-        finally:
-            one.terminate()

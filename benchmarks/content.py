@@ -10,7 +10,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from benchmarks.measure import Figure, load
+from benchmarks.measure import Figure, load, seconds
 from shared.domain.findings import Findings, Place
 from shared.domain.recipe import Data
 from shared.validation.codes import CONTENT_CODES
@@ -163,18 +163,11 @@ def _scan(data: list[Messages], policy: Any) -> None:
 
 
 def _best(work: Callable[[], object], rounds: int = ROUNDS) -> float:
-    """Seconds of processor time: the neighbors on this machine come and go."""
-    times = []
-    for _ in range(rounds):
-        started = time.thread_time()
-        work()
-        times.append(time.thread_time() - started)
-    return min(times)
+    return min(seconds(work, time.thread_time) for _ in range(rounds))
 
 
 def _parts(data: list[Messages]) -> dict[str, Callable[[], object]]:
     """Each part of the scan on the same rows, on what the parts before it let through."""
-    texts = ["\n".join(message["content"] for message in row) for row in data]
     texts = ["\n".join(message["content"] for message in row[1:]) for row in data]
     words = [text.lower().split() for text in texts]
     gate = PatternSet({**personal_data.TRIGGERS, **secrets.TRIGGERS, **injection.TRIGGERS})

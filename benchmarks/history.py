@@ -1,16 +1,17 @@
 """What the timers and the API take of the embedded store beside how many runs ever finished."""
 
+import hashlib
 import json
 import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks.measure import Figure
+from benchmarks.measure import Figure, seconds
 from shared.domain.dataset import DatasetRef
 from shared.domain.run import Run, Status
 from shared.embedded.clock import SystemClock
@@ -21,6 +22,7 @@ from shared.records.document import head
 
 FINISHED = (0, 1_000, 10_000, 100_000)
 REPEATS = 15
+Measured = tuple[str, str, float]  # name, unit, value
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 # A run of the tutorial has 13.6 KB and 16 more documents; fewer and smaller ones fill a disk less, and cost the same.
 _RUN_BYTES, _EVENTS = 4_000, 4
@@ -36,15 +38,20 @@ def run(finished: Sequence[int] = FINISHED, repeats: int = REPEATS) -> list[Figu
             for count in finished:
                 fill(path, before, count)
                 before = count
-                for name, unit, value in _measured(store, repeats):
-                    beside = rows.get(f"{name}, {finished[1]} finished")
-                    baseline, its = (f"{finished[1]} finished", beside.value) if beside else ("", None)
-                    title = f"{name}, {count} finished"
-                    rows[title] = Figure(title, value, unit, "lower", baseline, its)
+                add(rows, _measured(store, repeats), count, finished[1])
     return list(rows.values())
 
 
-def _measured(store: RunStore, repeats: int) -> Iterator[tuple[str, str, float]]:
+def add(rows: dict[str, Figure], measured: Iterable[Measured], count: int, other: int, note: str = "") -> None:
+    """What was measured at a number of finished runs, beside the same at another number where that was before."""
+    for name, unit, value in measured:
+        beside = rows.get(f"{name}, {other} finished")
+        baseline, its = (f"{other} finished", beside.value) if beside else ("", None)
+        title = f"{name}, {count} finished"
+        rows[title] = Figure(title, value, unit, "lower", baseline, its, note)
+
+
+def _measured(store: RunStore, repeats: int) -> Iterator[Measured]:
     """What one second of an idle host asks, by CPU; what one request asks, by time."""
     yield "timers of a tick, CPU", "ms", _median(lambda: _tick(store), time.process_time, repeats)
     requests: dict[str, Callable[[], object]] = {
@@ -67,12 +74,7 @@ def _tick(store: RunStore) -> None:
 
 
 def _median(call: Callable[[], object], clock: Callable[[], float], repeats: int) -> float:
-    taken = []
-    for _ in range(repeats):
-        began = clock()
-        call()
-        taken.append(clock() - began)
-    return statistics.median(taken) * 1000
+    return statistics.median(seconds(call, clock) for _ in range(repeats)) * 1000
 
 
 def fill(path: Path, first: int, last: int) -> None:
@@ -88,25 +90,30 @@ def fill(path: Path, first: int, last: int) -> None:
 def _documents(number: int) -> Iterator[tuple[str, Document]]:
     """Of a finished run: itself, its sent events and its settled claim."""
     at = BEGAN + timedelta(seconds=number)
-    dataset = DatasetRef(path=f"datasets/p{number % 10}/train.jsonl", etag="e", size_bytes=1, sha256=f"{number:064}")
-    finished = Run(
-        id=id_of(number),
-        project=f"p{number % 10}",
-        status=Status.DECLINED,
-        revision=1,
-        attempt=1,
-        created_at=at,
-        updated_at=at,
-        deadline_at=None,
-        dataset=dataset,
-        fingerprint="f",
-    )
+    finished = run_of(id_of(number), f"p{number % 10}", Status.DECLINED, at)
     yield finished.id, {**runs.document_of(finished), "filler": "x" * _RUN_BYTES}
     stamp = {"created_at": at.isoformat(), "run_id": finished.id}
     for event in range(_EVENTS):
         yield finished.id, {**head(outbox.OUTBOX, f"outbox.{event}"), **stamp, "sent": 1, "filler": "x" * 500}
-    name = claims.dataset_claim(finished.project, dataset.sha256, "f")
+    name = claims.dataset_claim(finished.project, finished.dataset.sha256, "f")
     yield name, {**head(claims.CLAIM), **stamp, "name": name, "kind": "dataset", "owner": finished.id, "settled": 1}
+
+
+def run_of(id: str, project: str, status: Status, at: datetime, deadline_at: datetime | None = None) -> Run:
+    """A run of a dataset of its own."""
+    path, sha256 = f"datasets/{project}/train.jsonl", hashlib.sha256(id.encode()).hexdigest()
+    return Run(
+        id=id,
+        project=project,
+        status=status,
+        revision=1,
+        attempt=1,
+        created_at=at,
+        updated_at=at,
+        deadline_at=deadline_at,
+        dataset=DatasetRef(path=path, etag="e", size_bytes=1, sha256=sha256),
+        fingerprint="f",
+    )
 
 
 def id_of(number: int) -> str:

@@ -14,9 +14,8 @@ import psutil
 
 from benchmarks import history
 from benchmarks.measure import Figure, load, percentile
-from benchmarks.stack import processor_s, running
-from shared.domain.dataset import DatasetRef
-from shared.domain.run import Run, Status
+from benchmarks.stack import busy_percent, running
+from shared.domain.run import Status
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
 from shared.records import runs
@@ -42,29 +41,15 @@ def run(
             _seed(root / "state.db", count)
             with running(root):
                 time.sleep(settle_s)  # the host imports the Azure ML SDK once it is ready
-                for what, unit, value in _measured(root, idle_s, requests, polls):
-                    first = rows.get(f"{what}, {finished[0]} finished")
-                    baseline, its = (f"{finished[0]} finished", first.value) if first else ("", None)
-                    title = f"{what}, {count} finished"
-                    rows[title] = Figure(title, value, unit, "lower", baseline, its, f"load {load()}")
+                found = list(_measured(root, idle_s, requests, polls))
+                history.add(rows, found, count, finished[0], f"load {load()}")
     return list(rows.values())
 
 
 def _seed(path: Path, finished: int) -> None:
     """Finished runs, and one that waits for a person: something to watch that no timer moves."""
-    now = datetime.now(UTC)
-    waiting = Run(
-        id=WAITING,
-        project="waits",
-        status=Status.AWAITING_APPROVAL,
-        revision=1,
-        attempt=1,
-        created_at=now,
-        updated_at=now,
-        deadline_at=datetime(2200, 1, 1, tzinfo=UTC),
-        dataset=DatasetRef(path="datasets/waits/train.jsonl", etag="e", size_bytes=1, sha256="f" * 64),
-        fingerprint="f",
-    )
+    never = datetime(2200, 1, 1, tzinfo=UTC)
+    waiting = history.run_of(WAITING, "waits", Status.AWAITING_APPROVAL, datetime.now(UTC), never)
     with closing(SqliteRunStore(path, SystemClock())) as store:
         store.batch(WAITING, [runs.creation(waiting)])
     history.fill(path, 0, finished)
@@ -73,9 +58,7 @@ def _seed(path: Path, finished: int) -> None:
 def _measured(root: Path, idle_s: float, requests: int, polls: int) -> Iterator[tuple[str, str, float]]:
     body = json.loads((root / "stack.json").read_text())
     host = psutil.Process(body["parts"]["host"]["pid"])
-    before, began = processor_s([host]), time.monotonic()
-    time.sleep(idle_s)
-    yield "idle host, of one core", "%", 100 * (processor_s([host]) - before) / (time.monotonic() - began)
+    yield "idle host, of one core", "%", busy_percent([host], idle_s)
     yield "idle host, resident memory", "MB", host.memory_info().rss / 1e6
     with httpx.Client(verify=tls_context(), base_url=body["api_url"], trust_env=False, timeout=60) as client:
         for name, path in _requests(client).items():

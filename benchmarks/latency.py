@@ -15,7 +15,7 @@ import azure.functions as func
 import persistqueue
 from huey import SqliteHuey  # type: ignore[import-untyped]
 
-from benchmarks.measure import REPOSITORY, Figure, percentile
+from benchmarks.measure import REPOSITORY, Figure, percentiles
 from local_stack.functions_host.host import Host
 from shared.domain.topology import Topology
 from shared.embedded.bus import SqliteEventBus
@@ -48,32 +48,12 @@ def run(messages: int = MESSAGES) -> list[Figure]:
                 taken[name] += _measured(path, receiver, sender, messages // ROUNDS, number, across=across)
     waking, huey = "persist-queue, SQLiteAckQueue", "huey, SqliteHuey"
     polls = "huey polls after 100 ms and then ever more seldom"
+    one, two = "send to function, one process", "send to function, two processes"
+    wakes = "wakes its reader as our bus does, but waits for the disk"
     return [
-        *_rows("one process", taken["ours"], huey, taken["huey"], polls),
-        *_rows(
-            "one process",
-            taken["ours"],
-            waking,
-            taken["persist-queue"],
-            "wakes its reader as our bus does, but waits for the disk",
-        ),
-        *_rows("two processes", taken["ours across"], huey, taken["huey across"], "persist-queue looks every 10 s"),
-    ]
-
-
-def _rows(where: str, ours: list[float], baseline: str, theirs: list[float], note: str) -> list[Figure]:
-    name = f"send to function, {where}"
-    return [
-        Figure(
-            f"{name}, p{p}",
-            percentile(ours, p),
-            "ms",
-            "lower",
-            baseline,
-            percentile(theirs, p),
-            note if p == 50 else "",
-        )
-        for p in (50, 99)
+        *percentiles(one, (50, 99), taken["ours"], huey, taken["huey"], polls),
+        *percentiles(one, (50, 99), taken["ours"], waking, taken["persist-queue"], wakes),
+        *percentiles(two, (50, 99), taken["ours across"], huey, taken["huey across"], "persist-queue looks every 10 s"),
     ]
 
 

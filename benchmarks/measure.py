@@ -1,11 +1,12 @@
-"""What all benchmarks share: the row of the result, percentiles, memory and the machine's description."""
+"""What all benchmarks share: the row of the result, time, percentiles, memory and the machine's description."""
 
 import os
 import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,26 @@ def percentile(values: Sequence[float], percent: float) -> float:
     """The smallest value that at least `percent` of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * int(percent) // 100) - 1)]
+
+
+def percentiles(
+    name: str,
+    percents: Sequence[int],
+    ours: Sequence[float],
+    baseline: str,
+    theirs: Sequence[float],
+    note: str = "",
+) -> list[Figure]:
+    """A row for each percentile of two samples of milliseconds."""
+    both = ((percent, percentile(ours, percent), percentile(theirs, percent)) for percent in percents)
+    return [Figure(f"{name}, p{percent}", value, "ms", "lower", baseline, its, note) for percent, value, its in both]
+
+
+def seconds(work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
+    """What one call takes: of processor time, since the neighbors on this machine come and go, or by another clock."""
+    started = clock()
+    work()
+    return clock() - started
 
 
 def peak_memory_mb() -> float:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from benchmarks.measure import MB, REPOSITORY, Figure, peak_memory_mb, run_child
+from benchmarks.measure import MB, REPOSITORY, Figure, peak_memory_mb, run_child, seconds
 from benchmarks.validation import write_chat
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import LengthPolicy, TokenCheck, readings
@@ -47,7 +47,7 @@ def run(size_mb: float = SIZE_MB, memory_mb: tuple[float, ...] = MEMORY_MB) -> l
         lambda: [check.render(rows[at : at + BATCH_ROWS]) for at in _starts(rows)],
     )
     # In turns, and the best of each: the neighbors on this machine come and go.
-    rounds = [[_seconds(work) for work in works] for _ in range(ROUNDS)]
+    rounds = [[seconds(work, time.perf_counter) for work in works] for _ in range(ROUNDS)]
     counted, bare, drawn = map(min, zip(*rounds, strict=True))
     tokens = sum(row.tokens for row in check.count(rows, rendered))
     label = f"{size_mb:g} MB, {len(rows):,} rows"
@@ -70,12 +70,6 @@ def run(size_mb: float = SIZE_MB, memory_mb: tuple[float, ...] = MEMORY_MB) -> l
 
 def _starts(rows: list[Any]) -> range:
     return range(0, len(rows), BATCH_ROWS)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def byte_level_bpe(texts: Iterable[str], vocabulary: int) -> Tokenizer:

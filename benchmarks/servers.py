@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import httpx
 
+from benchmarks.measure import REPOSITORY
 from local_stack import emulators
 from local_stack.processes import free_port
 from shared.tls import tls_context
@@ -33,6 +34,20 @@ def serving(name: str) -> Iterator[int]:
             yield port
         finally:
             process.kill()
+
+
+@contextmanager
+def ready(command: list[str]) -> Iterator[int]:
+    """The port of a server that prints `ready PORT`; it ends with the block."""
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as one:
+        try:
+            assert one.stdout is not None
+            line = one.stdout.readline().split()
+            if line[:1] != ["ready"]:
+                raise RuntimeError(f"{command[2]} did not start")
+            yield int(line[1])
+        finally:
+            one.terminate()
 
 
 def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:

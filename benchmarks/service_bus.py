@@ -1,16 +1,16 @@
 """The Service Bus client on the AMQP emulator, beside the embedded bus: what the real SDK and a network cost."""
 
 import asyncio
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from benchmarks.latency import TOPOLOGY, bus_sender, hosted, send_all
-from benchmarks.measure import REPOSITORY, Figure, percentile
+from benchmarks.measure import Figure, percentiles, seconds
+from benchmarks.servers import ready
 from local_stack import emulators
 from local_stack.service_bus.__main__ import serve
 from shared.clients.service_bus.client import ServiceBusEventBus
@@ -42,17 +42,7 @@ def run(messages: int = MESSAGES, events: int = EVENTS) -> list[Figure]:
     sdk, own = taken
     return [
         *(Figure(name, max(sdk[name]), "1/s", "higher", EMBEDDED, max(own[name])) for name in sdk if name != "latency"),
-        *(
-            Figure(
-                f"send to function, p{percent}",
-                percentile(sdk["latency"], percent),
-                "ms",
-                "lower",
-                EMBEDDED,
-                percentile(own["latency"], percent),
-            )
-            for percent in (50, 99)
-        ),
+        *percentiles("send to function", (50, 99), sdk["latency"], EMBEDDED, own["latency"]),
     ]
 
 
@@ -70,10 +60,11 @@ def throughput(bus: EventBus, messages: int) -> dict[str, float]:
         for start in range(0, messages, BATCH):
             bus.send("work", sent[start : start + BATCH])
 
+    clock = time.perf_counter
     figures = {
-        "sent one by one": messages / _seconds(one_by_one),
-        "received and completed": messages / _seconds(lambda: empty(bus, messages)),
-        f"sent in batches of {BATCH}": messages / _seconds(in_batches),
+        "sent one by one": messages / seconds(one_by_one, clock),
+        "received and completed": messages / seconds(lambda: empty(bus, messages), clock),
+        f"sent in batches of {BATCH}": messages / seconds(in_batches, clock),
     }
     empty(bus, messages)
     return figures
@@ -103,20 +94,11 @@ def latency(bus: EventBus, state: Path, events: int, seed: int) -> list[float]:
 def emulated(folder: Path) -> Iterator[ServiceBusEventBus]:
     """The client of an emulator in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.service_bus", str(folder / "emulator.db")]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            port = int(process.stdout.readline().removeprefix("ready "))
-            with closing(ServiceBusEventBus(emulators.URLS["servicebus"].format(port), TOPOLOGY)) as bus:
-                yield bus
-        finally:
-            process.terminate()
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    with (
+        ready(command) as port,
+        closing(ServiceBusEventBus(emulators.URLS["servicebus"].format(port), TOPOLOGY)) as bus,
+    ):
+        yield bus
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def run(settle_s: float = SETTLE_S, idle_s: float = IDLE_S, drops: int = DROPS) 
         with running(root):
             start_s = time.monotonic() - started
             time.sleep(settle_s)  # the host imports the Azure ML SDK once it is ready
-            memory_mb, idle = _memory_mb(root), _busy_percent(root, idle_s)
+            memory_mb, idle = _memory_mb(root), busy_percent(marked(root), idle_s)
             waits_s = [_drop(root, f"bench-{number}") for number in range(drops)]
     return [
         Figure("stack, from the command to ready", start_s, "s", "lower", note="base model not built, an empty folder"),
@@ -69,14 +69,14 @@ def _memory_mb(root: Path) -> float:
     return float(sum(process.memory_info().rss for process in marked(root))) / MB
 
 
-def _busy_percent(root: Path, seconds: float) -> float:
-    processes = marked(root)
-    before, started = processor_s(processes), time.monotonic()
+def busy_percent(processes: list[psutil.Process], seconds: float) -> float:
+    """Processor time of some seconds, of one core."""
+    before, started = _processor_s(processes), time.monotonic()
     time.sleep(seconds)
-    return 100 * (processor_s(processes) - before) / (time.monotonic() - started)
+    return 100 * (_processor_s(processes) - before) / (time.monotonic() - started)
 
 
-def processor_s(processes: list[psutil.Process]) -> float:
+def _processor_s(processes: list[psutil.Process]) -> float:
     return float(sum(times.user + times.system for times in (process.cpu_times() for process in processes)))
 
 

@@ -6,9 +6,10 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import Figure, percentile
+from benchmarks.measure import Figure, percentiles, seconds
 from benchmarks.servers import serving
 from local_stack import emulators
 from shared.embedded.clock import SystemClock
@@ -41,11 +42,7 @@ def run(batches: int = BATCHES) -> list[Figure]:
         for _, (our_s, their_s) in zip(range(batches), turns, strict=False):
             times["ours"].append(our_s * 1000)
             times["theirs"].append(their_s * 1000)
-    return [
-        Figure(f"batch, p{percent}", percentile(times["ours"], percent), "ms", "lower", BASELINE,
-            percentile(times["theirs"], percent), NOTE)
-        for percent in (50, 99)
-    ]  # fmt: skip
+    return percentiles("batch", (50, 99), times["ours"], BASELINE, times["theirs"], NOTE)
 
 
 def _transitions(store: RunStore) -> Iterator[float]:
@@ -64,9 +61,7 @@ def _transitions(store: RunStore) -> Iterator[float]:
             Write("create", f"inbox-{revision}", {"type": "inbox"}, ttl_s=86_400),
             *(Write("create", f"outbox-{revision}-{n}", entry) for n in range(2)),
         ]
-        started = time.perf_counter()
-        store.batch(partition, writes)
-        yield time.perf_counter() - started
+        yield seconds(partial(store.batch, partition, writes), time.perf_counter)
 
 
 @contextmanager

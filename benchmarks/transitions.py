@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Figure, percentile
+from benchmarks.measure import Figure, percentile, seconds
 from shared.domain.dataset import DatasetRef
 from shared.domain.events import DatasetUploaded, Event, EventData, ValidationPassed
 from shared.domain.run import Run, Status
@@ -126,9 +126,4 @@ def _move(connection: sqlite3.Connection, run_id: str) -> None:
 
 
 def _timed(works: Iterable[Callable[[], None]]) -> list[float]:
-    taken_s = []
-    for work in works:
-        started = time.perf_counter()
-        work()
-        taken_s.append(time.perf_counter() - started)
-    return taken_s
+    return [seconds(work, time.perf_counter) for work in works]

@@ -9,16 +9,16 @@ import json
 import random
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from benchmarks.measure import MB, Figure, load, peak_memory_mb, run_child
+from benchmarks.measure import MB, Figure, load, peak_memory_mb, run_child, seconds
 from shared.domain.dataset import Report
 from shared.rendering.bundle import Bundle
 from shared.validation.containers import read_text
@@ -36,6 +36,23 @@ PLAIN_CHECKER = "json.loads + cookbook checker"
 CURATION = "datatrove: reader, PII formatter, MinHash signatures"
 
 
+def _with_time(message: dict[str, str]) -> dict[str, str]:
+    return {**message, "content": f"at 13:30: {message['content']}"}
+
+
+# By form, a line of a row and its number. `json.dumps` writes blanks, and escapes for all beyond ASCII; graders and
+# slices read fields beside the messages.
+FORMS: dict[str, Callable[[int, dict[str, Any]], str]] = {
+    "rows as json.dumps writes them": lambda _, row: json.dumps(row),
+    "such rows with a time and a colon in each text": lambda _, row: json.dumps(
+        {"messages": [_with_time(message) for message in row["messages"]]}
+    ),
+    "rows with three fields of their own": lambda number, row: orjson.dumps(
+        {**row, "fault": "bearing", "site": "plant: north", "number": number}
+    ).decode(),
+}
+
+
 def run(rows: int = ROWS, large_mb: float = LARGE_MB, memory_mb: tuple[float, ...] = MEMORY_MB) -> list[Figure]:
     """Speed on a small and a large file, then the memory of processes that validate one file each."""
     found: list[Figure] = []
@@ -44,19 +61,15 @@ def run(rows: int = ROWS, large_mb: float = LARGE_MB, memory_mb: tuple[float, ..
         small, large = folder / "small.jsonl", folder / "large.jsonl"
         write_chat(small, rows=rows)
         write_chat(large, size_bytes=int(large_mb * MB))
-        spaced = folder / "spaced.jsonl"
-        write_spaced(small, spaced)
-        timed = folder / "timed.jsonl"
-        write_spaced(small, timed, before="at 13:30: ")
-        fielded = folder / "fielded.jsonl"
-        write_fielded(small, fielded)
         for file, label in ((small, f"{rows:,} rows"), (large, f"{large_mb:g} MB")):
             found += _structure(file, label) + _speed(file, label)
         if find_spec("datatrove"):
             found.append(_beside_datatrove(folder / "few.jsonl", min(rows, 1000)))
-        found += _structure(spaced, f"{rows:,} rows as json.dumps writes them")
-        found += _structure(timed, f"{rows:,} such rows with a time and a colon in each text")
-        found += _structure(fielded, f"{rows:,} rows with three fields of their own")
+        for form, written in FORMS.items():
+            other, lines = folder / "other.jsonl", small.read_bytes().splitlines()
+            rows_of_form = (written(number, orjson.loads(line)) for number, line in enumerate(lines))
+            other.write_text("".join(f"{row}\n" for row in rows_of_form), encoding="utf-8")
+            found += _structure(other, f"{rows:,} {form}")
         for size in memory_mb:
             file = folder / f"{size:g}.jsonl"
             write_chat(file, size_bytes=int(size * MB))
@@ -90,20 +103,14 @@ def _speed(file: Path, label: str) -> list[Figure]:
 def _beside_datatrove(file: Path, rows: int) -> Figure:
     """On few rows, since theirs takes long; the second round is without imports."""
     write_chat(file, rows=rows)
-    rounds = [[_seconds(work, file) for work in (validate_file, curate_file)] for _ in range(2)]
-    ours, theirs = (rows / min(seconds) for seconds in zip(*rounds, strict=True))
+    rounds = _rounds(file, validate_file, curate_file, rounds=2)
+    ours, theirs = (rows / min(taken) for taken in zip(*rounds, strict=True))
     return Figure(f"validate, {rows:,} rows", ours, "rows/s", "higher", CURATION, theirs, f"2 rounds, load {load()}")
 
 
-def _rounds(file: Path, *works: Callable[[Path], None]) -> list[list[float]]:
-    """Seconds of processor time of each, in turns: the neighbors on this machine come and go. The best counts."""
-    return [[_seconds(work, file) for work in works] for _ in range(ROUNDS)]
-
-
-def _seconds(work: Callable[[Path], None], file: Path) -> float:
-    started = time.process_time()
-    work(file)
-    return time.process_time() - started
+def _rounds(file: Path, *works: Callable[[Path], None], rounds: int = ROUNDS) -> list[list[float]]:
+    """Seconds of processor time of each, in turns. The best counts."""
+    return [[seconds(partial(work, file)) for work in works] for _ in range(rounds)]
 
 
 def _spread(values: list[float], form: str) -> str:
@@ -220,27 +227,6 @@ def write_chat(file: Path, *, rows: int | None = None, size_bytes: int | None = 
             if number == rows or (size_bytes is not None and written >= size_bytes):
                 return
             written += output.write(line)
-
-
-def write_fielded(file: Path, target: Path) -> None:
-    """The same rows with what graders and slices read beside the messages."""
-    with file.open("rb") as rows, target.open("wb") as out:
-        for number, line in enumerate(rows):
-            row = {**orjson.loads(line), "fault": "bearing", "site": "plant: north", "number": number}
-            out.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-
-
-def write_spaced(file: Path, other: Path, before: str = "") -> None:
-    """The same rows as Python's `json` writes them by default: blanks, and escapes for all beyond ASCII.
-
-    `before` is put before each text.
-    """
-    with file.open("rb") as source, other.open("w", encoding="ascii") as output:
-        for line in source:
-            row = orjson.loads(line)
-            for message in row["messages"]:
-                message["content"] = before + message["content"]
-            output.write(json.dumps(row) + "\n")
 
 
 def _chat_lines() -> Iterator[bytes]:

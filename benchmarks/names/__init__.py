@@ -4,7 +4,6 @@ What is not installed is left out; `make bench` installs it. Presidio's own defa
 on GitHub only: it gets the model that ours has. Texts a second are those of one core, with everything each looks for.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -13,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.measure import Figure, load
+from benchmarks.measure import Figure, load, seconds
 from benchmarks.names.labeled import Labeled, date_rows, dates, free_texts, labeled, second_set, sentences_of
 from benchmarks.names.score import KindScore, interval, score
 from shared.validation.content import personal_data
@@ -134,12 +133,7 @@ def _beside(
 def _measured(find: Find, data: Sequence[Labeled]) -> tuple[dict[str, KindScore], float]:
     texts = [one.text for one in data]
     found = find(texts)  # also loads what is loaded late
-    seconds = []
-    for _ in range(ROUNDS):
-        started = time.process_time()
-        find(texts)
-        seconds.append(time.process_time() - started)
-    return score(data, found), len(texts) / min(seconds)
+    return score(data, found), len(texts) / min(seconds(lambda: find(texts)) for _ in range(ROUNDS))
 
 
 def _finders() -> dict[str, Find]:
