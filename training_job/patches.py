@@ -7,8 +7,7 @@ library documents as an option, a hook or a method to override is no patch. Some
 import logging
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, TrainerState
     from trl.trainer.utils import RepeatSampler
-
-TINY_PARAMETERS = 50_000_000
 
 
 def no_hub() -> None:
@@ -65,7 +62,7 @@ def use_one_thread_if_tiny(model: "PreTrainedModel") -> None:
     Seen in torch 2.13.0; unneeded when more threads than one are no slower beside a busy process."""
     import torch
 
-    if not torch.cuda.is_available() and model.num_parameters() < TINY_PARAMETERS:
+    if not torch.cuda.is_available() and model.num_parameters() < 50_000_000:
         torch.set_num_threads(1)
 
 
@@ -154,12 +151,10 @@ def take_head(model: "PeftModel") -> "torch.Tensor":
     return head
 
 
-@contextmanager
-def no_adapter_warnings() -> Iterator[None]:
+def no_adapter_warnings() -> AbstractContextManager[object]:
     """PEFT only warns of tensors that fit nowhere, and leaves others at their start; `quantized.attach` compares.
     Seen in peft 0.21.2; unneeded when an adapter that does not fit is an error."""
-    with warnings.catch_warnings(action="ignore", category=UserWarning):
-        yield
+    return warnings.catch_warnings(action="ignore", category=UserWarning)
 
 
 def no_model_card(*_: Any, **__: Any) -> None:

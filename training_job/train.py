@@ -263,8 +263,7 @@ class TrainingRun:
         artifacts.merge(self.setup)
         check = artifacts.check_merge(self.setup, self.data.probe, self.trained_loss)
         self.metrics.merged_agreement = check.agreement if check else None
-        read = (self.identity, self.bundle, self.data_manifest)
-        manifest = artifacts.model_manifest(self.setup, *read, self.metrics)
+        manifest = artifacts.model_manifest(self.setup, self.identity, self.bundle, self.data_manifest, self.metrics)
         artifacts.write_card(self.setup, manifest["data_version"])
         manifest |= {"job": self.task.job_name, "merge": asdict(check) if check else None}
         write_json(self.task.output / "model" / "manifest.json", manifest)

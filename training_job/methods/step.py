@@ -15,6 +15,7 @@ import contextlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import torch
@@ -37,7 +38,6 @@ from training_job.data.packing import Layout, shared_out, steps_of_run
 from training_job.data.selection import EncodedData
 from training_job.job.setup import Setup
 from training_job.model import quantized
-from training_job.model.artifacts import loss_of
 
 AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
 LOG_LINES, CHECKPOINTS = 60, 10
@@ -170,7 +170,8 @@ class SupervisedTrainer(Trainer):
         shares = shared_out(self._layout, rows, self.args.process_index, self.args.world_size)
         shortest = min(rows, key=lambda row: len(row.input_ids))
         filler = replace(shortest, labels=[IGNORED] * len(shortest.labels))  # where only others have rows left
-        return [tensors(self._layout.kind, share or [filler]) for share in shares]
+        lay_out = packed if self._layout.kind == "packed" else partial(padded, plain=self._layout.kind == "plain")
+        return [lay_out(share or [filler]) for share in shares]
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
         """Forward and backward of every micro batch; returns the step's loss per trained token, of this process."""
@@ -255,11 +256,6 @@ def trained_tokens(rows: Iterable[Encoded]) -> int:
     return sum(label != IGNORED for row in rows for label in row.labels[1:])
 
 
-def tensors(kind: str, rows: Sequence[Encoded]) -> dict[str, Any]:
-    """One micro batch: what the model reads, the flat positions loss falls after, and the tokens it falls on."""
-    return packed(rows) if kind == "packed" else padded(rows, plain=kind == "plain")
-
-
 def packed(rows: Sequence[Encoded]) -> dict[str, Any]:
     """Rows end to end: ids and positions `[1, tokens]`, positions from 0 in each row."""
     ids = [token for row in rows for token in row.input_ids]
@@ -284,14 +280,7 @@ def padded(rows: Sequence[Encoded], *, plain: bool = False) -> dict[str, Any]:
 
 
 def _predicted(following: list[int]) -> dict[str, torch.Tensor]:
+    """The flat positions loss falls after, and the tokens it falls on."""
     after = torch.tensor(following)
     kept = (after != IGNORED).nonzero().squeeze(1)
     return {"kept": kept, "targets": after[kept]}
-
-
-def probe_loss(trainer: Trainer, rows: Sequence[Encoded]) -> float:
-    """Loss per token of some rows under the trainer's model as it stands; draws no random numbers."""
-    if own := getattr(trainer, "loss_of", None):  # of a model without output layer
-        return float(own(list(rows)))
-    with trainer.compute_loss_context_manager():
-        return loss_of(model_of(trainer), rows)

@@ -22,8 +22,8 @@ from training_job.job.curve import Curve
 from training_job.job.diagnosis import memory
 from training_job.job.runtime import RunningMetrics
 from training_job.job.setup import Setup
-from training_job.methods.step import probe_loss
-from training_job.model.artifacts import require_same_loss
+from training_job.methods.step import model_of
+from training_job.model.artifacts import loss_of, require_same_loss
 
 FIRST_STEPS = 10
 FIXED_TEXT = "What is the capital of France? The capital of France is Paris. 0 1 2 3 4 5 6 7 8 9"
@@ -35,13 +35,20 @@ class Losses:
     def __init__(self, trainer: Trainer, setup: Setup, probe: Sequence[Encoded]) -> None:
         self._trainer, self._setup, self._probe = trainer, setup, probe
 
+    def of(self, rows: Sequence[Encoded]) -> float:
+        """Per token, under the model as it stands; draws no random numbers."""
+        if own := getattr(self._trainer, "loss_of", None):  # of a model without output layer
+            return float(own(list(rows)))
+        with self._trainer.compute_loss_context_manager():
+            return loss_of(model_of(self._trainer), rows)
+
     def of_probe(self) -> float | None:
-        return probe_loss(self._trainer, self._probe) if self._probe else None
+        return self.of(self._probe) if self._probe else None
 
     def of_fixed_text(self) -> float:
         """The same text in every run: a run that continues from an adapter has not the rows that it was trained on."""
         ids = self._setup.tokenizer(FIXED_TEXT, add_special_tokens=False)["input_ids"]
-        return probe_loss(self._trainer, [Encoded(0, ids, ids)])
+        return self.of([Encoded(0, ids, ids)])
 
     def require_same_start(self, resume: Path | None) -> None:
         """Raises PermanentFailure `loss_differs` where the checkpoint or adapter was left with another loss."""
