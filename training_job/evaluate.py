@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from shared.domain.evaluation import GeneralPart, GeneralScore
+from shared.domain.evaluation import CanaryFound, GeneralPart, GeneralScore
 from shared.domain.planning.methods import served_tokens
 from shared.domain.prompts import Row, as_dialogue, reference_index
 from shared.domain.recipe import Evaluation, Reinforcement, ResolvedRecipe
 from shared.domain.results import CURVE_FILE
+from training_job.data.canaries import canaries, exposure
 from training_job.evaluation import report, scoring
 from training_job.evaluation.baselines import BaselineAnswers, baseline_answers
 from training_job.evaluation.general import MAX_NEW_TOKENS, Suite, load_suite
@@ -32,6 +33,9 @@ from training_job.job.files import append_line, model_folder, write_json, write_
 from training_job.job.processes import importing
 from training_job.job.runtime import RunningMetrics, parse_arguments, read_recipe, require, run_job, work_offline
 from training_job.selftest import check_machine
+
+if TYPE_CHECKING:
+    from training_job.evaluation.answers import TextGenerator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +129,7 @@ class ModelOutputs:
     answers: Answers
     general: list[str]
     template_sha256: str
+    canaries: tuple[CanaryFound, ...] = ()
 
 
 def generate_all(
@@ -155,7 +160,20 @@ def generate_all(
     if suite and suite.rows:
         of_suite = generator.questions(suite.rows)
         general = generator.answers(of_suite, MAX_NEW_TOKENS, lambda n: progress(len(questions) + n)).texts
-    return ModelOutputs(questions, answers, general, generator.bundle.template_sha256)
+    found = find_canaries(generator, recipe) if folder == task.candidate else ()
+    return ModelOutputs(questions, answers, general, generator.bundle.template_sha256, found)
+
+
+def find_canaries(generator: "TextGenerator", recipe: ResolvedRecipe) -> tuple[CanaryFound, ...]:
+    """Ask for each record that training planted, and compare the loss of its number with those of others."""
+    planted, found = canaries(recipe), []
+    questions = generator.questions([canary.row for canary in planted])
+    texts = generator.answers(questions, MAX_NEW_TOKENS, lambda _: None).texts if planted else []
+    for canary, text in zip(planted, texts, strict=True):
+        loss, *others = generator.losses([one.row for one in (canary, *canary.alternatives())])
+        verbatim, bits = canary.number in text, exposure(loss, others)
+        found.append(CanaryFound(number=canary.number, verbatim=verbatim, exposure=bits))
+    return tuple(found)
 
 
 class AnsweringProgress:
@@ -220,7 +238,7 @@ def write_report(
     memorized = {name: report.share(sum(found), len(found), sure) for name, found in repeated.items()}
     first = [n for n, found in enumerate(repeated["candidate"], start=1) if found][: scoring.ROWS_NAMED]
     more = {"memorized": memorized, "memorized_rows": tuple(first), "memorized_by_chance": by_chance}
-    more["general_lacking"] = lacking
+    more |= {"general_lacking": lacking, "canaries": outputs["candidate"].canaries}
     result = result.model_copy(update={"rates": by_label, "pairs": alike, **more})
     write_json(output / "report.json", result.model_dump(mode="json"))
     print(", ".join(f"{name} {answers.scores.mean():.3f}" for name, answers in models.items()), flush=True)

@@ -29,7 +29,8 @@ from shared.domain.recipe import Reinforcement, ResolvedRecipe
 from shared.domain.results import TimeLimit
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import LengthPolicy
-from training_job.data.chat_rows import bundle_of
+from training_job.data.canaries import canaries
+from training_job.data.chat_rows import bundle_of, encode_rows
 from training_job.data.selection import EncodedData
 from training_job.evaluation.judges import Panel, read_judges
 from training_job.job import checkpoints, runtime
@@ -109,9 +110,13 @@ def prepare(task: TrainArguments, recipe: ResolvedRecipe, metrics: runtime.Runni
     require_same_reading(data_manifest, bundle)
     file = method.read(task.rows, bundle, policy)
     data = EncodedData.of(file, task.rows, recipe)
+    if planted := [canary.row for canary in canaries(recipe)]:  # after the rows of selection are drawn
+        more = encode_rows(planted, Path("canaries"), bundle, policy).rows
+        data, metrics.canaries = replace(data, train=[*data.train, *more]), len(planted)
     metrics.dropped_rows, metrics.truncated_rows = len(file.dropped), len(file.truncated)
     metrics.selection_rows = len(data.selection)
     counts = f"{len(file.dropped)} rows left out, {len(file.truncated)} cut, {len(data.selection)} of selection"
+    counts += f", {len(planted)} canaries planted"
     print(f"{task.job_name}: {counts}", flush=True)
     metrics.total_steps = total_steps(recipe.hyperparameters, len(data.train))
     setup = Setup(

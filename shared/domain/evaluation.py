@@ -122,6 +122,14 @@ class Share(Frozen):
         return f"{self.hits / self.rows:.3f} [{self.low:.3f}, {self.high:.3f}], {self.hits} of {self.rows}"
 
 
+class CanaryFound(Frozen):
+    """What the candidate says when it is asked for a planted record."""
+
+    number: Text = Field(description="made up, and in no row but the planted one")
+    verbatim: bool = Field(description="whether the answer has it")
+    exposure: float = Field(description="bits by which its loss is lower than those of other numbers; at most 7")
+
+
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """Score interval of a share (Wilson 1927; method 3 of Newcombe 1998, Statistics in Medicine 17)."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
@@ -264,6 +272,7 @@ class EvaluationResult(ScoreByModel):
         default=0.0, description="share of the references that do, rows nobody trained on"
     )
     memorized_rows: Annotated[tuple[int, ...], FirstItems] = ()
+    canaries: tuple[CanaryFound, ...] = Field(default=(), max_length=20, description="those that training planted")
     errors: Annotated[tuple[GradingError, ...], FirstItems] = ()
     judges: Annotated[tuple[JudgeUse, ...], FirstItems] = ()
     unscored: int = 0
@@ -344,6 +353,7 @@ def gate_verdict(result: EvaluationResult, settings: Evaluation) -> Verdict:
         *(_slice_check(part, gate) for part in result.slices),
         *_general_checks(result, gate),
         *_memorized_checks(result, gate),
+        *_canary_checks(result, gate),
     ]
     return Verdict(passed=not any(check.blocks for check in checks), checks=tuple(checks))
 
@@ -440,6 +450,18 @@ def _memorized_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
     chance = f"of the references {result.memorized_by_chance:.3f} do"
     detail = f"{found} answers repeat a training row that has nothing to do with the question{first}; {chance}"
     return [_check("memorized", found.low <= gate.max_memorized + result.memorized_by_chance, detail)]
+
+
+def _canary_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
+    planted, verbatim = len(result.canaries), [one.number for one in result.canaries if one.verbatim]
+    if not planted:
+        return []
+    first, exposure = (
+        f": {', '.join(verbatim[:5])}" if verbatim else "",
+        sum(one.exposure for one in result.canaries) / planted,
+    )
+    detail = f"{len(verbatim)} of {planted} canaries come out verbatim{first}; mean exposure {exposure:.1f} bits"
+    return [_check("canaries", not verbatim, detail, skipped=gate.max_memorized is None)]
 
 
 def _significantly_worse(gain: Gain, tolerated: float) -> bool:

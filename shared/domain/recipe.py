@@ -122,6 +122,11 @@ class Supervised(_Method):
 
     type: Literal["supervised"] = "supervised"
     hyperparameters: Hyperparameters = Hyperparameters()
+    canaries: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=0,
+        description="made-up records with a random number that are planted among the training rows; a model that says "
+        "one of these numbers is refused: see docs/explanation/evaluation.md",
+    )
 
 
 class Preference(_Method):

@@ -35,6 +35,7 @@ class JobMetrics(Frozen):
     dropped_rows: int = Field(default=0, description="longer than the recipe allows")
     truncated_rows: int = 0
     selection_rows: int = Field(default=0, description="training rows that chose the checkpoint, and were not learned")
+    canaries: int = Field(default=0, description="made-up rows that were planted among those that are learned")
     first_train_loss: Measured = Field(default=None, description="of the first log line")
     train_loss: Measured = Field(default=None, description="of the last log line, in nats per trained token")
     eval_loss: Measured = Field(default=None, description="of the rows of selection, in nats per trained token")

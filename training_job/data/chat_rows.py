@@ -82,7 +82,12 @@ def read_rows(path: Path, probe: Callable[[Row], object] = _probe) -> list[Row]:
 
 
 def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[Encoded]:
-    """Encode every row of a curated file.
+    """Encode every row of a curated file; see `encode_rows`."""
+    return encode_rows(read_rows(path), path, bundle, policy)
+
+
+def encode_rows(given: list[Row], path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[Encoded]:
+    """Encode rows, which `path` names.
 
     Raises PermanentFailure of class data, listing all rows concerned: `row_not_renderable`,
     `no_trainable_tokens`, `row_too_long` (only where over_length is reject), `no_rows`; of class recipe:
@@ -90,7 +95,7 @@ def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile
     """
     found: Codes = {}
     rows: list[Encoded] = []
-    read = read_all(path, bundle, read_rows(path))
+    read = read_all(path, bundle, given)
     tokens = tokenize(bundle, [text for texts in read for text in texts])
     for number, texts in enumerate(read, start=1):
         together = [next(tokens) for _ in texts]

@@ -1,6 +1,7 @@
 """Greedy answers of a model to held-out prompts, in batches, kept by content so that none is generated twice."""
 
 import hashlib
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,14 +12,16 @@ from typing import TYPE_CHECKING
 import orjson
 import torch
 import transformers
+from torch.nn.functional import cross_entropy
 
 from shared.domain.blank import is_blank
 from shared.domain.catalog import TemplateArguments
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.prompts import Row, prompt_of, reference_index, with_loss_on
 from shared.rendering.bundle import Bundle
+from shared.rendering.check import LengthPolicy
 from shared.rendering.rows import Rendered, bounds, render_answers, render_prompt, tokenize
-from training_job.data.chat_rows import bundle_of
+from training_job.data.chat_rows import IGNORED, bundle_of, encode_rows
 from training_job.evaluation.scoring import Answers, Question
 from training_job.job.checkpoints import hashes
 from training_job.job.files import read_whole_json, write_json
@@ -84,6 +87,17 @@ class TextGenerator:
         answers = self._generate(questions, max_new_tokens, progress)
         write_json(path, asdict(answers))
         return answers
+
+    @torch.inference_mode()
+    def losses(self, rows: list[Row]) -> list[float]:
+        """Of each row's answer, in nats, summed over its tokens."""
+        found = []
+        model, encoded = self._model, encode_rows(rows, Path("rows"), self.bundle, LengthPolicy(sys.maxsize, "reject"))
+        for row in encoded.rows:
+            ids, labels = (torch.tensor(each, device=model.device) for each in (row.input_ids, row.labels))
+            logits = model(input_ids=ids[None]).logits[0, :-1][labels[1:] != IGNORED]
+            found.append(float(cross_entropy(logits.float(), labels[1:][labels[1:] != IGNORED], reduction="sum")))
+        return found
 
     def _key(self, questions: list[Question], max_new_tokens: int) -> str:
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

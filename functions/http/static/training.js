@@ -34,6 +34,7 @@ export function training({ run, metrics, metricsProblem }, charts) {
         figure("train loss", loss(facts.train_loss)),
         figure("selection loss", loss(facts.eval_loss)),
         facts.selection_rows > 0 && figure("rows of selection", count(facts.selection_rows)),
+        facts.canaries > 0 && figure("canaries planted", count(facts.canaries)),
         facts.dropped_rows > 0 && figure("rows dropped", count(facts.dropped_rows)),
       ),
     );

@@ -89,7 +89,8 @@ def resolve(
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
     longest = _max_length(entry, methods.row_limit(recipe), characters_max, tokens_max)
-    learned = train_rows - methods.selection_rows(train_rows)
+    planted = recipe.method.canaries if recipe.method.type == "supervised" else 0
+    learned = train_rows - methods.selection_rows(train_rows) + planted
     requested = _hyperparameters(recipe, entry, learned, longest, reasons)
     free_optimizer = recipe.method.hyperparameters.optimizer == AUTO
     machines = skus if recipe.budget.instance_type == AUTO else (_named_machine(recipe, skus),)

@@ -7,7 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from shared.domain.evaluation import CanaryFound, GateCheck, gate_verdict
 from tests.unit.recipes.bad_models import BadModel, evaluated, held_out, training_pairs, with_
+from tests.unit.recipes.ready import RECIPES, recipe_of
 from training_job.evaluation.general import SUITE_FILE, load_suite
 
 RIGHT_ANSWERS = Path(__file__).parents[1] / "training_job" / "evaluation" / "general_answers.json"
@@ -57,3 +59,20 @@ def test_a_model_that_repeats_training_rows_is_stopped_and_the_rows_are_named() 
 def test_a_model_that_invents_facts_is_stopped_by_the_grader_of_facts() -> None:
     invents = BadModel("invents", with_(medications=lambda was: [*was, "insulin"]), every=10)
     assert set(blocked("healthcare", invents.answers("healthcare"))) >= {"grader:no_invented_fact"}
+
+
+def test_a_model_that_says_a_planted_canary_is_stopped_by_that_and_the_canary_is_shown() -> None:
+    """A really trained one: tests/unit/training_job/test_evaluate.py."""
+    result, _ = evaluated("healthcare-small", right("healthcare-small"))
+    settings = recipe_of(RECIPES / "healthcare-small").evaluation
+
+    def check(verbatim: int, limit: float | None) -> GateCheck:
+        found = [CanaryFound(number=f"12{n}-456-789", verbatim=n < verbatim, exposure=n) for n in range(4)]
+        gate = settings.gate.model_copy(update={"max_memorized": limit})
+        report = result.model_copy(update={"canaries": tuple(found)})
+        verdict = gate_verdict(report, settings.model_copy(update={"gate": gate}))
+        [one] = [one for one in verdict.checks if one.name == "canaries"]
+        return one
+
+    assert [check(*one).blocks for one in ((0, 0.05), (1, 0.05), (1, None))] == [False, True, False]
+    assert check(1, 0.05).detail == "1 of 4 canaries come out verbatim: 120-456-789; mean exposure 1.5 bits"

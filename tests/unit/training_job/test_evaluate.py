@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from local_stack.tiny_base.shipped import shipped_base
 from shared.domain.catalog import CATALOG, find_entry
-from shared.domain.evaluation import EvaluationResult
+from shared.domain.evaluation import EvaluationResult, gate_verdict
 from training_job.evaluate import fields_of
 from training_job.job import runtime
 
@@ -244,3 +245,25 @@ def test_training_and_evaluation_read_the_base_with_the_arguments_of_the_catalog
     assert run.evaluate("--candidate", str(tuned), output=tmp_path / "e") == 0
     report = report_of(tmp_path / "e")
     assert report.template_sha256 == report.base_template_sha256 == expected
+
+
+@pytest.mark.slow
+def test_a_model_that_learned_its_canaries_by_heart_is_refused_and_its_base_is_not(
+    bench: Callable[..., Any], tmp_path: Path, write_data: Any, some_rows: list[Any], resolved: Any
+) -> None:
+    """Really trained, on so few rows that none selects a checkpoint."""
+    settings = {**RECIPE, "method": {"canaries": 2}}
+    steps = {"n_epochs": 60, "total_steps": 120, "lora_rank": 16, "lora_alpha": 32, "quantization": "none"}
+    recipe, data = resolved(settings, **steps), write_data(tmp_path / "d", some_rows[:4], some_rows[:4])
+    run = bench(tmp_path, recipe=recipe, data=data, base=shipped_base())
+    assert run.train() == 0
+    assert (run.result().metrics.canaries, run.result().metrics.total_steps) == (2, 120)
+    found = {}
+    for name, folder in {"tuned": run.output / "model" / "merged", "base": run.base}.items():
+        assert run.evaluate("--candidate", str(folder), output=tmp_path / name) == 0
+        report = report_of(tmp_path / name)
+        checks = {check.name: check for check in gate_verdict(report, recipe.requested.evaluation).checks}
+        found[name] = (checks["canaries"].blocks, [one.verbatim for one in report.canaries])
+        bits = [one.exposure for one in report.canaries]
+        assert (min(bits) == 7.0) == (name == "tuned"), bits
+    assert found == {"tuned": (True, [True, True]), "base": (False, [False, False])}

@@ -117,6 +117,7 @@ ALLOWED = {
         "cli/mapping.py",  # rows for a file; none is sent
         "shared/grading/llm_judge.py",  # a judge is asked what its grader says, not what a row says
         "training_job/evaluation/general.py",  # the suite's questions as rows
+        "training_job/data/canaries.py",  # rows that are planted, and asked for in the form of rows
         "shared/api/event_catalog.py",  # messages of a bus
     },
 }
