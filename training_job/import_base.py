@@ -5,7 +5,8 @@
 
 FOLDER is the mounted asset of the catalog's entry ID. It must hold safetensors and no pickle, no code, and be the
 model that the catalog describes; the failure lists all that is wrong. Then a small copy with random weights is
-trained, merged, saved, loaded and asked (`training_job/preflight.py`). BUNDLE then gets the tokenizer bundle
+trained, merged, saved, loaded and asked (`training_job/preflight.py`), and names and shapes of the weights are compared
+with those of its `config.json` (`training_job/model/weights.py`). BUNDLE then gets the tokenizer bundle
 (`shared/rendering/bundle.py`); it has no manifest while it is being changed, and an equal one is left alone.
 Always writes OUTPUT/result.json. Exit codes: training_job/job/runtime.py.
 """
@@ -58,8 +59,10 @@ def import_base(task: ImportArguments) -> None:
     files = export_bundle(entry, folder)
     _check_tokenizer(entry, folder)
     with importing():
+        from training_job.model.weights import require_weights
         from training_job.preflight import preflight
     print(f"preflight: {preflight(entry, folder)}", flush=True)
+    require_weights(folder, entry.id)
     changed = write_bundle(files, task.bundle)
     print(f"{'exported' if changed else 'unchanged'}: {', '.join(files)}", flush=True)
 

@@ -27,6 +27,8 @@ def objections(entry: BaseModelEntry, folder: Path) -> Iterator[str]:
     yield from _pickled(folder)
     if quantized := config.get("quantization_config"):
         yield f"its weights are quantized already ({quantized.get('quant_method')})"
+    if named := config.get("transformers_weights"):
+        yield f"its config.json has transformers load {named} (transformers_weights)"
     yield from _differences(entry, config)
     yield from _weights(entry, folder)
 
@@ -64,16 +66,21 @@ def _differences(entry: BaseModelEntry, config: dict[str, Any]) -> Iterator[str]
         yield f"it reads {context} tokens (max_position_embeddings), the catalog says {entry.context_tokens}"
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """Those that transformers loads: one file if it is there, else the shards of the index."""
+    index = {} if (folder / WEIGHTS).is_file() else read_json(folder / INDEX) or {}
+    return [folder / name for name in sorted(set(index.get("weight_map", {}).values())) or [WEIGHTS]]
+
+
 def _weights(entry: BaseModelEntry, folder: Path) -> Iterator[str]:
     """Every shard must be there and as long as its header says; together they hold the catalog's parameters."""
-    names = sorted(set((read_json(folder / INDEX) or {}).get("weight_map", {}).values())) or [WEIGHTS]
     parameters, whole = 0, True
-    for name in names:
+    for file in weight_files(folder):
         try:
-            parameters += _parameters(folder / name)
+            parameters += _parameters(file)
         except (OSError, SafetensorError) as error:
             whole = False
-            yield f"{name} cannot be read: {type(error).__name__}"
+            yield f"{file.name} cannot be read: {type(error).__name__}"
     if whole and parameters != entry.parameters:
         yield f"the weights are {parameters} parameters, the catalog says {entry.parameters}"
 

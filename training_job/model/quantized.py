@@ -34,6 +34,7 @@ from training_job.job.checkpoints import MARK, hashes, mark_of
 from training_job.job.files import ADAPTER_FILE, read_json
 from training_job.job.runtime import classify
 from training_job.model.generation import own_settings
+from training_job.model.weights import require_weights
 
 CONFIG_FILE = "config.json"
 # Fields of an adapter's configuration that say where it comes from or how it starts.
@@ -102,7 +103,9 @@ def load_model(
 
     `quantize`: linear layers in 4 bit. `attention`: where transformers is not to choose; not every architecture has
     `sdpa`. `spread`: over all GPUs of the machine, for a process that has them to itself.
+    Raises as `require_weights` does.
     """
+    require_weights(folder)
     options: dict[str, Any] = {"quantization_config": nf4(dtype)} if quantize else {}
     if torch.cuda.device_count() > 1 and spread:
         options["device_map"] = "auto"

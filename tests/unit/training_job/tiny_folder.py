@@ -31,8 +31,18 @@ def zeros(count: int) -> np.ndarray[Any, Any]:
     return np.zeros((rows, count // rows), dtype=np.float16)
 
 
+def tensors() -> dict[str, np.ndarray[Any, Any]]:
+    hidden, inner = 128, 320
+    layer = {"input_layernorm": [hidden], "post_attention_layernorm": [hidden], "mlp.down_proj": [hidden, inner]}
+    layer |= {f"self_attn.{name}_proj": [hidden, hidden] for name in "qkvo"}
+    layer |= {f"mlp.{name}_proj": [inner, hidden] for name in ("gate", "up")}
+    shapes = {f"layers.{n}.{name}": shape for n in range(2) for name, shape in layer.items()}
+    shapes |= {"embed_tokens": [TINY.dims.vocab, hidden], "norm": [hidden]}
+    return {f"model.{name}.weight": np.zeros(shape, np.float16) for name, shape in shapes.items()}
+
+
 def write_folder(folder: Path) -> Path:
     families.write("qwen", folder)
     (folder / "config.json").write_text(json.dumps(CONFIG))
-    save_file({"weights": zeros(TINY.parameters)}, folder / "model.safetensors")
+    save_file(tensors(), folder / "model.safetensors")
     return folder

@@ -10,8 +10,8 @@ import torch
 from safetensors.numpy import save_file
 
 from tests.unit.training_job.imported import Change, file, refusal, run
-from tests.unit.training_job.tiny_folder import TINY, write_folder, zeros
-from training_job.model.base_folder import content_sha256
+from tests.unit.training_job.tiny_folder import TINY, tensors, write_folder, zeros
+from training_job.model.base_folder import content_sha256, weight_files
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 
@@ -54,6 +54,10 @@ def cut_off(folder: Path) -> None:
         (
             settings("config.json", quantization_config={"quant_method": "mxfp4"}),
             "its weights are quantized already (mxfp4)",
+        ),
+        (
+            settings("config.json", transformers_weights="other.safetensors"),
+            "its config.json has transformers load other.safetensors (transformers_weights)",
         ),
         (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors cannot be read: FileNotFoundError"),
         (cut_off, "model.safetensors cannot be read: SafetensorError"),
@@ -99,13 +103,16 @@ def test_all_that_is_wrong_is_said_at_once(base: Path) -> None:
 
 def test_every_shard_of_the_index_counts_and_no_other_file(base: Path) -> None:
     (base / "model.safetensors").unlink()
-    half = TINY.parameters // 2
-    for shard in SHARDS:
-        save_file({shard: zeros(half)}, base / shard)
+    weights = tensors()
+    for n, shard in enumerate(SHARDS):
+        save_file({name: weights[name] for name in sorted(weights)[n::2]}, base / shard)
     save_file({"again": zeros(128)}, base / "consolidated.safetensors")
     index = {"weight_map": {"a": SHARDS[0], "b": SHARDS[1], "c": SHARDS[0]}}
     (base / "model.safetensors.index.json").write_text(json.dumps(index))
     assert run(base)[0] == 0
+    (base / "model.safetensors").touch()
+    assert weight_files(base) == [base / "model.safetensors"], "transformers reads no index beside it"
+    (base / "model.safetensors").unlink()
     (base.parents[1] / "bundle" / "bundle.json").unlink()
     (base / SHARDS[1]).unlink()
     code, result = run(base)
