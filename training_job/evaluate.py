@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import orjson
+
 from shared.domain.evaluation import CanaryFound, GeneralPart, GeneralScore
 from shared.domain.planning.methods import served_tokens
 from shared.domain.prompts import Row, as_dialogue, reference_index
@@ -226,15 +228,16 @@ def write_report(
     general = general_scores(suite, outputs, settings)
     without = {name: scoring.grade_answers(settings.graders, texts, items) for name, texts in baselines.texts.items()}
     details = (panel.uses(), unscored, without, baselines.reason)
-    result = report.summarize(settings, own, models, answers, templates, general, *details, group, attempt)
+    prompts = [orjson.dumps(question.ids) for question in questions]
+    result = report.summarize(settings, own, models, answers, templates, general, *details, group, attempt, prompts)
     scored = [i for i in range(len(items)) if i not in unscored]
     kept, sure, pairs = [items[i] for i in scored], settings.gate.confidence, settings.pairs
     all_texts = {name: one.texts for name, one in models.items()}
     texts = {name: [each[i] for i in scored] for name, each in all_texts.items()}
     by_label = {name: report.label_rates(settings.graders, each, kept, sure) for name, each in texts.items()}
     alike = {name: report.pairs_alike(pairs, each, kept, sure) for name, each in texts.items()} if pairs else {}
-    prompts, references = [one.prompt for one in questions], [one.reference or "" for one in questions]
-    repeated, by_chance = repeats(train, prompts, references, all_texts)
+    conversations, references = [one.prompt for one in questions], [one.reference or "" for one in questions]
+    repeated, by_chance = repeats(train, conversations, references, all_texts)
     memorized = {name: report.share(sum(found), len(found), sure) for name, found in repeated.items()}
     first = [n for n, found in enumerate(repeated["candidate"], start=1) if found][: scoring.ROWS_NAMED]
     more = {"memorized": memorized, "memorized_rows": tuple(first), "memorized_by_chance": by_chance}

@@ -15,7 +15,7 @@ from xxhash import xxh3_64_intdigest
 from shared.domain.dataset import QuestionDistance
 from shared.domain.evaluation import MAX_SLICE_CHARACTERS, MAX_SLICES
 from shared.domain.findings import Findings, counted
-from shared.domain.prompts import prompt_of
+from shared.domain.prompts import Row, prompt_of
 from shared.domain.recipe import Gate, Recipe
 from shared.domain.row_fields import as_equal_groups, group_of, value_at
 from shared.validation.compared import Texts, compared_texts
@@ -86,15 +86,17 @@ def why_no_slice(value: Any) -> str:
 
 
 def held_out_groups(held_out: BinaryIO, group: str | None) -> int | None:
-    """Independent groups of the rows, each row without a group being one, as so many of one size; None where rows have
-    no groups."""
-    if group is None:
-        return None
+    """Independent groups of the rows, as so many of one size: those of a row without a group have its prompt, to which
+    a model gives one answer. None where each row is one."""
     held_out.seek(0)
-    found = [group_of(orjson.loads(line).get("item", {}), group) for line in held_out]
+    sizes = Counter(_group(orjson.loads(line), group) or line for line in held_out)
     held_out.seek(0)
-    sizes = Counter(found)
-    return as_equal_groups([*[1] * sizes.pop(None, 0), *sizes.values()])
+    return as_equal_groups(sizes.values()) if sizes.total() > len(sizes) else None
+
+
+def _group(row: Row, group: str | None) -> bytes | None:
+    named = group_of(row.get("item", {}), group) if group else None
+    return named or (None if "text" in row else orjson.dumps(prompt_of(row).body()))
 
 
 def report_slices(held_out: Iterable[bytes], names: Iterable[str], findings: Findings) -> None:

@@ -29,16 +29,18 @@ def summarize(
     no_baselines: str | None = None,
     group: str | None = None,
     attempt: int = 1,
+    prompts: Sequence[bytes] = (),
 ) -> evaluation.EvaluationResult:
     """Scores, gains and slices of the same held-out rows for base, candidate and, if there is one, champion: of those
     that every model has a score for. `templates`: hash of the chat template, by model; `unscored`: indices of the rows
     that judges left without a score; `no_baselines`: why there are none; `group`: data.split_group; `attempt`: at these
-    held-out rows, which decides the confidence of gains."""
+    held-out rows, which decides the confidence of gains; `prompts`: of rows with the same one the answers are one."""
     errors, total = scoring.grading_errors(models), len(items)
     scored = [i for i in range(total) if i not in unscored]
     items, models = [items[i] for i in scored], {name: answers.only(scored) for name, answers in models.items()}
     confidence = settings.gate.confidence
-    rows, sure = scoring.Rows(items, group), evaluation.confidence_of(attempt, confidence)
+    prompts = [prompts[i] for i in scored] if prompts else ()
+    rows, sure = scoring.Rows(items, group, prompts), evaluation.confidence_of(attempt, confidence)
     candidate, base = models["candidate"], models["base"]
     gains = [rows.gain("base", candidate.scores, base.scores, sure)]
     if "champion" in models:
@@ -48,7 +50,7 @@ def summarize(
         gains=tuple(gains),
         attempt=attempt,
         gain_confidence=sure,
-        groups=rows.groups if group else None,
+        groups=rows.groups if rows.groups < len(items) else None,
         baselines=tuple(
             evaluation.BaselineScore(
                 name=name,
@@ -59,7 +61,7 @@ def summarize(
         ),
         no_baselines=no_baselines,
         graders=scoring.grader_scores(models, rows, confidence),
-        slices=scoring.slice_scores(settings.slices, items, models, confidence, group),
+        slices=scoring.slice_scores(settings.slices, items, models, confidence, group, prompts),
         floors=scoring.floor_scores(settings.floors, settings.slices, items, candidate, [i + 1 for i in scored]),
         general=general,
         errors=errors,

@@ -163,3 +163,11 @@ def test_large_groups_are_few_however_many_small_ones_there_are(check) -> None:
     checked = check(lines(200, case="t{}"), b"\n".join(case), b"data: {split_group: case}")
     (found,) = [one for one in checked.result.report.problems if one.code == "few_eval_groups"]
     assert "their groups are worth 1 of one size, and the gate needs 20" in found.message
+
+
+def test_rows_with_one_prompt_are_counted_as_one_before_training_too(check) -> None:
+    prompts = b"\n".join(lines(1, case=str(n)).replace(b"q 0", b"r %d" % (n // 4)) for n in range(80))
+    answers = prompts.splitlines()
+    different = b"\n".join(line.replace(b"a 0", b"a %d" % n) for n, line in enumerate(answers))
+    checked = check(lines(200, case="t{}"), different)
+    assert checked.result.report.plan.smallest_gain == 0.499  # as of 20 rows, and not of 80

@@ -94,6 +94,23 @@ def test_what_few_rows_cannot_show_is_not_shown(
     assert gain.detectable is None
 
 
+@pytest.mark.parametrize(("fallen", "seen"), [(5, False), (6, True), (9, True)])
+def test_a_slice_that_falls_whole_is_a_loss_from_six_rows_on_however_many_slices_there_are(
+    fallen: int, seen: bool
+) -> None:
+    base = np.ones(fallen)
+    for confidence in (0.95, confidence_of(1, 0.95), 1 - 0.05 / 100):
+        assert (rows(fallen).gain("base", base - 1, base, confidence).high < 0) is seen
+
+
+def test_rows_with_one_prompt_are_one_observation() -> None:
+    values = np.random.default_rng(0).random(30)
+    copies = scoring.Rows([{}] * 120, None, [b"%d" % (n // 4) for n in range(120)])
+    assert copies.groups == 30
+    alone, repeated = rows(30).score(values, 0.95), copies.score(values.repeat(4), 0.95)
+    assert [repeated.low, repeated.high] == pytest.approx([alone.low, alone.high])
+
+
 def test_samples_show_what_got_worse_before_what_was_fixed() -> None:
     items = [{"answer": "x"}] * 30
     base = ["x"] * 3 + ["y"] * 27
