@@ -30,7 +30,7 @@ from shared.ports.bus import check
 from shared.records import budget, endpoints, outbox, runs
 from shared.records.claims import endpoint_claim
 from shared.records.outbox import Outgoing
-from shared.records.unreadable import quarantined
+from shared.records.unreadable import quarantined, take_out
 from shared.step_support.loops import LoopResult, for_each
 from shared.step_support.outcome import Draft, Outcome, event_of
 from shared.steps.fail_run import NEXT_JOB, fail_run, release, stop_unknown_jobs
@@ -153,7 +153,7 @@ class Runner:
             endpoints.repair(store, stored, self.services.models.get_endpoint(name))
             return path, None
         if id != runs.RUN:
-            store.batch(partition, [Write("delete", id, etag=stored.etag)])
+            take_out(store, partition, id, stored)
             return path, None
         with suppress(PermanentFailure):  # its copies alone are damaged
             whole = runs.run_of(stored)

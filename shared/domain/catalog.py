@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote, unquote
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.domain.beside import read_beside
@@ -37,9 +37,13 @@ class License(Frozen):
     id: Text = Field(description="SPDX id, or LicenseRef-...")
     policy: Literal["allow", "review", "deny"] = Field(description="review: once a person has accepted it")
     own: bool = Field(default=False, description="this project's: nobody has to accept it")
-    texts: dict[Text, Text] = Field(default={}, description="where each is -> its SHA-256, empty if it was not read")
+    texts: dict[Text, Text] = Field(
+        default={}, max_length=20, description="where each is -> SHA-256, empty if not read"
+    )
     barred_uses: tuple[Use, ...] = ()
-    obligations: tuple[Text, ...] = Field(min_length=1, description="what it asks of its user, or why it refuses")
+    obligations: tuple[Text, ...] = Field(
+        min_length=1, max_length=20, description="what it asks of its user, or why it refuses"
+    )
 
     def sha256(self, shipped: Mapping[str, str]) -> str:
         """Of what a person accepts: all that the catalog says of it, and the texts that the base itself ships."""
@@ -89,12 +93,10 @@ def reading_of(model_type: str) -> RowReading:
     return READINGS.get(model_type, RowReading(why="training does not know what its layers do"))
 
 
-def trainable(model_type: str) -> str:
-    """The same. Raises ValueError unless training takes the architecture and its memory is planned."""
+def why_not_trained(model_type: str) -> str:
+    """Why training does not take the architecture, or its memory is not planned; empty if it does and it is."""
     reading = reading_of(model_type)
-    if reading.rows is None or reading.unplanned:
-        raise ValueError(f"{model_type}: {reading.unplanned or reading.why}")
-    return model_type
+    return "" if reading.rows and not reading.unplanned else f"{model_type}: {reading.unplanned or reading.why}"
 
 
 GIB = 2**30
@@ -106,7 +108,7 @@ TemplateArguments = Mapping[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], 
 class Architecture(Frozen):
     """Dimensions of a decoder, as the model's `config.json` has them."""
 
-    model_type: Annotated[Text, AfterValidator(trainable)]
+    model_type: Text
     hidden: Size
     layers: Size
     heads: Size
@@ -176,7 +178,6 @@ class BaseModelEntry(Frozen):
     revision: Text | None = Field(
         default=None, description="commit of the repository of that id on the Hugging Face Hub, for who fetches it"
     )
-    tokenizer: Text | None = Field(default=None, description="blob folder of the exported tokenizer bundle")
     context_tokens: int = Field(default=0, ge=0, le=10_000_000)
     tokens_per_character: float = Field(
         default=1.0,
@@ -207,9 +208,12 @@ class BaseModelEntry(Frozen):
                 known = ", ".join(LICENSES)
                 raise PydanticCustomError("unknown_license", "{text}", {"text": f"no license {name}: one of {known}"})
             filled["terms"] = LICENSES[name]
-        if filled.get("asset"):
-            filled.setdefault("tokenizer", f"models/{filled.get('id')}/tokenizer/")
         return filled
+
+    @property
+    def tokenizer(self) -> str | None:
+        """Blob folder of the exported tokenizer bundle: of this base alone: an import deletes what is there."""
+        return f"models/{self.id}/tokenizer/" if self.asset else None
 
     @property
     def dims(self) -> Architecture:
@@ -232,8 +236,8 @@ def offer(own: Iterable[BaseModelEntry]) -> None:
 
 
 def every_entry() -> list[BaseModelEntry]:
-    """The catalog, then the tenant's own."""
-    return [*CATALOG.values(), *_OWN[0].values()]
+    """The catalog, then the tenant's own that a later catalog does not have too."""
+    return [*CATALOG.values(), *(entry for id, entry in _OWN[0].items() if id not in CATALOG)]
 
 
 def known_entry(base_model: str) -> BaseModelEntry | None:

@@ -4,7 +4,6 @@ An administrator applies it as one document. A recipe can only be stricter.
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -17,7 +16,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, Validati
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from shared.domain.catalog import CATALOG, BaseModelEntry, Use
+from shared.domain.catalog import BaseModelEntry, Use
 from shared.domain.errors import Problem
 from shared.domain.model import MAX_PERSON, Frozen
 from shared.domain.recipe import AUTO, SCALE_OUT_ABOVE, Name, Notify, Recipe, ResolvedRecipe
@@ -153,24 +152,6 @@ def _about_settings(limits: dict[str, Limit]) -> dict[str, Limit]:
     return limits
 
 
-def _own_bases(entries: tuple[BaseModelEntry, ...]) -> tuple[BaseModelEntry, ...]:
-    errors, ids = list[InitErrorDetails](), set(CATALOG)
-    for number, entry in enumerate(entries):
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", entry.id) or ".." in entry.id:
-            errors.append(
-                _error("policy_base_model", "an id is OWNER/NAME of letters, digits, '.', '_' and '-'", number)
-            )
-        elif entry.id in ids:
-            errors.append(_error("policy_base_model", f"{entry.id} is there already", number))
-        ids.add(entry.id)
-        if entry.architecture is None or not (entry.parameters and entry.context_tokens):
-            errors.append(_error("policy_base_model", "it needs architecture, parameters and context_tokens", number))
-        if not (entry.asset or "").startswith("azureml://"):
-            errors.append(_error("policy_base_model", "asset is the azureml:// address that jobs mount", number))
-    _refuse(errors)
-    return entries
-
-
 Limits = Annotated[dict[Pattern, Limit], AfterValidator(_about_settings)]
 # Entra object ids of persons and apps, `group:ID` of groups, or app roles: nothing that a person may change.
 Members = tuple[Annotated[str, Field(min_length=1, max_length=MAX_PERSON)], ...]
@@ -261,7 +242,7 @@ class PlatformPolicy(Rules):
         description="endpoints that graders of all projects may ask, as shell patterns; null: those that are of none",
     )
     projects: dict[Name, Project] = {}
-    base_models: Annotated[tuple[BaseModelEntry, ...], AfterValidator(_own_bases)] = Field(
+    base_models: tuple[BaseModelEntry, ...] = Field(
         default=(), max_length=50, description="the tenant's own, beside the catalog: docs/how-to/add-a-base-model.md"
     )
 

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 
 from shared.domain.errors import InvalidInput, LaterVersion, UnreadableDocument
-from shared.ports import BlobStore, RunStore, Stored
+from shared.ports import BlobStore, RunStore, Stored, Write
 from shared.records import api_objects, budget, claims, endpoints, outbox, runs
 from shared.records.document import pages, unreadable_as
 
@@ -75,3 +75,8 @@ def _fault(stored: Stored, type: str) -> Exception | None:
     except Exception as error:
         return error
     return None
+
+
+def take_out(store: RunStore, partition: str, id: str, stored: Stored) -> None:
+    """Of what is in quarantine. Raises StoreConflict if it was changed meanwhile."""
+    store.batch(partition, [Write("delete", id, etag=stored.etag)])

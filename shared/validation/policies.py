@@ -1,6 +1,7 @@
 """Everything that is wrong with a policy, in one pass and in plain words."""
 
 import copy
+import re
 from collections.abc import Iterator
 from fnmatch import filter as matching
 from typing import Any
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.domain.beside import read_beside
-from shared.domain.catalog import CATALOG, SKUS
+from shared.domain.catalog import CATALOG, LICENSES, SKUS, why_not_trained
 from shared.domain.policy import APP_ROLES, PlatformPolicy, PolicyProblem, is_number, setting_of
 from shared.validation.setting_errors import dotted, faulty, location, remove
 
@@ -33,7 +34,7 @@ def policy_problems(raw: Any) -> list[PolicyProblem]:
                 # Of a limit, a team or a base model with a fault all: what is left of it would have another one.
                 ends = (n + 2 for n, part in enumerate(where) if part in ("limits", "teams", "base_models"))
                 remove(raw, where[: next(ends, None)])
-    return [*found.values(), *_unmatched(policy), *_too_few_approvers(policy)]
+    return [*found.values(), *_own_bases(policy), *_unmatched(policy), *_too_few_approvers(policy)]
 
 
 def _of_pydantic(error: ErrorDetails, raw: Any) -> PolicyProblem:
@@ -46,6 +47,27 @@ def _of_pydantic(error: ErrorDetails, raw: Any) -> PolicyProblem:
 
 def _problem(path: str, code: str, message: str) -> PolicyProblem:
     return PolicyProblem(path=path, code=code, message=message, remedy=_REMEDIES[code])
+
+
+def _own_bases(policy: PlatformPolicy) -> Iterator[PolicyProblem]:
+    """Here, not in the model: a policy in force goes on where a later catalog has the id or takes the license anew."""
+    ids = set(CATALOG)
+    for number, entry in enumerate(policy.base_models):
+        own, wrong = LICENSES.get(entry.terms.id), list[str]()
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", entry.id) or ".." in entry.id:
+            wrong.append("an id is OWNER/NAME of letters, digits, '.', '_' and '-'")
+        if entry.id in ids:
+            wrong.append(f"{entry.id} is there already")
+        ids.add(entry.id)
+        if entry.architecture is None or not (entry.parameters and entry.context_tokens):
+            wrong.append("it needs architecture, parameters and context_tokens")
+        elif why := why_not_trained(entry.architecture.model_type):
+            wrong.append(f"no base model of this architecture is trained: {why}")
+        if not re.match(r"azureml://(?!.*\.\.)", entry.asset or ""):
+            wrong.append("asset is the azureml:// address that jobs mount")
+        if entry.terms.own or (own and own != entry.terms):
+            wrong.append(f"{entry.terms.id} is not what the catalog says of it, or no license of other people's work")
+        yield from (_problem(f"base_models[{number}]", "policy_base_model", message) for message in wrong)
 
 
 def _unmatched(policy: PlatformPolicy) -> Iterator[PolicyProblem]:

@@ -228,6 +228,5 @@ def test_documents_are_replaced_in_one_way_only_and_each_kind_that_is_replaced_i
         "serving_costs",
         "policies",
         "uploads",
-        "licenses",
         "waits",
     }

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.domain.catalog import known_entry
+from shared.domain.catalog import CATALOG, READINGS, every_entry, known_entry
 from shared.domain.errors import StoreConflict, Transient
 from shared.domain.policy import AppliedPolicy, PlatformPolicy
 from shared.ports import Services, Write
@@ -59,3 +59,15 @@ def test_the_base_models_of_the_policy_in_force_are_found_beside_the_catalog(ser
     policies.read(services.store)
     policies.read(services.store, 1)  # to look at an old version does not bring its models back
     assert known_entry(ENTRY.id) is None
+
+
+def test_a_release_that_has_a_tenants_base_or_no_more_trains_its_architecture_stops_no_run(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policies.apply(services.store, PlatformPolicy(base_models=(ENTRY,)), 0, "ada", "object-1", NOW)
+    later = CATALOG["microsoft/Phi-4"].model_copy(update={"id": ENTRY.id})
+    monkeypatch.setitem(CATALOG, ENTRY.id, later)
+    monkeypatch.delitem(READINGS, ENTRY.dims.model_type)
+    assert policies.read(services.store).policy.base_models == (ENTRY,)
+    assert known_entry(ENTRY.id) == later
+    assert [entry for entry in every_entry() if entry.id == ENTRY.id] == [later]

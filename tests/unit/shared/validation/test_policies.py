@@ -126,6 +126,20 @@ BASES: list[tuple[Any, list[tuple[str, str]]]] = [
     ({"base_models": [OWN, OWN]}, [("base_models[1]", "policy_base_model")]),
     (own(id="../tiny-llama"), ENTRY_WRONG),
     (own(id="acme/clinic 1"), ENTRY_WRONG),
+    (own(id="clinic"), ENTRY_WRONG),
+    (own(id="acme/clinic/tokenizer"), ENTRY_WRONG),
+    (own(asset="azureml://datastores/models/paths/../curated/x"), ENTRY_WRONG),
+    (own(tokenizer="models/microsoft/Phi-4/"), [("base_models[0].tokenizer", "policy_unknown_key")]),
+    *(
+        (own(architecture={**OWN["architecture"], "model_type": kind}), ENTRY_WRONG)
+        for kind in ("gpt_oss", "llama4", "gpt2", "mamba2")
+    ),
+    (own(license="LicenseRef-droptune-project"), ENTRY_WRONG),
+    (own(license=None, terms={"id": "MIT", "policy": "allow", "obligations": ["None."]}), ENTRY_WRONG),
+    (
+        own(license=None, terms={"id": "LicenseRef-acme", "policy": "allow", "own": True, "obligations": ["None."]}),
+        ENTRY_WRONG,
+    ),
     (own(asset="https://example.com/weights"), ENTRY_WRONG),
     (own(asset=None), ENTRY_WRONG),
     (own(parameters=0), ENTRY_WRONG),
