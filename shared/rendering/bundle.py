@@ -32,9 +32,13 @@ _SCHEMA = {"name": SAMPLE, "description": SAMPLE, "parameters": {"type": "object
 _TOOL = {"type": "function", "function": _SCHEMA}
 _CALLED = {"id": "call00000", "function": {"name": SAMPLE, "arguments": {}}, "type": "function"}
 _CALL = {"role": "assistant", "content": "", "tool_calls": [_CALLED]}
-_PARTS = ("%-d", "%-m", *(f"%{one}" for one in "aAbBdDeFHIjmMpSTyY"))
+# Every part of a format that says the same on every machine; another refuses what is rendered, here and when served.
+_PARTS = (*(f"%-{one}" for one in "dHIjmMSy"), *(f"%{one}" for one in "aAbBcCdDeFfgGhHIjkmMpRSTuUVwWxXyYzZ"))
 _REPLACED = "".join(f" | replace('{part}', '{DAY.strftime(part)}')" for part in _PARTS)
-_STRFTIME_NOW = f"{{% macro strftime_now(format) %}}{{{{ format{_REPLACED} }}}}{{% endmacro %}}\n"
+_STRFTIME_NOW = (
+    f"{{% macro strftime_now(format) %}}{{% set day = format{_REPLACED} %}}"
+    "{% if '%' in day %}{{ raise_exception('strftime_now knows no ' + day) }}{% endif %}{{ day }}{% endmacro %}\n"
+)
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 

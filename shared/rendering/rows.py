@@ -96,7 +96,7 @@ def _answer(bundle: Bundle, messages: list[Row], tools: Any, prompt: str) -> str
     if whole.startswith(prompt):
         return whole[len(prompt) :]
     if whole.startswith(prompt.rstrip()):  # Nemotron's asks with a line feed after the mark of a thought
-        return whole[len(prompt.rstrip()) :].lstrip()
+        return _own_blanks(messages[-1].get("content") or "", whole[len(prompt.rstrip()) :])
     opening = bundle.answer_opening
     before = prompt.removesuffix(opening) if opening else prompt
     if len(before) < len(prompt) and whole.startswith(before):
@@ -110,11 +110,19 @@ def _answer(bundle: Bundle, messages: list[Row], tools: Any, prompt: str) -> str
     raise TemplateNotTrainable
 
 
+def _own_blanks(content: str, written: str) -> str:
+    """What is written, without the blanks before it but for those that the answer itself begins with."""
+    rest, own = written.lstrip(), content[: len(content) - len(content.lstrip())]
+    return own + rest if rest.startswith(content.strip()) and written.endswith(own + rest) else rest
+
+
 def _after_opening(content: str, opening: str, written: str) -> str:
     """An answer whose beginning the prompt has; a thought that the template cuts off is what the model writes first."""
-    content, opening, answer = content.strip(), opening.strip(), content.rpartition("</think>")[2].strip()
-    if content.startswith(opening) and written.lstrip().startswith(answer):
-        return content.removeprefix(opening).lstrip() + written.lstrip()[len(answer) :]
+    content, answer = content.strip(), content.rpartition("</think>")[2].strip()
+    if content.startswith(opening.strip()) and written.lstrip().startswith(answer):
+        exact = content.removeprefix(opening)
+        thought = content.removeprefix(opening.strip()).lstrip() if exact == content else exact
+        return thought + written.lstrip()[len(answer) :]
     return written
 
 

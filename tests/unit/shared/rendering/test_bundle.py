@@ -7,6 +7,7 @@ import threading
 from datetime import datetime
 from pathlib import Path
 
+import jinja2
 import pytest
 from tokenizers import Tokenizer
 
@@ -106,7 +107,10 @@ def test_a_template_has_its_arguments_where_a_request_gives_none() -> None:
     assert rendered == '\nFalseé"\\n{{%}a3'
 
 
-@pytest.mark.parametrize("form", ["%d %b %Y", "%B %d, %Y", "%Y-%m-%d", "%A, %-d.%-m.%y %T", "%F %D %I %p"])
+@pytest.mark.parametrize(
+    "form",
+    ["%d %b %Y", "%B %d, %Y", "%Y-%m-%d", "%A, %-d.%-m.%y %T", "%F %D %I %p", "%-I:%M %Z%c %x", "%j %e %G-W%V %f"],
+)
 def test_a_template_that_writes_the_day_writes_the_same_one_wherever_it_is_rendered(form: str) -> None:
     from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -123,6 +127,17 @@ def test_a_template_that_writes_the_day_writes_the_same_one_wherever_it_is_rende
     assert [served[0], ChatTemplate(written, {}).render(messages), ChatTemplate(text, {}).render(messages)] == [
         expected
     ] * 3
+
+
+@pytest.mark.parametrize("form", ["%s", "100 %", "%%d", "%E", "%-A"])
+def test_a_format_that_is_not_of_the_list_is_refused_here_and_when_served(form: str) -> None:
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    written = with_arguments(f"{{{{ strftime_now('{form}') }}}}{{{{ messages }}}}", {})
+    with pytest.raises(jinja2.TemplateError, match=r"strftime_now knows no .*%"):
+        ChatTemplate(written, {}).render([])
+    with pytest.raises(jinja2.TemplateError, match=r"strftime_now knows no .*%"):
+        render_jinja_template([[]], chat_template=written)
 
 
 CALL_ENDS = {

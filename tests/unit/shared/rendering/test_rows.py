@@ -17,6 +17,7 @@ from shared.rendering.rows import Tokens, normalized, render_row, tokenize
 from tests.paths import ROOT
 from tests.unit.shared.rendering import families
 from tests.unit.shared.rendering.families import BEFORE_ANSWER, END, ROWS, TEMPLATES
+from tests.unit.shared.rendering.support import with_template
 
 GOLDEN = ROOT / "tests" / "golden" / "masks"
 CASES = [(family, name) for family in TEMPLATES for name in ROWS]
@@ -153,3 +154,29 @@ def test_the_hash_of_a_bundle_is_that_of_the_tokenizer_the_trainer_holds(saved: 
     assert bundle_of(theirs).sha256 == read_bundle_folder(saved[family]).sha256
     other = families.bundle(family, marked=False)
     assert bundle_of(theirs).sha256 != other.sha256
+
+
+ASKS_WITH_BLANKS = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + ' ' + m.content WRITTEN + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant' + ASKED }}{% endif %}"
+)
+OPENS = "' <think>\\n'"
+
+
+@pytest.mark.parametrize(
+    ("asks", "written", "given", "learned"),
+    [
+        ("' \\n'", "", "    return twelve", "    return twelve"),
+        ("' \\n'", "", "  \n| a | b |", "  \n| a | b |"),
+        ("' \\n'", "", "twelve", "twelve"),
+        ("' \\n'", "| trim", "    return twelve", "return twelve"),
+        (OPENS, ".split('</think>')[-1]", "<think>\n    x = 1\n</think>\n\nA", "    x = 1\n</think>\n\nA"),
+        (OPENS, ".split('</think>')[-1]", "<think>It\n</think>\n\nA", "It\n</think>\n\nA"),
+    ],
+)
+def test_the_blanks_that_an_answer_begins_with_are_learned_where_the_template_keeps_them(
+    asks: str, written: str, given: str, learned: str
+) -> None:
+    bundle = with_template(ASKS_WITH_BLANKS.replace("WRITTEN", written).replace("ASKED", asks))
+    (found,) = render_row(bundle, {"messages": [families.message("user", "?"), families.message("assistant", given)]})
+    assert [found.text[slice(*span)] for span in found.spans] == [f"{learned}<|im_end|>"]
