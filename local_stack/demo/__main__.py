@@ -184,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--root", type=Path, help=f"wiped at the start; {DEFAULT_ROOT} or {EMULATORS_ROOT}")
     parser.add_argument("--emulators", action="store_true", help="of Cosmos DB, Service Bus and Blob Storage")
-    parser.add_argument("--base", default=str(WEIGHTS), help="folder of a base model, or its id on Hugging Face")
+    parser.add_argument("--base", default=str(WEIGHTS), help="folder of a base model, or its id in the catalog")
     parser.add_argument("--port", type=int, help="of the API; 7071 by default, another if that is taken")
     return parser
 

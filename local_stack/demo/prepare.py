@@ -1,10 +1,12 @@
 """A fresh stack for the demo, its base model, and the recipe's files in its drop zone."""
 
-import json
+import logging
+import re
 import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -12,10 +14,11 @@ from cli.client import Api
 from cli.operate import import_ended, own_entry, own_policy
 from local_stack import stack
 from local_stack.processes import REPOSITORY
-from local_stack.tiny_base.shipped import WEIGHTS
+from local_stack.tiny_base.shipped import MANIFEST, WEIGHTS, sources_sha256
 from shared.base_models.bundles import asset_folder
-from shared.domain.catalog import CATALOG, BaseModelEntry, read_architecture
+from shared.domain.catalog import CATALOG, BaseModelEntry, find_entry
 from shared.domain.paths import DATASETS
+from shared.domain.policy import PlatformPolicy
 from shared.ports import BlobStore
 
 # train.jsonl starts the run, so what it needs lies there before it.
@@ -90,11 +93,12 @@ def drop(folder: Path, blobs: BlobStore, project: str, place: str, base: str = T
 class DemoBase:
     """The tiny base model, or another that a laptop can tune, from a folder or the Hugging Face Hub.
 
-    `id` in the catalog, or of a model of one's own; its folder.
+    `id` in the catalog, or of a model of one's own; its folder; a model of one's own as a policy has it.
     """
 
     id: str
     folder: Path
+    own: dict[str, Any] | None = None
 
     @property
     def tiny(self) -> Path:
@@ -103,16 +107,25 @@ class DemoBase:
 
 
 def demo_base(given: str) -> DemoBase:
-    """Of a folder, or the id of a model of the catalog, which is fetched at its pinned revision. Raises DemoFailed."""
+    """Of a folder, or the id of a model of the catalog, which is fetched at its pinned revision.
+
+    A folder is a model of the catalog if it is a build of the tiny base, or that revision in a cache of Hugging Face.
+    Its dimensions say nothing of its weights and their license. Raises DemoFailed, and InputError as `own_entry`.
+    """
     folder = Path(given)
     if not folder.is_dir():
-        return DemoBase(given, _fetched(given))
-    try:
-        found = read_architecture(json.loads((folder / "config.json").read_bytes()))
-    except (OSError, ValueError) as error:
-        raise DemoFailed(f"{folder} is no folder of a base model: {error}") from error
-    known = (entry.id for entry in _small() if entry.dims.model_dump() == found)
-    return DemoBase(next(known, f"local/{folder.resolve().name}"), folder)
+        return DemoBase(given, WEIGHTS if given == TINY else _fetched(given))
+    manifest = folder / MANIFEST
+    if manifest.is_file() and sources_sha256() in manifest.read_text(encoding="utf-8", errors="replace"):
+        return DemoBase(TINY, folder)
+    *_, repository, snapshots, revision = ("", "", *folder.resolve().parts)
+    for entry in _small():
+        if (repository, snapshots, revision) == (f"models--{entry.id.replace('/', '--')}", "snapshots", entry.revision):
+            return DemoBase(entry.id, folder)
+    id = "local/" + re.sub(r"[^\w.-]+", "-", folder.resolve().name)
+    own = own_entry(folder, id, {"terms": UNREVIEWED}, None, "cpu")
+    own_policy(PlatformPolicy(), own)
+    return DemoBase(id, folder, own)
 
 
 def _small() -> list[BaseModelEntry]:
@@ -122,10 +135,11 @@ def _small() -> list[BaseModelEntry]:
 def _fetched(id: str) -> Path:
     entry = CATALOG.get(id)
     if entry is None or entry.accelerator != "cpu" or entry.revision is None:
-        offered = ", ".join(one.id for one in _small() if one.revision)
+        offered = ", ".join(one.id for one in _small())
         raise DemoFailed(f"BASE={id} is no folder and none of the models that a laptop tunes: {offered}")
     from huggingface_hub import snapshot_download
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # else it writes two lines for each retry
     print(f"{id} at {entry.revision[:12]}: from the cache of Hugging Face, or from its hub")
     try:
         return Path(snapshot_download(id, revision=entry.revision, allow_patterns=FILES))
@@ -137,13 +151,10 @@ def offer(base: DemoBase, api: Api, blobs: BlobStore) -> None:
     """Put it where jobs look for it and import it. The tiny one is there. Raises DemoFailed."""
     if base.id == TINY:
         return
-    entry = CATALOG.get(base.id)
-    asset = entry.asset if entry else None
-    if entry is None:
+    asset = base.own["asset"] if base.own else find_entry(base.id).asset
+    if base.own:
         print(f"nobody reviewed the license of {base.folder}: it is accepted for this demo alone")
-        own = own_entry(base.folder, base.id, {"terms": UNREVIEWED}, None, "cpu")
-        api.apply_policy(own_policy(api.policy(None).policy, own), replacing=0)
-        asset = own["asset"]
+        api.apply_policy(own_policy(api.policy(None).policy, base.own), replacing=0)
     place = asset_folder(str(asset))
     for file in filter(Path.is_file, base.folder.iterdir()):
         with file.open("rb") as opened:
@@ -152,6 +163,6 @@ def offer(base: DemoBase, api: Api, blobs: BlobStore) -> None:
     last = import_ended(api, base.id).last_import
     if last and last.problem:
         raise DemoFailed(f"{base.id} was not imported: {last.problem.message}")
-    if entry is None:
+    if base.own:
         terms = api.base_model(base.id).terms_sha256
         api.decide_license(base.id, accepted=True, comment="a demo on a laptop", terms_sha256=terms)

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from local_stack.demo.__main__ import main
-from local_stack.tiny_base.shipped import WEIGHTS
 
 
 def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -16,15 +14,6 @@ def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, capsys: pytest
     assert main(["--root", str(tmp_path)]) == 1
     assert "left alone" in capsys.readouterr().out
     assert own_file.exists()
-
-
-def test_a_base_that_no_build_made_is_refused_with_the_command_that_makes_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copy(WEIGHTS / "config.json", tmp_path)
-    assert main(["--base", str(tmp_path), "--root", str(tmp_path / "demo"), "--port", "0"]) == 1
-    reason = f"{tmp_path} holds no build; make one: python -m local_stack.tiny_base.build --output DIR"
-    assert capsys.readouterr().out.splitlines()[-1] == f"the demo failed: {reason}"
 
 
 def test_without_node_the_demo_on_emulators_says_so_in_one_line_and_touches_nothing(
