@@ -15,6 +15,7 @@ from cli.common import make_grid, make_table
 from cli.follow import PlotPoint, Update
 from shared.api.models import Progress, RunEvaluation
 from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict, detectable
+from shared.domain.recipe import Gate
 from shared.domain.run import Run, Status, Transition
 
 HAPPY_PATH = tuple(
@@ -269,11 +270,11 @@ def score_table(run: Run, result: EvaluationResult) -> Table:
 
 def gain_line(run: Run, result: EvaluationResult) -> str:
     """`gain +0.506 [+0.430, +0.580] over base (95 % interval, 120 held-out rows)`, and how many answers were cut."""
-    gate = run.recipe.requested.evaluation.gate.confidence if run.recipe else 0.95
-    confidence = result.gain_confidence or gate
+    gate = run.recipe.requested.evaluation.gate if run.recipe else Gate()
+    confidence = result.gain_confidence or gate.confidence
     counted = f", attempt {result.attempt}" if result.gain_confidence else ""
     rows = f"{result.candidate.rows} held-out rows" + (f", worth {result.groups} groups" if result.groups else "")
-    shown = f"\n{detectable(result.gains[0])}" if result.gains and result.gains[0].detectable else ""
+    shown = f"\n{detectable(result.gains[0], gate.min_gain)}" if result.gains and result.gains[0].detectable else ""
     gains = "; ".join(f"{g.mean:+.3f} [{g.low:+.3f}, {g.high:+.3f}] over {g.over}" for g in result.gains)
     cut = ", ".join(f"{name} {share * 100:.3g} %" for name, share in result.answers_at_limit.items() if share)
     rates = "".join(
@@ -284,7 +285,7 @@ def gain_line(run: Run, result: EvaluationResult) -> str:
     )
     rates += f"\npairs answered alike: {alike}" if (alike := result.pairs.get("candidate")) else ""
     limit = f"\nanswers cut at evaluation.max_new_tokens: {cut}" if cut else ""
-    return f"gain {gains} ({confidence * 100:.4g} % interval{counted}, {rows}){shown}{rates}{limit}"
+    return f"gain {gains} ({confidence * 100:.6g} % interval{counted}, {rows}){shown}{rates}{limit}"
 
 
 def slice_table(result: EvaluationResult) -> Table:

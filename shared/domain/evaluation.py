@@ -319,15 +319,15 @@ def confidence_of(attempt: int, confidence: float) -> float:
 ASSUMED_SPREAD = 0.7
 
 
-def smallest_gain(rows: int, confidence: float) -> float | None:
+def smallest_gain(rows: int, gate: Gate) -> float | None:
     """What so many independent rows show in 4 of 5 cases at a first attempt, by an assumed spread; None if above 1.
 
     Quantiles of Student's t by the first term of their expansion (Fisher and Cornish 1960).
     """
-    found = ((1 + confidence_of(1, confidence)) / 2, POWER)
+    found = ((1 + confidence_of(1, gate.confidence)) / 2, POWER)
     normal = [NormalDist().inv_cdf(share) for share in found]
     student = sum(z + (z**3 + z) / (4 * max(1, rows - 1)) for z in normal)
-    shown = student * ASSUMED_SPREAD / math.sqrt(max(1, rows))
+    shown = student * ASSUMED_SPREAD / math.sqrt(max(1, rows)) + gate.min_gain
     return round(shown, 3) if shown < 1 else None
 
 

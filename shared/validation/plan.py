@@ -44,7 +44,7 @@ def in_short(
         rows_per_step=chosen.batch_size,
         tokens_per_step=round(chosen.batch_size * mean),
         training_instance_type=resolved.training_instance_type,
-        smallest_gain=smallest_gain(independent, resolved.requested.evaluation.gate.confidence),
+        smallest_gain=smallest_gain(independent, resolved.requested.evaluation.gate),
     )
 
 

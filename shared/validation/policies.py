@@ -51,14 +51,14 @@ def _problem(path: str, code: str, message: str) -> PolicyProblem:
 
 def _own_bases(policy: PlatformPolicy) -> Iterator[PolicyProblem]:
     """Here, not in the model: a policy in force goes on where a later catalog has the id or takes the license anew."""
-    ids = set(CATALOG)
+    ids = {id.casefold() for id in CATALOG}
     for number, entry in enumerate(policy.base_models):
         own, wrong = LICENSES.get(entry.terms.id), list[str]()
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", entry.id) or ".." in entry.id:
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", entry.id, re.ASCII) or ".." in entry.id:
             wrong.append("an id is OWNER/NAME of letters, digits, '.', '_' and '-'")
-        if entry.id in ids:
+        if entry.id.casefold() in ids:
             wrong.append(f"{entry.id} is there already")
-        ids.add(entry.id)
+        ids.add(entry.id.casefold())
         if entry.architecture is None or not (entry.parameters and entry.context_tokens):
             wrong.append("it needs architecture, parameters and context_tokens")
         elif why := why_not_trained(entry.architecture.model_type):

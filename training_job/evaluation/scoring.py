@@ -201,9 +201,22 @@ class Rows:
         few, too_few = (0.5**groups > (1 - confidence) / 2 for groups in (differ, self.groups))
         low = min(mean - margin, 0.0) if few else mean - margin
         high = max(mean + margin, 0.0) if differ < FALLEN else mean + margin
-        shown = margin + self.quantile(1 - evaluation.POWER) * self.error(change) if margin else None
-        detectable = shown if shown is not None and shown < 1 and not too_few else None
+        shown = self._shown(baseline, change, confidence) if margin and not too_few else 1.0
+        detectable = shown if shown < 1 else None
         return evaluation.Gain(over=over, mean=mean, low=max(-1.0, low), high=min(1.0, high), detectable=detectable)
+
+    def _shown(self, baseline: Scores, change: Scores, confidence: float) -> float:
+        """The gain that is above 0 in so many cases as `evaluation.POWER` says: the largest of three. By the spread of
+        these rows. By the spread that such a gain would bring to rows of which a share falls by `most` and the more
+        rise, for of a weak base hardly a row changes yet. And by the rule of signs."""
+        most, tail = float(np.abs(change).max()), (1 - confidence) / 2
+        z, error = self.quantile(1 - evaluation.POWER), self.error(change)
+        quantiles, falls = self.quantile(tail) + z, float((change < -evaluation.ROUNDING).mean())
+        # Rise and fall of both models right independently: g² = a (g (1 - 2 base) + 2 falls - g²).
+        a, b = quantiles**2 * error**2 / change.var(), max(0.0, 1 - 2 * float(baseline.mean()) / most)
+        by_own = (a * b + np.sqrt((a * b) ** 2 + 8 * (1 + a) * a * falls)) / (2 * (1 + a))
+        by_signs = ((z + np.sqrt(z**2 - 4 * np.log2(tail))) / 2) ** 2 / self.groups - 2 * falls
+        return max(quantiles * error, most * float(by_own), most * float(by_signs))
 
     def _margin(self, values: Scores, confidence: float) -> float:
         error = self.error(values)

@@ -59,7 +59,7 @@ def questions(recipe: str) -> list[Question]:
         index = reference_index(dialogue)
         assert index is not None
         prompt = prompt_before(dialogue, index).conversation()
-        found.append(Question(number, prompt, [], str(dialogue["messages"][index]["content"])))
+        found.append(Question(number, prompt, [*prompt.encode()], str(dialogue["messages"][index]["content"])))
     return found
 
 

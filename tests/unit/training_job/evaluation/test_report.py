@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.domain.evaluation import Verdict, gate_verdict, smallest_gain
+from shared.domain.evaluation import Gain, Verdict, confidence_of, gate_verdict, smallest_gain
 from shared.domain.graders import StringCheck
 from shared.domain.recipe import Evaluation, Gate
 from shared.grading.engine import Grade
@@ -164,9 +164,27 @@ def test_the_gain_that_is_said_to_be_detectable_is_found_in_four_of_five_cases()
     for (rows, gain), share in table.items():
         print(f"{rows} rows, gain {gain}: {share:.1%}")
     for rows in (60, 120, 500):
-        detectable = smallest_gain(rows, 0.95)
+        detectable = smallest_gain(rows, Gate())
         assert detectable is not None
         assert 0.78 <= found_better(rows, detectable, 2000) / 2000 <= 0.95
+
+
+@pytest.mark.parametrize(
+    ("count", "base", "attempt"),
+    [(24, 0.0, 1), (24, 0.0, 3), (60, 0.03, 1), (120, 0.03, 5), (120, 0.5, 1), (500, 0.03, 1), (500, 0.5, 5)],
+)
+def test_the_gain_that_a_verdict_says_such_rows_show_is_shown_in_about_four_of_five_cases(
+    count: int, base: float, attempt: int
+) -> None:
+    """Said of a candidate that is hardly better: of a weak base hardly a row has changed yet."""
+    rows, sure, draw = scoring.Rows([{}] * count), confidence_of(attempt, 0.95), np.random.default_rng(3)
+
+    def gain(real: float) -> Gain:
+        right, better = (draw.random(count) < chance for chance in (base, base + real))
+        return rows.gain("base", better.astype(float), right.astype(float), sure)
+
+    detectable = np.median([found for _ in range(80) if (found := gain(0.05).detectable)])
+    assert 0.7 < np.mean([gain(float(detectable)).low > 0 for _ in range(500)]) < 0.93
 
 
 @pytest.mark.parametrize("quality", [0.5, 0.8])
