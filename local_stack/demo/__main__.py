@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         folder = recipe_folder(arguments.recipe, base.id)
         if on_emulators:
             stack.install_emulators()
-        fresh(root)
+        fresh(root, base.folder, folder)
         with stopped_unless_done(root), _logs_printed_if_it_fails(root):
             _demo(folder, root, arguments.port, on_emulators=on_emulators, base=base)
     except NotInstalled as error:

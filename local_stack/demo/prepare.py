@@ -59,11 +59,14 @@ def _base_model(recipe: Path) -> str:
     return str(yaml.safe_load(recipe.read_text(encoding="utf-8")).get("base_model", TINY))
 
 
-def fresh(root: Path) -> None:
+def fresh(root: Path, *needed: Path) -> None:
     """Make the demo's folder; stop what an earlier demo left running there and delete its state first.
 
-    Raises DemoFailed if the folder holds anything else.
+    Raises DemoFailed if the folder holds anything else, or what is needed.
     """
+    for folder in needed:
+        if folder.resolve().is_relative_to(root.resolve()):
+            raise DemoFailed(f"{folder} lies in {root}, which a demo deletes first: copy it to another place")
     if root.exists() and any(root.iterdir()):
         if not (root / MARK).exists():
             raise DemoFailed(f"{root} is not the folder of an earlier demo; it is left alone")

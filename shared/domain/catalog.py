@@ -80,6 +80,8 @@ class RowReading(Frozen):
     norms: int = 2
     head_norms: bool = False
     tied: bool = False
+    kv_heads: int | None = None
+    head_dim: int | None = None
     adapters: tuple[str, ...] | Literal["all-linear"] = "all-linear"
 
 
@@ -136,13 +138,10 @@ CONFIG_KEYS = {
 def read_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of Architecture out of a `config.json`; None where it says nothing."""
     hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
+    reading = reading_of(str(config.get("model_type")))
     # What transformers takes where the file is silent.
-    found = {
-        "tie_word_embeddings": reading_of(str(config.get("model_type"))).tied,
-        "num_key_value_heads": heads,
-        **config,
-    }
-    found["head_dim"] = config.get("head_dim") or (hidden // heads if hidden and heads else None)
+    found = {"tie_word_embeddings": reading.tied, "num_key_value_heads": reading.kv_heads or heads, **config}
+    found["head_dim"] = config.get("head_dim") or reading.head_dim or (hidden // heads if hidden and heads else None)
     return {field: found.get(key) for field, key in CONFIG_KEYS.items()}
 
 
