@@ -125,7 +125,7 @@ def demo_base(given: str) -> DemoBase:
     for entry in _small():
         if (repository, snapshots, revision) == (f"models--{entry.id.replace('/', '--')}", "snapshots", entry.revision):
             return DemoBase(entry.id, folder)
-    id = "local/" + re.sub(r"[^\w.-]+", "-", folder.resolve().name)
+    id = "local/" + re.sub(r"[^\w.-]+", "-", folder.resolve().name, flags=re.ASCII)
     own = own_entry(folder, id, {"terms": UNREVIEWED}, None, "cpu")
     own_policy(PlatformPolicy(), own)
     return DemoBase(id, folder, own)

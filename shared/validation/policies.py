@@ -67,6 +67,8 @@ def _own_bases(policy: PlatformPolicy) -> Iterator[PolicyProblem]:
             wrong.append("asset is the azureml:// address that jobs mount")
         if entry.terms.own or (own and own != entry.terms):
             wrong.append(f"{entry.terms.id} is not what the catalog says of it, or no license of other people's work")
+        if any(len(text) > 256 for text in entry.terms.obligations):
+            wrong.append("an obligation has at most 256 characters: it becomes the value of a tag in Azure")
         yield from (_problem(f"base_models[{number}]", "policy_base_model", message) for message in wrong)
 
 

@@ -18,7 +18,7 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 # Formats whose reading runs what they hold (pickle), or that no loader of ours takes.
 PICKLED = frozenset({".bin", ".ckpt", ".h5", ".joblib", ".msgpack", ".pickle", ".pkl", ".pt", ".pth"})
 LOADED = frozenset({".jinja", ".json", ".safetensors"})
-PARTS, PART_BYTES = 256, 4096  # of a file: each matrix of a model of 7 billion parameters holds several
+PARTS, PART_BYTES = 256, 4096  # of a file: what is tuned anew differs in all, one matrix alone may lie between two
 
 
 def objections(entry: BaseModelEntry, folder: Path) -> Iterator[str]:
@@ -34,7 +34,7 @@ def objections(entry: BaseModelEntry, folder: Path) -> Iterator[str]:
 
 
 def content_sha256(folder: Path) -> str:
-    """Hash of the files that a base model is loaded from, of large ones in parts: other weights differ in each."""
+    """Hash of the files that a base model is loaded from, of large ones in parts."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.iterdir() if path.suffix in LOADED):
         size = path.stat().st_size

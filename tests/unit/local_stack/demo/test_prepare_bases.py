@@ -108,7 +108,7 @@ def folder(place: Path, **changes: object) -> Path:
 def test_a_folder_with_the_dimensions_of_a_model_of_the_catalog_is_one_of_ones_own(tmp_path: Path) -> None:
     tiny = shutil.copytree(WEIGHTS, tmp_path / "tiny")
     (tiny / "manifest.json").unlink()
-    places = {"local/my-fine-tune": folder(tmp_path / "my fine&tune"), "local/tiny": tiny}
+    places = {"local/my-fin-tune": folder(tmp_path / "my finé&tune"), "local/tiny": tiny}
     places["local/snapshot"] = folder(tmp_path / "snapshots" / "snapshot")
     for id, place in places.items():
         base = demo_base(str(place))

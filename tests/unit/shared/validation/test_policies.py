@@ -142,6 +142,10 @@ BASES: list[tuple[Any, list[tuple[str, str]]]] = [
         own(license=None, terms={"id": "LicenseRef-acme", "policy": "allow", "own": True, "obligations": ["None."]}),
         ENTRY_WRONG,
     ),
+    *(
+        (own(license=None, terms={"id": "LicenseRef-acme", "policy": "allow", "obligations": texts}), found)
+        for texts, found in [(["x" * 256] * 20, []), (["x" * 257], ENTRY_WRONG)]
+    ),
     (own(asset="https://example.com/weights"), ENTRY_WRONG),
     (own(asset=None), ENTRY_WRONG),
     (own(parameters=0), ENTRY_WRONG),
