@@ -207,7 +207,9 @@ class CuratedVersion(Frozen):
     train_rows: int
     eval_rows: int
     characters_max: int
-    eval_sha256: str = Field(default="", description="of eval.jsonl; empty in earlier versions")
+    eval_sha256: str = Field(
+        default="", description="of its rows' prompts and answers, in any order; empty in earlier versions"
+    )
     tokenizer_sha256: str | None = Field(default=None, description="tokenizer and chat template that counted")
     tokens_max: int | None = Field(default=None, description="of the longest kept row of either file")
     rows_read: int = Field(default=0, description="of both files, blank lines not counted")

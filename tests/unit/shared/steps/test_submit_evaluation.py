@@ -31,6 +31,7 @@ MEASURED = JobMetrics(
     dropped_rows=1,
     truncated_rows=2,
     selection_rows=8,
+    canaries=2,
     first_train_loss=3.5,
     train_loss=0.5,
     eval_loss=0.75,

@@ -13,10 +13,10 @@ def test_a_version_is_the_hash_of_both_files_and_what_was_written_is_read_from_t
         counter = RowCounter(sink)
         for number in range(3):
             counter.write("train", b"row %d\n" % number)
-        counter.write("eval", b"held out\n")
+        counter.write("eval", b"{}\n")
         counter.finish()
         train, held_out = sink.train.read(), sink.eval.read()
-    assert (train, held_out) == (b"row 0\nrow 1\nrow 2\n", b"held out\n")
+    assert (train, held_out) == (b"row 0\nrow 1\nrow 2\n", b"{}\n")
     assert counter.version() == sha256(sha256(train).digest() + sha256(held_out).digest()).hexdigest()
 
 
@@ -44,3 +44,17 @@ def test_without_a_row_there_is_no_mean() -> None:
     with spooled_sink() as sink:
         found = RowCounter(sink).statistics({})
     assert (found.train_rows, found.messages_mean, found.characters_per_row.counts) == (0, 0.0, ())
+
+
+def test_held_out_rows_are_the_same_in_any_order_and_with_other_columns_but_not_with_another_row() -> None:
+    def of(*rows: bytes) -> str:
+        with spooled_sink() as sink:
+            counter = RowCounter(sink)
+            for row in rows:
+                counter.write("eval", row)
+            counter.write("train", b"{}")
+            return counter.eval_sha256()
+
+    one, two = b'{"messages":[1]}', b'{"messages":[2]}'
+    assert of(one, two) == of(two, b'{"messages":[1],"item":{"by":"x"}}')
+    assert len({of(one), of(two), of(one, one), of(one, two), of(one, one, two), of()}) == 6
