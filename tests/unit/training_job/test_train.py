@@ -197,7 +197,7 @@ FAILURES = {
     "too long": (FailureClass.DATA, "row_too_long"),
     "beyond the model": (FailureClass.RECIPE, "max_length_beyond_context"),
     "odd batch": (FailureClass.RECIPE, "batch_not_divisible"),
-    "broken weights": (FailureClass.RECIPE, "loss_not_finite"),
+    "broken weights": (FailureClass.RECIPE, "base_model_unfit"),
 }
 
 

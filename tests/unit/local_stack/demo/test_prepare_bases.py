@@ -157,7 +157,7 @@ def test_what_is_neither_a_folder_nor_a_small_model_of_the_catalog_is_refused_by
 
 
 def test_make_takes_a_folder_with_a_blank_as_one() -> None:
-    command = ["make", "-n", "-o", ".venv/.stamp", "demo", "BASE=my model", "RECIPE=my recipe"]
+    command = ["make", "--no-print-directory", "-n", "-o", ".venv/.stamp", "demo", "BASE=my model", "RECIPE=my recipe"]
     lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     assert shlex.split(lines[-1])[-4:] == ["--recipe", "my recipe", "--base", "my model"]
 

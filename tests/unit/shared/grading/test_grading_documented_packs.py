@@ -92,7 +92,7 @@ def test_every_code_of_a_grader_and_of_a_judge_is_documented_and_no_other() -> N
         "training_job/evaluation/judges",
         "training_job/evaluation/scoring",
         "training_job/methods/rewards",
-        "cli/grade",
+        "cli/validate",
     )
     source = "".join((ROOT / f"{name}.py").read_text() for name in sources)
     raised = set(re.findall(r"\bjudge_(?:not|without|is|un|needs)_?\w+|\bno_judges\b|\bno_identity\b", source))
