@@ -89,6 +89,8 @@ def add_base_model(
     print(f"version {version} of the policy offers {id}, {entry['parameters']:,} parameters, license {license}")
     where = asset or f"a copy of {folder} at models/{id} of the blob store"
     print(f"Next: `droptune base-models import {id}`, which checks {where}")
+    if accelerator != "cpu":
+        print("Jobs on it need a machine with a GPU; if it needs none, add it again with --accelerator cpu")
 
 
 def own_policy(policy: PlatformPolicy, entry: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cli.common import make_grid, make_table
 from shared.domain.dataset import DataQuality, Plan, ProblemGroup, Report, ValueCount
+from shared.domain.planning.methods import selection_rows
 from shared.domain.tokens import Histogram, PreviewRow, TokenStatistics
 
 
@@ -21,6 +22,7 @@ def report_view(report: Report) -> Group:
     summary = Text(
         f"format {report.format} in {report.container}; {counts.train_rows} training rows, {counts.eval_rows} held out "
         f"({'from a file of their own' if report.eval_source == 'file' else 'split off the training rows'}); "
+        f"about {selection_rows(counts.train_rows)} training rows choose the checkpoint and are not learned; "
         f"{counts.messages_mean:.1f} messages and {counts.characters_mean:.0f} characters a row, "
         f"longest {counts.characters_max}"
     )

@@ -70,7 +70,7 @@ def stage_detail(run: Run, status: Status) -> str:
         case Status.RECEIVED:
             return f"{run.dataset.path.rsplit('/', 1)[-1]}, {decimal(run.dataset.size_bytes)}"
         case Status.VALIDATED if run.curated:
-            return f"{run.curated.train_rows} rows to train on, {run.curated.eval_rows} held out"
+            return f"{run.curated.train_rows} training rows, {run.curated.eval_rows} held out"
         case Status.TRAINING if run.training:
             counted = f"{run.training.last_step} steps, {run.training.processed_tokens:,} tokens processed"
             return ". ".join((counted, " ".join(run.training.diagnosis))) if run.training.diagnosis else counted
@@ -118,7 +118,7 @@ def decision_view(run: Run) -> Group:
     """What a person needs to decide: the numbers, how to say it, and until when."""
     parts: list[RenderableType] = []
     if run.evaluation:
-        parts += [score_table(run, run.evaluation), Text(gain_line(run, run.evaluation))]
+        parts += [score_table(run, run.evaluation), Text(gain_line(run, run.evaluation)), *skipped_checks(run.verdict)]
     until = f"; without one it is declined at {run.deadline_at.astimezone():%Y-%m-%d %H:%M}" if run.deadline_at else ""
     parts.append(Text(f"the run waits for a decision{until}", style="bold yellow"))
     parts.append(Text(f"droptune approve {run.id}    or    droptune deny {run.id} -m WHY"))
@@ -238,6 +238,7 @@ def _evaluation_parts(run: Run, extra: RunEvaluation, result: EvaluationResult) 
     verdict = run.verdict or extra.verdict
     if verdict and not verdict.passed:
         parts.append(failed_checks(verdict))
+    parts += skipped_checks(verdict)
     if extra.samples:
         parts.append(sample_view(extra.samples))
     return parts
@@ -309,6 +310,12 @@ def failed_checks(verdict: Verdict) -> Text:
     """The gate's reasons against the candidate."""
     lines = [f"✘ {check.name}: {check.detail}" for check in verdict.checks if check.blocks]
     return Text("\n".join(lines), style="red")
+
+
+def skipped_checks(verdict: Verdict | None) -> list[Text]:
+    """A line for the checks that did not apply, each with its reason; none if all did."""
+    lines = [f"{check.name}: {check.detail}" for check in verdict.checks if check.skipped] if verdict else []
+    return [Text(f"skipped: {'; '.join(lines)}", style="yellow")] if lines else []
 
 
 def sample_view(samples: tuple[SampleAnswer, ...]) -> Group:

@@ -147,7 +147,7 @@ export function timeline(run) {
 
 function detail(run, status) {
   if (status === "validated" && run.curated)
-    return `${count(run.curated.train_rows)} rows to train on, ${count(run.curated.eval_rows)} held out`;
+    return `${count(run.curated.train_rows)} training rows, ${count(run.curated.eval_rows)} held out`;
   if (status === "training" && run.training)
     return `${count(run.training.last_step)} steps, ${count(run.training.processed_tokens)} tokens processed`;
   if (status === "evaluating" && run.evaluation)

@@ -49,6 +49,7 @@ def test_a_good_file_passes_with_code_0_and_says_what_the_run_would_be(
     assert droptune("validate", str(good)) == 0
     output = capsys.readouterr().out
     assert "40 training rows, 20 held out (split off the training rows)" in output
+    assert "about 8 training rows choose the checkpoint and are not learned" in " ".join(output.split())
     assert "languages: unknown 60" in output
     assert "a run: 3 epochs" in output
 

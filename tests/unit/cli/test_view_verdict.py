@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from cli.view import HAPPY_PATH, gain_line
-from shared.domain.evaluation import BaselineScore, Gain, LabelRates, Score, Share
+from shared.domain.evaluation import BaselineScore, Gain, GateCheck, LabelRates, Score, Share, Verdict
 from shared.domain.run import Decision, Status
 from tests.unit.cli.fake_api import BROKEN, COST, RESULT, RUN_ID, START, FakeDroptune, life, make_run
 
@@ -102,3 +102,23 @@ def test_the_rates_and_pairs_of_the_tuned_model_are_lines_of_their_own() -> None
         "triage: urgent: sensitivity 0.750 [0.301, 0.954], 3 of 4",
         "pairs answered alike: 0.750 [0.301, 0.954], 3 of 4",
     ]
+
+
+CHECKS = (
+    GateCheck(name="min_rows", passed=True, detail="120 of 20"),
+    GateCheck(name="general:ability", passed=True, detail="the base scores 0.1", skipped=True),
+    GateCheck(name="gain_over_lookup", passed=False, detail="no baselines", skipped=True),
+)
+
+
+@pytest.mark.parametrize("end", [HAPPY_PATH[4:], (Status.AWAITING_APPROVAL,)])
+def test_checks_that_were_skipped_are_a_line_with_their_reasons(
+    fake: FakeDroptune, droptune: Cli, capsys: pytest.CaptureFixture[str], end: tuple[Status, ...]
+) -> None:
+    known = {"evaluation": RESULT, "verdict": Verdict(passed=True, checks=CHECKS)}
+    denied = make_run(*HAPPY_PATH[:4], *end, Status.DECLINED) if Status.AWAITING_APPROVAL in end else None
+    fake.states = [make_run(*HAPPY_PATH[:4], *end, **known), *([denied] if denied else [])]
+    droptune("watch", RUN_ID)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.count("skipped: general:ability: the base scores 0.1; gain_over_lookup: no baselines") == 1
+    assert "120 of 20" not in shown

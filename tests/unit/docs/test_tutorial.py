@@ -35,6 +35,7 @@ def test_the_data_of_the_tutorial_is_read_as_the_tutorial_shows(tmp_path: Path) 
     assert "216 training rows, 24 held out" in first.stdout
     assert "3 epochs, 78 steps of 8 rows" in first.stdout
     assert "15 epochs, 390 steps of 8 rows" in second.stdout
+    assert re.findall(r"of training: (\d+) steps", PAGE) == ["78", "390"]
 
 
 def test_the_held_out_rows_are_those_that_the_tutorial_shows(tmp_path: Path) -> None:

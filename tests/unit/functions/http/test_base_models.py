@@ -131,15 +131,21 @@ def test_a_folder_of_the_tenants_own_becomes_a_base_model_that_is_imported_and_t
         0,
         f"version 1 of the policy offers {id}, 565,888 parameters, license Apache-2.0",
     )
+    assert "GPU" not in output
+    gpu = droptune("base-models", "add", str(folder), "--id", "acme/clinic-2", "--license", "Apache-2.0")
+    assert (gpu[0], gpu[1].splitlines()[-1]) == (
+        0,
+        "Jobs on it need a machine with a GPU; if it needs none, add it again with --accelerator cpu",
+    )
     code, output = droptune("base-models", "import", id)
     assert code == 0, output
     own = policies.read(services.store).policy.own_base(id)
     assert own is not None
     assert own.dims == TINY.dims
     assert bundle_manifest(own, services.blobs) is not None
-    assert json.loads(droptune("base-models", "list", "--json")[1])[-1]["id"] == id
+    assert json.loads(droptune("base-models", "list", "--json")[1])[-2]["id"] == id
 
-    policies.apply(services.store, PlatformPolicy(), 1, "ada", "ada", services.clock.now())
+    policies.apply(services.store, PlatformPolicy(), 2, "ada", "ada", services.clock.now())
     code, output = droptune("base-models", "import", id)
     assert code == 1
     assert f"{id} is not in the catalog" in output
