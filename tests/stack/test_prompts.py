@@ -63,7 +63,13 @@ WORDS = {"name": "words", "type": "multi", "graders": {"digits": DIGITS}, "calcu
 LETTER = {"name": "letter", "type": "regex", "pattern": "a"}
 HAS_LETTER = {"name": "has", "type": "string_check", "operation": "like", "reference": "a"}
 REINFORCEMENT = method_of(
-    "reinforcement", [HAS_LETTER], batch_size=4, learning_rate=0.001, rollouts_per_prompt=8, max_new_tokens=24
+    "reinforcement",
+    [HAS_LETTER],
+    batch_size=8,
+    n_epochs=5,
+    learning_rate=7e-4,
+    rollouts_per_prompt=16,
+    max_new_tokens=24,
 )
 METHODS: dict[str, tuple[Callable[[Row, int], Row], Row]] = {
     "supervised": (with_tools, QUICK),
@@ -77,7 +83,7 @@ def test_it_ends_deployed(local: LocalStack, method: str) -> None:
     made, recipe = METHODS[method]
     train, held_out = (
         [json.dumps(made(json.loads(line), n)).encode() + b"\n" for n, line in enumerate(lines)]
-        for lines in (rows("train.jsonl")[:64], rows("eval.jsonl")[:24])
+        for lines in (rows("train.jsonl")[:96], rows("eval.jsonl")[:60])
     )
     local.drop_project(method, train, held_out, **recipe)
     run = local.wait(method, {"deployed"}, within_s=1300)
