@@ -92,7 +92,7 @@ check: types $(CHECKOV)/.stamp $(AZURE_CLI)/.stamp ## lint, format, types, impor
 	@$(VENV)/bin/lint-imports
 	@$(AZURE_CLI)/bin/python -m tests.azure_cli.command_lines
 	@$(RUN) -m tests.gate --checkov $(CHECKOV)/bin/checkov
-	@$(VENV)/bin/hadolint training_job/Dockerfile infra/environments/serving/Dockerfile
+	@$(VENV)/bin/hadolint training_job/Dockerfile infra/environments/serving/Dockerfile infra/red-team/Dockerfile
 
 # Apart from .venv: checkov pins versions that ours does not go with.
 $(CHECKOV)/.stamp: tests/gate/requirements.txt $(STAMP)

@@ -22,10 +22,13 @@ ELSEWHERE = frozenset(
         "bnb_4bit_quant_storage",
         "column_1",
         "expires_after",
+        "list_probes",
         "make_csv",
         "max_retries",
         "response_format",
         "sampling_params",
+        "sysprompt_extraction",
+        "unsafe_content",
     }
 )
 
