@@ -29,13 +29,13 @@ def keep_to(url: str) -> None:
     addresses = {entry[4][0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
 
     def check(event: str, arguments: tuple[Any, ...]) -> None:
-        asked = None
+        requested = None
         if event == "socket.getaddrinfo":
-            asked = arguments[0].decode() if isinstance(arguments[0], bytes) else arguments[0]
+            requested = arguments[0].decode() if isinstance(arguments[0], bytes) else arguments[0]
         elif event in ("socket.connect", "socket.sendto", "socket.sendmsg") and isinstance(arguments[1], tuple):
-            asked = arguments[1][0]
-        if asked is not None and asked not in addresses | {host}:
-            raise PermissionError(f"only {host} may be reached, not {asked}")
+            requested = arguments[1][0]
+        if requested is not None and requested not in addresses | {host}:
+            raise PermissionError(f"only {host} may be reached, not {requested}")
 
     sys.addaudithook(check)
 
