@@ -14,7 +14,7 @@ from cli.client import Api, RequestRefused
 from cli.common import make_grid, make_table
 from cli.follow import PlotPoint, Update
 from shared.api.models import Progress, RunEvaluation
-from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict, detectable
+from shared.domain.evaluation import EvaluationResult, SampleAnswer, Verdict, detectable, percent
 from shared.domain.recipe import Gate
 from shared.domain.run import Run, Status, Transition
 
@@ -286,7 +286,7 @@ def gain_line(run: Run, result: EvaluationResult) -> str:
     )
     rates += f"\npairs answered alike: {alike}" if (alike := result.pairs.get("candidate")) else ""
     limit = f"\nanswers cut at evaluation.max_new_tokens: {cut}" if cut else ""
-    return f"gain {gains} ({confidence * 100:.6g} % interval{counted}, {rows}){shown}{rates}{limit}"
+    return f"gain {gains} ({percent(confidence)} interval{counted}, {rows}){shown}{rates}{limit}"
 
 
 def slice_table(result: EvaluationResult) -> Table:

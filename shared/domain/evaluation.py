@@ -315,6 +315,11 @@ def confidence_of(attempt: int, confidence: float) -> float:
     return 1 - (1 - confidence) * 6 / (math.pi * attempt) ** 2
 
 
+def percent(confidence: float) -> str:
+    """With three digits of what is left of 100: `96.96 %`, and `99.9966 %` at the thirtieth attempt."""
+    return f"{100 - float(f'{(1 - confidence) * 100:.3g}'):.10g} %"
+
+
 # The spread that a row's gain has where both models are right or wrong, independently, half of the time.
 ASSUMED_SPREAD = 0.7
 
@@ -388,7 +393,7 @@ def _floor_check(part: FloorScore, floor: float) -> GateCheck:
 
 
 def _must_lie_above(name: str, gain: Gain, least: float, result: EvaluationResult) -> GateCheck:
-    sure = f" at {result.gain_confidence:.2%} (attempt {result.attempt})" if result.gain_confidence else ""
+    sure = f" at {percent(result.gain_confidence)} (attempt {result.attempt})" if result.gain_confidence else ""
     shown = f"; {detectable(gain, least)}" if gain.detectable else ""
     detail = f"{_interval(gain)} over {gain.over}{sure}, must lie above {least:.3f}{shown}"
     return _check(name, gain.low > least, detail)

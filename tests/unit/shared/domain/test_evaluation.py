@@ -15,7 +15,9 @@ from shared.domain.evaluation import (
     Score,
     Share,
     SliceScore,
+    confidence_of,
     gate_verdict,
+    percent,
     wilson,
 )
 from shared.domain.graders import Regex, StringCheck
@@ -208,3 +210,11 @@ def test_pairs_may_have_to_be_answered_alike(pairs: Share | None, blocking: list
 def test_wilsons_interval_is_that_of_newcombes_table(successes: int, trials: int, low: float, high: float) -> None:
     assert wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
     assert wilson(trials - successes, trials) == pytest.approx((1 - high, 1 - low), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "shown"),
+    [(1, "96.96 %"), (2, "99.24 %"), (10, "99.9696 %"), (30, "99.99662 %"), (1000, "99.99999696 %")],
+)
+def test_no_confidence_is_shown_as_all(attempt: int, shown: str) -> None:
+    assert percent(confidence_of(attempt, 0.95)) == shown
