@@ -121,18 +121,7 @@ class Architecture(Frozen):
     tied: bool = Field(default=False, description="input and output embeddings are one matrix")
 
 
-# Field of Architecture -> key of config.json.
-CONFIG_KEYS = {
-    "model_type": "model_type",
-    "hidden": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "kv_heads": "num_key_value_heads",
-    "head_dim": "head_dim",
-    "intermediate": "intermediate_size",
-    "vocab": "vocab_size",
-    "tied": "tie_word_embeddings",
-}
+CONFIG_KEYS: dict[str, str] = _CATALOG["config_keys"]
 
 
 def read_architecture(config: Mapping[str, Any]) -> dict[str, Any]:

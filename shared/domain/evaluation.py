@@ -379,17 +379,14 @@ def _floor_checks(result: EvaluationResult, floors: dict[str, float]) -> list[Ga
     checks = []
     for grader, floor in floors.items():
         measured = [part for part in result.floors if part.grader == grader]
-        checks += [_floor_check(part, floor) for part in measured]
+        for part in measured:
+            where = "" if part.field is None else f":{part.field}={part.value}"
+            first = f", first {', '.join(map(str, part.failed_rows))}" if part.failed else ""
+            detail = f"mean {part.mean:.3f}, at least {floor:.3f}; below 1 on {part.failed} of {part.rows} rows{first}"
+            checks.append(_check(f"grader:{grader}{where}", part.mean >= floor - ROUNDING, detail))
         if not measured:
             checks.append(_check(f"grader:{grader}", False, "the report has no mean of it"))
     return checks
-
-
-def _floor_check(part: FloorScore, floor: float) -> GateCheck:
-    where = "" if part.field is None else f":{part.field}={part.value}"
-    first = f", first {', '.join(map(str, part.failed_rows))}" if part.failed else ""
-    detail = f"mean {part.mean:.3f}, at least {floor:.3f}; below 1 on {part.failed} of {part.rows} rows{first}"
-    return _check(f"grader:{part.grader}{where}", part.mean >= floor - ROUNDING, detail)
 
 
 def _must_lie_above(name: str, gain: Gain, least: float, result: EvaluationResult) -> GateCheck:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -169,7 +170,9 @@ def plain_label(text: str) -> str:
 def _answer_of(row: ParsedRow, reference: Template | None) -> str:
     place, _ = _answer_at(row)
     if place == len(row.messages):
-        return _filled(reference, row.item) if reference else ""
+        with suppress(GradingFailed):  # the row lacks the field, which is reported
+            return reference.text(Sample(""), row.item) if reference else ""
+        return ""
     answer = row.messages[-1 if "input" in row.document else place]
     content: str = answer["content"]
     return content if len(content) > LABEL_CHARACTERS else _text(answer)
@@ -193,13 +196,6 @@ def _short_values(value: dict[str, Any], at: str) -> Iterator[tuple[str, str]]:
             yield f"{at}{name}", text
 
 
-def _filled(reference: Template, item: dict[str, Any]) -> str:
-    try:
-        return reference.text(Sample(""), item)
-    except GradingFailed:  # the row lacks the field, which is reported
-        return ""
-
-
 def reference_of(recipe: Recipe) -> Template | None:
     """What the answer to a prompt is compared with: the first reference to the row of the graders that score it."""
     if not isinstance(recipe.method, Reinforcement):
@@ -209,17 +205,11 @@ def reference_of(recipe: Recipe) -> Template | None:
         read = read_fields(graders) or set()  # of a Python grader or a judge
         sources += [f"{{{{item.{name}}}}}" for name in read if name == "answer" or len(read) == 1]
         for source in sources:
-            if (template := _of_row(source)) is not None:
-                return template
+            with suppress(BadGrader):  # reported with the recipe
+                template = Template("reference", source)
+                if template.fields and not template.reads_answer:
+                    return template
     return None
-
-
-def _of_row(source: str) -> Template | None:
-    try:
-        template = Template("reference", source)
-    except BadGrader:  # reported with the recipe
-        return None
-    return template if template.fields and not template.reads_answer else None
 
 
 def label_key(label: str) -> int:

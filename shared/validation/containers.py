@@ -53,7 +53,10 @@ def read_text(chunks: Iterable[bytes], named: str = "") -> Iterator[bytes]:
         raise Unreadable("not_utf8", "a tar archive")
     encoding, mark = encoding_of(first, named)
     if encoding in ("", named):
-        _refuse_binary(first)
+        if what := next((what for start, what in _NO_TEXT.items() if first.startswith(start)), None):
+            raise Unreadable("not_utf8", what)
+        if b"\0" in first[:4]:
+            raise Unreadable("not_utf8", "binary data")
     if encoding:
         text = with_head(as_utf8(chain([first[mark:]], text), encoding), HEAD_BYTES)
         first = next(text, b"")
@@ -87,14 +90,6 @@ def needs_job(chunks: Iterable[bytes], limit_bytes: int) -> bool:
     except Unreadable:
         pass
     return False
-
-
-def _refuse_binary(first: bytes) -> None:
-    for start, what in _NO_TEXT.items():
-        if first.startswith(start):
-            raise Unreadable("not_utf8", what)
-    if b"\0" in first[:4]:
-        raise Unreadable("not_utf8", "binary data")
 
 
 def with_head(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:

@@ -1,9 +1,11 @@
 """Fields of a row beside those that its format is made of: kept for graders, refused, or named as ignored."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
+from statistics import fmean
 from string import ascii_uppercase
 from typing import Any, NamedTuple
 
@@ -15,7 +17,6 @@ from shared.validation.conversions import ANSWER_FIELDS, TOOLS
 from shared.validation.labels import LABEL_NAMES
 from shared.validation.marks import WORDS, Mark, grade_of, is_bad, mark_of, plain_name
 from shared.validation.names import EMPTY, NAMES_MAX, OTHER_NAMES, PLACEHOLDER, shown
-from shared.validation.same_questions import SameQuestions
 from shared.validation.strict import loaded_text
 
 _FIELDS = WORDS["fields"]
@@ -284,6 +285,48 @@ def labels_of(names: Iterable[str]) -> list[str]:
     return sorted((name for name in plain if plain[name] in _LABELS), key=lambda name: _LABELS.index(plain[name]))
 
 
+_ROWS_MAX, _QUESTIONS_MAX = 1_000, 50  # so many are looked at
+_ROWS_PER_QUESTION, _ANSWERS_PER_QUESTION, _HALF = 10, 2, 0.5
+
+
+class SameQuestions:
+    """Rows that ask the same, where a field that nothing reads has what they ask about: notes beside `Triage?`.
+
+    Memory is flat. `is_settled`: further rows change nothing.
+    """
+
+    def __init__(self) -> None:
+        self._rows, self._questions, self._answered = 0, set[int](), dict[int, int]()
+        self._texts: defaultdict[str, dict[int, int]] = defaultdict(dict)  # of each field, with their lengths
+
+    @property
+    def is_settled(self) -> bool:
+        return self._rows == _ROWS_MAX or len(self._questions) > _QUESTIONS_MAX
+
+    def add(self, unread: dict[str, Any], messages: list[dict[str, Any]], reference: str) -> None:
+        """`unread`: fields that may be what rows ask about. `reference`: to a prompt, which has no answer."""
+        self._rows += 1
+        is_answered = messages[-1]["role"] == "assistant"
+        answer = messages[-1]["content"] if is_answered else reference
+        question = tuple(message["content"] for message in messages[: len(messages) - is_answered])
+        self._questions.add(hash(question))
+        self._answered[hash((question, answer))] = len(answer)
+        for name, value in unread.items():
+            text = " ".join(map(str, value)) if isinstance(value, list) else value
+            if isinstance(text, str) and " " in text:
+                self._texts[name][hash(text)] = len(text)
+
+    def field(self, but: Collection[str]) -> str:
+        """The field of the longest texts, which differ where few questions have several answers; empty for none."""
+        questions, least = len(self._questions), _HALF * self._rows
+        if questions * _ROWS_PER_QUESTION > self._rows or len(self._answered) < _ANSWERS_PER_QUESTION * questions:
+            return ""
+        several = {name: fmean(texts.values()) for name, texts in self._texts.items() if len(texts) >= least}
+        lengths = {name: length for name, length in several.items() if name not in but}
+        longest = max(lengths, key=lambda name: lengths[name], default="")
+        return longest if longest and lengths[longest] >= _HALF * fmean(self._answered.values()) else ""
+
+
 class FieldNotes:
     """The fields of one file's rows that nothing reads, and what they say of the rows. Memory is flat.
 
@@ -361,9 +404,13 @@ class FieldNotes:
     def report(self, findings: Findings, file: str, container: str = "jsonl", mapping: Iterable[str] = ()) -> None:
         """One finding for each field, or for fields that belong together. `mapping`: what the format reads."""
         name = self._same.field({*chain(*(names for code, names in self._missed if code != "passage_not_read"))})
-        missed = [key for key in self._missed if key[1] != (name,)]
-        found = [names for code, names in missed if self._report_missed(code, names, findings, file)]
-        reported = {*chain.from_iterable(found), name}
+        reported = {name}
+        for (code, names), missed in self._missed.items():
+            if names != (name,) and missed.count:
+                others = ", ".join(dict.fromkeys(map(shown, names)))
+                detail = f"the answer, such as {others}" if code == "ambiguous_field" else others
+                findings.add_many(code, file, detail, missed.count, missed.rows)
+                reported.update(names)
         if name:
             can_be_named = name == shown(name) and not {"context", "messages", "conversations"}.intersection(mapping)
             remedy = f"Set data: {{columns: {{{name}: context}}}}" if can_be_named else "Put it into the question"
@@ -377,14 +424,6 @@ class FieldNotes:
             if (not self._used.others or name in self._used.replaced) and name not in reported:
                 words = " (words, and no list of tools)" if name in TOOLS else ""
                 findings.count("ignored_field", file, shown(name) + words, count)
-
-    def _report_missed(self, code: str, names: tuple[str, ...], findings: Findings, file: str) -> bool:
-        missed = self._missed[code, names]
-        if missed.count:
-            others = ", ".join(dict.fromkeys(map(shown, names)))
-            detail = f"the answer, such as {others}" if code == "ambiguous_field" else others
-            findings.add_many(code, file, detail, missed.count, missed.rows)
-        return bool(missed.count)
 
 
 def _reversed_grade(item: dict[str, Any]) -> tuple[str, ...]:

@@ -74,7 +74,11 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
     source = with_head(chunks, START_BYTES)
     start = next(source, b"")
     if is_office(start):
-        return _of_workbook(chain([start], source), expected, note)
+        try:
+            found, rows = open_workbook(chain([start], source), note, lambda names: _is_header(names, expected))
+        except Unreadable as error:
+            return Intake(None, "xlsx", _raising(error))
+        return _intake("xlsx", [dict.fromkeys(found)] if found else [], rows, expected)
     text = with_head(read_text(chain([start], source), expected.encoding), _FIRST_BYTES)
     try:
         first = next(text, b"")
@@ -113,14 +117,6 @@ def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), 
     sources = [source for line in lines if type(source := loaded(line)) is dict]
     container: Container = "parquet" if start.startswith(PARQUET) else "arrow" if are_columns(start) else "jsonl"
     return _intake("json" if is_values else container, sources, rows, expected)
-
-
-def _of_workbook(chunks: Iterator[bytes], expected: ExpectedRows, note: Note) -> Intake:
-    try:
-        columns, rows = open_workbook(chunks, note, lambda names: _is_header(names, expected))
-    except Unreadable as error:
-        return Intake(None, "xlsx", _raising(error))
-    return _intake("xlsx", [dict.fromkeys(columns)] if columns else [], rows, expected)
 
 
 def _intake(container: Container, sources: Sequence[Source], lines: Iterator[Line], expected: ExpectedRows) -> Intake:

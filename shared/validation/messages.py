@@ -159,7 +159,11 @@ def _joined(parts: list[Any], codes: set[str], unread: list[Unread], place: str)
     """The text of parts that are all text, a line each, as vLLM joins them for templates that take one text."""
     texts = [_text_of(part) for part in parts]
     if texts and all(type(text) is str for text in texts):
-        _check_parts(parts, codes, unread, place)
+        for part in parts:
+            if type(part) is dict and not part.keys() <= {"type", "text"}:
+                unread += ((place, key, part[key]) for key in part.keys() - _PART_KEYS)
+                if part.get("value", part.get("text")) not in (*EMPTY, part.get("text", part.get("value"))):
+                    codes.add("field_twice|the text of a part of content (text and value)")
         text = "\n".join(texts)
         if is_blank(text):
             codes.add("missing_content")
@@ -168,14 +172,6 @@ def _joined(parts: list[Any], codes: set[str], unread: list[Unread], place: str)
     refusals = any(type(part) is dict and part.get("type") == "refusal" for part in parts)
     codes.add("reasoning_not_read|a thought" if thoughts else "refusal_not_read" if refusals else "content_not_text")
     return ""
-
-
-def _check_parts(parts: list[Any], codes: set[str], unread: list[Unread], place: str) -> None:
-    for part in parts:
-        if type(part) is dict and not part.keys() <= {"type", "text"}:
-            unread += ((place, key, part[key]) for key in part.keys() - _PART_KEYS)
-            if part.get("value", part.get("text")) not in (*EMPTY, part.get("text", part.get("value"))):
-                codes.add("field_twice|the text of a part of content (text and value)")
 
 
 def _text_of(part: Any) -> Any:
@@ -214,22 +210,17 @@ def _read_other_keys(message: Message, keys: Iterable[str], codes: set[str], unr
 def _read_weight(message: Message, role: str, clean: Message, codes: set[str]) -> None:
     """Only weight 0 is kept: 1 is what an answer has anyway, and 0 what every other message has."""
     given = {key: message[key] for key in _WEIGHTS if message.get(key) is not None}
-    weights = {weight for key, weight in given.items() if _is_weight(key, weight, codes)}
+    # 0 or 1, or as true or false where the name is not a number's.
+    known = [one for key, one in given.items() if one in (0, 1) and (key != "weight" or type(one) is not bool)]
+    weights = set(known)
+    if len(known) < len(given):
+        codes.add("invalid_weight")
     if role == "assistant" and weights == {0}:
         clean["weight"] = 0
     elif role == "assistant" and len(weights) > 1:
         codes.add("invalid_weight")
     elif role != "assistant" and 1 in weights:
         codes.add(_WEIGHT_OF_OTHER_ROLE if "weight" in message else "weight_of_other_role")
-
-
-def _is_weight(key: str, weight: Any, codes: set[str]) -> bool:
-    """Whether it is 0 or 1, or as true or false where the name is not a number's."""
-    kinds = (int, float) if key == "weight" else (int, float, bool)
-    if type(weight) in kinds and weight in (0, 1):
-        return True
-    codes.add("invalid_weight")
-    return False
 
 
 def _is_tool(tool: Any) -> bool:

@@ -1,6 +1,7 @@
 """What a run with a validated dataset would be: the recipe resolved and the cost, from what the report counted."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 
 from shared.domain.catalog import SKUS, Sku, find_entry, find_sku
 from shared.domain.dataset import Plan, Statistics
@@ -14,15 +15,26 @@ from shared.domain.tokens import TokenStatistics
 def plan_run(
     recipe: Recipe, project: str, rows: Statistics, tokens: TokenStatistics | None
 ) -> tuple[ResolvedRecipe, CostEstimate]:
-    """Raises PermanentFailure as `plan` does."""
-    counts = Counts(
-        train_rows=tokens.rows if tokens else rows.train_rows,
-        eval_rows=rows.eval_rows,
+    """Raises PermanentFailure as `resolve` does."""
+    train_rows = tokens.rows if tokens else rows.train_rows
+    resolved = resolve(
+        recipe,
+        project,
+        train_rows=train_rows,
         characters_max=rows.characters_max,
-        tokens_mean=_tokens_mean(recipe.base_model, rows, tokens),
         tokens_max=max(tokens.tokens_max, tokens.eval_tokens_max) if tokens else None,
     )
-    return plan(recipe, project, counts)
+    cost_of = partial(
+        estimate_cost,
+        train_rows=train_rows,
+        eval_rows=rows.eval_rows,
+        tokens_mean=_tokens_mean(recipe.base_model, rows, tokens),
+        counted=tokens is not None,
+    )
+    cost = cost_of(resolved)
+    if cost.low_hours <= recipe.budget.deadline_hours or recipe.budget.instance_type != AUTO:
+        return resolved, cost
+    return _faster(resolved, cost, cost_of) or (resolved, cost)
 
 
 def _tokens_mean(base_model: str, rows: Statistics, tokens: TokenStatistics | None) -> float:
@@ -48,37 +60,8 @@ def in_short(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What was counted of the data. Means and maxima are a row's.
-
-    `tokens_max` is None where tokens were not counted; `tokens_mean` is estimated then.
-    """
-
-    train_rows: int
-    eval_rows: int
-    characters_max: int
-    tokens_mean: float
-    tokens_max: int | None = None
-
-
-def plan(recipe: Recipe, project: str, counts: Counts) -> tuple[ResolvedRecipe, CostEstimate]:
-    """Raises PermanentFailure as `resolve` does."""
-    resolved = resolve(
-        recipe,
-        project,
-        train_rows=counts.train_rows,
-        characters_max=counts.characters_max,
-        tokens_max=counts.tokens_max,
-    )
-    estimate = _estimate(resolved, counts)
-    if estimate.low_hours <= recipe.budget.deadline_hours or recipe.budget.instance_type != AUTO:
-        return resolved, estimate
-    return _faster(resolved, estimate, counts) or (resolved, estimate)
-
-
 def _faster(
-    resolved: ResolvedRecipe, alone: CostEstimate, counts: Counts
+    resolved: ResolvedRecipe, alone: CostEstimate, cost_of: Callable[[ResolvedRecipe], CostEstimate]
 ) -> tuple[ResolvedRecipe, CostEstimate] | None:
     """The same run where it is cheapest of the machines that may keep deadline and budget, if there is one.
 
@@ -87,7 +70,7 @@ def _faster(
     budget, keeping = resolved.requested.budget, []
     for sku in _others(resolved):
         candidate = resolved.model_copy(update={"training_instance_type": sku.name})
-        estimate = _estimate(candidate, counts)
+        estimate = cost_of(candidate)
         if estimate.low_hours <= budget.deadline_hours and estimate.low_usd <= budget.max_usd:
             keeping.append((candidate, estimate))
     if not keeping:
@@ -116,13 +99,3 @@ def _others(resolved: ResolvedRecipe) -> list[Sku]:
         and can_train(entry, sku)
         and holds_merged(entry, sku)
     ]
-
-
-def _estimate(resolved: ResolvedRecipe, counts: Counts) -> CostEstimate:
-    return estimate_cost(
-        resolved,
-        train_rows=counts.train_rows,
-        eval_rows=counts.eval_rows,
-        tokens_mean=counts.tokens_mean,
-        counted=counts.tokens_max is not None,
-    )

@@ -25,7 +25,6 @@ from shared.grading.engine import problems
 from shared.validation.encodings import encoding_of
 from shared.validation.setting_errors import (
     Location,
-    SettingError,
     dotted,
     faulty,
     remove,
@@ -113,7 +112,12 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
         unknown |= _check_graders(assumed, findings)
     except ValidationError as error:
         errors = setting_errors(error, given, Recipe, {"base_model": default_base_model})
-        _report(errors, findings)
+        for wrong in errors:
+            path = wrong.path or "recipe"
+            if wrong.unknown:
+                findings.add("recipe_unknown_key", "recipe", detail=with_suggestion(path, wrong.message))
+            else:
+                findings.add("recipe_value", "recipe", detail=f"{path}: {wrong.message}")
         if (more := error.error_count() - ERRORS_SHOWN) > 0:
             findings.add("recipe_value", "recipe", detail=f"{more:,} more settings are wrong: correct these first")
         assumed, removed = _without_faults(raw, error, default_base_model)
@@ -123,7 +127,10 @@ def read_recipe(text: bytes | None, default_base_model: str, findings: Findings)
         read = ReadRecipe(None if unknown else assumed, assumed, frozenset(unknown))
     if _check_events(read.assumed.notify, findings):
         read = replace(read, recipe=None)
-    _check_license(raw, read.assumed, findings)
+    base_model, use_case = raw["base_model"], raw.get("use_case", "")
+    if isinstance(base_model, str) and isinstance(use_case, str):
+        for problem in check_license(base_model, use_case, read.assumed.intended_uses):
+            findings.add(problem.code, "recipe", detail=problem.message)
     return read
 
 
@@ -217,15 +224,6 @@ def _check_graders(recipe: Recipe, findings: Findings) -> set[Location]:
     return {where for where in found if found[where]}
 
 
-def _report(errors: list[SettingError], findings: Findings) -> None:
-    for found in errors:
-        path = found.path or "recipe"
-        if found.unknown:
-            findings.add("recipe_unknown_key", "recipe", detail=with_suggestion(path, found.message))
-        else:
-            findings.add("recipe_value", "recipe", detail=f"{path}: {found.message}")
-
-
 def _check_events(channels: Sequence[Notify], findings: Findings) -> bool:
     """Whether a channel names what no event is."""
     known = [cls.short_type() for cls in EVENT_TYPES.values()]
@@ -240,10 +238,3 @@ def _check_events(channels: Sequence[Notify], findings: Findings) -> bool:
         hint = f"; did you mean {nearest[0]}?" if nearest else "; docs/reference/events.md lists them"
         findings.add("recipe_value", "recipe", detail=message + hint)
     return bool(unknown)
-
-
-def _check_license(raw: dict[str, Any], assumed: Recipe, findings: Findings) -> None:
-    base_model, use_case = raw["base_model"], raw.get("use_case", "")
-    if isinstance(base_model, str) and isinstance(use_case, str):
-        for problem in check_license(base_model, use_case, assumed.intended_uses):
-            findings.add(problem.code, "recipe", detail=problem.message)

@@ -103,10 +103,12 @@ class RowScanner:
         for text, one in ((label, key), *((value, one) for (_, value), (_, one) in zip(values, fields, strict=True))):
             if one:
                 self.examples.add_label(0 if held_out else place.number, one, text)
+        # A row without a group is of none: an error where rows are split, and nothing to compare elsewhere.
+        group = None if self._group is None else group_of(row.item, self._group)
         return RowKeys(
             row=row_key,
             content=content.key,
-            split=xxh3_64_intdigest(self._split_by(row, content.key), self._seed),
+            split=xxh3_64_intdigest(content.key if group is None else group, self._seed),
             label=key,
             number=place.number,
             offset=place.offset,
@@ -115,11 +117,6 @@ class RowScanner:
             earlier=content.earlier,
             fields=tuple(fields),
         )
-
-    def _split_by(self, row: ParsedRow, content_key: bytes) -> bytes:
-        """The group. A row without one is of none: an error where rows are split, and nothing to compare elsewhere."""
-        group = None if self._group is None else group_of(row.item, self._group)
-        return content_key if group is None else group
 
 
 def _damage(row: ParsedRow, label: str) -> Iterator[Found]:

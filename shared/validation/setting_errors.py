@@ -108,18 +108,10 @@ class Names:
     def _did_you_mean(self, section: Location, paths: Sequence[Location]) -> Suggestion:
         if not paths:
             return Suggestion()
-        missing = tuple(path for path in paths if not self._given(path))
+        missing = tuple(path for path in paths if not has(_value(self._raw, path[:-1]), path[-1]))
         shown = [_shown(path, section) for path in missing or paths]
         listed = " or ".join([", ".join(shown[:-1]), shown[-1]] if shown[1:] else shown)
         return Suggestion(f"did you mean {listed}{'' if missing else ', which is given too'}?", missing)
-
-    def _given(self, path: Location) -> bool:
-        raw = self._raw
-        for part in path:
-            if not has(raw, part):
-                return False
-            raw = raw[part]
-        return True
 
     @cached_property
     def _settings(self) -> list[_Setting]:
@@ -346,10 +338,8 @@ def faulty(error: ValidationError, raw: Any) -> list[Location]:
 
 def remove(raw: Any, where: Location) -> None:
     """Remove a setting or an entry in place. One that is not there, or no more, is left alone."""
-    for part in where[:-1]:
-        raw = raw[part] if has(raw, part) else None
-    if has(raw, where[-1]):
-        del raw[where[-1]]
+    if has(section := _value(raw, where[:-1]), where[-1]):
+        del section[where[-1]]
 
 
 def _place(problem: ErrorDetails, raw: Any) -> Location:

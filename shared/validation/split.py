@@ -76,9 +76,15 @@ def split_rows(keys: Keys, share: float, needed: int, *, by_field: bool) -> Spli
     """Decide which training rows are held out. `needed`: rows for the gate. `by_field`: data.split_group is set."""
     keys.take_labels_of_fields(rank_of_label)
     keys.database.execute("CREATE INDEX split_keys ON train (split_key)")
-    join_groups(keys.database, copies_apart=by_field)
-    join_questions(keys.database)
-    join_near_duplicates(keys.database)
+    # Rows that must stay together, by their split keys: where these are of a field, copies may have different ones.
+    _join(keys.database, "groups", keys.database.execute(_JOINS["copies"]).fetchall() if by_field else ())
+    # Groups of which one row has the prompt of another, at its end or before. So the answers to one question stay
+    # together, and so does a dialogue that is written out turn by turn. A greeting joins no dialogues. The view `own`
+    # has the group of each row.
+    keys.database.execute(_JOINS["own"])
+    queries = (_JOINS["same_question"], _JOINS["earlier_question"])
+    _join(keys.database, "questions", chain.from_iterable(map(keys.database.execute, queries)))
+    _join(keys.database, "near", _near(keys.database))  # groups of `questions` of which rows say nearly the same
     return _Selection(keys, share, needed).run()
 
 
@@ -149,7 +155,10 @@ class _Selection:
     def _keep_shared_labels(self) -> list[LabelCount]:
         """Grow to what they need, and forget what is no label of several groups, or too much for the rows."""
         shared = [label for label in self._labels.counts if self._labels.may_share(label)]
-        self._grow(len(shared) if self._labels.classifies else 0)
+        # To what the gate needs, and to one row of each label, as far as the rows allow it.
+        for least in (self._needed, len(shared) if self._labels.classifies else 0):
+            if self._target < least <= self._rows * MAX_GROWN_SHARE:
+                self._target = least
         if self._labels.classifies:
             shared = shared[: self._target]
         self._database.executemany(_SQL["keep_labels"], ((label.key, 0) for label in shared))
@@ -157,12 +166,6 @@ class _Selection:
             self._execute("pin_rare")
         self._execute("forget_others")
         return shared
-
-    def _grow(self, labels: int) -> None:
-        """To what the gate needs, and to one row of each label, as far as the rows allow it."""
-        for least in (self._needed, labels):
-            if self._target < least <= self._rows * MAX_GROWN_SHARE:
-                self._target = least
 
     def _grow_for_copies(self) -> int:
         """Rows that are held out without copies, counted up to what the gate needs."""
@@ -330,7 +333,7 @@ class _Selection:
 # Rows that belong in one split: of one group, of one question, near duplicates.
 
 
-def _fill(database: sqlite3.Connection, table: str, pairs: Iterable[tuple[int, int]]) -> None:
+def _join(database: sqlite3.Connection, table: str, pairs: Iterable[tuple[int, int]]) -> None:
     """Make a table of the members of pairs, signed integers of 64 bits: all that are joined get the same name.
 
     The name is a hash of the smallest: units are taken in the order of their names, and the smallest of many is a small
@@ -352,30 +355,6 @@ def _fill(database: sqlite3.Connection, table: str, pairs: Iterable[tuple[int, i
     for member in {*before, *before.values()}:
         name = xxh3_64_intdigest(root(member).to_bytes(8, signed=True)) - 2**63
         database.execute(_JOINS["fill"].format(table=table), (member, name))
-
-
-def join_groups(database: sqlite3.Connection, *, copies_apart: bool) -> None:
-    """Fill the table `groups` with rows that must stay together, by their split keys.
-
-    `copies_apart`: split keys are of a field, so copies may have different ones.
-    """
-    _fill(database, "groups", database.execute(_JOINS["copies"]).fetchall() if copies_apart else ())
-
-
-def join_questions(database: sqlite3.Connection) -> None:
-    """Fill the table `questions` with groups of which one row has the prompt of another, at its end or before.
-
-    So the answers to one question stay together, and so does a dialogue that is written out turn by turn. A greeting
-    joins no dialogues. The view `own` has the group of each row.
-    """
-    database.execute(_JOINS["own"])
-    queries = (_JOINS["same_question"], _JOINS["earlier_question"])
-    _fill(database, "questions", chain.from_iterable(map(database.execute, queries)))
-
-
-def join_near_duplicates(database: sqlite3.Connection) -> None:
-    """Fill the table `near` with groups of `questions` of which rows say nearly the same."""
-    _fill(database, "near", _near(database))
 
 
 def _near(database: sqlite3.Connection) -> Iterator[tuple[int, int]]:

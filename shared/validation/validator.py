@@ -9,12 +9,12 @@ from itertools import chain
 
 from shared.domain.beside import read_beside
 from shared.domain.catalog import known_entry
-from shared.domain.dataset import DataQuality, Ignored, Outliers, Plan, Report, Statistics
+from shared.domain.dataset import DataQuality, Ignored, Outliers, Report
 from shared.domain.errors import PermanentFailure
 from shared.domain.findings import Findings, ProblemCode
 from shared.domain.planning.plan import check_budget
 from shared.domain.recipe import Deidentify, Recipe, is_name
-from shared.domain.tokens import PreviewRow, TokenStatistics
+from shared.domain.tokens import PreviewRow
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import TOKEN_CODES, TokenFacts, length_policy
 from shared.validation.codes import CODES, CONTENT_CODES, FEW_ROWS, MIN_ROWS
@@ -181,7 +181,14 @@ class _Validation:
         plan = None
         if recipe is not None and not findings.failed:
             independent = held_out if self._groups is None else self._groups
-            plan = _plan(recipe, project, statistics, tokens, findings, independent)
+            try:
+                resolved, cost = plan_run(recipe, project, statistics, tokens)
+            except PermanentFailure as error:  # what planning would refuse is reported here, with everything else
+                findings.add(error.problem.code, "recipe", detail=error.problem.message)
+            else:
+                for problem in check_budget(recipe, cost):
+                    findings.add(problem.code, "recipe", detail=problem.message)
+                plan = in_short(resolved, cost, statistics, tokens, independent)
         return Report(
             passed=not findings.failed,
             format=reader.form.name if reader.form else "unknown",
@@ -238,25 +245,6 @@ def _bundle(base_model: str, bundle_of: Callable[[str], Bundle | None] | None, f
     if bundle is None:
         findings.add("tokenizer_missing", "recipe", detail=base_model)
     return bundle
-
-
-def _plan(
-    recipe: Recipe,
-    project: str,
-    rows: Statistics,
-    tokens: TokenStatistics | None,
-    findings: Findings,
-    independent: int,
-) -> Plan | None:
-    """What planning would refuse is reported here, with everything else."""
-    try:
-        resolved, cost = plan_run(recipe, project, rows, tokens)
-    except PermanentFailure as error:
-        findings.add(error.problem.code, "recipe", detail=error.problem.message)
-        return None
-    for problem in check_budget(recipe, cost):
-        findings.add(problem.code, "recipe", detail=problem.message)
-    return in_short(resolved, cost, rows, tokens, independent)
 
 
 _TABLES = read_beside(__file__, "consequences.toml")

@@ -74,10 +74,13 @@ class RowScan:
             found.append((DAMAGED, f"{UNFILLED}:{place}"))
         changed = texts
         kinds, detectors = hits & _SECRET_KINDS, personal_data.likely(hits)
-        if kinds:
-            changed = self._find_secrets(changed, kinds, found)
+        if kinds and (secret := secrets.find(whole, kinds)):
+            found += ((_SECRET_CODES[self._policy.secrets], _in_words(kind)) for kind in sorted(secret))
+            changed = secrets.redacted(texts, kinds) if self._policy.secrets == "redact" else texts
         if detectors and self._policy.personal_data == "redact":
-            changed = self._redact(changed, found)
+            redacted, personal = self._redactor.redact_all(changed, personal_data.KINDS - self._allowed)
+            found += self._personal(personal)
+            changed = redacted if personal - self._allowed else changed
         elif detectors:
             at = personal_data.find_by(detectors, "\n".join(changed))
             for code, kind in self._personal({one.kind for one in at}):
@@ -96,16 +99,6 @@ class RowScan:
             code = "harmful_content_allowed" if allowed else "harmful_content"
             other = "text" if "text" in row.document else "preferred_output"
             yield code, _in_words(kind), f"messages[{place}].content" if "messages" in row.document else other
-
-    def _find_secrets(self, texts: list[str], kinds: frozenset[str], found: list[Found]) -> list[str]:
-        at = secrets.find("\n".join(texts), kinds)
-        found += ((_SECRET_CODES[self._policy.secrets], _in_words(kind)) for kind in sorted(at))
-        return secrets.redacted(texts, kinds) if at and self._policy.secrets == "redact" else texts
-
-    def _redact(self, texts: list[str], found: list[Found]) -> list[str]:
-        redacted, kinds = self._redactor.redact_all(texts, personal_data.KINDS - self._allowed)
-        found += self._personal(kinds)
-        return redacted if kinds - self._allowed else texts
 
     def _personal(self, kinds: set[str]) -> list[tuple[str, str]]:
         return [(self._personal_code(kind), _in_words(kind)) for kind in sorted(kinds)]

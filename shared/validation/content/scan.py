@@ -94,7 +94,12 @@ class ContentScan:
             if dialogue.end:
                 self._cut.add(number, dialogue.length, dialogue.end)
         if dialogue.read_key is not None:
-            self._check_answer(place, number, dialogue, dialogue.read_key)
+            read_key, answer_key = dialogue.read_key, dialogue.answer_key
+            earlier = self.quality.add(number, dialogue.asks_for_fact, read_key, answer_key, dialogue.characters)
+            if earlier is not None:
+                self._findings.add("contradictory_answers", *place)
+                if len(self.contradictions) < CONTRADICTIONS_SHOWN and number > 0 and earlier > 0:
+                    self.contradictions.append((earlier, number))
         return dialogue.sketch
 
     def _find_near(self, place: Place, row: Sketch, number: int, tag: int) -> None:
@@ -112,13 +117,6 @@ class ContentScan:
             if copy.leader in sizes or len(sizes) < MAX_CLUSTERS:
                 sizes[copy.leader] += 1
             self._findings.add("near_duplicate", *place, part=f"like row {copy.leader}" if copy.leader > 0 else "")
-
-    def _check_answer(self, place: Place, number: int, row: Dialogue, read_key: int) -> None:
-        earlier = self.quality.add(number, row.asks_for_fact, read_key, row.answer_key, row.characters)
-        if earlier is not None:
-            self._findings.add("contradictory_answers", *place)
-            if len(self.contradictions) < CONTRADICTIONS_SHOWN and number > 0 and earlier > 0:
-                self.contradictions.append((earlier, number))
 
     # At the end.
 

@@ -10,18 +10,19 @@ import pytest
 import yaml
 
 from shared.domain.catalog import CATALOG, SKUS, find_sku
+from shared.domain.dataset import Statistics
 from shared.domain.errors import PermanentFailure
 from shared.domain.planning.plan import can_train
 from shared.domain.recipe import Recipe
 from shared.settings import Settings
-from shared.validation.plan import Counts, plan
+from shared.validation.plan import plan_run
 from tests.paths import ROOT
 from tests.smoke.__main__ import STEPS, costs
 from tests.smoke.commands import TABLE
 
 TINY: dict[str, Any] = yaml.safe_load((ROOT / TABLE["emulators"]["recipe"]).read_text())
 REAL: dict[str, Any] = yaml.safe_load((ROOT / TABLE["azure"]["recipe"]).read_text())
-DATA = Counts(train_rows=1200, eval_rows=120, characters_max=140, tokens_mean=60.0)
+DATA = Statistics(train_rows=1200, eval_rows=120, characters_mean=140, characters_max=140, messages_mean=5)
 COMMANDS = [command for step in TABLE["step"] for command in step.get("command", ())]
 PARTS = ("GPU jobs", "endpoint", "all else")
 KEYS = {"name", "on", "run", "pattern", "twice_the_cores", "retry", "retry_codes", "shown", "secret", "each"}
@@ -35,7 +36,8 @@ def test_the_machine_is_the_cheapest_that_tunes_and_serves_a_base_of_the_registr
             continue
         budget = {"budget": {"tier": "dedicated"}, "deployment": {}}
         try:
-            resolved, _ = plan(Recipe.model_validate({**REAL, **budget, "base_model": entry.id}), "smoke", DATA)
+            recipe = Recipe.model_validate({**REAL, **budget, "base_model": entry.id})
+            resolved, _ = plan_run(recipe, "smoke", DATA, None)
         except PermanentFailure:
             continue
         assert resolved.hyperparameters.quantization == "nf4"

@@ -6,23 +6,27 @@ from typing import Any
 
 import pytest
 
+from shared.domain.dataset import Statistics
 from shared.domain.errors import PermanentFailure
 from shared.domain.planning.plan import check_budget
 from shared.domain.recipe import Recipe
 from shared.domain.results import TimeLimit
-from shared.validation.plan import Counts, plan
+from shared.domain.tokens import TokenStatistics
+from shared.validation.plan import plan_run
 
 PHI = "microsoft/Phi-4"
 ONE, FOUR, EIGHT = "Standard_NC24ads_A100_v4", "Standard_NC96ads_A100_v4", "Standard_ND96amsr_A100_v4"
 ONE_H100, TWO_H100 = "Standard_NC40ads_H100_v5", "Standard_NC80adis_H100_v5"
 # About 19 h of training at best on one A100.
-MANY = Counts(train_rows=60_000, eval_rows=50, characters_max=4000, tokens_mean=2000.0, tokens_max=4000)
+ROWS = Statistics(train_rows=60_000, eval_rows=50, characters_max=4000)
+COUNTED: Any = {"rows": 60_000, "tokens_mean": 2000.0, "tokens_max": 4000}
+TOKENS = TokenStatistics.model_construct(**COUNTED)
 
 
-def planned(counts: Counts = MANY, *, method: str = "supervised", batch_size: int = 16, **budget):
+def planned(*, method: str = "supervised", batch_size: int = 16, **budget):
     given = {"type": method, "hyperparameters": {"batch_size": batch_size, "n_epochs": 1}}
     recipe = Recipe(base_model=PHI, method=given, budget={"max_usd": 10_000.0, **budget})
-    return plan(recipe, "logs", counts)
+    return plan_run(recipe, "logs", ROWS, TOKENS)
 
 
 def test_one_gpu_is_taken_as_long_as_it_may_keep_the_deadline() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.validation.same_questions import SameQuestions
+from shared.validation.fields import SameQuestions
 
 LABELS = ("urgent", "routine")
 
