@@ -307,6 +307,7 @@ class Verdict(Frozen):
 # A base that solves less than this of a part of the general suite has no such ability that tuning could take away.
 GENERAL_MIN_BASE = 0.3
 ROUNDING = 1e-9  # of a mean of floats
+SPAN = 50  # words in a row that an answer repeats of a training row; tokens of Carlini et al. 2023 (arXiv 2202.07646)
 
 
 def confidence_of(attempt: int, confidence: float) -> float:
@@ -450,7 +451,8 @@ def _memorized_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
         return []
     first = f", first {', '.join(map(str, result.memorized_rows))}" if found.hits else ""
     chance = f"of the references {result.memorized_by_chance:.3f} do"
-    detail = f"{found} answers repeat a training row that has nothing to do with the question{first}; {chance}"
+    what = f"repeat a training row that has nothing to do with the question, in {SPAN} words or more"
+    detail = f"{found} answers {what}{first}; {chance}"
     return [_check("memorized", found.low <= gate.max_memorized + result.memorized_by_chance, detail)]
 
 

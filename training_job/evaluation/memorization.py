@@ -10,10 +10,10 @@ from pathlib import Path
 
 import orjson
 
+from shared.domain.evaluation import SPAN
 from shared.domain.prompts import as_dialogue
 from training_job.evaluation.baselines import words_of
 
-SPAN = 50  # words, numbers and signs in a row; tokens of Carlini et al. 2023 (arXiv 2202.07646)
 RARE = 3  # rows: what more of them have is the form of answers, not one row's content
 Span = tuple[str, ...]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from training_job.evaluation.memorization import RARE, SPAN, repeats
+from shared.domain.evaluation import SPAN
+from training_job.evaluation.memorization import RARE, repeats
 
 SECRET = " ".join(f"secret{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(SPAN))
 FORM = " ".join(f"form{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(SPAN))
