@@ -3,41 +3,15 @@
 import re
 from enum import StrEnum
 
+from shared.domain.beside import composed, read_beside
+
 MAX_RECIPE_BYTES = 64 * 2**10
 
 RECIPE_NAME = "recipe.yaml"
 
-_ROWS = r"(?!.*\.(?:jsonl|ndjson|csv|tsv|tab|parquet|arrow|feather|xls[xmb]?|ods|gz|zip|bz2|xz|zst)$)"
-# Editors of Windows hide and add endings (`recipe.yaml.txt`), and JSON is YAML.
-_RECIPE = re.compile(rf"recipe.*\.ya?ml(?:\..*)?|recipe(?![a-z]){_ROWS}.*")
-# Words with their inflections, then anything but another letter: `test-2026`, `eval_v2`, not `devices`, `testimonials`.
-# In the order in which they are taken: of a published dataset the validation set, not the test set.
-_OF_ROWS = r"[_ .-]?(?:set|data|dataset|file|rows|split|examples|samples|cases)|s?daten(?:s\w*)?"
-_HELD_OUT = tuple(
-    re.compile(rf"(?:{words})(?:{_OF_ROWS})?(?![a-z]).*")
-    for words in (
-        "eval(?:s|uate|uation|uations|uierung)?",
-        "val(?:id(?:ate|ation|ations|ierung)?)?",
-        "dev(?:elopment|test)?",
-        "test(?:s|ing)?",
-        "(?:hold|held)[_ .-]?outs?",
-    )
-)
-_TEXT = re.compile(r".*\.txt(?:\.gz)?")
-_NO_DATA = re.compile(
-    r".*\.(?:bat|cfg|docx?|gif|html?|ini|ipynb|jpe?g|js|log|lnk|pdf|png|pptx?|py|r|rst|sh|sql|svg|toml|ts|url|ya?ml)"
-)
-# Hidden files and marks (`.DS_Store`, `_SUCCESS`, `.azDownload-...`), uploads that are not complete (Chrome, Firefox,
-# Opera, FileZilla and WinSCP, aria2, Hadoop), locks and backups of editors and of Office, documents, checksums,
-# what `datasets` of Hugging Face writes beside rows, and devices of Windows, which it can neither hold nor fetch
-# (Microsoft Learn, "Naming Files, Paths, and Namespaces").
-_NOTHING = re.compile(
-    r"[._~].*|#.*#|.*~|thumbs\.db|desktop\.ini|readme.*|.*\.md|.*\._copying_|.*\.azdownload.*"
-    r"|(?:dataset_info|dataset_infos|dataset_dict|state)\.json|.*\.(?:md5|sha\d+|asc|sig)(?:sums?)?"
-    rf"|(?:licen[cs]e|copying|notice|checksums?|(?:md5|sha\d+)sums?)(?![a-z]){_ROWS}.*"
-    rf"|(?:con|prn|aux|nul|com\d|lpt\d)(?:{_ROWS}\..*)?"
-    r"|.*\.(?:tmp|temp|part|partial|crdownload|download|opdownload|filepart|aria2|swp|swo|swx|bak|lock|crc)"
-)
+_PATTERNS = composed(read_beside(__file__))
+_RECIPE, _TEXT, _NO_DATA, _NOTHING = (re.compile(_PATTERNS[name]) for name in ("recipe", "text", "no_data", "nothing"))
+_HELD_OUT = tuple(map(re.compile, _PATTERNS["held_out"]))
 
 
 class Role(StrEnum):
