@@ -9,7 +9,6 @@ from functions.http import (
     datasets,
     endpoints,
     errors,
-    event_catalog,
     graders,
     middleware,
     operate,
@@ -34,7 +33,6 @@ PARTS = (
     files,
     jobs,
     policy,
-    event_catalog,
     static_files,
 )
 

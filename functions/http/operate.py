@@ -1,5 +1,6 @@
 """For who operates the app. `/api/health`: it runs. `/api/doctor`: is everything there that a run will need?
-`/api/dead-letters`: messages that failed too often, and another try for them."""
+`/api/dead-letters`: messages that failed too often, and another try for them. `/api/events`: what the events are, as
+documents for tools; they say nothing of any run, and need no token."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from fastapi import APIRouter, Request
 from functions.dispatch import REPLAYED
 from functions.http.auth import ADMINISTRATOR, Access, CurrentRunner, CurrentServices, Operator, Reader
 from functions.http.errors import ApiError
-from shared.api import models
+from shared.api import event_catalog, models
 from shared.domain import paths
 from shared.domain.commands import job_of, parse_request
 from shared.domain.errors import DroptuneError, LockLost
@@ -38,6 +39,21 @@ WAIT_S = 1.0
 def get_health() -> models.Health:
     """That the app runs. It answers without a token."""
     return models.Health(status="ok", version=VERSION)
+
+
+@router.get("/events/asyncapi.json", tags=["events"])
+def get_asyncapi() -> models.SchemaDocument:
+    """All events as an AsyncAPI 3 document, with an example of each."""
+    return models.SchemaDocument(event_catalog.asyncapi(VERSION))
+
+
+@router.get("/events/schemas/{type}", tags=["events"])
+def get_event_schema(type: str) -> models.SchemaDocument:
+    """JSON schema of one event, such as `droptune.model.promoted.v1`."""
+    try:
+        return models.SchemaDocument(event_catalog.schema_of(type))
+    except KeyError as error:
+        raise ApiError(404, "unknown_event_type", f"no event of type {type}", "type") from error
 
 
 @router.get("/doctor", tags=["doctor"])

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,15 +20,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from local_stack.azure_ml import capacity, events, mlflow, processes
-from local_stack.azure_ml.autoscale import Autoscaling
+from local_stack.azure_ml import events, processes
 from local_stack.azure_ml.config import LOCATION, EmulatorConfig, operation_url
-from local_stack.azure_ml.endpoints import EndpointsResource, Models, Monitor, shown
-from local_stack.azure_ml.faults import Faults
-from local_stack.azure_ml.jobs import JobRunner, JobsResource
+from local_stack.azure_ml.endpoints import Autoscaling, EndpointsResource, Models, Monitor, shown, sizes, usages
+from local_stack.azure_ml.jobs import JobRunner, JobsResource, call_mlflow
 from local_stack.azure_ml.mounts import make_mounts
 from local_stack.azure_ml.serving import Proxy, ServingRunner
-from local_stack.azure_ml.store import Document, WorkspaceStore
+from local_stack.azure_ml.store import Document, Faults, WorkspaceStore
 from local_stack.azure_ml.strict import ArmError, check_body, check_version, user_error
 from local_stack.azure_ml.tokens import ARM_AUDIENCE, SCORING_AUDIENCE, check_bearer, check_origin, identity_token
 
@@ -131,8 +130,8 @@ class AzureMlEmulator:
             route("GET", model + "/{version}", lambda p, _: models.get(p["name"], p["version"])),
             route("GET", model, lambda p, _: _page(models.versions(p["name"]))),
             route("GET", "WS/environments/{name}/versions/{version}", self._get_environment),
-            route("GET", location + "/vmSizes", lambda p, _: capacity.sizes(self.config)),
-            route("GET", location + "/usages", lambda p, _: capacity.usages(self.config, store)),
+            route("GET", location + "/vmSizes", lambda p, _: sizes(self.config)),
+            route("GET", location + "/usages", lambda p, _: usages(self.config, store)),
             route("PUT", endpoint, lambda p, body: _started(*endpoints.put(p["workspace"], p["endpoint"], body))),
             route("GET", endpoint, lambda p, _: shown(endpoints.get(p["endpoint"]))),
             route("DELETE", endpoint, lambda p, _: _accepted(endpoints.delete(p["endpoint"]))),
@@ -256,16 +255,13 @@ def build_app(config: EmulatorConfig, emit: events.Emit, on_ready: Callable[[], 
     async def metrics(request: Request) -> Response:
         arguments = await _json(request) if request.method == "POST" else dict(request.query_params)
         path = request.url.path.split("/api/2.0/mlflow/")[-1]
-        return JSONResponse(await run_in_threadpool(mlflow.call, emulator.store, request.method, path, arguments))
+        return JSONResponse(await run_in_threadpool(call_mlflow, emulator.store, request.method, path, arguments))
 
     async def identity(request: Request) -> Response:
         return JSONResponse(identity_token(request.query_params, request.headers.get("secret"), config.secret))
 
     async def discovery(_: Request) -> Response:
         return JSONResponse({"api": config.url, "history": config.url})
-
-    async def own(request: Request) -> Response:
-        return await _own_api(emulator, request)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -279,7 +275,7 @@ def build_app(config: EmulatorConfig, emit: events.Emit, on_ready: Callable[[], 
     routes = [
         Route("/discovery", discovery),
         Route(_IDENTITY, identity),
-        Route("/_emulator/{what}", own, methods=["GET", "POST"]),
+        Route("/_emulator/{what}", partial(_own_api, emulator), methods=["GET", "POST"]),
         Route("/endpoints/{endpoint}/{path:path}", emulator.proxy.score, methods=_ALL_METHODS),
         Route("/mlflow/{rest:path}", metrics, methods=_ALL_METHODS),
         Route("/{rest:path}", control_plane, methods=_ALL_METHODS),

@@ -1,14 +1,22 @@
-"""Models, online endpoints and their deployments, as resources. What runs behind them: `serving`."""
+"""Models, online endpoints and their deployments, as resources, with their cores, metrics and autoscale settings.
 
+What runs behind them: `serving`.
+"""
+
+import math
+import re
 import time
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
-from local_stack.azure_ml import capacity, events, strict
+from local_stack.azure_ml import events, published, strict
 from local_stack.azure_ml.config import LOCATION, EmulatorConfig, operation_url, system_data
 from local_stack.azure_ml.mounts import Mounts
 from local_stack.azure_ml.store import Document, WorkspaceStore
+from shared.domain.catalog import SKUS
 
 IN_PROGRESS = ("Creating", "Updating", "Deleting")
 _TYPE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
@@ -90,7 +98,30 @@ class EndpointsResource:
                 )
             deployments = {item["name"] for item in self.deployments(name)}
             strict.check_traffic(properties.get("traffic") or {}, deployments)
-            endpoint = self._document(workspace, name, body, known)
+            operation = self._operation("endpoint")
+            endpoint = {
+                "id": f"{workspace}/onlineEndpoints/{name}",
+                "name": name,
+                "type": _TYPE,
+                "location": LOCATION,
+                "kind": "Managed",
+                "tags": body.get("tags") or {},
+                "identity": {"principalId": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), **(body.get("identity") or {})},
+                "properties": {
+                    "authMode": properties.get("authMode"),
+                    "description": properties.get("description"),
+                    "mirrorTraffic": properties.get("mirrorTraffic") or {},
+                    # The split asked for holds only once the operation has ended.
+                    "traffic": known["properties"]["traffic"] if known else {},
+                    "scoringUri": f"{self._config.url}/endpoints/{name}/",
+                    "swaggerUri": f"{self._config.url}/endpoints/{name}/swagger.json",
+                    "publicNetworkAccess": properties.get("publicNetworkAccess") or "Enabled",
+                    "provisioningState": "Updating" if known else "Creating",
+                    "properties": {"AzureAsyncOperationUri": operation_url(operation)},
+                },
+                "systemData": known["systemData"] if known else system_data(events.now_iso()),
+                "emulator": {"operation": operation, "requested_traffic": properties.get("traffic") or {}},
+            }
             self._store.put("endpoint", name, endpoint)
         return (200 if known else 201), endpoint
 
@@ -131,7 +162,7 @@ class EndpointsResource:
             self._models.mounts.path(self._models.uri(properties.get("model")), self._config.root)
             if not properties.get("instanceType"):
                 raise strict.user_error("a deployment needs an instanceType")
-            capacity.require_quota(self._config, self._store, properties["instanceType"], body.get("sku"))
+            require_quota(self._config, self._store, properties["instanceType"], body.get("sku"))
             operation = self._operation("deployment")
             deployment: Document = {
                 "id": f"{workspace}/onlineEndpoints/{endpoint}/deployments/{name}",
@@ -163,34 +194,6 @@ class EndpointsResource:
             if self.get(endpoint)["properties"]["traffic"].get(name):
                 raise strict.user_error(f"deployment '{name}' carries traffic and cannot be deleted")
             return self._start_deletion("deployment", f"{endpoint}/{name}", deployment)
-
-    def _document(self, workspace: str, name: str, body: Document, known: Document | None) -> Document:
-        properties = body.get("properties") or {}
-        operation = self._operation("endpoint")
-        identity = {"principalId": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), **(body.get("identity") or {})}
-        return {
-            "id": f"{workspace}/onlineEndpoints/{name}",
-            "name": name,
-            "type": _TYPE,
-            "location": LOCATION,
-            "kind": "Managed",
-            "tags": body.get("tags") or {},
-            "identity": identity,
-            "properties": {
-                "authMode": properties.get("authMode"),
-                "description": properties.get("description"),
-                "mirrorTraffic": properties.get("mirrorTraffic") or {},
-                # The split asked for holds only once the operation has ended.
-                "traffic": known["properties"]["traffic"] if known else {},
-                "scoringUri": f"{self._config.url}/endpoints/{name}/",
-                "swaggerUri": f"{self._config.url}/endpoints/{name}/swagger.json",
-                "publicNetworkAccess": properties.get("publicNetworkAccess") or "Enabled",
-                "provisioningState": "Updating" if known else "Creating",
-                "properties": {"AzureAsyncOperationUri": operation_url(operation)},
-            },
-            "systemData": known["systemData"] if known else system_data(events.now_iso()),
-            "emulator": {"operation": operation, "requested_traffic": properties.get("traffic") or {}},
-        }
 
     def _update_deployment(self, endpoint: str, known: Document, body: Document) -> Document:
         """Tags and instance count may change in place; the rest would be a rolling update, not emulated."""
@@ -261,3 +264,168 @@ class Monitor:
                 points.append({"timeStamp": datetime.fromtimestamp(at, UTC).isoformat(), **known.get(metric, {})})
         value = [{"name": {"value": metric}, "timeseries": [{"data": points}]} for metric, points in data.items()]
         return {"timespan": query["timespan"], "interval": query["interval"], "value": value}
+
+
+_TOTAL = {"dedicatedCores": "Total Cluster Dedicated Regional vCPUs", "lowPriorityCores": "TotalLowPriorityCores"}
+
+
+def sizes(config: EmulatorConfig) -> Document:
+    """In the form of the REST reference (Virtual Machine Sizes - List)."""
+    return {
+        "value": [
+            {
+                "name": name,
+                "family": machine.family,
+                "vCPUs": machine.cores,
+                "gpus": machine.gpus,
+                "osVhdSizeMB": 1_047_552,
+                "maxResourceVolumeMB": 51_200,
+                "memoryGB": machine.memory_gb,
+                "lowPriorityCapable": True,
+                "premiumIO": True,
+                "supportedComputeTypes": ["AmlCompute"],
+            }
+            for name, machine in config.machines.items()
+        ]
+    }
+
+
+def usages(config: EmulatorConfig, store: WorkspaceStore) -> Document:
+    """Clusters, all cores of each kind, and those of each family: three types, told apart by `type` (Usages - List)."""
+    families = {machine.family: machine for machine in config.machines.values()}
+    used, found = in_use(config, store), [_usage("totalCores", "Clusters", 0, 200)]
+    for kind, name in _TOTAL.items():
+        limit = sum(one.limit for one in families.values())
+        found.append(_usage(kind, name, sum(used[kind, family] for family in families), limit))
+    for kind in _TOTAL:
+        for name, machine in families.items():
+            found.append(_usage(f"vmFamily/{kind}", name, used[kind, name], machine.limit))
+    return {"value": found}
+
+
+def in_use(config: EmulatorConfig, store: WorkspaceStore) -> Counter[tuple[str, str]]:
+    """Cores by kind and family: those of others, of each deployment until it is deleted (Azure docs, "Troubleshoot
+    online endpoints", CPU quota) and of jobs that have their machines."""
+    found = Counter({(kind, one.family): one.used for one in config.machines.values() for kind in _TOTAL})
+    for deployment in store.all("deployment"):
+        size = deployment["properties"]["instanceType"]
+        if machine := config.machines.get(size):
+            found["dedicatedCores", machine.family] += _served(config, size, deployment["sku"])
+    for job in store.all("job"):
+        resources, queue = (job["properties"].get(name) or {} for name in ("resources", "queueSettings"))
+        machine = config.machines.get(resources.get("instanceType", ""))
+        if machine and job["status"] in ("Preparing", "Running", "Finalizing", "CancelRequested"):
+            kind = "lowPriorityCores" if queue.get("jobTier") == "Spot" else "dedicatedCores"
+            found[kind, machine.family] += machine.cores * (resources.get("instanceCount") or 1)
+    return found
+
+
+def require_quota(config: EmulatorConfig, store: WorkspaceStore, size: str, sku: Document | None) -> None:
+    """Refuse a deployment that the family has no cores for, in the words of mslearn-azure-ml issue 30."""
+    machine = config.machines.get(size)
+    if machine is None:
+        return
+    used, needed = in_use(config, store)["dedicatedCores", machine.family], _served(config, size, sku or {})
+    if used + needed > machine.limit:
+        problem = f"Not enough quota available for {size} in SubscriptionId local. Current usage/limit: "
+        problem += f"{used}/{machine.limit}. Additional needed: {needed} Please see troubleshooting guide, available "
+        problem += "here: https://aka.ms/oe-tsg#error-outofquota"
+        raise strict.invalid_request("InferencingClientCreateDeploymentFailed", "VmSize", problem)
+
+
+def _served(config: EmulatorConfig, size: str, sku: Document) -> int:
+    """Azure docs, "Virtual machine quota allocation for deployment": a fifth more, but for exempt sizes."""
+    instances = int(sku.get("capacity") or 1)
+    is_exempt = any(one.name == size and not one.endpoint_reserve for one in SKUS)
+    return config.machines[size].cores * (instances if is_exempt else math.ceil(1.2 * instances))
+
+
+def _usage(kind: str, name: str, used: int, limit: int) -> Document:
+    return {
+        "id": "/subscriptions/local/usages",
+        "type": f"Microsoft.MachineLearningServices/{kind}/usages",
+        "currentValue": used,
+        "limit": limit,
+        "name": {"localizedValue": name, "value": name},
+        "unit": "Count",
+    }
+
+
+EVERY_S = 30.0  # "every 30 to 60 seconds"
+AUTOSCALE_METRICS = {"GpuUtilizationPercentage", "CpuUtilizationPercentage"}
+_AUTOSCALE = Path(__file__).with_name("autoscale.json")
+_TARGET = re.compile(r".*/onlineEndpoints/([^/]+)/deployments/([^/]+)$")
+
+
+class Autoscaling:
+    """Autoscale settings of deployments, as far as the JSON Schema beside this file has them; it names the sources.
+
+    `busy`: how many requests each deployment answers. A deleted deployment leaves its setting.
+    """
+
+    def __init__(self, store: WorkspaceStore, busy: Mapping[str, int]) -> None:
+        self._store, self._busy, self._next = store, busy, 0.0
+        self._samples: dict[str, deque[tuple[float, float]]] = defaultdict(lambda: deque(maxlen=100_000))
+
+    def put(self, name: str, body: Document) -> tuple[int, Document]:
+        target = body["properties"].get("targetResourceUri") or ""
+        with self._store.transaction():
+            # Code: Azure/azure-powershell issue 11710.
+            if self._store.get("deployment", _TARGET.sub(r"\1/\2", target)) is None:
+                raise strict.ArmError(404, "TargetResourceNotFound", f"there is no '{target}'")
+            same = [one for one in self._store.all("autoscale") if one["properties"]["targetResourceUri"] == target]
+            if any(one["name"] != name for one in same):
+                raise strict.ArmError(409, "Conflict", f"'{target}' has another autoscale setting")
+            _check_autoscale(body["properties"], target)
+            known = self._store.get("autoscale", name) or {"emulator": {"scaled": 0.0}}
+            self._store.put("autoscale", name, {**body, "name": name, "emulator": known["emulator"]})
+        return (200 if "name" in known else 201), {**body, "name": name}
+
+    def tick(self, now: float) -> None:
+        is_due, self._next = now >= self._next, now + EVERY_S if now >= self._next else self._next
+        for name in self._store.names("autoscale"):
+            with self._store.transaction():
+                setting = self._store.get("autoscale", name) or {"properties": {"targetResourceUri": ""}}
+                key = _TARGET.sub(r"\1/\2", setting["properties"]["targetResourceUri"])
+                deployment = self._store.get("deployment", key)
+                if deployment is not None and deployment["properties"]["provisioningState"] == "Succeeded":
+                    count = int(deployment["sku"]["capacity"])  # the load balancer spreads requests
+                    self._samples[key].append((now, 100 * min(self._busy.get(key, 0), count) / count))
+                    if is_due and setting["properties"].get("enabled"):
+                        self._scale(key, deployment, setting, now)
+
+    def _scale(self, key: str, deployment: Document, setting: Document, now: float) -> None:
+        [profile], scaled = setting["properties"]["profiles"], setting["emulator"]["scaled"]
+        rules = {rule["scaleAction"]["direction"]: rule for rule in profile["rules"]}
+        count = int(deployment["sku"]["capacity"])
+
+        def meets(direction: str, machines: int) -> bool:
+            """With the same load on so many machines. Without a metric nothing is met."""
+            trigger, action = rules[direction]["metricTrigger"], rules[direction]["scaleAction"]
+            values = [value for at, value in self._samples[key] if at >= now - strict.seconds(trigger["timeWindow"])]
+            over = sum(values) / len(values) * count / machines - trigger["threshold"] if values else 0
+            is_over = over > 0 if direction == "Increase" else over < 0
+            return is_over and now - scaled >= strict.seconds(action["cooldown"])
+
+        down = count > 1 and meets("Decrease", count) and not meets("Increase", count - 1)
+        expected = count + (1 if meets("Increase", count) else -1 if down else 0)
+        expected = max(int(profile["capacity"]["minimum"]), min(int(profile["capacity"]["maximum"]), expected))
+        if expected != count:
+            deployment["sku"]["capacity"], setting["emulator"]["scaled"] = expected, now
+            self._store.put("deployment", key, deployment)
+            self._store.put("autoscale", setting["name"], setting)
+
+
+def _check_autoscale(properties: Document, target: str) -> None:
+    for profile in properties["profiles"]:
+        fewest, default, most = (int(profile["capacity"][name]) for name in ("minimum", "default", "maximum"))
+        if not 1 <= fewest <= default <= most:  # microsoft/onefuzz issue 2249
+            raise strict.ArmError(400, "BadRequest", f"capacity: {fewest}, {default} by default and {most} do not rise")
+        triggers = [rule["metricTrigger"] for rule in profile["rules"]]
+        unknown = {trigger["metricName"] for trigger in triggers} - AUTOSCALE_METRICS
+        if unknown:  # SAFEHR-data/FlowEHR pull request 243
+            raise strict.ArmError(400, "UnsupportedMetric", f"{unknown} are no metrics of '{target}'")
+        if default != fewest or {trigger["metricResourceUri"] for trigger in triggers} - {target}:
+            raise strict.ArmError(501, "NotImplemented", "another default or resource's metric is not emulated")
+    if problem := next(published.problems("emulated", properties, file=_AUTOSCALE), None):
+        raise strict.ArmError(501, "NotImplemented", f"autoscale is not emulated so: {problem}")

@@ -12,13 +12,14 @@ from typing import Any
 
 from local_stack.azure_ml import distributed, events, processes, strict
 from local_stack.azure_ml.config import EmulatorConfig, Environment, system_data
-from local_stack.azure_ml.faults import Faults
 from local_stack.azure_ml.mounts import Mounts
-from local_stack.azure_ml.store import Document, WorkspaceStore
+from local_stack.azure_ml.store import Document, Faults, WorkspaceStore
 from local_stack.azure_ml.tokens import job_token, managed_identity
 from local_stack.processes import free_port
 
 FINAL = ("Completed", "Failed", "Canceled")
+_PAGE = 1000  # points of a curve
+_AFTER = "{}/&="  # opaque for callers, who have to quote it
 _PLACEHOLDER = re.compile(r"\$\{\{\s*(inputs|outputs)\.([A-Za-z0-9_]+)\s*\}\}")
 
 
@@ -37,7 +38,16 @@ class JobsResource:
             job = self._store.get("job", name)
             if job is None:
                 self._check(properties)
-                job = self._create(workspace, name, properties)
+                job = {
+                    "name": name,
+                    "workspace": workspace,
+                    "properties": {"experimentName": "Default", **properties},
+                    "created": events.now_iso(),
+                    "attempt": 1,
+                    "error": None,
+                    "history": [],
+                }
+                move(self._store, job, "NotStarted")
                 return 201, self.view(job)
             if field := strict.changed_field(job["properties"], properties):
                 raise strict.user_error(
@@ -98,7 +108,12 @@ class JobsResource:
             properties.get("identity") is not None and not properties["identity"].get("clientId")
         ):
             raise strict.user_error("serverless compute takes a user-assigned identity only")
-        _check_distribution(properties)
+        distribution = properties.get("distribution")
+        kind = (distribution or {}).get("distributionType")
+        if distribution is not None and kind != "PyTorch":
+            raise strict.user_error(f"only the PyTorch distribution is emulated, got {kind!r}")
+        if distribution is None and ((properties.get("resources") or {}).get("instanceCount") or 1) > 1:
+            raise strict.user_error("several instances are emulated with a PyTorch distribution only")
         for kind, name in _PLACEHOLDER.findall(properties.get("command") or ""):
             if name not in (properties.get(kind) or {}):
                 raise strict.user_error(f"the command names {kind}.{name}, which the job does not have")
@@ -109,19 +124,6 @@ class JobsResource:
             if not entry.get("uri"):
                 raise strict.user_error(f"output '{name}' has no uri; the emulator has no default place for it")
         timeout_of(properties)
-
-    def _create(self, workspace: str, name: str, properties: Document) -> Document:
-        job: Document = {
-            "name": name,
-            "workspace": workspace,
-            "properties": {"experimentName": "Default", **properties},
-            "created": events.now_iso(),
-            "attempt": 1,
-            "error": None,
-            "history": [],
-        }
-        move(self._store, job, "NotStarted")
-        return job
 
 
 def move(store: WorkspaceStore, job: Document, status: str, error: Document | None = None) -> None:
@@ -138,15 +140,6 @@ def timeout_of(properties: Document) -> float | None:
     """limits.timeout in seconds."""
     text = (properties.get("limits") or {}).get("timeout")
     return None if text is None else strict.seconds(text)
-
-
-def _check_distribution(properties: Document) -> None:
-    distribution, instances = properties.get("distribution"), (properties.get("resources") or {}).get("instanceCount")
-    kind = (distribution or {}).get("distributionType")
-    if distribution is not None and kind != "PyTorch":
-        raise strict.user_error(f"only the PyTorch distribution is emulated, got {kind!r}")
-    if distribution is None and (instances or 1) > 1:
-        raise strict.user_error("several instances are emulated with a PyTorch distribution only")
 
 
 def _entries(properties: Document) -> list[Document]:
@@ -401,3 +394,36 @@ def resolve_command(properties: Document, paths: dict[str, Path]) -> str:
         return shlex.quote(str(literal))
 
     return _PLACEHOLDER.sub(value, properties["command"])
+
+
+def call_mlflow(store: WorkspaceStore, method: str, path: str, arguments: Document) -> Document:
+    """The part of the MLflow REST API that carries a live curve: a job's batches, and our own reader.
+
+    A run has its job's name. Raises ArmError: 501 for what is not emulated, 404 for a run that is no job."""
+    route = {"POST runs/log-batch": _log_batch, "GET metrics/get-history": _history}.get(f"{method} {path}")
+    if route is None:
+        raise strict.ArmError(501, "NotImplemented", f"MLflow {method} {path} is not emulated")
+    run = str(arguments.get("run_id"))
+    with store.transaction():
+        if store.get("job", run) is None:
+            raise strict.ArmError(404, "ResourceNotFound", f"run '{run}' was not found")
+        return route(store, run, arguments)
+
+
+def _log_batch(store: WorkspaceStore, run: str, arguments: Document) -> Document:
+    for point in arguments.get("metrics") or []:
+        at = int(point.get("timestamp") or time.time() * 1000)
+        store.add_metric(run, point["key"], float(point["value"]), int(point.get("step") or 0), at)
+    return {}
+
+
+def _history(store: WorkspaceStore, run: str, arguments: Document) -> Document:
+    limit = min(int(arguments.get("max_results") or _PAGE), 25_000)
+    token = re.fullmatch(_AFTER.format(r"(\d+)"), arguments.get("page_token") or _AFTER.format(0))
+    if token is None:
+        raise strict.ArmError(400, "InvalidParameterValue", f"'{arguments['page_token']}' is no page_token")
+    rows = store.metrics(run, arguments["metric_key"], int(token[1]), limit + 1)
+    page: Document = {"metrics": [point for _, point in rows[:limit]]}
+    if len(rows) > limit:
+        page["next_page_token"] = _AFTER.format(rows[limit - 1][0])
+    return page

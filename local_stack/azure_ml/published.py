@@ -38,12 +38,6 @@ def versions(kind: str) -> set[str]:
     return {one.partition("@")[2] for one in _read(FILE)["resources"] if one.startswith(begins)}
 
 
-def compared_with(resource: str) -> str | None:
-    """The version whose definition stands for a TYPE@VERSION that no package has."""
-    version: str | None = _read(FILE)["compared_with"].get(resource)
-    return version
-
-
 def problems(resource: str, body: Any, *, answer: bool = False, file: Path = FILE) -> Iterator[str]:
     """What is against `body` as a TYPE@VERSION that is known: as a request or, where the service sent it, an answer."""
     found = _read(file)

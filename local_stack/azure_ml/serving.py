@@ -19,8 +19,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from local_stack.azure_ml import processes
 from local_stack.azure_ml.config import EmulatorConfig, Environment
 from local_stack.azure_ml.endpoints import EndpointsResource, Models, Monitor
-from local_stack.azure_ml.faults import Faults
-from local_stack.azure_ml.store import Document, WorkspaceStore
+from local_stack.azure_ml.store import Document, Faults, WorkspaceStore
 from local_stack.azure_ml.strict import ArmError, seconds
 from local_stack.processes import free_port
 from shared.domain.prompts import prompt_before
@@ -63,8 +62,15 @@ class ServingRunner:
             dead = self._dead(deployment)
             with self._store.transaction():
                 current = self._store.get("deployment", _key(deployment))
-                if current is not None:
-                    self._step(current, ready, dead)
+                if current is None:
+                    continue
+                state = current["properties"]["provisioningState"]
+                if state == "Creating":
+                    self._create(current, ready, dead)
+                elif state == "Succeeded" and (dead or not self._running(current)):
+                    self._restart(current)
+                elif state == "Deleting":
+                    self._delete(current)
 
     def stop(self) -> None:
         """End every server; they start again with the emulator."""
@@ -88,15 +94,6 @@ class ServingRunner:
             elif state == "Deleting" and not self._endpoints.deployments(name):
                 self._store.delete("endpoint", name)
                 self._end(endpoint, "Succeeded")
-
-    def _step(self, deployment: Document, ready: bool, dead: bool) -> None:
-        state = deployment["properties"]["provisioningState"]
-        if state == "Creating":
-            self._create(deployment, ready, dead)
-        elif state == "Succeeded" and (dead or not self._running(deployment)):
-            self._restart(deployment)
-        elif state == "Deleting":
-            self._delete(deployment)
 
     def _create(self, deployment: Document, ready: bool, dead: bool) -> None:
         notes = deployment["emulator"]

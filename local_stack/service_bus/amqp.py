@@ -73,9 +73,9 @@ def text(value: Any) -> Any:
 class Service(Protocol):
     """What happens on the links."""
 
-    def connected(self, connection: "Connection") -> None: ...
-    def disconnected(self, connection: "Connection") -> None: ...
-    def to_flush(self, connection: "Connection") -> None: ...
+    connections: set["Connection"]
+    to_flush: set["Connection"]
+
     def commit(self) -> None:
         """Store what was done since the last call, then flush the connections that have something to say."""
 
@@ -195,10 +195,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self.service.connected(self)
+        self.service.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.service.disconnected(self)
+        self.service.connections.discard(self)
         for session in list(self.sessions.values()):
             self._end(session)
         self.service.commit()
@@ -217,7 +217,7 @@ class Connection(asyncio.Protocol):
     def emit(self, channel: int, frame: Any, frame_type: bytes = b"\x00") -> None:
         header, body = encode_frame(frame, frame_type)
         self.out += header + struct.pack(">H", channel) + (body or b"")
-        self.service.to_flush(self)
+        self.service.to_flush.add(self)
 
     def flush(self) -> None:
         if self.out and not self.transport.is_closing():
@@ -230,7 +230,7 @@ class Connection(asyncio.Protocol):
         if self.opened and not self.closing:
             self.emit(0, make(frames.CloseFrame, error=error.encoded()))
         self.closing = True
-        self.service.to_flush(self)
+        self.service.to_flush.add(self)
 
     def _read_frames(self) -> None:
         data, at = self.received, 0
@@ -256,7 +256,7 @@ class Connection(asyncio.Protocol):
             # Python asks for ANONYMOUS, .NET for MSSBCBS; the client identifies itself on $cbs.
             self.emit(0, make(frames.SASLMechanism, sasl_server_mechanisms=["MSSBCBS", "ANONYMOUS"]), SASL_FRAME)
         self.closing = header not in (SASL_HEADER, AMQP_HEADER)
-        self.service.to_flush(self)
+        self.service.to_flush.add(self)
 
     def _frame(self, channel: int, code: int, fields: Fields) -> None:
         match code:

@@ -172,28 +172,19 @@ class ServiceBus:
         self._receivers: dict[str, list[AmqpLink]] = defaultdict(list)
         self._dirty: set[str] = set()  # entities that may have a message to deliver
         self.connections: set[Connection] = set()
-        self._to_flush: set[Connection] = set()
+        self.to_flush: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def drop_connections(self) -> None:
         for connection in list(self.connections):
             connection.transport.abort()
 
-    def connected(self, connection: Connection) -> None:
-        self.connections.add(connection)
-
-    def disconnected(self, connection: Connection) -> None:
-        self.connections.discard(connection)
-
-    def to_flush(self, connection: Connection) -> None:
-        self._to_flush.add(connection)
-
     def commit(self) -> None:
         """Deliver, then answer: all is stored by then, so what a client has an answer for survives a kill."""
         while self._dirty:
             self._deliver(self._dirty.pop())
-        while self._to_flush:
-            self._to_flush.pop().flush()
+        while self.to_flush:
+            self.to_flush.pop().flush()
         if self._timer:
             self._timer.cancel()
         if (due := self._bus.next_due()) is not None:

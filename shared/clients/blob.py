@@ -154,14 +154,10 @@ class AzureBlobStore:
     def _list(self, prefix: str) -> Iterator[BlobInfo]:
         container, slash, start = prefix.partition("/")
         with _translated(prefix):
-            if not slash:
-                names = [one.name for one in self._service.list_containers(name_starts_with=container)]
-            else:
-                names = [container]
-            for name in names:
+            containers = self._service.list_containers(name_starts_with=container)  # asks when it is gone through
+            for name in [container] if slash else [one.name for one in containers]:
                 for found in self._service.get_container_client(name).list_blobs(name_starts_with=start or None):
-                    info = _listed(name, found)
-                    if info is not None:
+                    if (info := _listed(name, found)) is not None:
                         yield info
 
 

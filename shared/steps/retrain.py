@@ -35,7 +35,8 @@ def retrain(record: EndpointRecord, champion: Run, services: Services) -> StartR
     mark = outbox.inbox_mark("retrain", str(periods))
     if periods < 1 or outbox.handled(services.store, champion.id, mark):
         return None
-    newest = newest_dataset(record.project, services)
+    datasets = (blob for blob in services.blobs.list(f"{paths.DATASETS}/{record.project}/") if starts_a_run(blob.path))
+    newest = max(datasets, key=lambda blob: blob.modified_at, default=None)
     command = None
     if newest is not None and not _is_on_its_way(newest, services):
         key = f"retrain-{record.champion}-{periods}"
@@ -54,8 +55,3 @@ def _is_on_its_way(newest: BlobInfo, services: Services) -> bool:
         return not own.terminal
     expected = EVENT_ALLOWANCE + timedelta(seconds=services.config.debounce_s)
     return abs(services.clock.now() - newest.modified_at) < expected
-
-
-def newest_dataset(project: str, services: Services) -> BlobInfo | None:
-    blobs = [b for b in services.blobs.list(f"{paths.DATASETS}/{project}/") if starts_a_run(b.path)]
-    return max(blobs, key=lambda blob: blob.modified_at, default=None)

@@ -25,9 +25,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from functions.http import create_api
 from functions.http.auth import Authenticator, LoopbackAuth
-from local_stack.azure_ml import mlflow
 from local_stack.azure_ml.app import AzureMlEmulator, listen
 from local_stack.azure_ml.config import EmulatorConfig, load_environments
+from local_stack.azure_ml.jobs import call_mlflow
 from shared import services as composition
 from shared import settings
 from shared.domain.run import Run
@@ -104,7 +104,7 @@ class Stack:
         name = run.jobs[0].name
         if self.emulator.store.get("job", name) is None:
             self.emulator.store.put("job", name, {"name": name, "status": "Completed", "history": [], "properties": {}})
-        mlflow.call(self.emulator.store, "POST", "runs/log-batch", {"run_id": name, "metrics": points})
+        call_mlflow(self.emulator.store, "POST", "runs/log-batch", {"run_id": name, "metrics": points})
 
 
 @pytest.fixture(scope="session")

@@ -228,7 +228,7 @@ class LocalStack:
         return self.azure(method, path, body).raise_for_status()
 
     def inject_fault(self, kind: str, **fault: Any) -> None:
-        """See `local_stack.azure_ml.faults`; it strikes whoever comes next."""
+        """See `local_stack.azure_ml.store`; it strikes whoever comes next."""
         self._emulator("POST", "/_emulator/faults", {"kind": kind, **fault})
 
     def cancel_job(self, name: str) -> None:

@@ -22,7 +22,6 @@ from azure.servicebus import (
 )
 from azure.servicebus import exceptions as sdk
 from azure.servicebus.amqp import AmqpMessageBodyType
-from azure.servicebus.exceptions import MessageSizeExceededError
 
 from shared.clients.azure_errors import Meaning, meaning
 from shared.domain.errors import DroptuneError, FailureClass, InvalidInput, LockLost, PermanentFailure, Transient
@@ -331,7 +330,7 @@ def _batches(
     """As few batches as hold them all; a message alone is sent without one, for which it might be too large."""
     while messages:
         batch = sender.create_message_batch()
-        with suppress(MessageSizeExceededError):
+        with suppress(sdk.MessageSizeExceededError):
             for message in messages:
                 batch.add_message(message)
         size = max(1, len(batch))

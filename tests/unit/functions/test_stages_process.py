@@ -28,7 +28,7 @@ DROPPED = """
 import function_app
 from datetime import UTC, datetime
 from functions.stages import stage_functions
-from local_stack.functions_host.triggers import to_function_message
+from local_stack.functions_host.host import to_function_message
 from shared.ports import ReceivedMessage
 from shared.records import runs
 from shared.services import services

@@ -6,8 +6,7 @@ from pathlib import Path
 import azure.functions as func
 import pytest
 
-from local_stack.functions_host.host import Host
-from local_stack.functions_host.triggers import Limits, NextOccurrence, next_occurrence
+from local_stack.functions_host.host import Host, Limits, NextOccurrence, next_occurrence
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from tests.unit.local_stack.functions_host.support import TOPOLOGY, host_json

@@ -15,8 +15,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from local_stack.functions_host.host import Host
-from local_stack.functions_host.triggers import Limits
+from local_stack.functions_host.host import Host, Limits
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from tests.unit.local_stack.functions_host.support import TOPOLOGY, eventually, host_json, message

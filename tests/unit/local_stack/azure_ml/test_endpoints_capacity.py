@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from local_stack.azure_ml.capacity import sizes, usages
 from local_stack.azure_ml.config import EmulatorConfig, Environment, Machine, load_environments
+from local_stack.azure_ml.endpoints import sizes, usages
 from local_stack.azure_ml.store import WorkspaceStore
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.jobs import DeploymentState

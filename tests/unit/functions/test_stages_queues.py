@@ -1,4 +1,4 @@
-"""What functions/queues.py makes of the messages of Azure and of our own commands."""
+"""What functions/stages.py makes of the messages of Azure and of our own commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import orjson
 import pytest
 from azure.functions.servicebus import ServiceBusMessage  # the worker's own; `azure.functions` has an interface
 
-from functions import queues
+from functions import stages
 from functions.dispatch import WAITED, Dispatcher
 from shared.domain.commands import InspectJob, StartRun, to_cloudevent
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
@@ -49,7 +49,7 @@ def deliver(services: Services, function: str, sent: Message) -> None:
     brought = ServiceBusMessage(
         body=sent.body, message_id=sent.id, application_properties=sent.properties, user_properties={}
     )
-    getattr(queues, function)(BY_NAME[function], Dispatcher(lambda: services), brought)
+    getattr(stages, function)(BY_NAME[function], Dispatcher(lambda: services), brought)
 
 
 def the_run(services: Services) -> Run:
@@ -340,7 +340,7 @@ def test_one_delivery_broken_in_any_way_stops_no_other(services: Services, name:
     posts = Posts(victim, how if isinstance(how, Exception) else None)
     ports, stage = replace(services, notifier=posts), BY_NAME["deliver_notification"]
     dispatcher = Dispatcher(lambda: ports)
-    work = partial(queues.deliver_notification, stage, dispatcher)
+    work = partial(stages.deliver_notification, stage, dispatcher)
     for id in ids:
         body = how if id == victim and isinstance(how, bytes) else delivery(failed("run-1"), "https://example.com").body
         brought = ServiceBusMessage(body=body, message_id=id, application_properties={}, user_properties={})

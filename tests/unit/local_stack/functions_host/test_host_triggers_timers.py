@@ -11,7 +11,7 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from local_stack.functions_host.triggers import next_occurrence
+from local_stack.functions_host.host import next_occurrence
 from tests.unit.local_stack.functions_host.support import eventually
 
 EVERY_SECOND = "* * * * * *"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.http.openai.requests import JobRequest, recipe_of
+from functions.http.openai.jobs import JobRequest, recipe_of
 from shared.domain.catalog import find_entry
 from shared.domain.recipe import Recipe
 from shared.ports import Services
