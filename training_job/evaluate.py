@@ -21,7 +21,7 @@ import orjson
 
 from shared.domain.evaluation import CanaryFound, GeneralPart, GeneralScore
 from shared.domain.planning.methods import served_tokens
-from shared.domain.prompts import Row, as_dialogue, reference_index
+from shared.domain.prompts import Row, as_dialogue, prompt_of, reference_index
 from shared.domain.recipe import Evaluation, Reinforcement, ResolvedRecipe
 from shared.domain.results import CURVE_FILE
 from training_job.data.canaries import canaries, exposure
@@ -116,9 +116,9 @@ def read_dialogues(held_out: Path, recipe: ResolvedRecipe) -> list[Row]:
 
 
 def fields_of(rows: list[Row], references: list[str | None]) -> list[dict[str, Any]]:
-    """What graders read of each row: its own fields, and the reference as `answer`, whatever field has that name."""
+    """What graders read of each row: its fields; `messages`, what is asked, and `answer` in place of such fields."""
     return [
-        row.get("item", {}) | ({} if reference is None else {"answer": reference})
+        row.get("item", {}) | prompt_of(row).item() | ({} if reference is None else {"answer": reference})
         for row, reference in zip(rows, references, strict=True)
     ]
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from docs.generator import markdown
+from shared.domain.prompts import prompt_of
 from shared.domain.recipe import Evaluation, Recipe
 from shared.grading.engine import Engine
 
@@ -63,7 +64,8 @@ def _item(wrong: Row, held_out: list[Row]) -> Row:
         return dict(wrong["item"])
     [row] = [held_out[wrong["row"] - 1]] if "row" in wrong else [r for r in held_out if _asks(r, wrong["prompt"])]
     reference = {"answer": row["messages"][-1]["content"]} if row["messages"][-1]["role"] == "assistant" else {}
-    return {name: value for name, value in row.items() if name != "messages"} | reference
+    prompt = prompt_of(row).item()
+    return {name: value for name, value in row.items() if name != "messages"} | prompt | reference
 
 
 def _asks(row: Row, prompt: str) -> bool:

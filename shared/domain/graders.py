@@ -1,7 +1,8 @@
 """Grader specs: how one answer earns a score between 0 and 1. Shapes only; `shared.grading` does the scoring.
 
 Texts marked as templates may hold `{{item.FIELD}}` (a field of the row; `item.answer` is the held-out row's own last
-assistant message) and `{{sample.output_text}}` or `{{sample.output_json.FIELD}}` (the answer that is graded).
+assistant message, `item.messages` the texts before it, by role) and `{{sample.output_text}}` or
+`{{sample.output_json.FIELD}}` (the answer that is graded).
 """
 
 from collections.abc import Iterable
@@ -150,6 +151,16 @@ class FactsGrader(TextSpec):
     )
 
 
+class Grounded(TextSpec):
+    """Share of the answer's facts that the source has: numbers with their units, money, dates, codes, names."""
+
+    type: Literal["grounded"] = "grounded"
+    source: TemplateSource = Field(
+        default="{{item.messages}}", description="a text, or a field that holds texts; by default the whole prompt"
+    )
+    names: bool = Field(default=False, description="true: several capitalized words in a row are a fact too")
+
+
 class Brier(TextSpec):
     """1 - (p - y)^2 for the probability p that the answer gives and what happened, y; unreadable ones score 0."""
 
@@ -255,7 +266,7 @@ def _known_type(value: Any) -> Any:
 
 
 _ByText = StringCheck | TextSimilarity | Regex | Citation | JsonSchema | Label | ReadingLevel | StepOrder
-_Simple = _ByText | FactsGrader | Brier | Absent | RefusalGrader | PythonGrader | ScoreModel
+_Simple = _ByText | FactsGrader | Grounded | Brier | Absent | RefusalGrader | PythonGrader | ScoreModel
 SimpleGrader = Annotated[_Simple, Field(discriminator="type")]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from shared.domain.errors import shortened
 
 Row = dict[str, Any]
+ROLES = ("system", "user", "assistant", "tool")
 OUTPUTS = ("preferred_output", "non_preferred_output")
 SHOWN_BEFORE_LAST = 300  # characters of each earlier message, where a conversation is shown
 
@@ -38,6 +39,11 @@ class Prompt:
             return last
         texts = [*(shortened(text, SHOWN_BEFORE_LAST) for text in before), last]
         return "\n".join(f"{message['role']}: {text}" for message, text in zip(self.messages, texts, strict=True))
+
+    def item(self) -> Row:
+        """The field `messages` that graders read: the texts of each role."""
+        texts = {role: "\n".join(_text_of(one) for one in self.messages if one["role"] == role) for role in ROLES}
+        return {"messages": texts}
 
 
 def prompt_of(row: Row) -> Prompt:

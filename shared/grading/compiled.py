@@ -11,6 +11,7 @@ from shared.domain import graders
 from shared.grading import ready
 from shared.grading.errors import AnswerUnreadable, BadGrader, GradingErrorCode, GradingFailed
 from shared.grading.formula import Formula
+from shared.grading.grounded import grounded
 from shared.grading.llm_judge import Ask, LlmJudge, no_judge
 from shared.grading.ready import facts_score
 from shared.grading.sandbox import IsolatedGraders, Sandbox
@@ -190,6 +191,11 @@ def _facts(spec: graders.FactsGrader) -> CompiledScore:
     return score, [reference]
 
 
+def _grounded(spec: graders.Grounded) -> CompiledScore:
+    source = Template("source", spec.source)
+    return lambda text, at: grounded(text, source.value(*at), names=spec.names), [source]
+
+
 def _brier(spec: graders.Brier) -> CompiledScore:
     reference = Template("reference", spec.reference)
     pattern = Pattern("pattern", spec.pattern, needs_group=True) if spec.pattern else None
@@ -236,6 +242,7 @@ _BUILDERS: dict[type, Callable[[Any], CompiledScore]] = {
     graders.ReadingLevel: _reading_level,
     graders.StepOrder: _step_order,
     graders.FactsGrader: _facts,
+    graders.Grounded: _grounded,
     graders.Brier: _brier,
     graders.Absent: _absent,
     graders.RefusalGrader: _refusal,

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Self
 
 from shared.domain.graders import Grader, Multi, PythonGrader, Regex, ScoreModel, StringCheck, TextSimilarity
+from shared.domain.prompts import ROLES
 from shared.domain.row_fields import is_missing
 from shared.grading.compiled import Compiled, compile_grader
 from shared.grading.errors import JUDGE_CODES, AnswerUnreadable, BadGrader, GradeError, GradingErrorCode, GradingFailed
@@ -131,8 +132,10 @@ def read_fields(graders: Sequence[Grader]) -> set[str] | None:
 
 
 def fields(graders: Sequence[Grader]) -> set[str]:
-    """The row fields that graders read, as far as can be known; nothing of graders that have problems."""
-    return set[str]().union(*(compiled.fields for compiled in _working(graders)))
+    """The row fields that graders read, as far as can be known; nothing of graders that have problems.
+    The prompt is no field: each row has it."""
+    of_prompt = {"messages", *(f"messages.{role}" for role in ROLES)}
+    return set[str]().union(*(compiled.fields for compiled in _working(graders))) - of_prompt
 
 
 _OF_ROWS = {"absent", "brier", "citation", "facts", "label", "refusal", "step_order"}  # the others take any value

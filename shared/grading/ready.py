@@ -180,15 +180,15 @@ def brier(given: list[str], happened: Any) -> float:
 
 def holds_any(text: str, terms: Iterable[str]) -> bool:
     """Whether one of the terms stands in the text as whole words, whatever the case, blanks, hyphens and accents."""
-    whole = _normalized(text)
-    return any(_term(term).search(whole) for term in terms)
+    whole = normalized(text)
+    return any(term_pattern(term).search(whole) for term in terms)
 
 
 def masked(text: str, terms: Iterable[str]) -> str:
     """The text as it is compared, without the terms."""
-    whole = _normalized(unescaped(text))
+    whole = normalized(unescaped(text))
     for term in sorted(terms, key=len, reverse=True):
-        whole = _term(term).sub("\0", whole)
+        whole = term_pattern(term).sub("\0", whole)
     return " ".join(whole.split())
 
 
@@ -199,16 +199,16 @@ def seen(text: str) -> str:
     return _RUN.sub(lambda run: run[0].translate(_ALIKE) if re.search("[A-Za-z]", run[0]) else run[0], shown)
 
 
-def _normalized(text: str) -> str:
+def normalized(text: str) -> str:
     split = unicodedata.normalize("NFKD", seen(text))
     kept = "".join(one for one in split if unicodedata.combining(one) not in _ACCENTS)
     return unicodedata.normalize("NFC", kept).casefold()
 
 
 @lru_cache(maxsize=4096)
-def _term(term: str) -> re.Pattern[str]:
+def term_pattern(term: str) -> re.Pattern[str]:
     """Short words may be broken by a hyphen only: "a. I" is not "AI". Words of unspaced scripts stand anywhere."""
-    whole = _normalized(term)
+    whole = normalized(term)
     runs = _RUN.findall(whole) or re.findall(r"[^\w\s!-/:-@\[-`{-~]+", whole) or ["\0"]  # emoji; what no text has
     spelled = [(r"[\W_]?" if run.isdigit() or len(run) > 3 else "-?").join(run) for run in runs]
     before, after = (_SPACED if re.match(_SPACED, edge) else r"[^\s\S]" for edge in (runs[0], runs[-1][-1]))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import orjson
 
 from shared.domain.errors import FailureClass, PermanentFailure
-from shared.domain.prompts import OUTPUTS, Row
+from shared.domain.prompts import OUTPUTS, Row, prompt_of
 from shared.rendering.bundle import Bundle
 from shared.rendering.check import (
     LengthPolicy,
@@ -220,5 +220,6 @@ def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedF
         for code in checked.codes:
             found.setdefault(code, []).append(number)
         if checked.kept:
-            prompts.append(EncodedPrompt(number, list(tokens.encoding.ids), row.get("item", {})))
+            item = row.get("item", {}) | prompt_of(row).item()
+            prompts.append(EncodedPrompt(number, list(tokens.encoding.ids), item))
     return encoded_file(prompts, found, policy, path)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from shared.domain.evaluation import EvaluationResult, Verdict, gate_verdict
 from shared.domain.prompts import as_dialogue, prompt_before, reference_index
+from shared.domain.recipe import Evaluation
 from tests.unit.recipes.ready import RECIPES, Row, recipe_of, rows_of
 from training_job.evaluate import ModelOutputs, fields_of, write_report
 from training_job.evaluation import baselines
@@ -71,7 +72,7 @@ def training_pairs(recipe: str) -> baselines.Pairs:
 def lookup_score(recipe: str, each: int) -> tuple[int, float]:
     """Rows and mean score of a lookup on each `each`th held-out row; one takes a second or more of long prompts."""
     lookup, chosen = Lookup(training_pairs(recipe)), questions(recipe)[::each]
-    rows = [{"item": item_of(row)} for row in held_out(recipe)[::each]]
+    rows = [{"messages": row["messages"], "item": item_of(row)} for row in held_out(recipe)[::each]]
     items = fields_of(rows, [question.reference for question in chosen])
     texts = [lookup.answer(question.prompt) for question in chosen]
     graders = recipe_of(RECIPES / recipe).evaluation.graders
@@ -84,11 +85,15 @@ def item_of(row: Row) -> Row:
 
 
 def evaluated(
-    recipe: str, candidate: list[str], suite: Suite | None = None, general: dict[str, list[str]] | None = None
+    recipe: str,
+    candidate: list[str],
+    suite: Suite | None = None,
+    general: dict[str, list[str]] | None = None,
+    settings: Evaluation | None = None,
 ) -> tuple[EvaluationResult, Verdict]:
     """The report that the evaluate job writes of these answers, and the gate's verdict on it. `general`: by model, the
     answers to the suite."""
-    settings = recipe_of(RECIPES / recipe).evaluation
+    settings = settings or recipe_of(RECIPES / recipe).evaluation
     rows = [{"messages": row["messages"], "item": item_of(row)} for row in held_out(recipe)]
     answers = {"base": [BASE] * len(rows), "candidate": candidate}
     outputs = {

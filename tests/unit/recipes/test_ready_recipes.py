@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from local_stack.tiny_base.shipped import WEIGHTS
 from recipes import __main__ as recipes
+from shared.domain import prompts
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Reinforcement, ResolvedReinforcement
 from shared.grading.engine import Engine
@@ -128,7 +129,7 @@ def test_no_held_out_case_occurs_in_training_and_all_its_parts_do(name: str, fie
 
 def item_of(row: Row, answer: str) -> Row:
     """The fields graders read."""
-    return {"answer": answer, **{name: value for name, value in row.items() if name != "messages"}}
+    return {**row, "answer": answer, **prompts.prompt_of(row).item()}
 
 
 # A reference that gives a probability is no certain answer, so it earns less than 1 where the less likely happened.

@@ -8,7 +8,10 @@ import orjson
 import pytest
 
 from shared.domain.evaluation import CanaryFound, GateCheck, gate_verdict
-from tests.unit.recipes.bad_models import BadModel, evaluated, held_out, training_pairs, with_
+from shared.domain.graders import Grounded
+from shared.domain.prompts import prompt_of
+from shared.grading.engine import Engine
+from tests.unit.recipes.bad_models import BadModel, evaluated, held_out, sub, training_pairs, with_
 from tests.unit.recipes.ready import RECIPES, recipe_of
 from training_job.evaluation.general import SUITE_FILE, load_suite
 
@@ -59,6 +62,48 @@ def test_a_model_that_repeats_training_rows_is_stopped_and_the_rows_are_named() 
 def test_a_model_that_invents_facts_is_stopped_by_the_grader_of_facts() -> None:
     invents = BadModel("invents", with_(medications=lambda was: [*was, "insulin"]), every=10)
     assert set(blocked("healthcare", invents.answers("healthcare"))) >= {"grader:no_invented_fact"}
+
+
+INVENTS = {  # one answer in ten has one fact that nobody gave
+    "healthcare": {
+        "a dose": with_(medications=lambda was: [*was, "insulin 1,717 units"]),
+        "a value": with_(labs=lambda was: was | {"troponin": "0.77"}),
+    },
+    "finance": {
+        "an amount": sub(r"loan of \$[\d,]+|card of \$[\d,]+", "loan of $77,777"),
+        "a rule": sub(r"\(R-\d+\)", "(R-007)"),
+        "a name": sub(r"^Dear [^,]+", "Dear Ada Quill"),
+        "months called years": sub(r"(\d) months", r"\1 years"),
+    },
+}
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("recipe", INVENTS)
+def test_models_that_invent_facts_are_stopped_by_the_grader_that_reads_the_source_and_the_right_one_is_not(
+    recipe: str,
+) -> None:
+    """It sees each invented fact, and no other row; the gate names it for the last of them."""
+    source = "{{item.messages.user}}" if recipe == "healthcare" else "{{item.messages}}"
+    grounded = Grounded(name="grounded", source=source, names=True, veto=True)
+    own = recipe_of(RECIPES / recipe).evaluation
+    gate = own.gate.model_copy(
+        update={"floors": {**own.gate.floors, "grounded": 0.995}, "max_general_regression": None}
+    )
+    settings = own.model_copy(update={"graders": (*own.graders, grounded), "gate": gate})
+    items = [prompt_of(row).item() for row in held_out(recipe)]
+    for name, fault in INVENTS[recipe].items():
+        answers = BadModel(name, fault, every=10).answers(recipe)
+        failed = [n for n, (one, was) in enumerate(zip(answers, right(recipe), strict=True), start=1) if one != was]
+        assert len(failed) > 9, name
+        with Engine([grounded]) as engine:
+            found = [n for n, grade in enumerate(engine.grade(answers, items), start=1) if grade.score != 1]
+        assert found == failed, name
+    verdicts = [evaluated(recipe, each, settings=settings)[1] for each in (right(recipe), answers)]
+    good, bad = ({check.name: check.detail for check in one.checks if check.blocks} for one in verdicts)
+    rows = ", ".join(map(str, failed[:5]))
+    assert good == {}
+    assert f"below 1 on {len(failed)} of {len(answers)} rows, first {rows}" in bad["grader:grounded"]
 
 
 def test_a_model_that_says_a_planted_canary_is_stopped_by_that_and_the_canary_is_shown() -> None:

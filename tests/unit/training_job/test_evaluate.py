@@ -107,13 +107,20 @@ def test_an_evaluation_that_cannot_be_judged_says_why(
 
 @pytest.mark.parametrize("own", ["", " ", None, "draft", "accept", {"part": "x"}], ids=repr)
 def test_the_last_message_is_the_reference_whatever_the_field_answer_says(own: Any) -> None:
-    rows = [{"item": {"answer": own, "kind": "a"}}, {"item": {"answer": own}}, {}]
-    assert fields_of(rows, ["bolt", None, "nut"]) == [
-        {"answer": "bolt", "kind": "a"},
-        {"answer": own},  # a prompt
-        {"answer": "nut"},
+    prompt = [{"role": "system", "content": "s"}, {"role": "user", "content": "a?"}]
+    turns = {"messages": [*prompt, {"role": "assistant", "content": "b"}]}
+    rows: list[dict[str, Any]] = [
+        {"item": {"answer": own, "kind": "a"}, **turns},
+        {"item": {"answer": own}, "messages": prompt},
+        turns,
     ]
-    assert rows[0] == {"item": {"answer": own, "kind": "a"}}
+    before = {"messages": {"system": "s", "user": "a?", "assistant": "", "tool": ""}}
+    assert fields_of(rows, ["bolt", None, "nut"]) == [
+        {"answer": "bolt", "kind": "a", **before},
+        {"answer": own, **before},  # a prompt
+        {"answer": "nut", **before},
+    ]
+    assert rows[0]["item"] == {"answer": own, "kind": "a"}
 
 
 def test_a_slice_by_answer_is_by_the_field(

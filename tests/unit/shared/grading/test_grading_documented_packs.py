@@ -44,6 +44,7 @@ def packs() -> dict[str, list[Grader]]:
         ("refusal", {"refuse": True}, "I can't help with that.", "Mix the two."),
         ("not_too_low", {"level": "urgent", "answer": "Urgent."}, "Urgent.", "Routine."),
         ("facts_stated", {"facts": {"drugs": ["aspirin"]}}, '{"drugs": "Aspirin"}', '{"drugs": ["aspirin", "x"]}'),
+        ("grounded", {"messages": {"user": "HR 64"}}, "64", "88 by Jane Doe"),
         ("no_identifier", {"identifiers": ["Jane Doe"]}, "She is well.", "Ms. Jane Doe, on welfare"),
         (
             "reason_with_its_rule",
