@@ -158,7 +158,7 @@ class Grounded(TextSpec):
     source: TemplateSource = Field(
         default="{{item.messages}}", description="a text, or a field that holds texts; by default the whole prompt"
     )
-    names: bool = Field(default=False, description="true: several capitalized words in a row are a fact too")
+    capitalized: bool = Field(default=False, description="true: several capitalized words in a row are a fact too")
 
 
 class Brier(TextSpec):

@@ -193,7 +193,7 @@ def _facts(spec: graders.FactsGrader) -> CompiledScore:
 
 def _grounded(spec: graders.Grounded) -> CompiledScore:
     source = Template("source", spec.source)
-    return lambda text, at: grounded(text, source.value(*at), names=spec.names), [source]
+    return lambda text, at: grounded(text, source.value(*at), names=spec.capitalized), [source]
 
 
 def _brier(spec: graders.Brier) -> CompiledScore:

@@ -85,7 +85,7 @@ def test_models_that_invent_facts_are_stopped_by_the_grader_that_reads_the_sourc
 ) -> None:
     """It sees each invented fact, and no other row; the gate names it for the last of them."""
     source = "{{item.messages.user}}" if recipe == "healthcare" else "{{item.messages}}"
-    grounded = Grounded(name="grounded", source=source, names=True, veto=True)
+    grounded = Grounded(name="grounded", source=source, capitalized=True, veto=True)
     own = recipe_of(RECIPES / recipe).evaluation
     gate = own.gate.model_copy(
         update={"floors": {**own.gate.floors, "grounded": 0.995}, "max_general_regression": None}

@@ -84,7 +84,7 @@ def test_what_the_source_does_not_have_counts_against_the_answer(
 )
 def test_names_are_facts_where_the_recipe_says_so(answer: str, share: float, score: Any) -> None:
     note = "Jane Roe, seen at Mercy General"
-    assert score({**SPEC, "names": True}, answer, note=note) == share
+    assert score({**SPEC, "capitalized": True}, answer, note=note) == share
     assert score(SPEC, answer, note=note) == 1
 
 
@@ -98,7 +98,7 @@ def test_by_default_the_source_is_what_is_asked(score: Any, grade: Any) -> None:
 def test_every_right_summary_of_the_small_recipe_is_grounded(read: Any) -> None:
     """Of the large recipes, which grade with it, tests/unit/recipes/test_ready_recipes.py grades each reference."""
     rows = [row for file in ("eval", "train") for row in rows_of(RECIPES / "healthcare-small" / f"{file}.jsonl")]
-    with Engine([read({"type": "grounded", "names": True})]) as engine:
+    with Engine([read({"type": "grounded", "capitalized": True})]) as engine:
         items = [prompt_of(row).item() for row in rows]
         grades = engine.grade([row["messages"][-1]["content"] for row in rows], items)
     assert [grade.score for grade in grades] == [1] * 1152

@@ -33,7 +33,7 @@ SPECS: list[dict[str, Any]] = [
     {"type": "reading_level", "max_grade": 4},
     {"type": "step_order", "reference": "{{item.steps}}"},
     {"type": "facts", "reference": "{{item.facts}}"},
-    {"type": "grounded", "source": "{{item.facts}}, {{item.cites}}", "names": True},
+    {"type": "grounded", "source": "{{item.facts}}, {{item.cites}}", "capitalized": True},
     {"type": "brier", "reference": "1", "pattern": r"p = (\S+)"},
     {"type": "absent", "terms": ["{{item.names}}"], "patterns": ["[0-9]{3}-[0-9]{2}"]},
     {"type": "refusal", "reference": "{{item.refuse}}"},
