@@ -2,9 +2,11 @@
 
 import math
 import re
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
 from heapq import nsmallest
+from itertools import groupby
 from typing import Any, BinaryIO
 
 import orjson
@@ -89,9 +91,11 @@ def held_out_groups(held_out: BinaryIO, group: str | None) -> int | None:
     """Independent groups of the rows, as so many of one size: those of a row without a group have its prompt, to which
     a model gives one answer. None where each row is one."""
     held_out.seek(0)
-    sizes = Counter(_group(orjson.loads(line), group) or line for line in held_out)
+    # Eight bytes a row: the prompts of a large file do not fit into memory.
+    marks = array("Q", (xxh3_64_intdigest(_group(orjson.loads(line), group) or line) for line in held_out))
     held_out.seek(0)
-    return as_equal_groups(sizes.values()) if sizes.total() > len(sizes) else None
+    sizes = [sum(1 for _ in alike) for _, alike in groupby(sorted(marks))]
+    return as_equal_groups(sizes) if len(sizes) < len(marks) else None
 
 
 def _group(row: Row, group: str | None) -> bytes | None:
