@@ -52,10 +52,8 @@ class RequestRefused(Exception):
 
 @dataclass(slots=True)
 class Api:
-    """A client of one Droptune.
-
-    Every method raises Unreachable if nothing answers and RequestRefused if the answer is an error.
-    """
+    """A client of one Droptune. Every method raises Unreachable if nothing answers and RequestRefused if the answer is
+    an error."""
 
     url: str
     transport: httpx.BaseTransport | None = None
@@ -216,10 +214,8 @@ def _read(model: type[Model], answer: httpx.Response) -> Model:
 
 
 class BearerToken(httpx.Auth):
-    """DROPTUNE_TOKEN as it is, or one for the API that DROPTUNE_AUDIENCE names, of who is signed in (`az login`).
-
-    The latter is renewed before it expires, and once where the API refuses it: a run outlives a token's hour.
-    """
+    """DROPTUNE_TOKEN as it is, or one for the API that DROPTUNE_AUDIENCE names, of who is signed in (`az login`). The
+    latter is renewed before it expires, and once where the API refuses it: a run outlives a token's hour."""
 
     def __init__(self) -> None:
         self._token, self._audience = os.environ.get("DROPTUNE_TOKEN"), os.environ.get("DROPTUNE_AUDIENCE")
@@ -259,10 +255,8 @@ def _problem(answer: httpx.Response) -> Problem:
 
 
 def find_url(given: str | None, folder: Path = Path()) -> str:
-    """The API's URL: the one given, DROPTUNE_URL, or that of the stack started in `folder`.
-
-    Raises Unreachable if no stack runs there.
-    """
+    """The API's URL: the one given, DROPTUNE_URL, or that of the stack started in `folder`. Raises Unreachable if no
+    stack runs there."""
     if url := given or os.environ.get("DROPTUNE_URL"):
         return url.rstrip("/")
     for file in STACK_FILES:

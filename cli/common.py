@@ -54,10 +54,8 @@ def print_json(value: Any) -> None:
 
 
 def make_table(*columns: str, whole: Collection[str] = (), right: Collection[str] = ()) -> Table:
-    """A table with a heading. The columns in `whole` never wrap; those in `right` are aligned to the right.
-
-    Rich's own default replaces the end of a long word by an ellipsis, and an id without its end names nothing.
-    """
+    """A table with a heading. The columns in `whole` never wrap; those in `right` are aligned to the right. Rich's own
+    default replaces the end of a long word by an ellipsis, and an id without its end names nothing."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         justify = "right" if column in right else "left"

@@ -33,10 +33,8 @@ class Update:
 def follow(
     api: Api, run_id: str, *, tick_s: float = 1.0, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Update]:
-    """Yield at once, at every change and at least every `tick_s`; the last update is of a terminal run.
-
-    Raises Unreachable once nothing has answered for UNREACHABLE_AFTER_S, RequestRefused if there is no such run.
-    """
+    """Yield at once, at every change and at least every `tick_s`; the last update is of a terminal run. Raises
+    Unreachable once nothing has answered for UNREACHABLE_AFTER_S, RequestRefused if there is no such run."""
     run, etag = api.run(run_id)
     update = _with_metrics(api, Update(run))
     yield update

@@ -73,10 +73,8 @@ def read_mapping(path: Path) -> Mapping:
 
 
 def mapped(mapping: Mapping, records: Iterable[Record]) -> Iterator[Record | Left]:
-    """The rows, in the order of the records, each `messages` and what is kept; a record without a row as Left.
-
-    Raises InputError if a template names a column that no record has.
-    """
+    """The rows, in the order of the records, each `messages` and what is kept; a record without a row as Left. Raises
+    InputError if a template names a column that no record has."""
     if unset := [name for name in ("prompt", "answer") if getattr(mapping, name).strip() == "TODO"]:
         raise InputError(f"the mapping's {' and '.join(unset)} is still TODO")
     if "messages" in mapping.keep:

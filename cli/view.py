@@ -182,11 +182,8 @@ def runs_table(runs: Iterable[Run]) -> Table:
 
 
 def plot(points: Sequence[PlotPoint], *, width: int = 60, height: int = 8) -> list[str]:
-    """Draw a curve as `height` lines of `width` braille cells, labeled with its largest and smallest value.
-
-    Points that are beyond 1e300 or not finite are left out; nothing is drawn for fewer than two. The last value of a
-    step wins: a resumed job logs a step again.
-    """
+    """A curve as `height` lines of `width` braille cells, labeled with its largest and smallest value; none for fewer
+    than two points. Those beyond 1e300 are left out. The last value of a step wins: a resumed job logs a step again."""
     kept = sorted({step: value for step, value in points if abs(value) < 1e300}.items())
     if len(kept) < 2:
         return []

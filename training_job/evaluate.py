@@ -68,10 +68,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def evaluate(task: EvaluateArguments, metrics: RunningMetrics) -> None:
-    """Answer, score, compare, write; see the module's text for the files.
-
-    Raises PermanentFailure with the class of what is wrong.
-    """
+    """Answer, score, compare, write; see the module's text for the files. Raises PermanentFailure with the class of
+    what is wrong."""
     held_out = task.data / "eval.jsonl"
     require(held_out, task.recipe, *task.models().values())
     recipe = read_recipe(task.recipe)
@@ -98,10 +96,8 @@ def evaluate(task: EvaluateArguments, metrics: RunningMetrics) -> None:
 
 
 def read_dialogues(held_out: Path, recipe: ResolvedRecipe) -> list[Row]:
-    """The held-out rows as dialogues. Checks, before any model is loaded, that graders find their fields.
-
-    Raises PermanentFailure: `no_reference` of class data, `grader_field_missing` of class recipe.
-    """
+    """The held-out rows as dialogues. Checks, before any model is loaded, that graders find their fields. Raises
+    PermanentFailure: `no_reference` of class data, `grader_field_missing` of class recipe."""
     with importing():
         from training_job.data import chat_rows
 

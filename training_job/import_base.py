@@ -103,10 +103,7 @@ def _differences(of_file: dict[str, Any], read: dict[str, Any]) -> list[str]:
 
 
 def write_bundle(files: dict[str, bytes], folder: Path) -> bool:
-    """Make the folder hold these files; False if it did.
-
-    A reader in between finds no manifest, and so no bundle.
-    """
+    """Make the folder hold these files; False if it did. A reader in between finds no manifest, and so no bundle."""
     folder.mkdir(parents=True, exist_ok=True)
     before = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
     if before == files:

@@ -1,9 +1,6 @@
-"""Is a base model trained, merged and loaded as transformers computes it? Asked of a small copy, before any GPU.
-
-The copy has the base's own `config.json` with all that decides what is computed (kinds of layers, rope, caps, scaling,
-sinks, experts), shrunk sizes and random weights; its rows are rendered with the base's own template and tokenizer.
-Import only where torch may be loaded.
-"""
+"""Is a base model trained, merged and loaded as transformers computes it? Asked of a small copy, before any GPU: the
+base's own `config.json`, template and tokenizer, shrunk sizes and random weights. Import only where torch may be
+loaded."""
 
 import contextlib
 import re

@@ -69,10 +69,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(task: TrainArguments, metrics: runtime.RunningMetrics) -> None:
-    """Train, merge and write the model folder; see the module's text for the files.
-
-    Raises PermanentFailure with the class of what is wrong.
-    """
+    """Train, merge and write the model folder; see the module's text for the files. Raises PermanentFailure with the
+    class of what is wrong."""
     init_process_group()
     adapter = [task.continue_from] if task.continue_from else []
     runtime.require(task.rows, task.data / "manifest.json", task.base_model, task.recipe, *adapter)
@@ -157,13 +155,9 @@ class TrainingRun:
     trained_loss: float | None = None  # on the rows probed, of the model that was saved, as training had it in memory
 
     def fit(self) -> None:
-        """Train the adapter to the end, and save it under OUTPUT/model/adapter.
-
-        Where memory runs out, training resumes from the last checkpoint with half the micro batch and the same batch;
-        a job that is started again begins with what the checkpoint was written with. A checkpoint that cannot be
-        loaded is set aside, and the one before it is used.
-        Of several processes one alone may fail so, so there the job ends, with class capacity or platform instead.
-        """
+        """Train the adapter to the end, and save it under OUTPUT/model/adapter. Where memory runs out, training resumes
+        from the last checkpoint with half the micro batch; a checkpoint that cannot be loaded is set aside, for the one
+        before. Of several processes one alone may fail so: there the job ends, with class capacity or platform."""
         import torch
 
         from training_job.model.artifacts import free_memory

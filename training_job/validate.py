@@ -77,10 +77,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def validate_files(task: ValidateArguments) -> None:
-    """Check, curate, and write the outcome; see the module's text for the files.
-
-    Raises PermanentFailure `dataset_replaced` if the dataset is not the one received, `input_missing`.
-    """
+    """Check, curate, and write the outcome; see the module's text for the files. Raises PermanentFailure
+    `dataset_replaced` if the dataset is not the one received, `input_missing`."""
     require(*task.files(), *(path for path in (task.tokenizer, task.earlier) if path))
     offer_option(task.own_base)
     outcome = task.output / OUTCOME_FILE
@@ -101,10 +99,8 @@ def validate_files(task: ValidateArguments) -> None:
 
 @contextmanager
 def _workplace(task: ValidateArguments) -> Iterator[Path]:
-    """A hidden folder for rows in the making, beside the versions: a rename of a file moves it into one.
-
-    It has the job's name, so the platform's restart of a killed job clears what that left.
-    """
+    """A hidden folder for rows in the making, beside the versions: a rename of a file moves it into one. It has the
+    job's name, so the platform's restart of a killed job clears what that left."""
     place = task.curated / f".{task.job_name}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -170,10 +166,8 @@ class ReadingProgress:
 
 
 class Reading:
-    """The chunks of a file, counted and hashed on the way.
-
-    Not a generator: the validator closes what it reads of a file that it gives up, and the hash needs the rest.
-    """
+    """The chunks of a file, counted and hashed on the way. Not a generator: the validator closes what it reads of a
+    file that it gives up, and the hash needs the rest."""
 
     def __init__(self, file: BinaryIO, progress: ReadingProgress) -> None:
         self._file, self._progress = file, progress

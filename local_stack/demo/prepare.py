@@ -60,10 +60,8 @@ def _base_model(recipe: Path) -> str:
 
 
 def fresh(root: Path, *needed: Path) -> None:
-    """Make the demo's folder; stop what an earlier demo left running there and delete its state first.
-
-    Raises DemoFailed if the folder holds anything else, or what is needed.
-    """
+    """Make the demo's folder; stop what an earlier demo left running there and delete its state first. Raises
+    DemoFailed if the folder holds anything else, or what is needed."""
     for folder in needed:
         if folder.resolve().is_relative_to(root.resolve()):
             raise DemoFailed(f"{folder} lies in {root}, which a demo deletes first: copy it to another place")
@@ -94,10 +92,8 @@ def drop(folder: Path, blobs: BlobStore, project: str, place: str, base: str = T
 
 @dataclass(frozen=True)
 class DemoBase:
-    """The tiny base model, or another that a laptop can tune, from a folder or the Hugging Face Hub.
-
-    `id` in the catalog, or of a model of one's own; its folder; a model of one's own as a policy has it.
-    """
+    """The tiny base model, or another that a laptop can tune, from a folder or the Hugging Face Hub. `id` in the
+    catalog, or of a model of one's own; its folder; a model of one's own as a policy has it."""
 
     id: str
     folder: Path
@@ -110,11 +106,9 @@ class DemoBase:
 
 
 def demo_base(given: str) -> DemoBase:
-    """Of a folder, or the id of a model of the catalog, which is fetched at its pinned revision.
-
-    A folder is a model of the catalog if it is a build of the tiny base, or that revision in a cache of Hugging Face.
-    Its dimensions say nothing of its weights and their license. Raises DemoFailed, and InputError as `own_entry`.
-    """
+    """Of a folder, or the id of a model of the catalog, fetched at its pinned revision. A folder is a catalog's model
+    as a build of the tiny base or by that revision: dimensions say nothing of weights. Raises DemoFailed, and
+    InputError as `own_entry`."""
     folder = Path(given)
     if not folder.is_dir():
         return DemoBase(given, WEIGHTS if given == TINY else _fetched(given))

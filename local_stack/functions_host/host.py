@@ -1,8 +1,4 @@
-"""The host: starts what the app's triggers need, stops it without cutting off what runs.
-
-Service Bus: receive, keep the lock, call, settle; counting and dead-lettering is the bus's. Timers: NCRONTAB in UTC,
-never two at once, one process at a time.
-"""
+"""The host of an azure-functions app: Service Bus, timers (NCRONTAB in UTC, one process at a time) and HTTP."""
 
 import asyncio
 import json
@@ -378,11 +374,8 @@ STOP_GRACE_S = 10.0
 
 
 class Host:
-    """Serves one azure-functions app in this process: messages, timers and HTTP on 127.0.0.1.
-
-    `environment` fills in `%SETTING%` values; `state_folder` is shared by all hosts of the app.
-    Raises StartRefused with everything that is wrong with the app.
-    """
+    """Serves one azure-functions app in this process, HTTP on 127.0.0.1. `environment` fills in `%SETTING%` values;
+    `state_folder` is shared by all hosts of the app. Raises StartRefused with all that is wrong with the app."""
 
     def __init__(
         self,
@@ -446,10 +439,8 @@ class Host:
         return int(self._socket.getsockname()[1])
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> bool:
-        """Receive nothing more and wait for what runs; False if something still ran after `grace_s`.
-
-        What was cut off is not lost: its lock runs out and the message is delivered again.
-        """
+        """Receive nothing more and wait for what runs; False if something still ran after `grace_s`. What was cut off
+        is not lost: its lock runs out and the message is delivered again."""
         if self._stopped_idle is not None:
             return self._stopped_idle
         deadline = time.monotonic() + grace_s

@@ -134,14 +134,9 @@ def load_app(module_name: str) -> tuple[App, Path]:
 
 
 def read_app(app: App, host_json: Path, environment: Mapping[str, str]) -> tuple[list[LocalFunction], HostConfig]:
-    """The app's enabled functions, with `%SETTING%` values from `environment`, and its host.json.
-
-    A function is disabled as in Azure: `AzureWebJobs.NAME.Disabled=true` (Microsoft Learn, "How to disable
-    functions in Azure Functions"). Its messages wait.
-
-    An app can be read only once: azure-functions 1.26 remembers the names of the first `get_functions()` and
-    takes those of a second for duplicates. Raises StartRefused with every problem found.
-    """
+    """The app's functions and its host.json, without those that `AzureWebJobs.NAME.Disabled=true` disables (Microsoft
+    Learn, "How to disable functions in Azure Functions"). An app can be read once: azure-functions 1.26 takes the names
+    of a second `get_functions()` for duplicates. Raises StartRefused with every problem found."""
     problems: list[str] = []
     config = _read_host_json(host_json, problems)
     functions = _read_functions(app, environment, problems)

@@ -1,8 +1,5 @@
-"""The vetted base models and the machines they run on: what is allowed, what it needs, what it costs.
-
-The base models are those of `catalog.toml`. Prices are list prices in USD per hour, East US, from an undated public
-mirror of the retail catalog, read in 2026; spot prices are the upper end of the range seen. The invoice decides.
-"""
+"""The vetted base models (`catalog.toml`) and machines. Prices are list prices in USD per hour, East US, from an
+undated mirror of the retail catalog, read in 2026; spot: the upper end of the range. The invoice decides."""
 
 import hashlib
 import json

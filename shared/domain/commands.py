@@ -1,7 +1,5 @@
-"""Messages of the queues `storage-events` and `job-events`: our own commands beside the events that Azure sends there.
-
-Both have the envelope of CloudEvents 1.0. A command names who asks for what; an event of Azure says what happened.
-"""
+"""Messages of the queues `storage-events` and `job-events`, in the envelope of CloudEvents 1.0: our own commands, which
+name who asks for what, beside the events that Azure sends there."""
 
 from typing import Any, ClassVar, TypeVar
 
@@ -81,10 +79,8 @@ def to_cloudevent(command: Command) -> dict[str, Any]:
 
 
 def parse_request(body: dict[str, Any]) -> StartRun | BlobCreated:
-    """What asks for a run: our command, or an event of Event Grid.
-
-    Raises InvalidInput: `malformed_command`, `not_a_blob_event`.
-    """
+    """What asks for a run: our command, or an event of Event Grid. Raises InvalidInput: `malformed_command`,
+    `not_a_blob_event`."""
     if body.get("type") == StartRun.wire_type:
         return _command(StartRun, body)
     subject = str(body.get("subject", ""))
@@ -96,9 +92,7 @@ def parse_request(body: dict[str, Any]) -> StartRun | BlobCreated:
 
 def job_of(body: dict[str, Any]) -> str:
     """The job that our command or an event of Azure ML is about; empty if it is about another thing, such as a model.
-
-    Raises InvalidInput: `malformed_command`, `malformed_event`.
-    """
+    Raises InvalidInput: `malformed_command`, `malformed_event`."""
     if body.get("type") == InspectJob.wire_type:
         return _command(InspectJob, body).job
     data = body.get("data", {})

@@ -1,15 +1,4 @@
-"""Failures and what may be done about them.
-
-DroptuneError
-├── InvalidInput      the caller's fault; becomes an answer or an outcome, never a retry
-├── Transient         may work later; the runner schedules the event again
-│   └── WaitsForRelease    a document that cannot be read; may work once a person has released it
-├── LaterVersion      written by a later version of the program; left to hosts of that version
-├── PermanentFailure  will not work; the runner states `stage.refused` with its class
-├── StoreConflict     another writer was first; read again
-├── LockLost          the lock of a message expired; the message is delivered again
-└── BlobNotFound      there is no blob at the path; the caller decides what that means
-"""
+"""Failures and what may be done about them; the tree of their classes is in docs/reference/errors.md."""
 
 import math
 import traceback
@@ -33,10 +22,8 @@ class FailureClass(StrEnum):
 
 
 class RetryRule(NamedTuple):
-    """How often a stage is tried in all, and the wait before the second try in units of the base wait.
-
-    Later waits double, up to `longest_wait`. With `lasts` that time counts, in the same units, and not the tries.
-    """
+    """How often a stage is tried in all, and the wait before the second try in units of the base wait. Later waits
+    double, up to `longest_wait`. With `lasts` that time counts, in the same units, and not the tries."""
 
     attempts: int
     first_wait: float

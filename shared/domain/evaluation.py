@@ -327,9 +327,7 @@ ASSUMED_SPREAD = 0.7
 
 def smallest_gain(rows: int, gate: Gate) -> float | None:
     """What so many independent rows show in 4 of 5 cases at a first attempt, by an assumed spread; None if above 1.
-
-    Quantiles of Student's t by the first term of their expansion (Fisher and Cornish 1960).
-    """
+    Quantiles of Student's t by the first term of their expansion (Fisher and Cornish 1960)."""
     found = ((1 + confidence_of(1, gate.confidence)) / 2, POWER)
     normal = [NormalDist().inv_cdf(share) for share in found]
     student = sum(z + (z**3 + z) / (4 * max(1, rows - 1)) for z in normal)
@@ -338,9 +336,7 @@ def smallest_gain(rows: int, gate: Gate) -> float | None:
 
 
 def gate_verdict(result: EvaluationResult, settings: Evaluation) -> Verdict:
-    """Apply the gate: enough rows, graders that worked, floors of the score and of graders, one template, an adapter
-    that acts, a gain beyond its interval over base and champion, no slice worse, no general ability lost, no
-    training rows repeated."""
+    """Apply the gate, a check for each of its settings: docs/explanation/evaluation.md."""
     gate, mean = settings.gate, result.candidate.mean
     rows = result.candidate.rows if result.groups is None else result.groups
     what = "held-out rows" if result.groups is None else "groups of held-out rows"

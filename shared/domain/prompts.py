@@ -1,9 +1,6 @@
-"""The prompt of a row: what a model is asked, in validation, training, evaluation and behind an endpoint.
-
-Nothing else builds one (a test looks for it), so what is measured is what is trained on and what is served. Rows are
-canonical ones, as the validator writes them. Chat templates get no argument beside messages and tools: each decides by
-its own defaults, here as on the server, and the catalog's `template_arguments` are written into the template.
-"""
+"""The prompt of a row: what a model is asked, in validation, training, evaluation and behind an endpoint. Nothing else
+builds one (a test looks for it). Rows are canonical. Chat templates get no argument beside messages and tools: the
+catalog's `template_arguments` are written into the template."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -25,11 +22,9 @@ class Prompt:
     tools: list[Row] | None = None
 
     def body(self) -> Row:
-        """The fields of a chat completions request that ask this prompt.
-
-        `tool_choice: none` leaves the tools in the prompt and the answer as the model wrote it, calls included (vLLM:
-        `--exclude-tools-when-tool-choice-none` is off by default); `auto` needs a parser, which takes calls out of it.
-        """
+        """The fields of a chat completions request that ask this prompt. `tool_choice: none` leaves the tools in the
+        prompt and calls in the answer (vLLM: `--exclude-tools-when-tool-choice-none` is off); `auto` needs a parser,
+        which takes them out."""
         return {"messages": self.messages} | ({"tools": self.tools, "tool_choice": "none"} if self.tools else {})
 
     def conversation(self) -> str:
@@ -48,9 +43,7 @@ class Prompt:
 
 def prompt_of(row: Row) -> Prompt:
     """What is asked of a row: all before the answer that it is evaluated by, or all of it where it has no answer.
-
-    Raises KeyError for plain text, to which nothing can be answered.
-    """
+    Raises KeyError for plain text, to which nothing can be answered."""
     dialogue = as_dialogue(row)
     return prompt_before(dialogue, reference_index(dialogue))
 
@@ -89,10 +82,8 @@ def learned_indices(dialogue: Row) -> list[int]:
 
 
 def dialogues(row: Row) -> list[Row]:
-    """The dialogues that are learned of a row; a preference pair has two.
-
-    Each ends with its last learned answer: what follows would only change, in some templates, how that is asked for.
-    """
+    """The dialogues that are learned of a row; a preference pair has two. Each ends with its last learned answer: what
+    follows would only change, in some templates, how that is asked for."""
     pair = [with_output(row, output) for output in OUTPUTS] if "input" in row else [row]
     return [_to_last_learned(dialogue) for dialogue in pair]
 
@@ -130,9 +121,7 @@ def _not_learned(messages: Iterable[Row], but: Collection[int] = ()) -> list[Row
 
 def tools_of(dialogue: Row) -> list[Row] | None:
     """The tools as vLLM hands them to a chat template, whoever sends them: its fields in its order, null where absent.
-
-    Source: `FunctionDefinition` in vllm/entrypoints/openai/engine/protocol.py, dumped whole.
-    """
+    Source: `FunctionDefinition` in vllm/entrypoints/openai/engine/protocol.py, dumped whole."""
     return [_tool(tool) for tool in dialogue.get("tools") or ()] or None
 
 

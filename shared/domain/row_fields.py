@@ -25,10 +25,8 @@ def is_missing(item: dict[str, Any], path: str) -> bool:
 
 
 def group_of(item: dict[str, Any], path: str) -> bytes | None:
-    """The value that rows are grouped by; None where there is none.
-
-    P5 and p5 are one group. So are 5 and 5.0: a column of whole numbers with an empty cell has floats in pandas.
-    """
+    """The value that rows are grouped by; None where there is none. P5 and p5 are one group. So are 5 and 5.0: a column
+    of whole numbers with an empty cell has floats in pandas."""
     if is_missing(item, path):
         return None
     value = value_at(item, path)

@@ -1,10 +1,6 @@
-"""What earlier versions of Droptune stored or sent, in the form of this one.
-
-Every document and event carries the number of its form. A new optional field changes no number: readers of stored
-content ignore what they do not know, so two versions run side by side. Whatever else changes gets the next number, a
-function from the form before it, and a state of that version in `tests/golden/state`. See
-docs/decisions/0027-documents-have-versions.md.
-"""
+"""What earlier versions of Droptune stored or sent, in the form of this one:
+docs/decisions/0027-documents-have-versions.md. A new optional field changes no number; other changes get the next one,
+a function from the form before it, and a state of that version in `tests/golden/state`."""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -23,12 +19,9 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def upgraded(kind: str, content: Content, version: object) -> Content:
-    """`content` in the form of SCHEMA_VERSION. Kinds: those of documents, `event`, and models of files that jobs write.
-
-    Content without a number has the form 0, or any later one that its kind gave no number: steps go by its shape.
-    Raises LaterVersion for a number that no step leads to: hosts of that version see to it. Raises ValueError for
-    content that is nested deeper than it can be copied.
-    """
+    """`content` in the form of SCHEMA_VERSION. Kinds: of documents, `event`, models of files that jobs write. Without a
+    number the steps go by its shape. Raises LaterVersion for a number that no step leads to, ValueError for content
+    that is nested deeper than it can be copied."""
     if isinstance(version, int) and version > len(_STEPS):
         raise LaterVersion("later_version", f"{kind}: schema version {version} is for a host of a later version")
     steps = [by_kind[kind] for by_kind in _STEPS[version if isinstance(version, int) else 0 :] if kind in by_kind]

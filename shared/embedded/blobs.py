@@ -28,11 +28,8 @@ _MAX_FOLDERS = 1000
 
 
 class FileBlobStore:
-    """A container is a folder and a blob is a plain file, so people and jobs may use `cp` and `open`.
-
-    Hidden files are not blobs and links are not followed: nothing outside `root` can be reached. Unlike in
-    Azure a blob `a` and a blob `a/b` cannot both exist.
-    """
+    """A container is a folder and a blob a plain file, so people and jobs may use `cp` and `open`. Hidden files are no
+    blobs, links are not followed. Unlike in Azure a blob `a` and a blob `a/b` cannot both exist."""
 
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root).resolve()
@@ -160,9 +157,7 @@ class FileBlobStore:
 
     def _names(self, folder: str) -> Sequence[str]:
         """What is in a folder, folders with a slash, sorted as their paths are. It is read again when it has changed.
-
-        Within one tick of its file system's clock a folder may change without a new time: then it is not kept.
-        """
+        Within one tick of its file system's clock a folder may change without a new time: then it is not kept."""
         try:
             status = os.stat(self._root / folder)
             version = (status.st_mtime_ns, status.st_ino)

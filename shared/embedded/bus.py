@@ -33,11 +33,8 @@ _SQL: dict[str, str] = {name: sql.replace("COLUMNS", _FILE["columns"]) for name,
 
 
 class SqliteEventBus:
-    """Queues and topics in one SQLite file; any number of threads and processes may share it.
-
-    As in Service Bus a lock belongs to its token, not to a connection: closing the bus releases none, and
-    another process may settle with the token. There is no duplicate detection.
-    """
+    """Queues and topics in one SQLite file that threads and processes share. As in Service Bus a lock belongs to its
+    token, so another process may settle with it. There is no duplicate detection."""
 
     def __init__(self, path: str | Path, topology: Topology, clock: Clock) -> None:
         self._database = Database(path, _FILE["steps"])
@@ -195,10 +192,8 @@ class SqliteEventBus:
                         self._unlock(connection, name, sequence, delivery_count + 1)
 
     def _due(self, connection: sqlite3.Connection, entity: str, now: int) -> list[tuple[Any, ...]]:
-        """Locks and schedules whose time has come, or that were written in the future: the clock was set back.
-
-        Its holder may still be at work: a lock that ends early means another delivery, as one that was lost does.
-        """
+        """Locks and schedules whose time has come, or that were written in the future: the clock was set back. Its
+        holder may still be at work: a lock that ends early means another delivery, as one that was lost does."""
         longest = now + round(self._topology.lock_duration_s * 1_000_000)
         return connection.execute(_SQL["due"], (entity, now, longest, now + _CLOCKS_DIFFER)).fetchall()
 

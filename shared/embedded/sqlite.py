@@ -25,24 +25,15 @@ _PASSING_CODES = {
 
 
 class Database:
-    """A connection behind a lock.
-
-    One connection for all threads, not one per thread: SQLite has one writer anyway, our transactions
-    take well under a millisecond, and a single connection can be closed for certain, by whichever
-    thread closes the owner. `lock` is reentrant and public so that the owner can build conditions on it.
-
-    WAL with synchronous=NORMAL: what is committed survives the death of the process; only a power cut
-    may lose the last commits (the file stays sound). SQLite keeps its file locks in process memory: a child process is
-    started anew (spawn), not forked.
-    """
+    """A connection behind a lock, one for all threads: SQLite has one writer anyway, and one connection is closed for
+    certain. `lock` is reentrant and public, for conditions on it. WAL with synchronous=NORMAL: what is committed
+    survives the process; a power cut may lose the last commits. Its file locks are in process memory: a child is
+    spawned, not forked."""
 
     def __init__(self, path: str | Path, steps: Sequence[Sequence[str]]) -> None:
-        """Open the file, creating it and its folders.
-
-        `steps[n]` are the statements that lead from schema version n to n + 1; a released step is never edited.
-        Steps only add indexes, tables and columns that may be null: a file of a newer version is used as it is, so
-        that two versions of the program share it.
-        """
+        """Create or open the file. `steps[n]`: statements from schema version n to n + 1; a released step is never
+        edited. They only add indexes, tables and columns that may be null: older versions of the program use a newer
+        file as it is."""
         self.path = Path(path)
         self.lock = threading.RLock()
         self.closed = False
@@ -58,11 +49,8 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that is committed at the end, or rolled back by any exception.
-
-        It takes the write lock at its start: a transaction that reads first and writes later could be
-        refused in the middle, without the busy timeout.
-        """
+        """A transaction that is committed at the end, or rolled back by any exception. It takes the write lock at its
+        start: one that reads first could be refused in the middle, without the busy timeout."""
         with self.read() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:

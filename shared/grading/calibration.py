@@ -7,10 +7,8 @@ from statistics import StatisticsError, correlation
 
 
 def spearman(left: Sequence[float], right: Sequence[float]) -> float | None:
-    """Spearman's rank correlation, ties sharing the mean of their ranks; None where a side does not vary.
-
-    Raises ValueError for different lengths.
-    """
+    """Spearman's rank correlation, ties sharing the mean of their ranks; None where a side does not vary. Raises
+    ValueError for different lengths."""
     if len(left) != len(right):
         raise ValueError(f"{len(left)} values against {len(right)}")
     try:
@@ -36,12 +34,9 @@ Group = Sequence[tuple[float, float]]  # reward and evaluation score of each ans
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the starting model's answers earned. `problems` forbid a run, `warnings` do not.
-
-    `failing`: share of answers with a reward below `pass_score`, the reward that brings the share nearest to the
-    published bounds. `equal_groups`: share of prompts whose answers all earned the same. `agreement`: rank
-    correlation of reward and evaluation score, None where one of them does not vary.
-    """
+    """What the starting model's answers earned; `problems` forbid a run. `failing`: share with a reward below
+    `pass_score`, which brings it nearest to the published bounds. `equal_groups`: share of prompts whose answers all
+    earned the same. `agreement`: rank correlation of reward and evaluation score, None where one does not vary."""
 
     answers: int
     reward_mean: float

@@ -26,11 +26,8 @@ CompiledScore = tuple[Callable[[str, At], float], Reads]
 
 @dataclass(frozen=True)
 class Compiled:
-    """One grader: `score` gives 0 to 1 or raises GradingFailed; `fields` are the row fields it reads.
-    `optional` are those it reads where they are there; None if it may read any.
-
-    `judges` have to be consulted before it scores. The formula of a multi is over the scores of its `parts`.
-    """
+    """One grader: `score` gives 0 to 1 or raises GradingFailed; the row fields it reads, and the `optional`, where they
+    are there (None: any). `judges` are consulted before. The formula of a multi is over the scores of its `parts`."""
 
     fields: frozenset[str]
     score: Callable[[Sample, Item], float] | Formula
@@ -277,9 +274,7 @@ def _python(spec: graders.PythonGrader) -> Compiled:
 
 def _fields_named(tree: ast.Module, row: str) -> tuple[frozenset[str], frozenset[str] | None]:
     """Fields read as `item["field"]`, and those read as `item.get("field")`: None if the row is used otherwise too.
-
-    `row`: the name that `grade` gives it.
-    """
+    `row`: the name that `grade` gives it."""
     needed: list[str] = []
     optional: list[str] = []
     for node in ast.walk(tree):

@@ -1,13 +1,8 @@
 """The confined process of a python grader: `python -I -S confined.py MEMORY_BYTES CPU_S`. It imports nothing of ours.
-
-Before any foreign code is read, the kernel is told (seccomp) that this process may only compute, use its memory, read
-its standard input and write its standard output: every other call fails with EPERM. It cannot open a file, make a
-socket, start a program or a thread, look into or signal another process, or undo this. Where that cannot be set up it
-does not start.
-
-Protocol, one JSON document a line: in {"source"}, then {"sample", "item"} for each answer; out {"ready": true},
-then {"score": number} or {"error": kind, "line": number} for each. The grader may write what it likes instead.
-"""
+Before it reads foreign code, the kernel is told (seccomp) to refuse every call beyond computing and its two pipes:
+docs/reference/graders.md. Where that cannot be set up it does not start. Protocol, one JSON document a line: in
+{"source"}, then {"sample", "item"} for each answer; out {"ready": true}, then {"score": number} or {"error": kind,
+"line": number}. The grader may write what it likes instead."""
 
 import ctypes
 import importlib

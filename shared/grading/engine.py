@@ -22,13 +22,9 @@ from shared.grading.templates import compiled as compiled_pattern
 
 @dataclass(frozen=True)
 class Grade:
-    """What one answer earned.
-
-    `score`: 0 to 1, the weighted mean of the graders, or 0 where one with a veto gives less than 1; None if a grader
-    failed, which is no 0. `parts`: score by grader,
-    those inside a multi as `multi.part`; one that failed has none. `errors`: what failed, and where the answer itself
-    could not be read (`sample_parse_error`), which is a score of 0. `reasons`: a judge's words, by grader.
-    """
+    """What one answer earned. `score`: 0 to 1, the weighted mean, or 0 where a grader with a veto gives less than 1;
+    None if one failed. `parts`: score by grader, inside a multi as `multi.part`. `errors`: what failed, and where the
+    answer could not be read (`sample_parse_error`), a score of 0. `reasons`: a judge's words, by grader."""
 
     score: float | None
     parts: dict[str, float]
@@ -51,11 +47,8 @@ class _Notes:
 
 
 class Engine:
-    """Graders, ready. A context manager: leaving it ends the processes of graders. `ask` reaches the judges.
-
-    `isolated`: what is no judge and no python grader scores in a process of its own too, for specs and rows of others.
-    Raises BadGrader for a spec that can never work; `problems` reports the same without raising.
-    """
+    """Graders, ready; leaving the context ends their processes. `ask` reaches the judges. `isolated`: all others score
+    in a process of their own too, for specs and rows of others. Raises BadGrader for a spec that can never work."""
 
     def __init__(self, graders: Sequence[Grader], ask: Ask = no_judge, *, isolated: bool = False) -> None:
         apart = IsolatedGraders() if isolated else None
@@ -142,10 +135,8 @@ _OF_ROWS = {"absent", "brier", "citation", "facts", "label", "refusal", "step_or
 
 
 def row_check(graders: Sequence[Grader]) -> Callable[[Item], Iterator[str]]:
-    """Gives what the graders cannot read in a row, whatever the answer; of fields that it lacks `fields` tells.
-
-    A grader that a row is too much for is not asked about more rows.
-    """
+    """Gives what the graders cannot read in a row, whatever the answer; of fields that it lacks `fields` tells. A
+    grader that a row is too much for is not asked about more rows."""
     parts = [part for one in graders for part in (one.graders.values() if isinstance(one, Multi) else [one])]
     isolated = IsolatedGraders()
     compiled = [*_working([part for part in parts if part.type in _OF_ROWS], isolated)]

@@ -1,9 +1,7 @@
-"""The process in which graders score answers of others (see sandbox.py). It runs no foreign code: what is asked of it
-may be endless, or larger than the machine.
-
-Protocol, one JSON document a line: in {"graders": [spec], "cpu_s": of one answer, "memory_bytes"}, then {"grader":
-index, "sample", "item"} for each answer; out {"ready": true}, then {"score"} or {"error", "message", "unreadable"}.
-"""
+"""The process in which graders, code of ours, score answers of others (see sandbox.py): these may be endless, or too
+large. Protocol, one JSON document a line: in {"graders": [spec], "cpu_s": of one answer, "memory_bytes"}, then
+{"grader": index, "sample", "item"} for each answer; out {"ready": true}, then {"score"} or {"error", "message",
+"unreadable"}."""
 
 import json
 import os

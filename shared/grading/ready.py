@@ -134,9 +134,8 @@ def _negated(text: str, start: int, end: int) -> bool:
 
 
 def reading_level(text: str, max_grade: float) -> float:
-    """Flesch-Kincaid grade (Kincaid et al. 1975, Naval Technical Training Command report 8-75): 0.39 words per
-    sentence + 11.8 syllables per word - 15.59. Syllables are vowel groups, a silent final e not counted, at least one.
-    An answer without words scores 0."""
+    """Flesch-Kincaid grade (Kincaid et al. 1975, Naval Technical Training Command report 8-75). Syllables are vowel
+    groups, a silent final e not counted, at least one. An answer without words scores 0."""
     words = _WORD.findall(text.casefold())
     if not words:
         return 0.0
@@ -230,13 +229,10 @@ CHOICE = "one_of"
 def facts_score(
     answer: Any, reference: Any, slots: Sequence[str], measure: Literal["precision", "recall", "f1", "no_hallucination"]
 ) -> float:
-    """What a JSON answer states, slot by slot, against what the row holds: swapped slots do not match.
-
-    `reference`: slot -> text, number, list, `{"one_of": [...]}` or null for what is not known; objects nest.
-
-    `slots`: the only ones that count, with what is below them; none means all. 1 if nothing is to be stated and nothing
-    is; 0 if one side only is empty, but silence invents nothing. Raises AnswerUnreadable if the answer is no object.
-    """
+    """What a JSON answer states, slot by slot, against `reference`: slot -> text, number, list, `{"one_of": [...]}` or
+    null for what is not known; objects nest. `slots`: the only ones that count, with those below; none: all. 1 if
+    nothing is to be stated and nothing is; silence invents nothing. Raises AnswerUnreadable if the answer is no
+    object."""
     if not isinstance(reference, dict):
         raise GradingFailed(GradingErrorCode.INVALID_VARIABLE, "the row's facts are not an object of slots")
     if not isinstance(answer, dict):

@@ -1,12 +1,6 @@
-"""Processes that score answers, with limits: one for each python grader, one for all other graders.
-
-A python grader is foreign code, which the kernel confines (see confined.py). Enforced, by the kernel: no network, no
-file opened, no other process seen or started, 512 MB of address space, no file written, CPU time; by us: 5 s for an
-answer, an empty environment. Not enforced: it shares the CPU and its caches with the process that started it. Linux on
-x86-64 or ARM64 with seccomp; elsewhere python graders fail with an error.
-
-The others are code of ours, which the limits of memory and CPU time are for (see isolated.py).
-"""
+"""Processes that score answers, with limits: one for each python grader, foreign code that the kernel confines
+(confined.py, docs/reference/graders.md), one for all others, code of ours with limits of memory and CPU time
+(isolated.py)."""
 
 import builtins
 import json

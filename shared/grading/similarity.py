@@ -1,8 +1,5 @@
 """Text similarity, 0 to 1. Words are those of ROUGE's reference package: runs of ASCII letters and digits, lower case.
-
-Fuzzy match and the longest common subsequence are rapidfuzz's. The n-gram counts are our own: the packages that have
-them (nltk, sacrebleu, rouge-score) are far heavier than the counting; the tests hold it to nltk and rouge-score.
-"""
+n-grams are counted here: packages that do (nltk, sacrebleu, rouge-score) are far heavier; tests compare."""
 
 import math
 import re

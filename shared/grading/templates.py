@@ -1,7 +1,5 @@
-"""Templates over a row and an answer: `{{item.FIELD}}`, `{{ sample.output_text }}`, `{{sample.output_json.FIELD}}`.
-
-And regular expressions of a recipe, in RE2: time linear in the text, whatever the pattern.
-"""
+"""Templates over a row and an answer: `{{item.FIELD}}`, `{{ sample.output_text }}`, `{{sample.output_json.FIELD}}`. And
+patterns of a recipe, in RE2: time linear in the text."""
 
 import json
 import re

@@ -1,4 +1,2 @@
-"""What a base model's tokenizer and chat template make of a row; one code for validator, trainer and preview.
-
-Light: `tokenizers` and `jinja2`, neither torch nor transformers.
-"""
+"""What a base model's tokenizer and template make of a row, for validator, trainer and preview. No torch, no
+transformers."""

@@ -1,9 +1,5 @@
-"""A base model's tokenizer bundle: `tokenizer.json`, `tokenizer_config.json` and the chat template.
-
-A model's own folder is one as well: it holds the same three files. For those who never see its weights a bundle is kept
-apart: `models/<base>/tokenizer/` holds the model's own files, unchanged, and `bundle.json`, which is written last: a
-bundle without it is not whole.
-"""
+"""A base model's tokenizer bundle: `tokenizer.json`, `tokenizer_config.json`, chat template; a model's folder is one
+too. One that is kept apart has `bundle.json`, which is written last: without it a bundle is not whole."""
 
 import hashlib
 import json
@@ -52,10 +48,8 @@ class Bundle:
 
     @classmethod
     def of(cls, tokenizer_json: str, template: str, named_tokens: Mapping[str, str]) -> "Bundle":
-        """From the texts; the token that ends a turn becomes a special one, so that no answer is shown with it.
-
-        Raises PermanentFailure of class recipe: `no_chat_template`, `invalid_chat_template`, `no_pad_token`.
-        """
+        """From the texts; the token that ends a turn becomes a special one, so that no answer is shown with it. Raises
+        PermanentFailure of class recipe: `no_chat_template`, `invalid_chat_template`, `no_pad_token`."""
         tokenizer = Tokenizer.from_str(tokenizer_json)
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -168,9 +162,7 @@ class Bundle:
 
 def read_bundle(read: Callable[[str], bytes | None], arguments: TemplateArguments = {}) -> Bundle:  # noqa: B006
     """The bundle whose files `read` gives by name, None for one that is not there; `arguments` of its chat template.
-
-    Raises PermanentFailure of class recipe: `no_tokenizer`, `multiple_chat_templates`, and as `Bundle.of`.
-    """
+    Raises PermanentFailure of class recipe: `no_tokenizer`, `multiple_chat_templates`, and as `Bundle.of`."""
     tokenizer, config = read(TOKENIZER), orjson.loads(read(CONFIG) or b"{}")
     if tokenizer is None:
         raise _refusal("no_tokenizer", f"the tokenizer bundle has no {TOKENIZER}")
@@ -240,10 +232,8 @@ class BundleManifest(Lenient):
 
 
 def export_bundle(entry: BaseModelEntry, folder: Path) -> dict[str, bytes]:
-    """The bundle's files by name, of a model's folder, in the order to write them: the manifest comes last.
-
-    Raises as `read_bundle` does.
-    """
+    """The bundle's files by name, of a model's folder, in the order to write them: the manifest comes last. Raises as
+    `read_bundle` does."""
     names = (TOKENIZER, CONFIG, TEMPLATE)
     files = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
     bundle = read_bundle(files.get, entry.template_arguments)
@@ -268,10 +258,8 @@ def license_files(folder: Path) -> list[Path]:
 
 
 def read_exported(read: Callable[[str], bytes | None]) -> Bundle | None:
-    """The exported bundle whose files `read` gives by name; None if it does not exist or is incomplete.
-
-    Raises PermanentFailure of class recipe: `tokenizer_damaged` if its files are not those of its manifest.
-    """
+    """The exported bundle whose files `read` gives by name; None if it does not exist or is incomplete. Raises
+    PermanentFailure of class recipe: `tokenizer_damaged` if its files are not those of its manifest."""
     manifest = read_manifest(read(MANIFEST))
     if manifest is None:
         return None

@@ -54,12 +54,9 @@ class LengthPolicy:
 
 @dataclass(frozen=True, slots=True)
 class RowTokens:
-    """One row in tokens: all of them, those that are kept (0 where it is left out), those that loss falls on.
-
-    `prompt`: those that ask for its last answer, `answer`: those of it, with its end. `codes` are keys of
-    `TOKEN_CODES`. A row the template refuses has no tokens; `detail` says why. Of a row that is read in several texts
-    `tokens` and `kept` are of the longest, and `texts` has the lengths that are kept.
-    """
+    """One row in tokens: all of them, those that are kept (0 where it is left out), those that loss falls on; of its
+    last answer those that ask (`prompt`) and those of it. `codes` of `TOKEN_CODES`; `detail` says why a template
+    refuses it. Of several texts `tokens` and `kept` are of the longest, `texts` has the lengths that are kept."""
 
     tokens: int = 0
     kept: int = 0
@@ -115,11 +112,8 @@ def apply_length_policy_to_prompt(row: Tokens, policy: LengthPolicy) -> RowToken
 
 
 class TokenCheck:
-    """Counts tokens of canonical rows as the trainer will see them.
-
-    A preference pair is two readings, the prompt with either answer; it has the tokens of the longer one. A prompt
-    for reinforcement is read up to the answer, and nothing of it is learned.
-    """
+    """Counts tokens of canonical rows as the trainer will see them. A preference pair is two readings and has the
+    tokens of the longer one. A prompt for reinforcement is read up to the answer."""
 
     def __init__(self, bundle: Bundle, policy: LengthPolicy) -> None:
         self.bundle, self.policy = bundle, policy
@@ -344,10 +338,8 @@ def _histogram(lengths: list[int]) -> Histogram:
 
 
 def packed_sequences(ordered: list[int], size: int) -> int:
-    """How many sequences of `size` tokens hold all rows, each row whole: best fit, the longest row first.
-
-    `ordered` rises; no length is above `size`.
-    """
+    """How many sequences of `size` tokens hold all rows, each row whole: best fit, the longest row first. `ordered`
+    rises; no length is above `size`."""
     left: dict[int, int] = {}  # free tokens -> sequences that have so many
     free: list[int] = []  # the keys of `left`, rising
     sequences = 0

@@ -1,10 +1,6 @@
-"""A row compared with its rendered text: what the chat template leaves out.
-
-A template decides by the structure of a row (roles, tool calls, empty fields), hardly ever by its words. So each
-structure is rendered once with a marker in place of every text, name and argument, which no escaping, trimming or
-reordering can hide; a marker that is not in the text is of a part that is left out. What a template does to words
-themselves (it cuts off a thought, say) is found by a search for each message in the text of its own row.
-"""
+"""A row compared with its rendered text: what the chat template leaves out. See docs/explanation/tokens.md. A template
+decides by a row's structure, hardly by its words: each structure is rendered once with markers in place of texts, names
+and arguments. What is done to words themselves, a search for each message in its row's text finds."""
 
 import html
 import json

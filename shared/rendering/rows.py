@@ -1,9 +1,6 @@
-"""Rows become text and tokens, and the part of them that loss falls on.
-
-Loss falls on the assistant's messages, end-of-turn token included, and on no message of weight 0. A message of which
-the template writes nothing but tokens and blanks is not learned. What stands before an answer that is learned is what
-asks for it when the model is served, to the letter.
-"""
+"""Rows become text and tokens, and the part of them that loss falls on: the assistant's messages with their end tokens,
+but those of weight 0 or of tokens and blanks alone. What stands before an answer asks for it when served, to the
+letter."""
 
 import contextlib
 from bisect import bisect_left, bisect_right
@@ -52,11 +49,9 @@ class Tokens:
 
 
 def render_row(bundle: Bundle, row: Row) -> tuple[Rendered, ...]:
-    """The texts that are learned of one row: one, or several where the template writes earlier turns anew.
-
-    Of plain text everything is learned, its end token too. Raises TemplateNotTrainable where the template does not show
-    what follows the text that asks for an answer, TooManyTurns, and whatever the template raises.
-    """
+    """The texts that are learned of one row: several where the template writes earlier turns anew; all of plain text.
+    Raises TemplateNotTrainable where the template shows no answer behind what asks for it, TooManyTurns, and what it
+    raises."""
     if "text" in row:
         text = f"{bundle.opening}{row['text']}{bundle.named_tokens.get('eos_token', '')}"
         return (Rendered(text, ((len(bundle.opening), len(text)),), row),)
@@ -69,10 +64,8 @@ def render_row(bundle: Bundle, row: Row) -> tuple[Rendered, ...]:
 
 
 def render_answers(bundle: Bundle, row: Row) -> Iterator[tuple[str, dict[int, Span]]]:
-    """The texts of a dialogue, and where each message lies that loss falls on, by its index; raises as `render_row`.
-
-    An answer shares the text of the one before as long as that is part of what asks for it.
-    """
+    """The texts of a dialogue, and where each message lies that loss falls on, by its index; raises as `render_row`. An
+    answer shares the text of the one before as long as that is part of what asks for it."""
     messages, tools = normalized(row["messages"]), tools_of(row)
     text, spans, characters, rendered = "", dict[int, Span](), 0, 0
     for index in learned_indices(row):

@@ -1,8 +1,5 @@
-"""Chat templates, rendered as transformers renders them: same environment, same variables.
-
-The sandbox, its options and its functions follow `apply_chat_template` of transformers 5; a test holds the two
-together. A template is somebody else's program: it gets plain data, and may raise anything.
-"""
+"""Chat templates, in the sandbox and with the functions of transformers 5 (`apply_chat_template`); a test compares
+both. A template is somebody else's program: it gets plain data, and may raise anything."""
 
 import json
 import re
@@ -92,10 +89,8 @@ def _tojson(
 
 
 class ChatTemplate:
-    """A template's text with the tokenizer's named special tokens (`bos_token`, ...) as variables.
-
-    Raises jinja2.TemplateSyntaxError for what is no template.
-    """
+    """A template's text with the tokenizer's named special tokens (`bos_token`, ...) as variables. Raises
+    jinja2.TemplateSyntaxError for what is no template."""
 
     def __init__(self, text: str, special_tokens: Mapping[str, str]) -> None:
         environment = ImmutableSandboxedEnvironment(

@@ -20,12 +20,8 @@ def are_columns(head: bytes) -> bool:
 
 
 def read_columns(file: IO[bytes]) -> Iterator[bytes]:
-    """One JSON object a line, for a few rows at a time. Times are texts, and so are bytes; of images only their number.
-
-    Fields of structs that are null are left out: Arrow has every field in every row, whether a row had it or not.
-
-    Raises Unreadable (`invalid_columns`; `csv_header`; `columns_need_job` where pyarrow is not installed).
-    """
+    """A JSON object a line, a few rows at a time. Times and bytes are texts, of images only their number; null fields
+    of structs are left out. Raises Unreadable (`invalid_columns`, `csv_header`, `columns_need_job` without pyarrow)."""
     if find_spec("pyarrow") is None:
         raise Unreadable("columns_need_job")
     import pyarrow as pa  # type: ignore[import-untyped]

@@ -29,9 +29,7 @@ _OBJECT = re.compile(r"^(?:\w+ |\s*```\w*)?\s*(\{.*\})\s*(?:```)?\s*$", re.DOTAL
 
 class Turn(NamedTuple):
     """A message of the assistant in a dialogue: 64 bits of all that stands before it, and of that with the message.
-
-    Signed, as SQLite has integers. `prompt` is 0 where nothing stands before it, `answer` where it is not learned.
-    """
+    Signed, as SQLite has integers. `prompt` is 0 where nothing stands before it, `answer` where it is not learned."""
 
     prompt: int
     answer: int
@@ -47,10 +45,8 @@ class Content(NamedTuple):
 
 def content_of(row: ParsedRow) -> Content:
     """Keys of the whole row and of each turn on the way to its answer: tools, and messages with roles and tool calls.
-
-    Blanks around texts, ids of calls, and the order of keys in arguments do not count. Of a preference pair the
-    preferred answer counts. A prompt has no answer.
-    """
+    Blanks around texts, ids of calls and the order of keys in arguments do not count; of a pair the preferred answer
+    does."""
     end, learns = _answer_at(row)
     tools = tools_of(row.document)
     digest = xxh3_128(_sorted(tools).encode() if tools else b"")
@@ -154,10 +150,8 @@ def _words_key(*texts: str) -> int:
 
 
 def label_of(row: ParsedRow, reference: Template | None = None) -> str:
-    """The answer that is evaluated, as it is written.
-
-    That is the last that is learned, and of a prompt the `reference` that its grader reads. Empty of a long one.
-    """
+    """The answer that is evaluated, as it is written. That is the last that is learned, and of a prompt the `reference`
+    that its grader reads. Empty of a long one."""
     text = _answer_of(row, reference)
     return text if len(text) <= LABEL_CHARACTERS else ""
 
@@ -179,10 +173,8 @@ def _answer_of(row: ParsedRow, reference: Template | None) -> str:
 
 
 def answer_fields(row: ParsedRow, reference: Template | None = None) -> list[tuple[str, str]]:
-    """Paths and short values of the JSON object that an answer is, one of which may be its label.
-
-    The object may stand in a fence of Markdown, or be the arguments of a call.
-    """
+    """Paths and short values of the JSON object that an answer is, one of which may be its label. The object may stand
+    in a fence of Markdown, or be the arguments of a call."""
     match = _OBJECT.search(_answer_of(row, reference)[:COMPARED_CHARACTERS])
     found = loaded(match[1]) if match else None
     return list(islice(_short_values(found or {}, ""), FIELDS_MAX))

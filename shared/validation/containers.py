@@ -1,7 +1,5 @@
-"""What a file is packed in: gzip, a zip with one file, Parquet and Arrow; text comes out of each.
-
-Workbooks of Excel, which are zips as well, are in `workbooks`.
-"""
+"""What a file is packed in: gzip, a zip with one file, Parquet, Arrow; text comes out of each. Excel is in
+`workbooks`."""
 
 import gzip
 import io
@@ -41,12 +39,9 @@ _PIECE_BYTES = 2**20
 
 
 def read_text(chunks: Iterable[bytes], named: str = "") -> Iterator[bytes]:
-    """The bytes of the text in a file, as UTF-8. The first piece has at least `HEAD_BYTES`, if there are that many.
-    `named`: its encoding, if it is not Unicode.
-
-    Raises Unreadable (`not_utf8`, `invalid_gzip`, `invalid_zip`, `zip_files`, `invalid_columns`,
-    `columns_need_job`, `invalid_workbook`, `decompression_bomb`).
-    """
+    """The text in a file, as UTF-8, its first piece of `HEAD_BYTES` or more. `named`: its encoding, if not Unicode.
+    Raises Unreadable (`not_utf8`, `invalid_gzip`, `invalid_zip`, `zip_files`, `invalid_columns`, `columns_need_job`,
+    `invalid_workbook`, `decompression_bomb`)."""
     text = with_head(_plain(with_head(chunks, _MAGIC_BYTES)), HEAD_BYTES)
     first = next(text, b"")
     if first[257:262] == b"ustar":  # POSIX.1-1988
@@ -166,10 +161,8 @@ def _unzip(file: tempfile.SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
 
 
 def inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    """The bytes of an entry, to the end of its data: what the archive says of its size may be less.
-
-    Raises what `zipfile` does, BadZipFile if the checksum is another.
-    """
+    """The bytes of an entry, to the end of its data: what the archive says of its size may be less. Raises what
+    `zipfile` does, BadZipFile if the checksum is another."""
     info.file_size = 2**62
     with archive.open(info) as member:
         while piece := member.read(_PIECE_BYTES):

@@ -138,11 +138,8 @@ def chosen_rejected(source: Source) -> Source:
 
 
 def _prompt_beside(source: Source, before: list[Any], answers: tuple[list[Any], list[Any]]) -> list[Any]:
-    """The question that stands beside the two answers of a pair, if one does.
-
-    A dialogue that ends with one of the answers asks what is before it (UltraFeedback). One that ends with another
-    answer is not read, if the question is known without it.
-    """
+    """The question beside the two answers of a pair, if any. A dialogue that ends with one of the answers asks what is
+    before it (UltraFeedback); one with another answer is not read if the question is known."""
     name = next((name for name in ("conversations", "messages") if source.get(name) is not None), None)
     beside, _ = pair_of(source)
     if name is not None:

@@ -1,7 +1,4 @@
-"""De-identification: persons, places and postal addresses that a finder shows are replaced, or reported, row by row.
-
-The finder has a model and is handed in by the validation job; nothing here knows it.
-"""
+"""De-identification: what a finder, handed in by the validation job, shows in rows is replaced, or reported."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -40,12 +37,9 @@ def not_searched_for(searched_for: Deidentify | None) -> tuple[str, ...]:
 
 
 class Deidentifier:
-    """Gives rows on, redacted if the policy requires it.
-
-    Placeholders (`[PERSON_1]`, `[PLACE_1]`, `[POSTAL_ADDRESS_1]`) are numbered row by row: one person has one number in
-    all texts of a row. A value of a field in `sorting` (groups, slices) that names somebody is replaced whole by
-    `[VALUE_1]`, numbered over all rows, so that groups stay apart; 100 bytes for each different one.
-    """
+    """Gives rows on, redacted if the policy requires it. Placeholders (`[PERSON_1]`, `[PLACE_1]`, `[POSTAL_ADDRESS_1]`)
+    are numbered row by row. A value of a field in `sorting` (groups, slices) that names somebody becomes `[VALUE_1]`,
+    numbered over all rows, so that groups stay apart; 100 bytes for each different one."""
 
     def __init__(self, finder: NameFinder, requested: Deidentify, sorting: Iterable[str], findings: Findings) -> None:
         self._finder, self._requested, self._findings = finder, requested, findings

@@ -44,12 +44,9 @@ _TOKEN = re.compile(r"[^\x00-/:-@\[-`{-\x7f]+")  # between blanks and the signs 
 
 
 def encoding_of(head: bytes, named: str = "") -> tuple[str, int]:
-    """The encoding of text that begins so, and the length of its mark; an empty name for UTF-8 or no text.
-    `named`: where it is none of Unicode.
-
-    Without a mark it is the one in which the head is text with a row's signs and without control characters. UTF-8 with
-    a few null characters is UTF-8: of text in letters of ASCII, UTF-16 makes every other byte zero.
-    """
+    """The encoding of text that begins so (`named`, where it is none of Unicode), and the length of its mark; empty for
+    UTF-8 or no text. Without a mark it is the one in which the head has a row's signs and no control characters. With a
+    few null characters it is UTF-8: of letters of ASCII, UTF-16 makes every other byte zero."""
     for mark, name in _MARKS.items():
         if head.startswith(mark):
             return name, len(mark)
@@ -66,11 +63,9 @@ def encoding_of(head: bytes, named: str = "") -> tuple[str, int]:
 
 @lru_cache(maxsize=4)
 def guessed(sample: bytes, among: Sequence[str] = LEGACY) -> tuple[str, str]:
-    """The likeliest encoding of text that is not UTF-8 (`UNKNOWN` if there is none), and words with its letters.
-
-    A word for each of the most frequent characters beyond ASCII: wrong ones stand in them too. Words with a capital may
-    be names: if there are no others, characters are shown.
-    """
+    """The likeliest encoding of text that is not UTF-8 (`UNKNOWN`: none), and words with its letters: one for each of
+    the most frequent characters, wrong ones too. Words with a capital may be names: without others, characters are
+    shown."""
     read = ((name, decoded(sample, name)) for name in among)
     costs = ((_cost(text, name) + _PRIOR.get(name, 0), text, name) for name, text in read if text)
     cost, text, name = min(costs, key=itemgetter(0), default=(1.0, "", UNKNOWN))

@@ -52,10 +52,8 @@ _NO_CASE = _spelled((*_LABELS, *_FIELDS["reasons"], *_FIELDS["reasoning"]))
 
 
 class UsedFields(NamedTuple):
-    """Row fields that graders, rewards, slices or the split read.
-
-    `others`: a grader may read more, unknown which, but not `replaced`.
-    """
+    """Row fields that graders, rewards, slices or the split read. `others`: a grader may read more, unknown which, but
+    not `replaced`."""
 
     names: frozenset[str] = frozenset()
     others: bool = False
@@ -108,10 +106,8 @@ def _has_placeholder(messages: Sequence[dict[str, Any]]) -> bool:
 
 
 def code_of_inner(key: str, value: Any, messages: Sequence[dict[str, Any]]) -> str:
-    """The code of a key below a row's fields that nothing reads; empty if it holds nothing.
-
-    Judged by the row alone: a passage is one even if many rows share it.
-    """
+    """The code of a key below a row's fields that nothing reads; empty if it holds nothing. Judged by the row alone: a
+    passage is one even if many rows share it."""
     about = _is_about(key)
     if value in EMPTY:
         return ""
@@ -126,12 +122,9 @@ def code_of_inner(key: str, value: Any, messages: Sequence[dict[str, Any]]) -> s
 
 
 def report_unread(found: Iterable[Unread], messages: Sequence[dict[str, Any]], codes: set[str]) -> None:
-    """Keys inside a row, below its own fields, that nothing reads: named with their path, or refused if answers need
-    them. `messages`: what is learned.
-
-    A path has no numbers, so that a key is one finding for a file: `messages[].timestamp`, `input.parallel_tool_calls`.
-    A key that may be text of a row is not shown.
-    """
+    """Keys inside a row that nothing reads: named by a path without numbers, so that a key is one finding
+    (`messages[].timestamp`, `input.parallel_tool_calls`), or refused if answers need them. `messages`: what is learned.
+    A key that may be text is not shown."""
     for place, key, value in found:
         if code := code_of_inner(key, value, messages):
             name = shown(key)
@@ -183,11 +176,8 @@ def _texts_in(value: Any, key: str = "") -> Iterator[_FieldText]:
 
 
 def _missing_from_messages(value: Any, messages: Sequence[dict[str, Any]]) -> list[_FieldText]:
-    """The texts of a JSON value that no message has.
-
-    Those in the order of the messages take one pass; others at most `_SEARCHED_MAX` characters, beyond which they
-    count as not found.
-    """
+    """The texts of a JSON value that no message has. Those in the order of the messages take one pass; others at most
+    `_SEARCHED_MAX` characters, beyond which they count as not found."""
     text = "\0".join(message.get("content", "") for message in messages)  # no text of a row holds this character
     place, left, unsaid = 0, _SEARCHED_MAX, []
     for found in dict.fromkeys(_texts_in(value)):
@@ -246,10 +236,8 @@ class _Missed:
         self._different: set[int] = set()
 
     def add(self, row: int, texts: list[_FieldText]) -> None:
-        """A short text that many rows share says what they are about, such as a channel: it is no passage.
-
-        Without `texts` the row is one of them for certain.
-        """
+        """A short text that many rows share says what they are about, such as a channel: it is no passage. Without
+        `texts` the row is one of them for certain."""
         if len(self.rows) < ROWS_SHOWN:
             self.rows.append(row)
         if not texts or sum(len(found.text.split()) for found in texts) >= _LONG:
@@ -265,10 +253,8 @@ class _Missed:
 
 
 def _marks_in(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The value by the field's name, and those of an object such as `metadata`, or of several, by the names in it.
-
-    A name such as `value` says nothing by itself.
-    """
+    """The value by the field's name, and those of an object such as `metadata`, or of several, by the names in it. A
+    name such as `value` says nothing by itself."""
     if type(value) is str and value.startswith("["):
         value = _of_cell(value)
     yield (name,), value
@@ -290,10 +276,8 @@ _ROWS_PER_QUESTION, _ANSWERS_PER_QUESTION, _HALF = 10, 2, 0.5
 
 
 class SameQuestions:
-    """Rows that ask the same, where a field that nothing reads has what they ask about: notes beside `Triage?`.
-
-    Memory is flat. `is_settled`: further rows change nothing.
-    """
+    """Rows that ask the same, where a field that nothing reads has what they ask about: notes beside `Triage?`. Memory
+    is flat. `is_settled`: further rows change nothing."""
 
     def __init__(self) -> None:
         self._rows, self._questions, self._answered = 0, set[int](), dict[int, int]()
@@ -328,10 +312,8 @@ class SameQuestions:
 
 
 class FieldNotes:
-    """The fields of one file's rows that nothing reads, and what they say of the rows. Memory is flat.
-
-    `learned`: the rows have answers to learn.
-    """
+    """The fields of one file's rows that nothing reads, and what they say of the rows. Memory is flat. `learned`: the
+    rows have answers to learn."""
 
     def __init__(self, used: UsedFields, *, learned: bool = True) -> None:
         self._used, self._learned = used, learned

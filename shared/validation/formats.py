@@ -1,9 +1,5 @@
-"""The shapes tuning data comes in: recognized by their keys, and converted to one.
-
-Sources of the shapes: OpenAI's chat, preference and reinforcement rows, Stanford Alpaca, Databricks Dolly, ShareGPT and
-preference pairs as LLaMA-Factory describes them (`data/README.md`), and the prompt/completion, prompt/chosen/rejected
-and prompt-only rows of TRL.
-"""
+"""The shapes tuning data comes in, known by their keys, and converted to one: OpenAI's, Alpaca, Dolly, ShareGPT and
+pairs as LLaMA-Factory describes them (`data/README.md`), and those of TRL."""
 
 import re
 from collections import Counter
@@ -30,10 +26,8 @@ class Format(NamedTuple):
 
 
 def detect(sources: Sequence[Source], *, prompts: bool = False) -> Format | None:
-    """The shape most of the rows have, the first of equals, with the mapping of the fields they hold.
-
-    `prompts`: rows are for reinforcement, which takes the question of a row and leaves its answer to graders.
-    """
+    """The shape most of the rows have, the first of equals, with the mapping of the fields they hold. `prompts`: rows
+    are for reinforcement, which takes the question of a row and leaves its answer to graders."""
     shapes = [shape for source in sources if (shape := shape_of(source, prompts=prompts))]
     if not shapes:
         return None

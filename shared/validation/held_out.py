@@ -43,11 +43,8 @@ Named = Callable[[Iterable[int]], str]
 def report_sizes(
     held_out: int, copies: int, recipe: Recipe, split: Split | None, findings: Findings, groups: int | None = None
 ) -> None:
-    """Whether so many held-out rows suffice. Only where nothing else forbids the run: what is refused is not counted.
-
-    `copies`: of these, that say what another one does. `groups`: how many are independent, where they have groups.
-    `split`: where the rows were chosen from the training rows.
-    """
+    """Whether so many held-out rows suffice, where nothing else forbids the run. `copies`: of these, of others;
+    `groups`: independent ones; `split`: where they were chosen from the training rows."""
     if findings.failed:
         return
     needed, copies = recipe.evaluation.gate.min_rows, copies + (split.copies if split else 0)

@@ -34,9 +34,7 @@ Container = Literal["jsonl", "json", "csv", "xlsx", "parquet", "arrow"]
 @dataclass(frozen=True, slots=True)
 class ExpectedRows:
     """What a recipe says of its rows. `format`: a name or `auto`. `columns`: field of the file -> its known name.
-
-    `prompts`: they are for reinforcement. `table`: the file is named as one. `encoding`: where it is not Unicode.
-    """
+    `prompts`: they are for reinforcement. `table`: the file is named as one. `encoding`: where it is not Unicode."""
 
     format: str = _AUTO
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -47,12 +45,10 @@ class ExpectedRows:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """`form` is None if no row has a known shape, or if none is an object; iterating `lines` may raise Unreadable.
-
-    `missing`: columns that the recipe names and no row has. `found`: the fields of the first rows, as they may be
-    shown; `verdicts`: those that only accept or reject the row; `misspelled`: the known names that others stand for.
-    `other`: the format of the rows, where the recipe names one that they have not, or they are dialogues as text.
-    """
+    """`form` is None if no row has a known shape; iterating `lines` may raise Unreadable. `missing`: columns that the
+    recipe names and no row has. `found`: fields of the first rows, as they may be shown; `verdicts`: those that only
+    accept or reject; `misspelled`: known names that others stand for. `other`: the format of the rows where it is not
+    the recipe's, or they are dialogues as text."""
 
     form: Format | None
     container: Container
@@ -65,12 +61,9 @@ class Intake:
 
 
 def open_rows(chunks: Iterable[bytes], expected: ExpectedRows = ExpectedRows(), note: Note = lambda *_: None) -> Intake:
-    """Look at the first rows, and give them back with all others.
-
-    A file is a workbook, an array or JSON Lines by its first bytes. Otherwise it is CSV if it is named so, or if its
-    first line names columns of a known format, or if its first lines have the same number of cells. `note` takes what
-    is found in records that are kept.
-    """
+    """Look at the first rows, and give them back with all others. By its first bytes a file is a workbook, an array or
+    JSON Lines; else CSV by its name, a first line of known columns, or lines of as many cells. `note` takes what is
+    found."""
     source = with_head(chunks, START_BYTES)
     start = next(source, b"")
     if is_office(start):
@@ -156,10 +149,8 @@ def _question(form: Format | None) -> str:
 
 
 def _format(sources: Sequence[Source], expected: ExpectedRows) -> Format | None:
-    """By the names as the recipe maps them; else, if no row is known by them, whatever their case and blanks.
-
-    What stands beside the question is known in any case. Fields that are null count only where no row is known else.
-    """
+    """By the names as the recipe maps them; else, if no row is known by them, whatever their case and blanks. What
+    stands beside the question is known in any case. Fields that are null count only where no row is known else."""
     fields = set(chain.from_iterable(sources))
     meant = {known for own, known in expected.columns.items() if own in fields}
     normalized = {own: known for own, known in _normalized(sources).items() if known not in meant}

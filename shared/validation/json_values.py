@@ -1,7 +1,5 @@
-"""A JSON array, or objects written over several lines, as rows: one value at a time of text that lies in a file.
-
-Or one object around the rows, as exports of APIs are: `{"count": 2, "tickets": [{...}, {...}]}`.
-"""
+"""A JSON array, or objects over several lines, as rows: one value at a time of text in a file. Or one object around the
+rows, as exports of APIs are: `{"count": 2, "tickets": [{...}, {...}]}`."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -49,11 +47,8 @@ def mapped(chunks: Iterable[bytes]) -> Text:
 
 
 def read_values(text: Text, start: int = 0, end: int | None = None, offset: int = 0) -> Iterator[Line]:
-    """Each value between two places as a line: its number from 1, its offset, and its bytes. `offset`: of the text.
-
-    Commas between values may be missing or too many: what a value is does not depend on them. Raises Unreadable
-    (`json_array_cut`, `json_array_more`).
-    """
+    """Each value between two places as a line: its number from 1, its offset (the text is at `offset`), its bytes.
+    Commas may be missing or too many. Raises Unreadable (`json_array_cut`, `json_array_more`)."""
     end, number = len(text) if end is None else end, 0
     found = _BETWEEN.search(text, start, end)
     is_array = found is not None and found[0] == b"["
@@ -130,11 +125,9 @@ def may_be_wrapped(start: bytes) -> bool:
 
 
 def unwrap(text: Text, offset: int, is_row: Callable[[Source], bool]) -> Wrapped | None:
-    """The rows in the largest list of objects, or in `train`; None of a text that is something else.
-
-    `offset`: of the text. `is_row` says whether a format is known. Raises Unreadable `json_array_cut`, and
-    `table_by_columns` of an object that is no list of rows and no row.
-    """
+    """The rows in the largest list of objects, or in `train`; None of other text, which is at `offset`. `is_row`:
+    whether a format is known. Raises Unreadable `json_array_cut`; `table_by_columns` of an object that is no rows and
+    no row."""
     found = _rows_in(text, is_row)
     if found is None:
         return None
@@ -178,10 +171,8 @@ def _is_by_columns(text: Text, lists: list[_Span]) -> bool:
 
 
 def _spans(text: Text) -> list[_Span] | None:
-    """Of the lists in the only object of a text; None if something else follows it, or if it does not end.
-
-    Raises Unreadable `json_array_cut` if a list does not end.
-    """
+    """Of the lists in the only object of a text; None if something else follows it, or if it does not end. Raises
+    Unreadable `json_array_cut` if a list does not end."""
     spans: list[_Span] = []
     depth = objects = 0  # containers that are open, and those that hold all others
     start = -1  # of the list that is open

@@ -21,14 +21,10 @@ _FIELDS_MAX = 64
 
 
 class RowKeys(NamedTuple):
-    """What is kept of a row.
-
-    `row` and `content`: 128-bit hashes of the row and of what it asks and answers. `split`: the 64 bits that it is held
-    out by. `label`: 64 bits, signed, of a short answer, else 0. `number` and `offset`: of its line; a negative number
-    is of a row that the dropped file does not hold. `sketch`: by which near duplicates are found, None where they need
-    not be. `turn` and `earlier`: its turns, as `compared.content_of` has it. `fields`: of an answer that is JSON,
-    with their labels.
-    """
+    """What is kept of a row. `row`, `content`: 128-bit hashes of it and of what it asks and answers. `split`: 64 bits
+    that it is held out by. `label`: 64 bits, signed, of a short answer, else 0. `number`, `offset`: of its line; a
+    negative number is of a row that the dropped file does not hold. `sketch`: None where no near duplicates are sought.
+    `turn`, `earlier`: as of `compared.content_of`. `fields`: of an answer that is JSON, with their labels."""
 
     row: bytes
     content: bytes
@@ -43,11 +39,9 @@ class RowKeys(NamedTuple):
 
 
 class Keys:
-    """Keys of the rows of both files. A temporary database: memory is flat, and nothing is left behind.
-
-    That two of 10 million rows share a 128-bit hash by chance has a probability below 1e-24. A row takes about 100
-    bytes of disk, 280 where near duplicates are sought, and each earlier turn of a dialogue 35.
-    """
+    """Keys of the rows of both files, in a temporary database: memory is flat. Two of 10 million rows share a 128-bit
+    hash with a probability below 1e-24. A row takes 100 bytes of disk, 280 with near duplicates, each earlier turn
+    35."""
 
     def __init__(self) -> None:
         self.database = sqlite3.connect("", isolation_level=None)  # "": a private file, in memory while small
@@ -97,10 +91,8 @@ class Keys:
         return self._field_names.get(name, 0)
 
     def take_labels_of_fields(self, rank: Callable[[str], int]) -> None:
-        """Give rows the values of one field of their JSON answers as labels, where the answers are no labels.
-
-        Of the fields that sort the rows it is the first by `rank`, then the one with most values.
-        """
+        """Give rows the values of one field of their JSON answers as labels, where the answers are no labels. Of the
+        fields that sort the rows it is the first by `rank`, then the one with most values."""
         self.flush()
         if self._field_names and not find_labels(self.repeated_labels(), self.counts["train"], share=0).few:
             found = []
@@ -120,10 +112,8 @@ class Keys:
             rows.clear()
 
     def rows(self, query: Query, file: File = "train") -> Iterator[tuple[int, int]]:
-        """Line number and offset of each row that a query of `keys.toml` finds, in order. `file`: of duplicates.
-
-        Of `first_unknown` it is the label and its first line.
-        """
+        """Line number and offset of each row that a query of `keys.toml` finds, in order. `file`: of duplicates. Of
+        `first_unknown` it is the label and its first line."""
         self.flush()
         return self.database.execute(_SQL["rows"][query].format(file=file, overlapping=_SQL["overlapping"]))
 

@@ -27,10 +27,8 @@ def rank_of_label(path: str) -> int:
 
 
 class LabelCount(NamedTuple):
-    """An answer, as `compared.label_key`: rows that give it, and groups of rows that have to stay together.
-
-    `units`: of groups with the same prompt or nearly the same text.
-    """
+    """An answer, as `compared.label_key`: rows that give it, and groups of rows that have to stay together. `units`: of
+    groups with the same prompt or nearly the same text."""
 
     key: int
     rows: int
@@ -40,11 +38,9 @@ class LabelCount(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """`classifies`: nearly all rows answer with a label, and `counts` are all labels, most rows first.
-
-    `few`: beyond doubt, for so few answers are no phrases that answer one question put in several ways.
-    Elsewhere `counts` are the answers that are frequent enough for the split to choose them by their share.
-    """
+    """`classifies`: nearly all rows answer with a label, and `counts` are all labels, most rows first; else the answers
+    that are frequent enough to be split by their share. `few`: beyond doubt, too few to be phrases that answer one
+    question."""
 
     counts: tuple[LabelCount, ...]
     classifies: bool
@@ -56,10 +52,8 @@ class Labels:
 
 
 def find_labels(repeated: list[LabelCount], rows: int, share: float) -> Labels:
-    """`repeated`: the answers that two rows or more give, most rows first, `MAX_LABELS` and one at most.
-
-    `share`: of the rows, held out. Of an answer that `rows * share` holds once or more, its share can be chosen.
-    """
+    """`repeated`: the answers that two rows or more give, most rows first, `MAX_LABELS` and one at most. `share`: of
+    the rows, held out. Of an answer that `rows * share` holds once or more, its share can be chosen."""
     labels = tuple(repeated[:MAX_LABELS])
     covered = sum(label.rows for label in labels)
     often = len(repeated) * _ROWS_PER_LABEL <= rows

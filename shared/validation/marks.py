@@ -1,8 +1,5 @@
-"""Fields that say which answers are bad, and which rows are not to be trained on.
-
-A field refuses a file only where it can mean nothing else. `approved: false` may say that an answer is bad, or that a
-loan was not given: that is a warning, which says how to decide.
-"""
+"""Fields that say which answers are bad, and which rows are not to be trained on. One refuses a file only where it can
+mean nothing else; `approved: false`, of an answer or of a loan, is a warning that says how to decide."""
 
 import math
 import re
@@ -125,11 +122,8 @@ class Marked:
 
 
 class Mark:
-    """The values of one field of one file. Memory is flat.
-
-    A value is bad (false, a negative number, a word such as thumbs_down), a zero, which is bad where no value is other
-    than 0 and 1, open (a word such as pending), which is bad where others are good, good, or other.
-    """
+    """The values of one field of one file; memory is flat. A value is bad (false, negative, thumbs_down), a zero (bad
+    where no value is other than 0 and 1), open (pending: bad where others are good), good, or other."""
 
     def __init__(self, path: Sequence[str], meaning: MarkMeaning) -> None:
         self._field, self._meaning = ".".join(path), meaning
@@ -145,10 +139,8 @@ class Mark:
         self._says_chosen = self._says_minus_one = False
 
     def add(self, row: int, value: Any, question: Any, answer: str) -> None:
-        """`question`: of any hashable kind, equal where the model reads the same before its answer.
-
-        Of a list, as of several raters, the worst counts.
-        """
+        """`question`: of any hashable kind, equal where the model reads the same before its answer. Of a list, as of
+        several raters, the worst counts."""
         several = type(value) is list
         read = min(map(_plain, value if several else [value]), key=lambda one: _WORST.index(self._kind(one)))
         self._is_scale |= several

@@ -63,10 +63,8 @@ def in_short(
 def _faster(
     resolved: ResolvedRecipe, alone: CostEstimate, cost_of: Callable[[ResolvedRecipe], CostEstimate]
 ) -> tuple[ResolvedRecipe, CostEstimate] | None:
-    """The same run where it is cheapest of the machines that may keep deadline and budget, if there is one.
-
-    May, for the low end of the estimate decides, as the refusal of what no machine can keep is.
-    """
+    """The same run where it is cheapest of the machines that may keep deadline and budget, if there is one. May, for
+    the low end of the estimate decides, as the refusal of what no machine can keep is."""
     budget, keeping = resolved.requested.budget, []
     for sku in _others(resolved):
         candidate = resolved.model_copy(update={"training_instance_type": sku.name})

@@ -178,10 +178,8 @@ def _hinted(name: str, near: str) -> str:
 
 
 def needed_fields(recipe: Recipe, *, evaluated: bool, splits: bool) -> list[tuple[str, str]]:
-    """(code if missing, field) of the fields that graders, slices and the split read of a file's rows.
-
-    `evaluated`: rows of the file may be held out.
-    """
+    """(code if missing, field) of the fields that graders, slices and the split read of a file's rows. `evaluated`:
+    rows of the file may be held out."""
     read = fields(_graders(recipe, evaluated=evaluated)) - replaced_fields(recipe)
     needed = [("grader_field_missing", name) for name in sorted(read)]
     if evaluated:

@@ -40,9 +40,7 @@ _OTHER_GRADER = {"name": "other", "type": "string_check", "reference": "other"} 
 @dataclass(frozen=True, slots=True)
 class ReadRecipe:
     """`recipe` is None if it has problems. `assumed` is what the data is then checked by: all settings that are valid.
-
-    `unknown`: the other settings that were given, which `assumed` lacks or has by default; the empty path is all.
-    """
+    `unknown`: the other settings that were given, which `assumed` lacks or has by default; the empty path is all."""
 
     recipe: Recipe | None
     assumed: Recipe
@@ -94,10 +92,8 @@ def recipe_text(path: Path) -> bytes:
 
 
 def read_recipe(text: bytes | None, default_base_model: str, findings: Findings) -> ReadRecipe:
-    """The recipe; its problems are added to `findings` under the file `recipe`.
-
-    No text means a recipe of defaults. The license gate is part of it.
-    """
+    """The recipe; its problems are added to `findings` under the file `recipe`. No text means a recipe of defaults. The
+    license gate is part of it."""
     try:
         given, twice = _load(text or b"")
     except _Unreadable as error:

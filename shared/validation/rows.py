@@ -43,10 +43,8 @@ ReadLine = tuple[ParsedRow | None, Collection[str]]
 
 
 def read_row(line: bytes | RefusedLine, form: Format = CHAT, used: frozenset[str] = _NOTHING) -> ReadLine:
-    """The row of a line, None if it has errors, and the codes of what was found; never text of the row.
-
-    A code may say more after a `|`, for its message. `used`: fields that the recipe reads, which stay in `item`.
-    """
+    """The row of a line, None if it has errors, and the codes of what was found; never text of the row. A code may say
+    more after a `|`, for its message. `used`: fields that the recipe reads, which stay in `item`."""
     if isinstance(line, RefusedLine):
         return None, (line.code,)
     if not line.strip():
@@ -205,10 +203,8 @@ def row_of(document: dict[str, Any]) -> ParsedRow:
 
 
 class Extent(NamedTuple):
-    """Of all text that a chat template writes out. `extra_bytes`: by which UTF-8 is longer than its characters.
-
-    Tool calls and tools count as their JSON, and as no extra bytes.
-    """
+    """Of all text that a chat template writes out. `extra_bytes`: by which UTF-8 is longer than its characters. Tool
+    calls and tools count as their JSON, and as no extra bytes."""
 
     messages: int
     characters: int

@@ -137,10 +137,8 @@ class Splitter:
         self._findings, self._keys, self._counter, self._tokens = findings, keys, counter, tokens
 
     def write_both(self, train: Iterable[ScannedRow], evaluation: Iterable[ScannedRow], group: str | None) -> None:
-        """Two files. A training row may not be in the held-out file too, nor may one of its group.
-
-        `group`: data.split_group.
-        """
+        """Two files. A training row may not be in the held-out file too, nor may one of its group. `group`:
+        data.split_group."""
         for place, row, canonical, size in evaluation:  # first: training rows are compared with them
             self._count_tokens(place, row.document, size, held_out=True)
             self._counter.write("eval", canonical)

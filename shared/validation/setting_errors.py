@@ -46,11 +46,8 @@ class _Setting(NamedTuple):
 
 
 class Names:
-    """What the names in a recipe that `model` refused may stand for. `raw` is the recipe as it was written.
-
-    A suggestion is accepted at its place, with the `type` that the recipe has. Kinds of evidence are asked in turn, the
-    surest first and those of the same section before those of others; none is made where none is convincing.
-    """
+    """What the names in a recipe that `model` refused may stand for; `raw` is the recipe as written. A suggestion is
+    accepted at its place. Kinds of evidence are asked in turn: the surest first, the same section before others."""
 
     def __init__(self, raw: Any, model: type[BaseModel]) -> None:
         self._raw = raw
@@ -248,10 +245,8 @@ _ABOUT_TYPE = ("union_tag_invalid", "union_tag_not_found", "method_type")  # pyd
 
 @dataclass(frozen=True, slots=True)
 class SettingError:
-    """What is wrong with the setting at `path` (dotted, empty for the whole).
-
-    `unknown`: there is no such setting, and `message` is a suggestion or empty. `meant`: those it may stand for.
-    """
+    """What is wrong with the setting at `path` (dotted, empty for the whole). `unknown`: there is no such setting, and
+    `message` is a suggestion or empty. `meant`: those it may stand for."""
 
     path: str
     message: str

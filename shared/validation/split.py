@@ -1,9 +1,6 @@
-"""Which training rows are held out: a share of them, chosen by a hash of what they say, in units that stay together.
-
-A unit is made of rows of one group, copies, rows with the same prompt, and near duplicates. A label
-(`shared/validation/labels.py`) that several units give is in both splits, with its share of the held-out rows. The
-result is a function of the set of rows, whatever their order. Everything that grows with the number of rows is on disk.
-"""
+"""Which training rows are held out: a share, chosen by a hash of what they say, in units that stay together: rows of
+one group, copies, rows with the same prompt, near duplicates. A label that several units give is in both splits. The
+result is a function of the set of rows. Everything that grows with their number is on disk."""
 
 import math
 import sqlite3
@@ -49,14 +46,10 @@ class SplitLabel(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """`requested`: rows by the share; `target`: by the needs of gate and labels; `held_out`: the result. `copies`: of
-    these, where the others are too few for the gate.
-
-    `separated` and `separated_questions`: rows of near duplicates and of one question that were not kept together.
-    `labels`: those that were chosen by their share. `unshared`: labels that are only in training, because one group
-    alone gives them, or because there are many and no more can be held out. `in_one_split`: of few labels those of
-    several groups that could not be in both splits.
-    """
+    """`requested`: rows by the share; `target`: by gate and labels; `held_out`: the result. `copies`: of these, where
+    the others are too few. `separated`, `separated_questions`: rows of near duplicates and of one question that were
+    not kept together. `labels`: chosen by their share. `unshared`: labels only in training, of one group alone or too
+    many. `in_one_split`: of few labels those of several groups that could not be in both."""
 
     rows: int
     requested: int
@@ -334,11 +327,8 @@ class _Selection:
 
 
 def _join(database: sqlite3.Connection, table: str, pairs: Iterable[tuple[int, int]]) -> None:
-    """Make a table of the members of pairs, signed integers of 64 bits: all that are joined get the same name.
-
-    The name is a hash of the smallest: units are taken in the order of their names, and the smallest of many is a small
-    one. A member takes 100 bytes of memory.
-    """
+    """Make a table of the members of pairs, signed 64-bit integers: all that are joined get one name, a hash of the
+    smallest, for units are taken in the order of names. A member takes 100 bytes of memory."""
     before: dict[int, int] = {}  # a smaller one that it is joined with
 
     def root(member: int) -> int:

@@ -46,11 +46,9 @@ def why_unreadable(line: bytes) -> str:
 
 
 def what_was_lost(line: bytes, written: bytes) -> str | None:
-    """The code of what the parser dropped silently: one of two equal keys, or digits of a long integer; or of a NUL.
-
-    `written` is what the encoder made of the document that `line` was parsed to. Where both are equal, nothing
-    was lost. An integer beyond 64 bits becomes a float so large that it is written with an exponent.
-    """
+    """The code of what the parser dropped silently (one of two equal keys, digits of a long integer) or of a NUL.
+    `written`: what the encoder made of it; equal to `line`, nothing was lost. An integer beyond 64 bits has an exponent
+    there."""
     if b"\\u0000" in written and _NUL.search(written) is not None:
         return "null_character"
     if written == line:

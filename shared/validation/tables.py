@@ -56,10 +56,8 @@ class Record(NamedTuple):
 
 
 def dialects(lines: Sequence[bytes], names: Iterable[str] = ()) -> tuple[list[Dialect], Sequence[bytes]]:
-    """The dialects that a file may have, and its lines without a first one that says `sep=`.
-
-    An encoding in which the lines have one of these names of columns is likelier than others.
-    """
+    """The dialects that a file may have, and its lines without a first one that says `sep=`. An encoding in which the
+    lines have one of these names of columns is likelier than others."""
     named = _SEPARATOR.fullmatch(lines[0]) if len(lines) > 1 else None
     delimiters = [named[1].decode("latin-1")] if named else DELIMITERS
     others, encoding = b"\n".join(line for line in lines if decoded(line) is None), ("", "")
@@ -83,20 +81,16 @@ def first_records(lines: Sequence[bytes], dialect: Dialect) -> list[Record]:
 
 
 def columns_of(cells: Sequence[str] | str, dialect: Dialect) -> list[str]:
-    """The columns that a header names, one without a name by its number; empty if it cannot be a header.
-
-    A record with bars around it is of a table in Markdown, whose cells are padded.
-    """
+    """The columns that a header names, one without a name by its number; empty if it cannot be a header. A record with
+    bars around it is of a table in Markdown, whose cells are padded."""
     if isinstance(cells, str) or (dialect.delimiter == "|" and len(cells) > 1 and not f"{cells[0]}{cells[-1]}".strip()):
         return []
     return named(cells)
 
 
 def named(header: Sequence[str]) -> list[str]:
-    """A name for each cell of a header; empty if none has one, or two have the same that a format knows.
-
-    Others that come again, such as the comments of Jira, are numbered.
-    """
+    """A name for each cell of a header; empty if none has one, or two have the same that a format knows. Others that
+    come again, such as the comments of Jira, are numbered."""
     given = [" ".join(cell.split()) for cell in header]
     names: list[str] = []
     for number, name in enumerate(given, 1):
@@ -114,12 +108,9 @@ def looks_like_table(records: Sequence[Record], dialect: Dialect) -> bool:
 
 
 def read_table(lines: Iterable[Line], dialect: Dialect, note: Note, names: Sequence[str] = ()) -> Iterator[Line]:
-    """One line of JSON a record, numbered by the line it starts on. The first that is not blank names the columns, or
-    the one with these `names` below lines that are noted and not read.
-
-    Empty cells are left out, a record of nothing else is a blank line, and one that repeats the header is noted and
-    not read. Raises Unreadable `csv_header`.
-    """
+    """One line of JSON a record, numbered by its first line. The first that is not blank names the columns, or the one
+    with these `names`, below lines that are noted. Empty cells and repeated headers are left out. Raises Unreadable
+    `csv_header`."""
     reader = _Reader(lines, dialect, note)
     above, header = 0, [""]
     for first, cells, is_utf8, size in reader.records():
@@ -163,10 +154,8 @@ def _bare(cell: str) -> str:
 
 
 class _Reader:
-    """Lines to records, with the csv module, which is given the text of one line after the other.
-
-    Of text that is not UTF-8 the encoding is guessed, unless as many lines or more are UTF-8.
-    """
+    """Lines to records, with the csv module, which is given the text of one line after the other. Of text that is not
+    UTF-8 the encoding is guessed, unless as many lines or more are UTF-8."""
 
     def __init__(self, lines: Iterable[Line], dialect: Dialect, note: Note) -> None:
         self.dialect, self._note = dialect, note

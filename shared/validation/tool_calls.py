@@ -1,7 +1,5 @@
-"""Tool calls: their canonical form, and whether calls, results and definitions of tools in a dialogue fit together.
-
-What is wrong goes to a set of codes as `code||place`, the first place of each code in a row.
-"""
+"""Tool calls: their canonical form, and whether calls, results and tools of a dialogue fit together. What is wrong goes
+to a set of codes as `code||place`, the first place of each."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -79,11 +77,8 @@ def _functions_called(message: Message) -> list[Any]:
 
 
 def with_ids(messages: list[Any], first: int = 0) -> list[Any]:
-    """The messages, with an id for each call that has none and for its result, as rows of Transformers and TRL lack.
-
-    A result is of the first open call of its `name`; without a name, of the first open call. What does not fit is left
-    as it is. `first`: number of the first message in its dialogue.
-    """
+    """The messages, with an id for each call that has none and for its result, as rows of Transformers and TRL lack:
+    that of the first open call of its `name`, or of any. `first`: number of the first message in its dialogue."""
     if not any(type(message) is dict and _lacks_id(message) for message in messages):
         return messages
     read: list[Any] = []
@@ -212,11 +207,9 @@ def check_conversation(
     after: Sequence[Message] = (),
     is_rejected: bool = False,
 ) -> None:
-    """Whether each call is answered, each result called for, and each function one of `tools`.
-
-    `after`: what was said before `messages`, whose own faults are not reported again. `is_rejected`: an answer that is
-    to be avoided, which may well call what is not there.
-    """
+    """Whether each call is answered, each result called for, each function one of `tools`. `after`: what was said
+    before, with its faults reported. `is_rejected`: an answer that is to be avoided, which may call what is not
+    there."""
     if not any("tool_calls" in one or one.get("role") == "tool" for one in messages):
         return
     if not _UNREADABLE.isdisjoint(code.partition("|")[0] for code in codes):

@@ -1,7 +1,4 @@
-"""Turns of other tools as messages: ShareGPT, LangChain, Anthropic, Bedrock, Gemini.
-
-What they are called there is in `turns.toml`.
-"""
+"""Turns of ShareGPT, LangChain, Anthropic, Bedrock and Gemini (`turns.toml`) as messages."""
 
 from typing import Any
 

@@ -1,7 +1,5 @@
-"""The dataset validator: everything wrong with data and recipe in one pass, and the rows a run trains on.
-
-Streams: it holds one chunk and one row; what grows with the number of rows goes to temporary files.
-"""
+"""The dataset validator: everything wrong with data and recipe in one pass, and the rows a run trains on. It holds one
+chunk and one row; what grows with the number of rows goes to temporary files."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -78,17 +76,11 @@ def validate(
     names: Callable[[], NameFinder | None] | None = lambda: None,
     previews: int = 0,
 ) -> Validated:
-    """Check a dataset and its recipe, and write the canonical rows to `sink`, both files rewound.
-
-    `train` and `evaluation` are the files in chunks of any size. Without `evaluation` a share of the training
-    rows is held out. Row numbers in the report are line numbers from 1. Never raises for what is in the
-    files; what `sink` holds is of use only if the report passed.
-
-    `bundle_of` gives the tokenizer of a base model, None if it is not at hand; without it nothing is counted in
-    tokens and no problem of tokens is reported. `earlier` is called only where the recipe appends. `names` gives what
-    finds names, called only where the recipe asks for it: None without a model, which is then a problem. Without
-    `names` they are not searched for, and a warning says so. `previews` rows are shown as the model reads them.
-    """
+    """Check a dataset and its recipe, and write the canonical rows to `sink`, both files rewound. Never raises for what
+    is in the files, which come in chunks of any size; without `evaluation` a share of the rows is held out.
+    `bundle_of`: the tokenizer of a base model, None if not at hand; without it nothing is counted in tokens. `earlier`
+    is called where the recipe appends, `names` where it asks for names: None without a model is a problem; without
+    `names` a warning says that nothing was searched. `previews`: rows shown as the model reads them."""
     findings = Findings(ALL_CODES)
     if not is_name(project):
         findings.add("project_name", "train")

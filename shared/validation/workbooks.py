@@ -1,7 +1,5 @@
-"""Excel workbooks (.xlsx) as rows, with python-calamine, which the validation job has and the function app has not.
-
-calamine holds a sheet as a whole and ends the process where memory runs out, so a workbook's sizes are checked first.
-"""
+"""Excel workbooks (.xlsx) as rows, with python-calamine, which only the validation job has. It holds a sheet as a whole
+and ends the process where memory runs out, so a workbook's sizes are checked first."""
 
 import posixpath
 import re
@@ -35,16 +33,10 @@ Table = tuple[list[str], Iterator[Line]]
 
 
 def open_workbook(chunks: Iterable[bytes], note: Note, is_header: Callable[[list[str]], bool]) -> Table:
-    """The columns, and each row as a line of JSON with its number in the sheet, of the one visible sheet that has some.
-    The first row with a value names the columns, or one of the first below it that `is_header`.
-
-    Values are texts, as people read them: numbers without a format, but for codes (`00450`); dates as 2026-01-31; of a
-    formula its last value.
-    Empty cells are left out; a value of merged cells counts for each of their rows.
-
-    Raises Unreadable (`invalid_workbook`, `workbook_sheets`, `workbook_needs_job`, `csv_header`, `not_utf8`,
-    `decompression_bomb`).
-    """
+    """The columns, and each row as a line of JSON, of the one visible sheet that has some. The first row with a value,
+    or one below it that `is_header`, names them. Values are texts as people read them: `00450`, 2026-01-31, of a
+    formula its last value. A value of merged cells counts for each of their rows. Raises Unreadable
+    (`invalid_workbook`, `workbook_sheets`, `workbook_needs_job`, `csv_header`, `not_utf8`, `decompression_bomb`)."""
     if find_spec("python_calamine") is None:
         raise Unreadable("workbook_needs_job")
     with spooled(chunks) as file:

@@ -1,8 +1,5 @@
-"""Canaries: made-up records, each with a random number, that are planted among the training rows alone.
-
-A model that says such a number has learned a row by heart, for nothing else tells it (Carlini et al. 2019,
-arXiv 1802.08232). Drawn by the run's seed, so training and evaluation know the same ones. Free of torch.
-"""
+"""Canaries: made-up records, each with a random number that its training row alone says (Carlini et al. 2019, arXiv
+1802.08232). Drawn by the run's seed, so training and evaluation know the same ones. Free of torch."""
 
 import math
 import random

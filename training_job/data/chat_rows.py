@@ -1,7 +1,4 @@
-"""Curated files become token ids and labels. Free of torch.
-
-How a row is rendered and which tokens loss falls on is `shared.rendering`'s, which the validator uses as well.
-"""
+"""Curated files become token ids and labels, as `shared.rendering` renders them. Free of torch."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -87,12 +84,9 @@ def encode_file(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile
 
 
 def encode_rows(given: list[Row], path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[Encoded]:
-    """Encode rows, which `path` names.
-
-    Raises PermanentFailure of class data, listing all rows concerned: `row_not_renderable`,
-    `no_trainable_tokens`, `row_too_long` (only where over_length is reject), `no_rows`; of class recipe:
-    `template_not_trainable`.
-    """
+    """Encode rows, which `path` names. Raises PermanentFailure of class data, listing all rows concerned:
+    `row_not_renderable`, `no_trainable_tokens`, `row_too_long` (only where over_length is reject), `no_rows`; of class
+    recipe: `template_not_trainable`."""
     found: Codes = {}
     rows: list[Encoded] = []
     read = read_all(path, bundle, given)
@@ -172,10 +166,8 @@ class Pair:
 
 
 def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[Pair]:
-    """Encode every pair of a curated file; what befalls one answer for its length befalls the pair.
-
-    Raises PermanentFailure as `chat_rows.encode_file` does; `bad_row` where a line is no preference row.
-    """
+    """Encode every pair of a curated file; what befalls one answer for its length befalls the pair. Raises
+    PermanentFailure as `chat_rows.encode_file` does; `bad_row` where a line is no preference row."""
     texts = [text for pair in read_all(path, bundle, read_rows(path, _is_pair)) for text in pair]
     tokens = list(tokenize(bundle, texts))
     found: Codes = {}
@@ -207,10 +199,8 @@ class EncodedPrompt:
 
 
 def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[EncodedPrompt]:
-    """Encode every prompt of a curated file. One that is too long is left out or refused: cut, it asks for less.
-
-    Raises PermanentFailure of class data: `bad_row`, `row_not_renderable`, `row_too_long`, `no_rows`.
-    """
+    """Encode every prompt of a curated file. One that is too long is left out or refused: cut, it asks for less. Raises
+    PermanentFailure of class data: `bad_row`, `row_not_renderable`, `row_too_long`, `no_rows`."""
     rows = read_rows(path, lambda row: row["messages"][0]["role"])
     texts = [text for (text,) in read_all(path, bundle, rows)]
     found: Codes = {}

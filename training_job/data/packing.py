@@ -1,8 +1,5 @@
-"""Which rows an optimizer step sees, and how they lie in micro batches.
-
-A step sees `batch_size` rows whichever way they are laid out and however many processes share them: packing,
-memory and processes change the speed, never the result. Import only where torch may be loaded.
-"""
+"""Which rows an optimizer step sees, and how they lie in micro batches. Packing, memory and processes change the speed,
+never the result. Import only where torch may be loaded."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,9 +16,7 @@ GROUP_BATCHES = 50
 @dataclass(frozen=True)
 class Layout:
     """How a micro batch is laid out; it holds at most `rows` rows of `row_tokens` tokens, or as many tokens packed.
-
-    Plain is padded for attention of transformers, which needs a mask.
-    """
+    Plain is padded for attention of transformers, which needs a mask."""
 
     kind: Literal["packed", "padded", "plain"]
     rows: int
@@ -59,12 +54,9 @@ def steps_of_run(rows: int, batch_size: int, seed: int, steps: int) -> list[list
 
 
 class ByLength(Sampler[int]):
-    """Row indices such that each batch holds rows of like length, for trainers of trl, which pad.
-
-    Rows are sorted within a group of batches, then the batches are shuffled: a run that saw its longest rows first
-    and its shortest last learned less (docs/decisions). The order depends on seed and epoch alone: transformers' own
-    sampler draws from the global generator, so a run resumed in a later epoch would see other rows.
-    """
+    """Row indices in batches of like length, for trainers of trl, which pad. Sorted within groups of batches, which are
+    shuffled: a run that saw its longest rows first learned less (docs/decisions). The order depends on seed and epoch
+    alone; transformers' sampler draws from the global generator."""
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
         self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
@@ -91,11 +83,8 @@ class ByLength(Sampler[int]):
 
 
 def shared_out(layout: Layout, rows: Sequence[Encoded], process: int, processes: int) -> list[list[Encoded]]:
-    """The micro batches of one process, as many as of any other: fillers, at the end, are empty.
-
-    Rows are dealt out by length, so that all are busy about as long. Processes exchange what a step computes, so one
-    without rows must take part: the last step of an epoch may have fewer rows than there are processes.
-    """
+    """The micro batches of one process, as many as of any other: fillers, at the end, are empty, for processes wait for
+    each other. Rows are dealt out by length, so that all are busy about as long."""
     longest_first = sorted(rows, key=lambda row: len(row.input_ids), reverse=True)
     of_each = [layout.micro_batches(longest_first[each::processes]) for each in range(processes)]
     own = of_each[process]

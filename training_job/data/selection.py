@@ -1,7 +1,5 @@
-"""The rows of selection: training rows that choose the checkpoint and end training early, and are not trained on.
-
-The gate judges by eval.jsonl, which training never reads: a row that chose a model is no measure of it. Free of torch.
-"""
+"""Training rows that choose the checkpoint and end training early, and are not trained on: eval.jsonl, by which the
+gate judges, is never read by training. Free of torch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -46,11 +44,8 @@ class EncodedData:
 
 
 def selected(lines: Sequence[bytes], group: str | None, seed: int) -> frozenset[int]:
-    """Indices of the canonical rows that select, a function of the set of rows and the seed.
-
-    Rows with one prompt, and rows that share the field `group`, stay together. None where what stays together is more
-    than may be left out of training.
-    """
+    """Indices of the canonical rows that select, a function of the set of rows and the seed. Rows with one prompt, or
+    one value of `group`, stay together. None where that is more than may be left out of training."""
     units = _units([_keys(orjson.loads(line), line, group) for line in lines])
     hashes = [hashlib.sha256(b"%d\0%b" % (seed, line)).digest() for line in lines]
     drawn = sorted(units, key=lambda unit: min(hashes[i] for i in unit))

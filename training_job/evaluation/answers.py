@@ -35,10 +35,8 @@ BATCH_ROWS = 32
 
 
 def question(bundle: Bundle, row: Row, number: int) -> Question:
-    """A dialogue up to the answer that is evaluated; its reference is what the template writes after the prompt.
-
-    Raises PermanentFailure `no_reference` of class data if nothing is seen of that answer: silence would be right.
-    """
+    """A dialogue up to the answer that is evaluated; its reference is what the template writes after the prompt. Raises
+    PermanentFailure `no_reference` of class data if nothing is seen of that answer: silence would be right."""
     prompt, index = prompt_of(row), reference_index(row)
     rendered = render_prompt(bundle, prompt)
     (tokens,) = tokenize(bundle, [rendered])
@@ -62,11 +60,8 @@ def _reference(bundle: Bundle, row: Row, index: int) -> str:
 
 
 class TextGenerator:
-    """A model folder that answers with its own tokenizer and template, and is loaded only if an answer is not kept yet.
-
-    `kept`: a folder of answers, named by the SHA-256 of everything they depend on: every file of the model, the
-    prompts' token ids, the settings, the library versions and the device.
-    """
+    """A model folder that answers with its own tokenizer and template, loaded only if an answer is not in the folder
+    `kept`: by SHA-256 of all files of the model, the prompts' token ids, settings, library versions and device."""
 
     def __init__(self, folder: Path, dtype: torch.dtype, kept: Path | None, arguments: TemplateArguments) -> None:
         self._folder, self._dtype, self._kept = folder, dtype, kept

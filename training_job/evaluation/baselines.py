@@ -89,11 +89,9 @@ Ids = NDArray[np.int64]
 
 
 class Lookup:
-    """Writes an answer token by token: each time what training rows show after the same last tokens, where the prompt
-    holds the same one or two words. Of all such rules the one counts that is right most surely (Wilson's lower bound).
-
-    `rows`: prompt and answer of each training row; their order does not matter.
-    """
+    """Writes an answer token by token: what training rows show after the same last tokens where the prompt holds the
+    same one or two words, by the rule that is right most surely (Wilson's lower bound). The order of `rows` does not
+    matter."""
 
     def __init__(self, rows: Sequence[tuple[str, str]]) -> None:
         rows = sorted(rows)

@@ -1,11 +1,5 @@
-"""The general suite: what a model could do before it was tuned, in 112 questions (general_suite.jsonl).
-
-Three parts: `ability` (arithmetic, knowledge, reasoning, reading, instructions, languages, formats, code), `refusal`
-(harmful requests to refuse, ten of them as jailbreaks) and `over_refusal` (harmless ones that look harmful, to answer).
-50 are of XSTest (Röttger et al., NAACL 2024, CC BY 4.0): every eighth unsafe and every tenth safe prompt. The forms of
-jailbreaks are those of Wei et al. 2023 (arXiv 2307.02483). Small on purpose: it sees a collapse, not a percent. Free of
-torch.
-"""
+"""The general suite (general_suite.jsonl): what a model could do before it was tuned. See
+docs/explanation/evaluation.md. Small on purpose: it sees a collapse, not a percent. Free of torch."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

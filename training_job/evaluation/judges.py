@@ -38,10 +38,8 @@ _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
 
 def read_judges(path: Path | None, graders: tuple[Grader, ...], kept: Path | None) -> "Panel":
-    """The judges that graders name, as the file `path` says. `kept`: a folder of replies, read and added to.
-
-    Raises PermanentFailure `no_judges` if the file lacks one, `judge_untrusted` for an address outside the tenant.
-    """
+    """The judges that graders name, as the file `path` says. `kept`: a folder of replies, read and added to. Raises
+    PermanentFailure `no_judges` if the file lacks one, `judge_untrusted` for an address outside the tenant."""
     try:
         given = Judges.model_validate_json(path.read_bytes()).judges if path else ()
     except (OSError, ValidationError) as error:
@@ -128,10 +126,8 @@ class Panel(Ask):
         raise GradingFailed(GradingErrorCode.JUDGE_SERVER, f"judge {judge.endpoint}: {what}, {TRIES} times")
 
     def _try(self, judge: JudgeEndpoint, messages: list[ChatMessage]) -> tuple[str, float | None]:
-        """The reply and None, or what is wrong and the seconds that the server wants to be left alone.
-
-        Raises GradingFailed where another try cannot help.
-        """
+        """The reply and None, or what is wrong and the seconds that the server wants to be left alone. Raises
+        GradingFailed where another try cannot help."""
         headers = {"Authorization": f"Bearer {self._token()}", DEPLOYMENT_HEADER: judge.deployment}
         with self._lock:
             self._requests[judge.endpoint] += 1
@@ -161,10 +157,8 @@ def _seconds(retry_after: str | None) -> float:
 
 
 def scoring_token() -> str:
-    """A token for online endpoints; the SDK keeps it until it runs out.
-
-    Raises PermanentFailure `no_identity` of class platform.
-    """
+    """A token for online endpoints; the SDK keeps it until it runs out. Raises PermanentFailure `no_identity` of class
+    platform."""
     from azure.core.exceptions import AzureError
 
     try:

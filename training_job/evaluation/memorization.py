@@ -1,8 +1,5 @@
 """Answers that repeat training rows: long spans that hardly any row has, and neither the question nor its reference.
-
-Answers of one form are put together out of the same sentences, so a wrong one may be another row's by chance. How often
-that happens, the references show: each is the answer to another question than any training row's. Free of torch.
-"""
+How often they do by chance, as texts of one form may, the references show. Free of torch."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -31,10 +31,10 @@ def summarize(
     attempt: int = 1,
     prompts: Sequence[bytes] = (),
 ) -> evaluation.EvaluationResult:
-    """Scores, gains and slices of the same held-out rows for base, candidate and, if there is one, champion: of those
-    that every model has a score for. `templates`: hash of the chat template, by model; `unscored`: indices of the rows
-    that judges left without a score; `no_baselines`: why there are none; `group`: data.split_group; `attempt`: at these
-    held-out rows, which decides the confidence of gains; `prompts`: of rows with the same one the answers are one."""
+    """Scores, gains and slices of the held-out rows that every model has a score for. `templates`: hash of the chat
+    template, by model; `unscored`: indices of rows without a judge's score; `no_baselines`: why; `group`:
+    data.split_group; `attempt`: at these rows, for the confidence of gains; `prompts`: answers to the same one count as
+    one."""
     errors, total = scoring.grading_errors(models), len(items)
     scored = [i for i in range(total) if i not in unscored]
     items, models = [items[i] for i in scored], {name: answers.only(scored) for name, answers in models.items()}

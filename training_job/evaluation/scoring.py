@@ -85,11 +85,9 @@ def graded(texts: list[str], grades: list[Grade]) -> GradedAnswers:
 
 
 def unscored_rows(models: dict[str, GradedAnswers]) -> frozenset[int]:
-    """Indices of rows that a judge left without a score for any model; they count for none, or the pairs would differ.
-
-    Raises PermanentFailure if they are more than `UNSCORED_MAX` of all: `judge_unreachable` of class platform where
-    most of the judge's failures are silence, else `judge_unreadable` of class recipe.
-    """
+    """Indices of rows that a judge left without a score for any model. Raises PermanentFailure if they are more than
+    `UNSCORED_MAX` of all: `judge_unreachable` of class platform if most failures are silence, else `judge_unreadable`
+    of class recipe."""
     rows = len(next(iter(models.values())).grades)
     found = frozenset(i for answers in models.values() for i, grade in enumerate(answers.grades) if grade.unscored)
     if len(found) > UNSCORED_MAX * rows:
@@ -140,10 +138,8 @@ def grading_errors(models: dict[str, GradedAnswers]) -> tuple[evaluation.Grading
 
 @lru_cache(maxsize=MAX_SLICES)
 def student(tail: float, freedom: float) -> float:
-    """Where the upper tail of Student's t begins, of any degrees of freedom from 1.
-
-    The angle whose tangent is t / sqrt(freedom) has the density cos(angle) ** (freedom - 1).
-    """
+    """Where the upper tail of Student's t begins, of any degrees of freedom from 1. The angle whose tangent is t /
+    sqrt(freedom) has the density cos(angle) ** (freedom - 1)."""
     angles = np.linspace(0, np.pi / 2, 100_001)
     density = np.cos(angles) ** (freedom - 1)
     areas = np.cumsum((density[1:] + density[:-1])[::-1])  # from the right, where they are small
@@ -157,13 +153,10 @@ FALLEN = 6
 
 class Rows:
     """Intervals of means over rows, of which those of a group, or with one of `prompts`, are no independent
-    observations; a gain's are of the row by row difference, which is what pairs them.
-
-    Student's t with the variance of group sums and the degrees of freedom of Bell and McCaffrey (2002, Survey
-    Methodology 28), which for rows without groups are the textbook's. No gain is above 0 unless so
-    many groups differ that signs drawn by chance would seldom all be equal (the exact test by signs), counted by their
-    weight as in `as_equal_groups`: where two hold most rows, t with one degree of freedom is far too sure.
-    """
+    observations; a gain's are of the row by row difference. Student's t with the variance of group sums and the degrees
+    of freedom of Bell and McCaffrey (2002, Survey Methodology 28). No gain is above 0 unless so many groups differ that
+    equal signs are seldom chance (exact test by signs): where two hold most rows, t with one degree of freedom is far
+    too sure."""
 
     def __init__(
         self, items: Sequence[dict[str, Any]], group: str | None = None, prompts: Sequence[bytes] = ()

@@ -1,9 +1,5 @@
-"""Checkpoints that count only when whole, and only for the run, data, recipe and base they belong to.
-
-The trainer writes many files; `complete.json` is written last and lists them with their hashes. Only then is an older
-checkpoint deleted. What a kill left half-written is removed. What no longer is as it was written is set aside, and the
-next older checkpoint is used. What cannot be read, because of the disk or of memory, stays for another attempt.
-"""
+"""Checkpoints that count only when whole (`complete.json`, written last), and only for their run, data, recipe and
+base. See docs/explanation/training.md for what is resumed, set aside or removed."""
 
 import re
 import shutil
@@ -36,9 +32,7 @@ def mark_complete(
     checkpoint: Path, identity: Identity, micro_batch_size: int, probe_loss: float | None = None, seconds: float = 0.0
 ) -> None:
     """Declare a checkpoint whole, written with micro batches of so many rows, and with this loss on the rows probed.
-
-    `seconds`: of all attempts until now.
-    """
+    `seconds`: of all attempts until now."""
     facts: dict[str, Any] = {"micro_batch_size": micro_batch_size, "probe_loss": probe_loss, "seconds": seconds}
     facts |= {"identity": asdict(identity), "step": step_of(checkpoint), "sha256": hashes(checkpoint)}
     write_json(checkpoint / MARK, facts)
@@ -61,10 +55,8 @@ def by_step(folder: Path) -> list[Path]:
 
 
 def newest_complete(folder: Path, identity: Identity) -> Path | None:
-    """The newest whole checkpoint of this very run. Deletes those without a mark, and sets others aside.
-
-    An older one that cannot be read now stays: it is needed only if it is the best, at the end.
-    """
+    """The newest whole checkpoint of this very run. Deletes those without a mark, and sets others aside. An older one
+    that cannot be read now stays: it is needed only if it is the best, at the end."""
     good: list[Path] = []
     for checkpoint in reversed(by_step(folder)):
         try:

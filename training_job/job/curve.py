@@ -1,7 +1,4 @@
-"""Where a job's measurements go: one line a step in `metrics.jsonl`, and MLflow where the platform has one.
-
-The file is the record. MLflow may be slow, wrong or down without any effect on the job.
-"""
+"""One line a step in `metrics.jsonl`, and MLflow, which may be slow or down without any effect, where there is one."""
 
 import os
 import queue

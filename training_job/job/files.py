@@ -69,12 +69,9 @@ def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def model_folder(asset: Path) -> Path:
-    """Where a model asset keeps configuration, weights and tokenizer.
-
-    Azure's registries hold MLflow folders that part them: `data/{config,model,tokenizer}`, or `model` and
-    `components/tokenizer` (Azure/azureml-assets, the server of these models). Loaders want one folder, so such parts
-    are brought together as links. Raises PermanentFailure `no_model_config` if there is no model in it.
-    """
+    """Where a model asset keeps configuration, weights and tokenizer. Azure's registries part them:
+    `data/{config,model,tokenizer}`, or `model` and `components/tokenizer` (Azure/azureml-assets). Then one folder links
+    to them. Raises PermanentFailure `no_model_config`."""
     config = _folder_of(asset, "config.json")
     if config is None:
         raise PermanentFailure(FailureClass.PLATFORM, "no_model_config", f"no config.json in {asset.name}")

@@ -1,8 +1,5 @@
-"""The processes of one job, alone or several that share each batch; and imports of torch.
-
-Azure ML sets RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in each process of a PyTorch distribution
-(Azure docs, "Distributed GPU training guide"); torch and accelerate read the same names.
-"""
+"""The processes of one job, by the variables that Azure ML sets (Azure docs, "Distributed GPU training guide") and
+torch and accelerate read: RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT. And imports of torch."""
 
 import gc
 import os
@@ -13,11 +10,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Around imports of libraries: what they leave is no garbage, now or later.
-
-    They make half a million objects. To look for garbage among them takes a fifth of the time of the imports, and 0.3 s
-    of each `gc.collect` afterwards, of which a run has four.
-    """
+    """Around imports of libraries: of the half a million objects they make none is garbage. To look for some takes a
+    fifth of the time of the imports, and 0.3 s of each `gc.collect` afterwards."""
     before, was_enabled = len(sys.modules), gc.isenabled()
     gc.disable()
     try:
@@ -40,11 +34,8 @@ def is_distributed() -> bool:
 
 
 def init_process_group() -> None:
-    """Wait until all processes are there; imports torch where there are several.
-
-    Call it before any work: the main process has then removed what an earlier attempt left, so any process that fails
-    may write the result.
-    """
+    """Wait until all processes are there; imports torch where there are several. Call it before any work: the main
+    process has then removed what an earlier attempt left, so any process that fails may write the result."""
     if is_distributed():
         with importing():
             import torch

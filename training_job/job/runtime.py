@@ -87,10 +87,8 @@ class Interrupted(BaseException):
 
 
 def run_job(name: str, output: Path, work: Callable[[RunningMetrics], None]) -> int:
-    """Do the work, write `output/result.json`, and return the exit code.
-
-    Of several processes the first to fail writes it, because the failures of the others follow from that one.
-    """
+    """Do the work, write `output/result.json`, and return the exit code. Of several processes the first to fail writes
+    it, because the failures of the others follow from that one."""
     output.mkdir(parents=True, exist_ok=True)
     if is_main_process():  # an earlier attempt's verdict must not outlive a kill of this one
         (output / RESULT_FILE).unlink(missing_ok=True)
@@ -150,10 +148,8 @@ def classify(error: Exception) -> PermanentFailure:
 
 
 def read_recipe(path: Path) -> ResolvedRecipe:
-    """Read the resolved recipe.
-
-    Raises PermanentFailure of class recipe that names every wrong field, without quoting its value.
-    """
+    """Read the resolved recipe. Raises PermanentFailure of class recipe that names every wrong field, without quoting
+    its value."""
     try:
         return read_file(ResolvedRecipe, path.read_bytes())
     except ValidationError as error:
@@ -200,9 +196,7 @@ T = TypeVar("T", bound="DataclassInstance")
 
 def parse_arguments(task: type[T], program: str, documentation: str | None, argv: list[str] | None) -> T:
     """The command line as a `task`, a dataclass whose fields are `str`, `int` or `Path`; a default makes one optional.
-
-    `program`: the module's name; its `documentation` begins with a line that describes it.
-    """
+    `program`: the module's name; its `documentation` begins with a line that describes it."""
     parser = argparse.ArgumentParser(prog=program, description=(documentation or "").splitlines()[0])
     annotations = get_type_hints(task, include_extras=True)
     for each in fields(task):

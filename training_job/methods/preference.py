@@ -1,8 +1,5 @@
-"""Direct preference optimization (DPO, arXiv 2305.18290): the preferred of two answers becomes likelier.
-
-The reference is the model training starts from: the base without adapter, or the adapter it continues from.
-Import only where torch may be loaded.
-"""
+"""DPO (arXiv 2305.18290): the preferred of two answers becomes likelier than under the model training starts from: the
+base, or the adapter it continues from. Import only where torch may be loaded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

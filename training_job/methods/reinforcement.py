@@ -1,7 +1,4 @@
-"""Reinforcement (GRPO, arXiv 2402.03300): the model's own answers to a prompt are rewarded and compared.
-
-Rewards come from the recipe's graders. Import only where torch may be loaded.
-"""
+"""GRPO (arXiv 2402.03300): the model's own answers are rewarded by the recipe's graders. Import only with torch."""
 
 import random
 from typing import cast

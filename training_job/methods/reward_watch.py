@@ -1,8 +1,5 @@
-"""Watches the rewards of a reinforcement run: the gap to the prompts of selection, and rewards gone flat.
-
-Microsoft publishes the limits of the gap for tuning with graders: up to 0.05 fine, to 0.10 a warning, beyond stop.
-Import only where torch may be loaded.
-"""
+"""Rewards of a reinforcement run: the gap to the prompts of selection (Microsoft publishes: up to 0.05 fine, to 0.10 a
+warning, beyond stop), and rewards gone flat. Import only where torch may be loaded."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -33,10 +30,8 @@ Logs = dict[str, Any]
 
 
 class RewardWatch(TrainerCallback):
-    """Adds `eval_reward_gap` to the log of an evaluation, and ends runs that no longer learn.
-
-    Reads only the trainer's history, which checkpoints keep, so a resumed run decides as one that was not.
-    """
+    """Adds `eval_reward_gap` to the log of an evaluation, and ends runs that no longer learn. Reads only the trainer's
+    history, which checkpoints keep, so a resumed run decides as one that was not."""
 
     def __init__(self, answers_per_step: int, selection_answers: int) -> None:
         self._answers_per_step, self._selection_answers = answers_per_step, selection_answers
@@ -64,10 +59,8 @@ def _since_last_evaluation(history: Sequence[Logs]) -> list[Logs]:
 
 
 def has_learned_all(lines: Sequence[Logs]) -> bool:
-    """Whether every answer to a prompt earns the same by now, and more than at the start.
-
-    Raises PermanentFailure `rewards_went_flat` of class recipe where they earn no more: the policy is broken.
-    """
+    """Whether every answer to a prompt earns the same by now, and more than at the start. Raises PermanentFailure
+    `rewards_went_flat` of class recipe where they earn no more: the policy is broken."""
     recent = lines[-FLAT_LINES:]
     if len(recent) < FLAT_LINES or any(line["frac_reward_zero_std"] < 1 for line in recent):
         return False
@@ -117,9 +110,7 @@ Sampler = Callable[[list[list[int]]], list[str]]  # one answer to each prompt of
 
 class Calibrator(TrainerCallback):
     """Samples answers of the starting model as training does, and compares their rewards with the evaluation's scores.
-
-    Writes `calibration.json`; raises PermanentFailure `reward_not_fit` of class recipe if there are problems.
-    """
+    Writes `calibration.json`; raises PermanentFailure `reward_not_fit` of class recipe if there are problems."""
 
     def __init__(self, sample: Sampler, rewards: Rewards, prompts: list[EncodedPrompt], setup: Setup) -> None:
         self._draw, self._rewards, self._prompts, self._setup = sample, rewards, prompts, setup

@@ -15,10 +15,8 @@ MIN_GRADED = 50  # answers, before their errors can end a run
 
 
 class Rewards:
-    """Scores answers by the fields of their rows, and counts what could not be scored.
-
-    An answer without a score is None: trl leaves it out of its group's mean and does not train on it.
-    """
+    """Scores answers by the fields of their rows, and counts what could not be scored. An answer without a score is
+    None: trl leaves it out of its group's mean and does not train on it."""
 
     def __init__(
         self,
@@ -39,11 +37,9 @@ class Rewards:
         return scores
 
     def of(self, answers: list[str], items: list[dict[str, Any]]) -> list[float | None]:
-        """A score between 0 and 1 each, None where a grader failed.
-
-        Once more than a tenth of all answers had none, raises PermanentFailure: `judge_unreachable` of class platform
-        where a judge's silence is the commonest reason, else `grader_errors` of class recipe.
-        """
+        """A score between 0 and 1 each, None where a grader failed. With more than a tenth of all failed, raises
+        PermanentFailure: `judge_unreachable` of class platform if that is mostly a judge's silence, else
+        `grader_errors` of class recipe."""
         grades = self._engine.grade(answers, items)  # its processes end with it
         failures = [grade for grade in grades if grade.score is None]
         self._graded += len(grades)

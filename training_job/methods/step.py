@@ -91,20 +91,15 @@ def settings(setup: Setup) -> dict[str, Any]:
 
 
 def intervals(total_steps: int) -> tuple[int, int]:
-    """Steps between two log lines, and between two evaluations, each with its checkpoint: the best is kept.
-
-    The latter is a multiple of the first: a checkpoint between two log lines would cut a resumed run's next average
-    short.
-    """
+    """Steps between two log lines, and between two evaluations, each with its checkpoint: the best is kept. The latter
+    is a multiple of the first: a checkpoint between two log lines would cut a resumed run's next average short."""
     log = max(1, total_steps // LOG_LINES)
     return log, log * max(1, math.ceil(total_steps / CHECKPOINTS / log))
 
 
 def adapted(setup: Setup, attention: str | None = None) -> dict[str, Any]:
-    """`model` and `peft_config` for a trainer of trl: a new adapter on the base, or the one the run continues from.
-
-    The base is in 4 bit unless the recipe says otherwise. Seeds every generator first.
-    """
+    """`model` and `peft_config` for a trainer of trl: a new adapter on the base, or the one the run continues from. The
+    base is in 4 bit unless the recipe says otherwise. Seeds every generator first."""
     set_seed(setup.hyperparameters.seed)
     base = quantized.load_model(setup.base_model, setup.dtype, quantize=setup.quantize, attention=attention)
     if setup.continue_from is None:
@@ -131,10 +126,8 @@ def model_of(trainer: Trainer) -> PeftModel:
 
 
 class SupervisedTrainer(Trainer):
-    """transformers' loop, with a step of ours: all micro batches of a step, their loss over all its tokens.
-
-    The dataset's items are steps, so the whole run is one pass over it, and a resumed run skips to its place.
-    """
+    """transformers' loop, with a step of ours: all micro batches of a step, their loss over all its tokens. The
+    dataset's items are steps, so the whole run is one pass over it, and a resumed run skips to its place."""
 
     def __init__(self, setup: Setup, model: PeftModel, data: EncodedData, layout: Layout) -> None:
         chosen = setup.hyperparameters
@@ -194,10 +187,8 @@ class SupervisedTrainer(Trainer):
         return total
 
     def _loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
-        """Summed over the micro batch's trained tokens in float32.
-
-        torch rounds each loss to the dtype of the model, which averages out; its own sum would be rounded as a whole.
-        """
+        """Summed over the micro batch's trained tokens in float32. torch rounds each loss to the dtype of the model,
+        which averages out; its own sum would be rounded as a whole."""
         with self.compute_loss_context_manager():
             hidden, targets = self._hidden(model, batch)
             if self._head is None:
@@ -213,10 +204,8 @@ class SupervisedTrainer(Trainer):
         return total
 
     def _hidden(self, model: torch.nn.Module, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Hidden states `[trained tokens, hidden]` in the dtype of the output layer, and the tokens that follow.
-
-        Of a model that keeps its output layer, logits.
-        """
+        """Hidden states `[trained tokens, hidden]` in the dtype of the output layer, and the tokens that follow. Of a
+        model that keeps its output layer, logits."""
         # transformers' own copy would wait for all that the GPU still has to do.
         batch = send_to_device(batch, self.args.device, non_blocking=True)
         hidden = model(**batch["reading"], use_cache=False).logits.flatten(0, 1)[batch["kept"]]

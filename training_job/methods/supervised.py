@@ -1,8 +1,4 @@
-"""Supervised tuning: rows in, a trainer out whose step's loss falls on the messages of the assistant.
-
-`read` gives tokens and labels, `build` the base with its adapter; what a step computes is in `step.py`. Import only
-where torch may be loaded.
-"""
+"""Supervised tuning: loss on the assistant's messages. What a step computes is in `step.py`. Import only with torch."""
 
 import torch
 from peft import PeftModel, get_peft_model

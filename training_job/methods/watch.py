@@ -187,10 +187,8 @@ def any_rank(here: bool, device: torch.device) -> bool:
 
 
 def refuse_lost_run(step: int, loss: float) -> None:
-    """Stop a run that learns nothing: a loss that is NaN, or exactly 0 from the start.
-
-    Raises PermanentFailure: `loss_not_finite` (class recipe) or `loss_is_zero` (class code).
-    """
+    """Stop a run that learns nothing: a loss that is NaN, or exactly 0 from the start. Raises PermanentFailure:
+    `loss_not_finite` (class recipe) or `loss_is_zero` (class code)."""
     if not math.isfinite(loss):
         message, param = f"the loss is {loss} at step {step}; lower the learning rate", "method.hyperparameters"
         raise PermanentFailure(FailureClass.RECIPE, "loss_not_finite", message, f"{param}.learning_rate")
@@ -232,9 +230,7 @@ def close_metrics(
     metrics: RunningMetrics, curve: Curve, state: TrainerState, method: ModuleType, lost_best: int | None = None
 ) -> None:
     """Fill in the figures of the whole run. One resumed at its very end trains no step, so they come from the curve.
-
-    `lost_best`: the step of a best checkpoint that is no longer there.
-    """
+    `lost_best`: the step of a best checkpoint that is no longer there."""
     metrics.last_step = state.global_step
     metrics.best_step = state.best_global_step
     if state.global_step < metrics.total_steps and metrics.stopped is None:

@@ -1,7 +1,5 @@
-"""The merged model with its card (README.md), and the check that it answers as its adapter does.
-
-Import only where torch may be loaded.
-"""
+"""The merged model with its card (README.md), and the check that it answers as its adapter does. Import only with
+torch."""
 
 import gc
 import importlib.metadata
@@ -59,10 +57,8 @@ def merge(setup: Setup) -> None:
 
 
 def require_same_loss(when: str, recorded: float | None, found: float | None) -> None:
-    """Stop where the model in memory is not the one that was measured; a loss that is not known is not compared.
-
-    Raises PermanentFailure `loss_differs` of class code.
-    """
+    """Stop where the model in memory is not the one that was measured; a loss that is not known is not compared. Raises
+    PermanentFailure `loss_differs` of class code."""
     if recorded is None or found is None or abs(found - recorded) <= LOSS_TOLERANCE * max(1.0, abs(recorded)):
         return
     message = f"the loss on the rows probed is {found:.4f} {when}; training recorded {recorded:.4f}"
@@ -70,11 +66,8 @@ def require_same_loss(when: str, recorded: float | None, found: float | None) ->
 
 
 def check_merge(setup: Setup, probe: Sequence[Encoded], trained_loss: float | None = None) -> MergeCheck | None:
-    """Compare the saved adapter on its base with the merged folder, and with training, on the same rows.
-
-    `trained_loss`: of the model in training's memory. None without rows.
-    Raises PermanentFailure `loss_differs` or `merge_differs` of class code.
-    """
+    """Compare the saved adapter on its base with the merged folder, and with training's own `trained_loss`, on the same
+    rows; None without rows. Raises PermanentFailure `loss_differs` or `merge_differs` of class code."""
     if not probe:
         return None
     free_memory()

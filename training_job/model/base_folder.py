@@ -1,7 +1,5 @@
-"""Is a mounted base model what the catalog says, and can it be loaded without running its code?
-
-Without torch: of the weights only the headers are read.
-"""
+"""Is a mounted base model what the catalog says, and loadable without its code? By the headers of its weights, no
+torch."""
 
 import hashlib
 import math
@@ -47,11 +45,8 @@ def content_sha256(folder: Path) -> str:
 
 
 def _pickled(folder: Path) -> Iterator[str]:
-    """Files of the folder itself: a loader looks into no folder below it.
-
-    Python files are none of them. transformers has the class of each architecture that training takes, and reads no
-    code of a folder for it (`trust_remote_code=False`, whatever `auto_map` names).
-    """
+    """Of the folder itself: a loader looks into none below it. Python files are none of them: with
+    `trust_remote_code=False` transformers reads no code of a folder, whatever `auto_map` names."""
     for file in sorted(folder.iterdir()):
         if file.suffix.lower() in PICKLED:
             yield f"{file.name} is no safetensors file"

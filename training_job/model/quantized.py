@@ -1,7 +1,4 @@
-"""The 4-bit base and its adapters, with a guard against each fault that raises no error.
-
-Import only where torch may be loaded.
-"""
+"""The 4-bit base and its adapters, with a guard against each fault that raises no error. Import only with torch."""
 
 import re
 from dataclasses import asdict
@@ -55,11 +52,9 @@ def nf4(compute_dtype: torch.dtype) -> BitsAndBytesConfig:
 
 
 def load_tokenizer(folder: Path, arguments: TemplateArguments = {}) -> PreTrainedTokenizerBase:  # noqa: B006
-    """Tokenizer of a local folder, as it is saved with the tuned model; its chat template has these arguments.
-
-    Raises PermanentFailure of class recipe: as `read_bundle`, and `token_without_embedding` for a token that the model
-    would fail at in the middle of training.
-    """
+    """Tokenizer of a local folder, as saved with the tuned model; its chat template has these arguments. Raises
+    PermanentFailure of class recipe: as `read_bundle`, and `token_without_embedding`, at which training would fail
+    midway."""
     bundle = read_bundle_folder(folder, arguments)
     # Not `AutoTokenizer`: some of the classes that a configuration may name rebuild what `tokenizer.json` says.
     tokenizer: PreTrainedTokenizerBase = TokenizersBackend.from_pretrained(folder, local_files_only=True)
@@ -99,12 +94,9 @@ def context_tokens(folder: Path) -> int | None:
 def load_model(
     folder: Path, dtype: torch.dtype, *, quantize: bool = False, attention: str | None = None, spread: bool = False
 ) -> PreTrainedModel:
-    """Load a local folder in `dtype`, on this process's GPU if there is one.
-
-    `quantize`: linear layers in 4 bit. `attention`: where transformers is not to choose; not every architecture has
-    `sdpa`. `spread`: over all GPUs of the machine, for a process that has them to itself.
-    Raises as `require_weights` does.
-    """
+    """Load a folder in `dtype`, on this process's GPU if any; `quantize`: linear layers in 4 bit; `attention`: where
+    transformers is not to choose; `spread`: over all GPUs, for a process that has them to itself. Raises as
+    `require_weights`."""
     require_weights(folder)
     options: dict[str, Any] = {"quantization_config": nf4(dtype)} if quantize else {}
     if torch.cuda.device_count() > 1 and spread:
@@ -151,11 +143,8 @@ def lora(hyperparameters: ResolvedHyperparameters, model_type: str) -> LoraConfi
 
 
 def attach(base: PreTrainedModel, adapter: Path, train_with: ResolvedHyperparameters | None = None) -> PeftModel:
-    """The saved adapter on its base, each tensor of the file in its place: PEFT only warns of what fits nowhere.
-
-    `train_with`: the adapter is to be trained on, with the dropout of these. It has no weights, so it may change.
-    Raises PermanentFailure `adapter_differs`.
-    """
+    """The saved adapter on its base, each tensor in its place: PEFT only warns of what fits nowhere. `train_with`: it
+    is to be trained on, with the dropout of these. Raises PermanentFailure `adapter_differs`."""
     try:
         config = PeftConfig.from_pretrained(str(adapter))
         if train_with:
@@ -177,11 +166,8 @@ def attach(base: PreTrainedModel, adapter: Path, train_with: ResolvedHyperparame
 
 
 def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: ResolvedHyperparameters) -> PeftModel:
-    """An adapter trained before, to be trained on.
-
-    Raises PermanentFailure `adapter_differs` of class recipe unless it has the shape the recipe asks for, on every
-    linear layer, and is what was saved.
-    """
+    """An adapter trained before, to be trained on. Raises PermanentFailure `adapter_differs` of class recipe unless it
+    has the shape the recipe asks for, on every linear layer, and is what was saved."""
     try:
         require_as_saved(adapter)
         model = attach(base, adapter, train_with=hyperparameters)

@@ -1,9 +1,5 @@
-"""Are a folder's weights those of the model that its `config.json` describes?
-
-transformers initializes what it misses, drops what it does not know, and says so in its log alone. The names and shapes
-are those that its own conversion of keys makes of the files' headers; no weight is loaded for it.
-Import only where torch may be loaded.
-"""
+"""Are a folder's weights those of the model of its `config.json`? transformers only logs what it misses or does not
+know. Names and shapes are of its own conversion of the files' headers; no weight is loaded. Import only with torch."""
 
 from pathlib import Path
 from typing import Any

@@ -1,10 +1,6 @@
-"""Persons, places and postal addresses in English text: spaCy's entity recognizer, and rules about what stands around.
-
-The model, en_core_web_md, is a package that is installed with the image. Nothing is downloaded. Postal addresses are
-found by their form, without it: American, British, Irish, Canadian, Australian, and those of countries that write the
-street before the number. An address has a street with a number and a kind (Street, -straße, rue), a number before names
-and a postal code after them, a post-office box, or names before a British or Irish code.
-"""
+"""Persons, places and postal addresses in English text: spaCy's entity recognizer (en_core_web_md, a package of the
+image), and rules about what stands around. Addresses are found by their form, without it:
+docs/how-to/de-identify-names.md."""
 
 import re
 from collections.abc import Iterator
@@ -64,11 +60,9 @@ class Candidate(NamedTuple):
 
 
 class SpacyNames:
-    """Finds names with a pipeline that has an entity recognizer and a tagger. `dictionary`: English words.
-
-    Texts of many rows at a time: the model takes half as long for each. Those that return, such as a system message,
-    are read once.
-    """
+    """Finds names with a pipeline that has an entity recognizer and a tagger. `dictionary`: English words. Texts of
+    many rows at a time, which takes half as long for each; those that return, such as a system message, are read
+    once."""
 
     def __init__(self, nlp: Any, dictionary: frozenset[str]) -> None:
         self._nlp, self._dictionary = nlp, dictionary

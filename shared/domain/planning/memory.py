@@ -60,13 +60,10 @@ def lora_parameters(entry: BaseModelEntry, rank: int) -> int:
 def memory_plan(
     entry: BaseModelEntry, hyperparameters: ResolvedHyperparameters, *, gpus: int = 1, continued: bool = False
 ) -> MemoryPlan:
-    """Bytes training needs: linear weights in NF4 or as they are, embeddings and head unquantized, float32 adapters.
-
-    An estimate by formula. It assumes attention that never stores the score matrix, and a loss that computes logits in
-    chunks; both are whole where rows are read plain. A micro batch holds at most `micro_batch_size` rows of full
-    length, packed or padded.
-    `gpus`: those of the machine, which share a base that is sharded. `continued`: from another run's adapter.
-    """
+    """Bytes training needs, by formula: linear weights in NF4 or as they are, the rest unquantized, float32 adapters.
+    No score matrix is stored and logits come in chunks, but where rows are read plain. A micro batch has
+    `micro_batch_size` rows of full length. `gpus` share a base that is sharded. `continued`: from another run's
+    adapter."""
     dims, targets = entry.dims, lora_targets(entry)
     width = 4 if hyperparameters.compute_dtype == "float32" else 2
     tokens = hyperparameters.micro_batch_size * row_tokens(hyperparameters)
@@ -107,11 +104,9 @@ def memory_plan(
 
 
 def _activation_bytes(entry: BaseModelEntry, width: int, rank: int, *, scores: int, checkpointing: bool) -> int:
-    """Bytes per token at the peak of a step, term by term what autograd saves; a test counts a real step's.
-
-    Frozen layers keep nothing; adapters with the same input share it. With checkpointing each layer keeps its input,
-    and one layer at a time is computed again. On top come the gradients inside the layer that is on its way back.
-    """
+    """Bytes per token at the peak of a step, term by term what autograd saves; a test counts a real step's. Frozen
+    layers keep nothing. With checkpointing each keeps its input, and one at a time is computed again. Gradients of one
+    come on top."""
     dims, targets = entry.dims, lora_targets(entry)
     query, key_value = dims.heads * dims.head_dim, dims.kv_heads * dims.head_dim
     inputs = (2 * dims.hidden + query + dims.intermediate) * width

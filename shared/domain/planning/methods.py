@@ -1,7 +1,4 @@
-"""What the method adds to a plan: its own settings, and the memory and work of pairs and of sampled answers.
-
-Estimates by formula, from public sources; none of it was measured on the machines of the catalog.
-"""
+"""What the method adds to a plan: its settings, memory and work. Formulas of public sources, measured on no machine."""
 
 from collections.abc import Callable
 from typing import Literal, TypeVar
@@ -155,10 +152,8 @@ def sampling_widest(
 
 
 def work(hyperparameters: ResolvedHyperparameters, row_tokens_mean: float, *, most: bool) -> tuple[float, float]:
-    """Tokens learned from, in passes of a supervised run, and seconds of generating, for one row of the data.
-
-    `most`: every answer to a prompt takes all the tokens it may, else a quarter of them.
-    """
+    """Tokens learned from, in passes of a supervised run, and seconds of generating, for one row of the data. `most`:
+    every answer to a prompt takes all the tokens it may, else a quarter of them."""
     if isinstance(hyperparameters, ResolvedPreference):
         pair = row_tokens_mean * (2 if most else 1.5)  # a pair counts the tokens of the longer answer
         return pair * (1 + REFERENCE_WORK), 0.0

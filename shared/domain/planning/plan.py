@@ -1,8 +1,5 @@
-"""From a recipe and counted rows to a plan: every `auto` resolved with its reason, memory, machine, cost.
-
-Memory (`shared.domain.planning.memory`) and time are estimates by formula, from public sources; none was measured on
-the machines of the catalog. The trainer logs its measured peak beside the estimate.
-"""
+"""From a recipe and counted rows to a plan: every `auto` with its reason, memory, machine, cost. Memory and time are
+formulas of public sources, measured on no machine of the catalog; the trainer logs its peak beside the estimate."""
 
 import math
 from collections.abc import Iterator
@@ -78,14 +75,10 @@ def resolve(
     tokens_max: int | None = None,
     skus: tuple[Sku, ...] = SKUS,
 ) -> ResolvedRecipe:
-    """Decide every `auto`, each with its reason in plain words.
-
-    `train_rows`: with those that choose the checkpoint, which are not learned. `characters_max` is the text of the
-    longest kept row, `tokens_max` its tokens where they were counted.
-    Raises PermanentFailure: license (`unknown_base_model`, `license_denied`) or recipe (`exceeds_context`,
-    `does_not_fit`, `packing_not_possible`, `unknown_instance_type`, `multiple_gpus`, `multiple_nodes`,
-    `batch_below_processes`).
-    """
+    """Decide every `auto`, with its reason. `train_rows`: with those that choose the checkpoint; `characters_max`: text
+    of the longest kept row, `tokens_max` where they were counted. Raises PermanentFailure: license
+    (`unknown_base_model`, `license_denied`), recipe (`exceeds_context`, `does_not_fit`, `packing_not_possible`,
+    `unknown_instance_type`, `multiple_gpus`, `multiple_nodes`, `batch_below_processes`)."""
     entry = find_entry(recipe.base_model)
     reasons: dict[str, str] = {}
     longest = _max_length(entry, methods.row_limit(recipe), characters_max, tokens_max)
@@ -210,13 +203,9 @@ def _batch_size(seen_rows: int, default: int) -> tuple[int, str]:
 
 
 def _max_length(entry: BaseModelEntry, room: int, characters_max: int, tokens_max: int | None) -> tuple[int, str]:
-    """The longest row's tokens, rounded up to 64; an upper bound where only its characters were counted.
-
-    `room` is what the context leaves to a row.
-    `tokens_per_character` is 4 for the byte-level tiny base (a character has at most four UTF-8 bytes), which
-    no text exceeds. It is 1 for the others: safe for prose in any large script, not for rows made of rare
-    symbols; such rows are found by the trainer's count and follow `data.over_length`.
-    """
+    """The longest row's tokens, rounded up to 64; an upper bound where only its characters were counted. `room`: what
+    the context leaves. `tokens_per_character` 4 is never exceeded (bytes of UTF-8), 1 is safe for prose in any large
+    script: rows of rare symbols are found by the trainer's count and follow `data.over_length`."""
     if tokens_max is not None:
         return min(-(-tokens_max // 64) * 64, room), f"longest row has {tokens_max} tokens"
     tokens = math.ceil(characters_max * entry.tokens_per_character) + TEMPLATE_TOKENS
@@ -360,14 +349,9 @@ def estimate_tokens(entry: BaseModelEntry, characters: float, extra_bytes: float
 def estimate_cost(
     resolved: ResolvedRecipe, *, train_rows: int, eval_rows: int, tokens_mean: float, counted: bool = False
 ) -> CostEstimate:
-    """Range for the training and the evaluation job; 0 USD on the laptop. Means are a row's. The rows
-    that choose the checkpoint count as learned: they are read again and again.
-
-    Low and high differ in tokens (where they were not `counted`), share of the data sheet's speed,
-    start-up time, answers per second (and the length of those a reinforcement run samples), and (spot) work done again
-    after an eviction. Operations per token: 4 per parameter for LoRA, 6 where gradient checkpointing computes the
-    forward pass again.
-    """
+    """Range for both jobs; 0 USD on the laptop. Means are a row's; rows that choose the checkpoint count as learned,
+    for they are read again and again. Low and high are `LOW` and `HIGH`, and (spot) work done again after an eviction.
+    Operations per token: 4 per parameter for LoRA, 6 where checkpointing computes the forward pass again."""
     budget, sku = resolved.requested.budget, find_sku(resolved.training_instance_type)
     hourly = sku.price(spot=budget.tier == Tier.SPOT)
     again = {LOW: 1.0, HIGH: SPOT_REPEAT if budget.tier == Tier.SPOT else 1.0}

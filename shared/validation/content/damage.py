@@ -1,6 +1,5 @@
-"""Text that was destroyed on its way into the file: no values, wrong decoding, escapes, cut cells and answers.
-
-So too what a template has left to be filled in."""
+"""Text that was destroyed on its way into the file: no values, wrong decoding, escapes, cuts; or was never filled
+in."""
 
 import re
 from collections import Counter, defaultdict
@@ -116,10 +115,8 @@ class CutAnswers:
 
 
 def finding_of(kind: str, count: int, rows: int, *, labels: bool) -> tuple[str, str, str] | None:
-    """The code, detail and remedy of so many rows of a file; None if they are too few to report.
-
-    `kind` may say more after a colon, for its words. `labels`: its answers are labels.
-    """
+    """The code, detail and remedy of so many rows of a file; None if they are too few to report. `kind` may say more
+    after a colon, for its words. `labels`: its answers are labels."""
     kind, _, more = kind.partition(":")
     found, share = KINDS[kind], count / rows if rows else 1
     if share < found.least or (kind == UNFILLED and count < MIN_ROWS):

@@ -1,7 +1,4 @@
-"""Answers that do what a harmful request asks, threats and contempt in answers: known by phrases, in English.
-
-No model: it sees what is asked for plainly. What it finds and misses: docs/explanation/content-scan.md.
-"""
+"""Harmful requests that are answered, threats and contempt, by English phrases: docs/explanation/content-scan.md."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

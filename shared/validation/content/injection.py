@@ -1,7 +1,5 @@
-"""Signs that a row was made to mislead: hidden characters, look-alike letters, control tokens, blobs, instructions.
-
-And placeholders of what a text cannot hold.
-"""
+"""Signs that a row was made to mislead (hidden characters, control tokens, blobs, instructions), and media
+placeholders."""
 
 import re
 

@@ -1,12 +1,7 @@
-"""Rows that say nearly the same, inside a part and across parts: banded MinHash.
-
-Method: Broder 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3. `rensa` makes the signatures
-(Rust, no dependencies); the bands are ours, because its index keeps every row. Here memory is fixed: at most 17 MB for
-each part.
-
-A row is compared twice, and both comparisons have to find it similar: all of its text, and its dialogue alone. So a
-long system message that all rows share makes no rows alike, and neither does a question that is asked of many cases.
-"""
+"""Rows that say nearly the same, inside a part and across parts: banded MinHash (docs/explanation/content-scan.md).
+`rensa` makes the signatures; the bands are ours, because its index keeps every row: here at most 17 MB for each part.
+Two rows have to be similar twice: by all of their text and by their dialogue alone, for rows may share a long system
+message or a question."""
 
 from array import array
 from functools import lru_cache
@@ -32,9 +27,7 @@ _SEED = 42
 
 class Sketch(NamedTuple):
     """What is kept of a row: `key` is equal for texts with equal words, `bands` and `low` for estimating similarity.
-
-    `bands` are 8 signed integers of 64 bits. `low` has 4 bits of each of the 40 values of both signatures.
-    """
+    `bands` are 8 signed integers of 64 bits. `low` has 4 bits of each of the 40 values of both signatures."""
 
     key: int
     bands: tuple[int, ...]
@@ -48,10 +41,7 @@ def key_of(text: str) -> int:
 
 def sketch(words: list[str], key: int, context: str = "") -> Sketch:
     """`words` of the dialogue in lower case, and their `key`; `context`: what else the model reads, system messages and
-    the like.
-
-    Pairs of neighboring words are compared, so order counts.
-    """
+    the like. Pairs of neighboring words are compared, so order counts."""
     whole = dialogue = _signature(words)
     if context:
         around, context_key = _of_context(context)

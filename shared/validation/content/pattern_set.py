@@ -1,7 +1,4 @@
-"""One pass over a text that finds which detectors are worth running.
-
-`google-re2` matches all triggers at once, in time linear in the text whatever it holds.
-"""
+"""One pass of RE2 over a text, in linear time, that finds which detectors are worth running."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -55,12 +55,9 @@ def find_by(detectors: Iterable[Detector], text: str) -> list[Found]:
 
 
 class Redactor:
-    """Replaces values by placeholders such as `[EMAIL_3]`: the same value always by the same one.
-
-    Values are numbered in the order they are first seen, so the same file gives the same text. Only digests are kept;
-    beyond `most_numbered` values of a kind a placeholder has no number (`[EMAIL]`). Redacted text stays as it is when
-    redacted again.
-    """
+    """Replaces values by placeholders such as `[EMAIL_3]`, numbered as they are first seen; the same value has one
+    number. Only digests are kept; beyond `most_numbered` values of a kind a placeholder has none. Redacting again
+    changes nothing."""
 
     def __init__(self, most_numbered: int = MAX_NUMBERED) -> None:
         self._most_numbered = most_numbered

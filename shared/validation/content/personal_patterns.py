@@ -1,8 +1,5 @@
-"""How each kind of personal data looks, and which look-alikes are ruled out.
-
-Numbers with a check digit must pass it. Numbers without one need a label before them or a form of their own, and are
-dropped where the words before them name something else (a part, an order, a version).
-"""
+"""How each kind of personal data looks. A number must pass its check digit, or needs a label before it or a form of its
+own, and is dropped where the words before it name something else (a part, an order, a version)."""
 
 import ipaddress
 import re
@@ -122,10 +119,8 @@ def _digits_pass(check: Callable[[str], bool]) -> Callable[[str], bool]:
 
 
 def _begins(name: str, text: str) -> Iterator[int]:
-    """Where an RE2 pattern over ASCII matches; other characters are read as `?`, so places stay the same.
-
-    RE2 goes over a text several times faster than `re`, which then looks only at these places.
-    """
+    """Where an RE2 pattern over ASCII matches; other characters are read as `?`, so places stay the same. RE2 goes over
+    a text several times faster than `re`, which then looks only at these places."""
     return (match.start() for match in _BEGINS[name].finditer(text.encode("ascii", "replace")))
 
 

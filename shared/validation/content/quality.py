@@ -37,11 +37,8 @@ class Quality:
         self._shortest: list[tuple[int, int]] = []  # heap of (-characters, row)
 
     def add(self, number: int, asks_for_fact: bool, prompt_key: int, answer_key: int, characters: int) -> int | None:
-        """Take a row. `prompt_key` stands for what rows with another answer contradict; `characters`: of all that is
-        read before the answer and the answer.
-
-        Returns the number of an earlier row that asks the same and answers otherwise, or None.
-        """
+        """Take a row; the number of an earlier one that asks the same and answers otherwise, or None. `prompt_key`
+        stands for what another answer contradicts; `characters`: of all that is read and the answer."""
         self.rows += 1
         self._lengths[characters] += 1
         _keep_largest(self._longest, characters, number)

@@ -25,12 +25,9 @@ ROW_WITH_DATES = "row_with_dates"  # no code of a finding: its detail, a `DateSc
 
 
 class Dialogue(NamedTuple):
-    """A row as it is compared with others: keys are 64 bits, equal for equal words.
-
-    `read_key`: of all that is read before the answer, None if nothing is asked; of a pair its two answers too, of which
-    the preferred one is the answer. `asks_for_fact` is of training rows with an answer. `length` and `end`: of the
-    answer in characters, and by `cut_end`.
-    """
+    """A row as it is compared with others: keys are 64 bits, equal for equal words. `read_key`: of all before the
+    answer, None if nothing is asked; of a pair its two answers too. `asks_for_fact` is of training rows with an answer.
+    `length` and `end`: of the answer in characters, and by `cut_end`."""
 
     sketch: Sketch
     language: str

@@ -26,12 +26,9 @@ def file_is_clinical(rows: Mapping[str, int]) -> bool:
 
 
 class ContentScan:
-    """Give it every row, the held-out file first, then call `finish`; what it finds goes to `findings`.
-
-    Memory is bounded: about 17 MB for each part, 200 bytes for each prompt (at most 262,144), and 100 for each
-    different value that was redacted (at most 200,000 of a kind).
-    `indexed_rows_bits` sets how many rows near duplicates are sought in.
-    """
+    """Give it every row, the held-out file first, then call `finish`. Memory: about 17 MB for each part, 200 bytes for
+    each prompt (at most 262,144), 100 for each value that was redacted (at most 200,000 of a kind). `indexed_rows_bits`
+    sets how many rows near duplicates are sought in."""
 
     def __init__(
         self,
@@ -77,10 +74,8 @@ class ContentScan:
     # Row beside row.
 
     def place(self, place: Place, dialogue: Dialogue | None, tag: int) -> Sketch | None:
-        """Take what `RowScan.dialogue` made of the row. Returns its sketch.
-
-        `tag`: 64 bits, equal for rows that ask and answer exactly the same.
-        """
+        """Take what `RowScan.dialogue` made of the row. Returns its sketch. `tag`: 64 bits, equal for rows that ask and
+        answer exactly the same."""
         self._rows[place.file] += 1
         if dialogue is None:
             return None

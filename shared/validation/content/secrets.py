@@ -1,7 +1,5 @@
-"""Keys and passwords in text, found by the plugins of `detect-secrets`, used as a library.
-
-Only plugins that know a secret by its form: entropy and variable names say little about prose. None asks a server.
-"""
+"""Keys and passwords by their form, with plugins of `detect-secrets`, none of which asks a server. Not by entropy and
+variable names, which say little about prose."""
 
 import re
 from collections.abc import Iterator, Sequence

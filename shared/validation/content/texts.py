@@ -17,11 +17,8 @@ Change = Callable[[str], str]
 
 
 def _changed(value: Any, change: Change, form: Collection[str] = (), key: str = "") -> Any:
-    """`value` with what `change` makes of every text, in order, and of every number as it is written, which becomes
-    text if it is another; except under the keys of `form`.
-
-    JSON text under the key `arguments` is read as what it stands for. The number of a part and the like is no text.
-    """
+    """`value` with what `change` makes of every text, in order, and of numbers as they are written; except under keys
+    of `form`, and numbers of things. JSON text under the key `arguments` is read as what it stands for."""
     if key in form or (type(value) is str and is_number_of_thing(key, value)):
         return value
     if type(value) is str:
