@@ -189,6 +189,19 @@ class Api:
         answer = self._ask("PUT", path, content=file, timeout=None)
         return models.StoredFile.model_validate_json(answer.content).run_id
 
+    def document(self) -> dict[str, Any]:
+        """What the API is, by OpenAPI."""
+        found: dict[str, Any] = self._ask("GET", "/api/openapi.json").json()
+        return found
+
+    def answer(self, method: str, path: str, **request: Any) -> tuple[int, str]:
+        """Status and text of the answer to any request, an error's too."""
+        try:
+            found = self._ask(method, path, **request)
+        except RequestRefused as error:
+            return error.status_code, error.problem.model_dump_json()
+        return found.status_code, found.text
+
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **request)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli.agents import serve_agent
 from cli.client import Api, RequestRefused, Unreachable, find_url
 from cli.common import EXIT_BY_STATUS, EXIT_HELP, AsJson, Comment, Exit, InputError, RunId, Url, print_json
 from cli.display import make_console, print_one, report_unreadable, show, show_json, utf8_output
@@ -128,6 +129,7 @@ def retry(run: RunId, as_json: AsJson = False, url: Url = None) -> None:
 
 for command in (approve, deny, retry, rollback, doctor, review, rate):
     app.command()(command)
+app.command("mcp")(serve_agent)
 app.command("validate")(validate_file)
 app.command("grade")(grade_file)
 app.command("map")(map_records)

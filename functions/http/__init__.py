@@ -5,6 +5,7 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from functions.http import (
+    agents,
     base_models,
     datasets,
     endpoints,
@@ -30,6 +31,7 @@ PARTS = (
     endpoints,
     base_models,
     operate,
+    agents,
     files,
     jobs,
     policy,
@@ -49,6 +51,7 @@ def create_api(
         openapi_url="/api/openapi.json",
         default_response_class=JsonResponse,
         responses=errors.RESPONSES,
+        generate_unique_id_function=lambda route: route.name,  # tools for agents have these names
     )
     api.state.services, api.state.authenticator = services, authenticator
     errors.install(api)

@@ -60,7 +60,7 @@ def _project_of(record: EndpointRecord, access: Access) -> str:
 
 
 @router.post("/{name}/rollback", status_code=202)
-def roll_back(
+def roll_back_endpoint(
     name: str, access: Operator, services: CurrentServices, runner: CurrentRunner, comment: Comment
 ) -> RollbackAccepted:
     """Request a rollback to the previous deployment. It stays reversible: what is left now becomes the previous one.
@@ -81,13 +81,13 @@ def roll_back(
 
 
 @router.post("/{name}/restore", status_code=202)
-def restore(name: str, access: Operator, runner: CurrentRunner, comment: Comment) -> RunReference:
+def restore_endpoint(name: str, access: Operator, runner: CurrentRunner, comment: Comment) -> RunReference:
     """Deploy the model of a stopped endpoint again. The run in production says in its history when it is done."""
     return _ordered(name, "restored", access, runner, comment)
 
 
 @router.delete("/{name}", status_code=202)
-def delete(name: str, access: Operator, runner: CurrentRunner, comment: Comment) -> RunReference:
+def delete_endpoint(name: str, access: Operator, runner: CurrentRunner, comment: Comment) -> RunReference:
     """Delete an endpoint with its deployments: its URL answers no more. Runs and registered models stay."""
     return _ordered(name, "deleted", access, runner, comment)
 

@@ -57,7 +57,7 @@ def get_event_schema(type: str) -> models.SchemaDocument:
 
 
 @router.get("/doctor", tags=["doctor"])
-def doctor(access: Operator, request: Request) -> models.Doctor:
+def examine_services(access: Operator, request: Request) -> models.Doctor:
     """Asks every service for something harmless; takes seconds. 200 whatever it finds."""
     access.require(None)
     return models.Doctor(data=tuple(examine(request.app.state.services)))
@@ -130,7 +130,7 @@ def _shown(dead: ReceivedMessage) -> models.DeadLetter:
 
 
 @router.post("/dead-letters/release", tags=["dead letters"])
-def release(request: models.ReleaseRequest, access: Operator, runner: CurrentRunner) -> models.Released:
+def release_document(request: models.ReleaseRequest, access: Operator, runner: CurrentRunner) -> models.Released:
     """Keep a document that cannot be read in the container `quarantine`, and take it out of the run store.
 
     A run keeps those of its fields that can be read; one under way ends as `failed`. What it held is given back within
@@ -147,7 +147,7 @@ def release(request: models.ReleaseRequest, access: Operator, runner: CurrentRun
 
 
 @router.post("/dead-letters/replay", tags=["dead letters"])
-def replay(request: models.ReplayRequest, access: Operator, services: CurrentServices) -> models.Replayed:
+def replay_dead_letters(request: models.ReplayRequest, access: Operator, services: CurrentServices) -> models.Replayed:
     """Send dead letters that the caller may see again under their own ids, then remove them.
 
     Inboxes know repeats, so a stage that handled such an event already does nothing, and a replay cut short may be

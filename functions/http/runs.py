@@ -141,14 +141,14 @@ def get_report(run_id: str, access: Reader, services: CurrentServices) -> Report
 
 
 @router.post("/{run_id}/cancel", status_code=202)
-def cancel(run_id: str, access: Operator, runner: CurrentRunner) -> models.RunReference:
+def cancel_run(run_id: str, access: Operator, runner: CurrentRunner) -> models.RunReference:
     """Ask for the run to stop; it ends `cancelled` once its job is seen stopped."""
-    cancel_run(runner, run_id, access)
+    order_cancel(runner, run_id, access)
     return models.RunReference(id=run_id)
 
 
 @router.post("/{run_id}/approve", status_code=202)
-def approve(
+def approve_run(
     run_id: str, access: Approver, runner: CurrentRunner, comment: Comment, if_match: IfMatch = None
 ) -> models.Approved:
     """Approve a candidate that passed the gate. Not by who asked for the run or uploaded a file of it; where a file did
@@ -167,7 +167,7 @@ def approve(
 
 
 @router.post("/{run_id}/deny", status_code=202)
-def deny(
+def deny_run(
     run_id: str, access: Approver, runner: CurrentRunner, comment: Comment, if_match: IfMatch = None
 ) -> models.RunReference:
     """Decline a candidate that passed the gate; what runs today stays. If-Match: the ETag of the run looked at."""
@@ -200,7 +200,7 @@ def _key(access: Access) -> str:
 
 
 @router.post("/{run_id}/retry", status_code=202)
-def retry(run_id: str, access: Operator, services: CurrentServices) -> models.RunReference:
+def retry_run(run_id: str, access: Operator, services: CurrentServices) -> models.RunReference:
     """Start another run with the file's present content. Asked twice before it exists, it is one run."""
     run = find_run(services, run_id, access)
     if not run.terminal:
@@ -265,7 +265,7 @@ def order_run(bus: Publisher, info: BlobInfo, key: str, access: Access, parent_r
     return command.id
 
 
-def cancel_run(runner: Runner, run_id: str, access: Access) -> None:
+def order_cancel(runner: Runner, run_id: str, access: Access) -> None:
     """Raises ApiError as `find_run`, or 409 if the run is over."""
     run = find_run(runner.services, run_id, access)
     if run.terminal:

@@ -20,7 +20,7 @@ from functions.http.auth import Access, Caller, CurrentRunner, CurrentServices, 
 from functions.http.errors import ApiError, existing
 from functions.http.openai import files
 from functions.http.openai.shapes import checkpoints_of, events_of, job_object, page, require_cursor
-from functions.http.runs import cancel_run, order_run
+from functions.http.runs import order_cancel, order_run
 from shared.api.openai import CheckpointList, FineTuningJob, JobEventList, JobList
 from shared.domain import paths
 from shared.domain.catalog import check_license, known_entry
@@ -353,7 +353,7 @@ def cancel_job(job_id: str, access: Operator, runner: CurrentRunner) -> FineTuni
         raise ApiError(409, "job_not_received", "the job has not begun yet; ask again in a moment", "job_id")
     if run.terminal:
         raise ApiError(400, "job_finished", f"the job's run is {run.status.value}", "job_id")
-    cancel_run(runner, job_id, access)
+    order_cancel(runner, job_id, access)
     return job_object(job, run, services)
 
 

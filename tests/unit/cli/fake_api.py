@@ -141,7 +141,7 @@ class FakeDroptune:
 
 
 def make_app(fake: FakeDroptune) -> FastAPI:
-    app = FastAPI()
+    app = FastAPI(openapi_url="/api/openapi.json")
 
     @app.get("/api/health")
     def health() -> dict[str, str]:

@@ -32,7 +32,7 @@ NEEDS = {
         GET /api/base-models/{base_model} | GET /api/dead-letters | GET /v1/files | GET /v1/files/{file_id}
         GET /v1/files/{file_id}/content | GET /v1/fine_tuning/jobs | GET /v1/fine_tuning/jobs/{job_id}
         GET /v1/fine_tuning/jobs/{job_id}/events | GET /v1/fine_tuning/jobs/{job_id}/checkpoints
-        GET /api/policy | GET /api/policy/schema
+        GET /api/policy | GET /api/policy/schema | POST /api/mcp
     """,
     OPERATOR: """
         POST /api/runs | POST /api/runs/{run_id}/cancel | POST /api/runs/{run_id}/retry | POST /api/graders/run
