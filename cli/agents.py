@@ -11,15 +11,21 @@ import typer
 from cli.client import Api, find_url
 from cli.common import Exit, Url
 
-# Commands about files of this machine, which the API cannot see: what they do, their arguments, and whether they act.
+# Tools about files of this machine, which the API cannot see: command, description, options, and whether it only reads.
 _FILE = {"type": "string", "description": "path of a file on this machine"}
-_COMMANDS: dict[str, tuple[str, dict[str, Any], bool]] = {
-    "validate": (
+_TOOLS: dict[str, tuple[str, str, dict[str, Any], bool]] = {
+    "validate_file": (
+        "validate",
         "Check a dataset, and its recipe, as a run would; nothing is sent.",
         {"recipe": _FILE, "eval": _FILE},
+        True,
+    ),
+    "drop_file": (
+        "drop",
+        "Put a file into a project's drop zone; a dataset starts a run.",
+        {"project": {"type": "string"}},
         False,
     ),
-    "drop": ("Put a file into a project's drop zone; a dataset starts a run.", {"project": {"type": "string"}}, True),
 }
 
 
@@ -41,10 +47,10 @@ def serve_agent(
 
     async def serve() -> None:
         tools = tools_of(document, ask, acts=acts)
-        for command, (text, options, is_act) in _COMMANDS.items():
-            if acts or not is_act:
+        for name, (command, text, options, reads) in _TOOLS.items():
+            if acts or reads:
                 properties = {"file": _FILE, **options}
-                tools.append(Tool.local(f"{command}_file", text, properties, partial(run, command), reads=not is_act))
+                tools.append(Tool.local(name, text, properties, partial(run, command), reads=reads))
         server = make_server(document["info"]["version"], tools)
         async with stdio_server() as (read, write):
             await server.run(read, write, server.create_initialization_options())

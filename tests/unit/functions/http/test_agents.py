@@ -17,6 +17,7 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from functions.http.auth import APPROVER, LOCAL_USER, OPERATOR, READER, Authenticator, Caller, LoopbackAuth
+from shared.domain.events import ApprovalGranted
 from shared.domain.run import Status
 from shared.ports import Services
 from shared.runner import Runner
@@ -39,7 +40,7 @@ def as_agent(
     api.state.services, api.state.authenticator = lambda: services, lambda: known
 
     async def connect() -> Any:
-        transport = httpx2.ASGITransport(api, client=("127.0.0.1", 1))  # type: ignore[arg-type]
+        transport = httpx2.ASGITransport(api, client=("127.0.0.1", 1))
         async with (
             httpx2.AsyncClient(transport=transport, base_url=HOST, headers={LOCAL_USER: user}) as http,
             Client(streamable_http_client(f"{HOST}/api/mcp{query}", http_client=http)) as client,
@@ -105,6 +106,7 @@ def test_a_persons_agent_approves_as_that_person(api: FastAPI, services: Service
     assert _refusal(as_agent(api, services, approve, "?acts=true", user="ada")) == "self_approval"
     assert not as_agent(api, services, approve, "?acts=true", user="grace").is_error
     (granted,) = events_at(services, "record_decision")
+    assert isinstance(granted.data, ApprovalGranted)
     assert (granted.data.by, granted.data.comment) == ("grace", "fine")
 
 
@@ -147,7 +149,7 @@ def test_nobody_without_a_role_reaches_the_tools(api: FastAPI, services: Service
     api.state.services, api.state.authenticator = lambda: services, LoopbackAuth
 
     async def ask(method: str, host: str) -> int:
-        transport = httpx2.ASGITransport(api, client=("127.0.0.1", 1))  # type: ignore[arg-type]
+        transport = httpx2.ASGITransport(api, client=("127.0.0.1", 1))
         async with httpx2.AsyncClient(transport=transport, base_url=host) as http:
             return (await http.request(method, "/api/mcp", json={})).status_code
 
