@@ -50,14 +50,14 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-def called(name: str, **arguments: Any) -> tuple[str, str, dict[str, Any]]:
+def called(operation: str, /, **arguments: Any) -> tuple[str, str, dict[str, Any]]:
     requests: list[tuple[str, str, dict[str, Any]]] = []
 
     async def ask(*request: Any) -> tuple[int, str]:
         requests.append(request)
         return 200, "{}"
 
-    (tool,) = [one for one in tools_of(DOCUMENT, ask, acts=True) if one.shown.name == name]
+    (tool,) = [one for one in tools_of(DOCUMENT, ask, acts=True) if one.shown.name == operation]
     jsonschema.validate(arguments, tool.shown.input_schema)
     anyio.run(tool.act, arguments)
     return requests[0]
