@@ -52,8 +52,7 @@ class RequestRefused(Exception):
 
 @dataclass(slots=True)
 class Api:
-    """A client of one Droptune. Every method raises Unreachable if nothing answers and RequestRefused if the answer is
-    an error."""
+    """A client of one Droptune. Its methods raise Unreachable if nothing answers, RequestRefused for an error."""
 
     url: str
     transport: httpx.BaseTransport | None = None
@@ -268,8 +267,7 @@ def _problem(answer: httpx.Response) -> Problem:
 
 
 def find_url(given: str | None, folder: Path = Path()) -> str:
-    """The API's URL: the one given, DROPTUNE_URL, or that of the stack started in `folder`. Raises Unreachable if no
-    stack runs there."""
+    """`given`, DROPTUNE_URL, or the URL of the stack started in `folder`. Raises Unreachable if none runs there."""
     if url := given or os.environ.get("DROPTUNE_URL"):
         return url.rstrip("/")
     for file in STACK_FILES:

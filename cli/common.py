@@ -1,5 +1,5 @@
-"""What several commands share: arguments, options, exit codes, and tables that cut nothing off: text that does not fit
-continues in the next line, and ids stay whole."""
+"""What several commands share: arguments, options, exit codes, tables that wrap text, cut nothing and keep ids
+whole."""
 
 import json
 from collections.abc import Collection
@@ -13,8 +13,7 @@ from shared.domain.run import Status
 
 
 class Exit(IntEnum):
-    """0 to 2 concern the command itself, 10 and up the end of the run that `watch` followed. Scripts depend on them: a
-    number is never given a new meaning."""
+    """0 to 2: of the command itself; 10 and up: how the run that `watch` followed ended. None gets a new meaning."""
 
     OK = 0
     REFUSED = 1  # the API answered with an error, or the input cannot be used
@@ -39,7 +38,6 @@ EXIT_HELP = (
     "Exit codes: 0 deployed, 10 rejected (the data), 11 declined (the gate or a person), 12 failed, 13 cancelled, "
     "14 rolled back, 15 duplicate, 1 the API refused, 2 not reachable or wrong usage, 130 interrupted."
 )
-
 
 Url = Annotated[
     str | None, typer.Option("--url", help="URL of the API; else DROPTUNE_URL, else that of ./.droptune/stack.json")

@@ -19,8 +19,7 @@ PROGRESS_EVERY_S = 10.0
 
 
 def make_console() -> Console:
-    """As wide as the terminal; a pipe or a log has no width that a table should be squeezed into. What it prints comes
-    from files, rows and people: a `[` in it is no markup."""
+    """As wide as the terminal, or 160. What is printed comes from files and people: a `[` is no markup."""
     return Console(markup=False) if sys.stdout.isatty() else Console(width=160, markup=False)
 
 

@@ -102,8 +102,7 @@ def _write(source: Path, mapping: Mapping, output: Path) -> None:
 
 
 def _rows(source: Path, mapping: Mapping) -> list[Record]:
-    """The rows, with a report of what was left out and of prompts that hold their answer. Raises InputError where no
-    row is left."""
+    """The rows, with a report of what was left out. Raises InputError where no row is left."""
     rows: list[Record] = []
     left: list[Left] = []
     for one in mapped(mapping, records_of(source, mapping)):

@@ -20,9 +20,7 @@ SourceFormat = Literal["auto", "fixed_width", "fhir", "hl7", "text", "paragraphs
 
 class History(BaseModel):
     """Records of one thing by time, for templates that look back or ahead: `history` and `ahead` are lists of records.
-
-    A record whose time is too near the ends of the file to see all of both is left out.
-    """
+    A record whose time is too near the ends of the file to see all of both is left out."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -73,8 +71,7 @@ def read_mapping(path: Path) -> Mapping:
 
 
 def mapped(mapping: Mapping, records: Iterable[Record]) -> Iterator[Record | Left]:
-    """The rows, in the order of the records, each `messages` and what is kept; a record without a row as Left. Raises
-    InputError if a template names a column that no record has."""
+    """The rows, in order; a record without one as Left. Raises InputError for a column that no record has."""
     if unset := [name for name in ("prompt", "answer") if getattr(mapping, name).strip() == "TODO"]:
         raise InputError(f"the mapping's {' and '.join(unset)} is still TODO")
     if "messages" in mapping.keep:
@@ -110,8 +107,7 @@ def mapped(mapping: Mapping, records: Iterable[Record]) -> Iterator[Record | Lef
 
 
 def _with_history(history: History | None, records: Iterable[Record]) -> Iterator[tuple[int, Record | str]]:
-    """Number of each record in its file, and the record with `history` and `ahead`, or why it cannot have them; by
-    thing and time."""
+    """Number of each record, and it with `history` and `ahead`, or why it cannot have them; by thing and time."""
     if history is None:
         yield from enumerate(records, start=1)
         return

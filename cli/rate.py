@@ -156,8 +156,8 @@ def cohen_kappa(pairs: Units) -> float | None:
 
 
 def krippendorff_alpha(units: Units) -> float | None:
-    """The same of any number of reviewers, who may each have left rows out; nominal. Krippendorff 2011, "Computing
-    Krippendorff's Alpha-Reliability", section C."""
+    """Of any number of reviewers, who may have left rows out; nominal (Krippendorff 2011, "Computing ...", section
+    C)."""
     every = [label for unit in units for label in unit]
     observed = sum((math.comb(len(unit), 2) - _equal_pairs(unit)) / (len(unit) - 1) for unit in units)
     by_chance = math.comb(len(every), 2) - _equal_pairs(every)

@@ -1,5 +1,4 @@
-"""`validate`, `grade`: what the pipeline's validator says of a file, and what a recipe's graders give answers; on this
-machine and without an API."""
+"""`validate`, `grade`: what the validator says of a file, and graders of answers; on this machine, without an API."""
 
 import sys
 from collections.abc import Callable, Iterator

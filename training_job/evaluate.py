@@ -1,14 +1,7 @@
 """Evaluate a candidate on held-out rows, against the base model and the model in production.
 
-    python -m training_job.evaluate --job-name NAME --data DIR --base-model DIR --recipe FILE
-        --candidate DIR [--champion DIR] [--answers DIR] [--judges FILE]
-        [--attempt N] --output DIR
-
-CANDIDATE and CHAMPION are merged model folders, scored exactly as they will be served. ANSWERS keeps the
-answers of models, and the replies of judges, from one evaluation to the next. JUDGES says where score_model graders
-find theirs. Writes report.json (EvaluationResult), rows.jsonl, samples.json, metrics.jsonl and, always, result.json.
-Exit codes: training_job/job/runtime.py.
-"""
+Models are merged folders, scored exactly as they will be served. Writes report.json (EvaluationResult), rows.jsonl,
+samples.json, metrics.jsonl and, always, result.json. Exit codes: training_job/job/runtime.py."""
 
 import sys
 import time
@@ -19,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 
-from shared.domain.evaluation import CanaryFound, GeneralPart, GeneralScore
+from shared.domain.evaluation import CanaryFound, GeneralPart
 from shared.domain.planning.methods import served_tokens
 from shared.domain.prompts import Row, as_dialogue, prompt_of, reference_index
 from shared.domain.recipe import Evaluation, Reinforcement, ResolvedRecipe
@@ -30,7 +23,7 @@ from training_job.evaluation.baselines import BaselineAnswers, baseline_answers
 from training_job.evaluation.general import MAX_NEW_TOKENS, Suite, load_suite
 from training_job.evaluation.judges import Panel, read_judges
 from training_job.evaluation.memorization import repeats
-from training_job.evaluation.scoring import Answers, GradedAnswers, Question
+from training_job.evaluation.scoring import Answers, Question
 from training_job.job.files import append_line, model_folder, write_json, write_lines
 from training_job.job.processes import importing
 from training_job.job.runtime import RunningMetrics, parse_arguments, read_recipe, require, run_job, work_offline
@@ -68,8 +61,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def evaluate(task: EvaluateArguments, metrics: RunningMetrics) -> None:
-    """Answer, score, compare, write; see the module's text for the files. Raises PermanentFailure with the class of
-    what is wrong."""
+    """Answer, score, compare, write: see the module. Raises PermanentFailure with the class of what is wrong."""
     held_out = task.data / "eval.jsonl"
     require(held_out, task.recipe, *task.models().values())
     recipe = read_recipe(task.recipe)
@@ -221,7 +213,8 @@ def write_report(
     write_json(output / "samples.json", [sample.model_dump(mode="json") for sample in samples])
     answers = {name: one.answers for name, one in outputs.items()}
     templates = {name: one.template_sha256 for name, one in outputs.items()}
-    general = general_scores(suite, outputs, settings)
+    of_suite = {name: one.general for name, one in outputs.items()}
+    general = suite.compare(of_suite, settings.gate.confidence) if suite else ()
     without = {name: scoring.grade_answers(settings.graders, texts, items) for name, texts in baselines.texts.items()}
     details = (panel.uses(), unscored, without, baselines.reason)
     prompts = [orjson.dumps(question.ids) for question in questions]
@@ -247,8 +240,8 @@ def write_rows(
     output: Path,
     settings: Evaluation,
     questions: list[Question],
-    items: list[dict[str, Any]],
-    models: dict[str, GradedAnswers],
+    items: scoring.Items,
+    models: scoring.Models,
     unscored: frozenset[int],
 ) -> None:
     """Write rows.jsonl: every held-out row with each model's answer and scores."""
@@ -259,16 +252,6 @@ def write_rows(
         row = report.graded_row(question, own, models, unscored=i in unscored)
         lines.append(row.model_dump(mode="json"))
     write_lines(output / "rows.jsonl", lines)
-
-
-def general_scores(
-    suite: Suite | None, outputs: dict[str, ModelOutputs], settings: Evaluation
-) -> tuple[GeneralScore, ...]:
-    """Scores of the general suite, where the recipe asks for it."""
-    if suite is None:
-        return ()
-    texts = {name: one.general for name, one in outputs.items()}
-    return suite.compare(texts, settings.gate.confidence)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,8 @@
 """Import a base model: check the folder that jobs will mount, train a small copy, and export what the function needs.
 
-    python -m training_job.import_base --job-name NAME --base-model ID [--own-base JSON] --folder DIR --bundle DIR
-        --output DIR
-
-FOLDER is the mounted asset of the catalog's entry ID. It must hold safetensors and no pickle, no code, and be the
-model that the catalog describes; the failure lists all that is wrong. Then a small copy with random weights is
-trained, merged, saved, loaded and asked (`training_job/preflight.py`), and names and shapes of the weights are compared
-with those of its `config.json` (`training_job/model/weights.py`). BUNDLE then gets the tokenizer bundle
-(`shared/rendering/bundle.py`); it has no manifest while it is being changed, and an equal one is left alone.
-Always writes OUTPUT/result.json. Exit codes: training_job/job/runtime.py.
-"""
+FOLDER must be the model that the catalog describes, in safetensors; the failure lists all that is wrong. Then a small
+copy is trained and asked (`preflight.py`), and the weights are compared with its `config.json` (`model/weights.py`).
+BUNDLE has no manifest while it is being changed. Exit codes: training_job/job/runtime.py."""
 
 import os
 import sys
@@ -81,7 +74,8 @@ def _check_tokenizer(entry: BaseModelEntry, folder: Path) -> None:
     except Exception as error:
         wrong.append(f"transformers cannot read its tokenizer: {type(error).__name__}: {error}")
     else:
-        if differ := _differences(_parts(tokenizer), _parts(read.backend_tokenizer)):
+        ours, theirs = _parts(tokenizer), _parts(read.backend_tokenizer)
+        if differ := [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)][:20]:
             wrong.append(f"transformers reads other than {TOKENIZER} has, by {CONFIG} or others: {', '.join(differ)}")
         if read.split_special_tokens:
             wrong.append(f"{CONFIG} has special tokens read as text (split_special_tokens)")
@@ -96,10 +90,6 @@ def _parts(tokenizer: Tokenizer) -> dict[str, Any]:
     return {
         name: part for name, part in parts.items() if name not in ("truncation", "padding", "post_processor")
     } | added
-
-
-def _differences(of_file: dict[str, Any], read: dict[str, Any]) -> list[str]:
-    return [name for name in {**of_file, **read} if of_file.get(name) != read.get(name)][:20]
 
 
 def write_bundle(files: dict[str, bytes], folder: Path) -> bool:

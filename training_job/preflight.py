@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, TokenizersBackend
 
+from shared.domain.beside import read_beside
 from shared.domain.catalog import BaseModelEntry
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.planning.plan import resolve
@@ -33,18 +34,9 @@ from training_job.model import quantized
 from training_job.model.artifacts import prompt_of
 from training_job.model.generation import generate
 
-VOCABULARY, NAMED, WINDOW, CAP, LIMIT = 512, 3, 8, 2.0, 1e-3
-# Keys of config.json: the least that keeps what they switch. Ratios of heads are kept, as is each head's size.
-SMALLEST = {
-    "hidden_size": 128,
-    **dict.fromkeys(("intermediate_size", "intermediate_size_mlp", "shared_intermediate_size"), 128),
-    **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size"), 64),
-    **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts"), 4),
-    **dict.fromkeys(("num_experts_per_tok", "n_group"), 2),
-    **dict.fromkeys(("topk_group", "num_nextn_predict_layers"), 1),
-    **dict.fromkeys(("sliding_window", "attention_chunk_size"), WINDOW),
-    **dict.fromkeys(("q_lora_rank", "kv_lora_rank"), 64),
-}
+SMALLEST: dict[str, int] = read_beside(__file__)
+VOCABULARY, NAMED, WINDOW, CAP, LIMIT = 512, 3, SMALLEST["sliding_window"], 2.0, 1e-3
+# Ratios of heads are kept, as is each head's size.
 HEADS = (("num_attention_heads", "num_key_value_heads"), ("linear_num_value_heads", "linear_num_key_heads"))
 ROWS = Path(__file__).with_suffix(".jsonl")
 TEMPLATE = "{% for message in messages %}{{ message['content'] + eos_token }}{% endfor %}"

@@ -34,16 +34,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def check_machine(recipe: ResolvedRecipe) -> None:
-    """Test the kind of machine that the recipe's base model needs; imports torch. Raises PermanentFailure of class
-    platform, `self_test_failed`."""
+    """Test what the recipe's base needs; imports torch. Raises PermanentFailure (platform), `self_test_failed`."""
     needs_gpu = recipe.entry.accelerator == "gpu"
     report = check(require_cuda=needs_gpu, compute_dtype=recipe.hyperparameters.compute_dtype)
     print(f"self-test: {report}", flush=True)
 
 
 def check(*, require_cuda: bool, compute_dtype: str = "float32") -> dict[str, object]:
-    """Device, dtype and a 4-bit round trip. Raises PermanentFailure of class platform, `self_test_failed`, that names
-    what is missing."""
+    """Device, dtype, a 4-bit round trip. Raises PermanentFailure of class platform, `self_test_failed`."""
     try:
         return _report(require_cuda, compute_dtype)
     except Exception as error:  # a driver, a kernel or a library fails in ways of its own

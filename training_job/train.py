@@ -1,10 +1,6 @@
 """Tune a base model on a curated dataset with QLoRA.
 
-    python -m training_job.train --job-name NAME --data DIR --base-model DIR --recipe FILE --output DIR
-        [--continue-from DIR] [--judges FILE]
-
-DATA holds train.jsonl and manifest.json, and eval.jsonl, which is not read; BASE-MODEL is a Hugging Face folder; RECIPE
-a resolved recipe. Writes OUTPUT/model/{adapter,merged,manifest.json}, metrics.jsonl, checkpoints/ and, always,
+eval.jsonl is not read. Writes OUTPUT/model/{adapter,merged,manifest.json}, metrics.jsonl, checkpoints/ and, always,
 result.json. The same command continues where a killed one stood. Exit codes: training_job/job/runtime.py.
 
 From here to a step: `TrainingRun.attempt` builds the trainer of the method (`methods/supervised.py`, `preference.py`,
@@ -69,8 +65,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(task: TrainArguments, metrics: runtime.RunningMetrics) -> None:
-    """Train, merge and write the model folder; see the module's text for the files. Raises PermanentFailure with the
-    class of what is wrong."""
+    """Train, merge and write the model folder: see the module. Raises PermanentFailure by the class of what is
+    wrong."""
     init_process_group()
     adapter = [task.continue_from] if task.continue_from else []
     runtime.require(task.rows, task.data / "manifest.json", task.base_model, task.recipe, *adapter)

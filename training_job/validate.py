@@ -1,9 +1,5 @@
 """Validate a dataset that is too large for a function, and write the curated version it makes.
 
-    python -m training_job.validate --job-name NAME --project=PROJECT --dataset FILE --name=NAME --sha256 HEX,...
-        --default-base-model ID [--own-base JSON] [--held-out FILE] [--recipe FILE] [--tokenizer DIR] [--earlier DIR]
-        --curated DIR --output DIR
-
 A dataset that passes becomes CURATED/<version>/{train.jsonl,eval.jsonl,report.json,manifest.json}, each file
 whole or absent and the manifest last. Writes OUTPUT/outcome.json (ValidationOutcome) and, always, result.json:
 a dataset that is rejected is a completed job whose report did not pass. The manifest's source has no etag, for
@@ -11,7 +7,6 @@ a job sees files and not blobs: the run holds the pinned one. Exit codes: traini
 """
 
 import hashlib
-import os
 import shutil
 import sys
 import time
@@ -35,7 +30,7 @@ from shared.validation.deidentify import NameFinder
 from shared.validation.lines import chunks_of
 from shared.validation.sink import Sink
 from shared.validation.validator import Earlier, Validated, validate
-from training_job.job.files import write_json
+from training_job.job.files import sync, write_json
 from training_job.job.runtime import parse_arguments, require, run_job
 
 OUTCOME_FILE = "outcome.json"
@@ -77,8 +72,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def validate_files(task: ValidateArguments) -> None:
-    """Check, curate, and write the outcome; see the module's text for the files. Raises PermanentFailure
-    `dataset_replaced` if the dataset is not the one received, `input_missing`."""
+    """Check, curate, write the outcome: see the module. Raises PermanentFailure `dataset_replaced`, `input_missing`."""
     require(*task.files(), *(path for path in (task.tokenizer, task.earlier) if path))
     offer_option(task.own_base)
     outcome = task.output / OUTCOME_FILE
@@ -89,7 +83,8 @@ def validate_files(task: ValidateArguments) -> None:
         found = ValidationOutcome(report=validated.report, sha256=task.sha256, recipe=validated.recipe)
         if validated.version is not None:
             for file in (sink.train, sink.eval):
-                _to_disk(file)
+                file.flush()
+            sync(*place.iterdir())
             curated = curated_version(validated, task.project, source)
             _publish(place, task.curated / curated.version, validated, curated)
             found = found.model_copy(update={"curated": curated})
@@ -200,11 +195,6 @@ def _publish(place: Path, version: Path, validated: Validated, curated: CuratedV
         (place / name).replace(version / name)
     _write(version / "report.json", validated.report)
     _write(version / "manifest.json", curated)
-
-
-def _to_disk(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _write(path: Path, document: BaseModel) -> None:

@@ -40,8 +40,7 @@ class DemoFailed(Exception):
 
 
 def recipe_folder(name: str, base: str = TINY) -> Path:
-    """The folder of a ready recipe, or any other that holds a recipe's files, for a base model that the demo tunes.
-    Raises DemoFailed if it does not."""
+    """A ready recipe's folder, or another with a recipe for a base that the demo tunes. Raises DemoFailed."""
     folder = Path(name) if "/" in name else REPOSITORY / "recipes" / name
     ready = {path.parent.name: _base_model(path) for path in sorted((REPOSITORY / "recipes").glob("*/recipe.yaml"))}
     if not (folder / "recipe.yaml").exists():
@@ -60,8 +59,7 @@ def _base_model(recipe: Path) -> str:
 
 
 def fresh(root: Path, *needed: Path) -> None:
-    """Make the demo's folder; stop what an earlier demo left running there and delete its state first. Raises
-    DemoFailed if the folder holds anything else, or what is needed."""
+    """Make the demo's folder; an earlier demo's is stopped and deleted. Raises DemoFailed if it holds anything else."""
     for folder in needed:
         if folder.resolve().is_relative_to(root.resolve()):
             raise DemoFailed(f"{folder} lies in {root}, which a demo deletes first: copy it to another place")
@@ -80,8 +78,7 @@ def drops(folder: Path) -> list[Path]:
 
 
 def drop(folder: Path, blobs: BlobStore, project: str, place: str, base: str = TINY) -> None:
-    """Put a drop's files into a project's drop zone; `place` is where a person finds the container of all. `base`: the
-    recipe names it in place of its own."""
+    """Put a drop's files into a project's drop zone, found at `place`; `base`: in place of the recipe's own."""
     for name in DROP_ORDER:
         content = (folder / name).read_bytes()
         if name == "recipe.yaml" and base != TINY:

@@ -41,8 +41,7 @@ class EndpointExample:
 
 
 def ask(scoring_uri: str, held_out: Path, secret_file: Path) -> EndpointExample:
-    """Ask the first held-out question; the endpoint passes any path on to the model's server. Raises DemoFailed if the
-    endpoint does not answer, or not as a chat completion."""
+    """Ask the first held-out question. Raises DemoFailed if there is no answer, or no chat completion."""
     with held_out.open(encoding="utf-8") as rows:
         dialogue = as_dialogue(json.loads(next(rows)))
     prompt, index = prompt_of(dialogue), reference_index(dialogue)
@@ -76,8 +75,7 @@ def shortfall(run: Run) -> str | None:
 def demo_report(
     runs: Sequence[Run], example: EndpointExample | None, seconds: dict[str, float], stores: dict[str, str]
 ) -> dict[str, Any]:
-    """The report as JSON: the last run, and the `earlier` ones of a recipe with several drops. `seconds` holds what
-    came before the runs, and `total`; `stores` is `Stack.stores`."""
+    """The last run, and `earlier` ones. `seconds`: what came before, and `total`; `stores`: of the stack."""
     *earlier, run = runs
     stages = {line.status: round(spent, 3) for line, spent in stage_seconds(run)[:-1]}
     return {

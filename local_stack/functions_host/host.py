@@ -127,19 +127,14 @@ class BusReceiver(Worker):
     """Feeds one function from its queue or subscription, `max_concurrent_calls` messages at a time."""
 
     def __init__(
-        self,
-        function: loading.LocalFunction,
-        bus: EventBus,
-        locks: LockKeeper,
-        config: loading.HostConfig,
-        limits: Limits,
+        self, function: loading.LocalFunction, bus: EventBus, locks: LockKeeper, calls: int, limits: Limits
     ) -> None:
         assert isinstance(function.trigger, loading.BusTrigger)
         super().__init__(f"receive-{function.name}")
         self._function, self._bus, self._locks = function, bus, locks
         self._entity, self._limits = function.trigger.entity, limits
-        self._calls = config.serviceBus.maxConcurrentCalls
-        self._free = threading.Semaphore(self._calls)
+        self._calls = calls
+        self._free = threading.Semaphore(calls)
         self._workers = ThreadPoolExecutor(self._calls, thread_name_prefix=function.name)
 
     def wait_until_idle(self, deadline: float) -> bool:
@@ -400,7 +395,8 @@ class Host:
         for function in functions:
             match function.trigger:
                 case loading.BusTrigger():
-                    self._listeners.append(BusReceiver(function, bus, self._locks, config, limits))
+                    calls = config.serviceBus.maxConcurrentCalls
+                    self._listeners.append(BusReceiver(function, bus, self._locks, calls, limits))
                 case loading.TimerTrigger():
                     timer = TimerRunner(function, timers_folder, limits.lease_retry_s, next_occurrence)
                     self._listeners.append(timer)
@@ -439,8 +435,7 @@ class Host:
         return int(self._socket.getsockname()[1])
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> bool:
-        """Receive nothing more and wait for what runs; False if something still ran after `grace_s`. What was cut off
-        is not lost: its lock runs out and the message is delivered again."""
+        """Wait for what runs; False if some still ran after `grace_s`: its message is delivered again."""
         if self._stopped_idle is not None:
             return self._stopped_idle
         deadline = time.monotonic() + grace_s

@@ -14,9 +14,6 @@ from shared.domain.beside import read_beside
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.model import MAX_COMMENT, Frozen
 
-# What licenses of base models say, in our words, and who has accepted one.
-
-
 _CATALOG: dict[str, Any] = read_beside(__file__)
 USES: dict[str, str] = _CATALOG["uses"]
 if TYPE_CHECKING:
@@ -209,7 +206,6 @@ class BaseModelEntry(Frozen):
 
 
 LICENSES = {text["id"]: License.model_validate(text) for text in _CATALOG["license"]}
-
 
 CATALOG: dict[str, BaseModelEntry] = {text["id"]: BaseModelEntry.model_validate(text) for text in _CATALOG["model"]}
 _OWN: list[Mapping[str, BaseModelEntry]] = [{}]  # replaced as a whole, for other threads read it

@@ -79,8 +79,7 @@ def to_cloudevent(command: Command) -> dict[str, Any]:
 
 
 def parse_request(body: dict[str, Any]) -> StartRun | BlobCreated:
-    """What asks for a run: our command, or an event of Event Grid. Raises InvalidInput: `malformed_command`,
-    `not_a_blob_event`."""
+    """What asks for a run: a command or an event. Raises InvalidInput: `malformed_command`, `not_a_blob_event`."""
     if body.get("type") == StartRun.wire_type:
         return _command(StartRun, body)
     subject = str(body.get("subject", ""))
@@ -91,8 +90,7 @@ def parse_request(body: dict[str, Any]) -> StartRun | BlobCreated:
 
 
 def job_of(body: dict[str, Any]) -> str:
-    """The job that our command or an event of Azure ML is about; empty if it is about another thing, such as a model.
-    Raises InvalidInput: `malformed_command`, `malformed_event`."""
+    """The job that a body is about, else empty. Raises InvalidInput: `malformed_command`, `malformed_event`."""
     if body.get("type") == InspectJob.wire_type:
         return _command(InspectJob, body).job
     data = body.get("data", {})

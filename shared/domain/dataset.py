@@ -196,10 +196,8 @@ class Policy(Frozen):
 
 
 class CuratedVersion(Frozen):
-    """`curated/<project>/<version>/`: train.jsonl, eval.jsonl, manifest.json (this), report.json.
-
-    `version` is the SHA-256 over the SHA-256 of train.jsonl followed by that of eval.jsonl.
-    """
+    """`curated/<project>/<version>/`: train.jsonl, eval.jsonl, manifest.json (this), report.json. `version` is the
+    SHA-256 over the SHA-256 of train.jsonl followed by that of eval.jsonl."""
 
     project: str
     version: str

@@ -7,6 +7,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from shared.domain.beside import read_beside
+
 
 class FailureClass(StrEnum):
     """Why a run cannot continue; each class has one retry rule (`RETRY_RULES`)."""
@@ -31,20 +33,7 @@ class RetryRule(NamedTuple):
     lasts: float = 0
 
 
-# A failure that is in what was asked for stays: only what others may repair meanwhile is tried again.
-RETRY_RULES = {
-    FailureClass.DATA: RetryRule(1, 0),
-    FailureClass.RECIPE: RetryRule(1, 0),
-    FailureClass.LICENSE: RetryRule(1, 0),
-    FailureClass.BUDGET: RetryRule(1, 0),
-    FailureClass.CODE: RetryRule(1, 0),
-    # Somebody has to notice and ask for it; "within a few minutes or up to two business days" (Azure Batch docs, "Batch
-    # service quotas and limits"). In minutes: 7 days, every 12 hours at last.
-    FailureClass.QUOTA: RetryRule(6, 15, longest_wait=720, lasts=10_080),
-    FailureClass.CAPACITY: RetryRule(6, 2),
-    FailureClass.PLATFORM: RetryRule(3, 1),
-}
-
+RETRY_RULES = {FailureClass(name): RetryRule(*rule) for name, rule in read_beside(__file__)["retry_rules"].items()}
 
 MAX_CODE_CHARACTERS, MAX_MESSAGE_CHARACTERS = 200, 4000
 # Codes of a deployment for which there is no machine, whether it was refused at once or failed after it was accepted.
@@ -68,10 +57,8 @@ class UnreadableDocument(BaseModel):
 
 
 class Problem(BaseModel):
-    """The error object of every surface: API, events, the run and the job's result file.
-
-    Its texts come from jobs, rows and recipes too. They are cut, so that it fits into any event.
-    """
+    """The error object of every surface: API, events, the run and the job's result file. Its texts come from jobs, rows
+    and recipes too. They are cut, so that it fits into any event."""
 
     model_config = ConfigDict(frozen=True, defer_build=True)
 

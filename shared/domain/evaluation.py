@@ -11,10 +11,8 @@ from shared.domain.recipe import Evaluation, Gate
 
 
 class JudgeEndpoint(Frozen):
-    """A judge as it was when the job was submitted: one deployment, so that all models get the same judge.
-
-    `model` is the registered model behind it, NAME:VERSION; `url` takes chat completions.
-    """
+    """A judge as it was when the job was submitted: one deployment, so that all models get the same judge. `model` is
+    the registered model behind it, NAME:VERSION; `url` takes chat completions."""
 
     endpoint: str
     deployment: str
@@ -89,11 +87,9 @@ class BaselineScore(Frozen):
 
 
 class SliceScore(Frozen):
-    """Mean scores over the rows whose `field` equals `value`.
-
-    `gain` is over the champion where there is one, else over the base; its confidence is the gate's, shared among all
-    slices (Bonferroni), so that many slices do not decline a good candidate by chance.
-    """
+    """Mean scores over the rows whose `field` equals `value`. `gain` is over the champion where there is one, else over
+    the base; its confidence is the gate's, shared among all slices (Bonferroni), so that many slices do not decline a
+    good candidate by chance."""
 
     field: Text
     value: Text
@@ -139,11 +135,8 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
 
 
 class LabelRates(Frozen):
-    """One model by one label of a `label` grader; null where there are no such rows.
-
-    Sensitivity: of the rows with this label, those where the answer names it and no other. Specificity: of the rows
-    with another label, those where it does not.
-    """
+    """One model by one label of a `label` grader; null without such rows. Sensitivity: of the rows with it, those whose
+    answer names it and no other. Specificity: of the rows with another, those whose answer does not."""
 
     grader: Text
     label: Text
@@ -153,9 +146,7 @@ class LabelRates(Frozen):
 
 class FloorScore(Frozen):
     """The candidate's mean of a grader that has a floor: over all rows, or those whose `field` equals `value`.
-
-    `failed`: rows where the grader gave less than 1; `failed_rows`: the first of them, by number.
-    """
+    `failed`: rows where the grader gave less than 1; `failed_rows`: the first of them, by number."""
 
     grader: Text
     field: Text | None = None
@@ -217,12 +208,9 @@ class RowScores(Frozen):
 
 
 class GradedRow(RowScores):
-    """A line of `evaluation/rows.jsonl`: the row's score, score by grader and answer, each by model.
-
-    `prompt` is the conversation to read, `prompt_tokens` its rendered length: a server with another template counts
-    another one. `slices` is the row's value of each slice field. A grader that failed on an answer has no score there.
-    `reasons`: a judge's own words, by model and grader.
-    """
+    """A line of `evaluation/rows.jsonl`: the row's score, score by grader and answer, each by model. `prompt` is the
+    conversation to read, `prompt_tokens` its rendered length. A grader that failed on an answer has no score there.
+    `reasons`: a judge's own words, by model and grader."""
 
     prompt_tokens: int | None = None
     prompt: str = ""
@@ -234,15 +222,10 @@ class GradedRow(RowScores):
 
 
 class EvaluationResult(ScoreByModel):
-    """`evaluation/report.json`: written by the evaluate job, read by the step `apply_gate`.
-
-    `answers_differ` is the share of rows on which base and candidate answer differently: 0 means the
-    adapter does not act. `template_sha256` is the chat template's of the candidate, `base_template_sha256` that of the
-    model it was tuned from. `answers_at_limit`: share of those cut at `evaluation.max_new_tokens`, which is too low, or
-    they do not end. `seconds_per_answer` is measured in batches: a measure of cost, not of one request's wait. An
-    answer that a grader could not grade counts as 0 and is in `errors`; `unscored` rows, for which a judge gave no
-    score for some model, are left out of everything here, for all models.
-    """
+    """`evaluation/report.json`: written by the evaluate job, read by the step `apply_gate`. `answers_differ`: share of
+    rows on which base and candidate answer differently; 0: the adapter does not act. `answers_at_limit`: share cut at
+    `evaluation.max_new_tokens`. `seconds_per_answer` is of batches: of cost, not of one request's wait. An answer that
+    no grader could grade counts as 0 and is in `errors`; `unscored` rows are left out here, for all models."""
 
     gains: tuple[Gain, ...] = Field(max_length=MAX_CHECKED)
     attempt: int = Field(default=1, description="at these held-out rows by this project, from 1")
@@ -456,10 +439,8 @@ def _canary_checks(result: EvaluationResult, gate: Gate) -> list[GateCheck]:
     planted, verbatim = len(result.canaries), [one.number for one in result.canaries if one.verbatim]
     if not planted:
         return []
-    first, exposure = (
-        f": {', '.join(verbatim[:5])}" if verbatim else "",
-        sum(one.exposure for one in result.canaries) / planted,
-    )
+    first = f": {', '.join(verbatim[:5])}" if verbatim else ""
+    exposure = sum(one.exposure for one in result.canaries) / planted
     detail = f"{len(verbatim)} of {planted} canaries come out verbatim{first}; mean exposure {exposure:.1f} bits"
     return [_check("canaries", not verbatim, detail, skipped=gate.max_memorized is None)]
 

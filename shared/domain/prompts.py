@@ -42,8 +42,7 @@ class Prompt:
 
 
 def prompt_of(row: Row) -> Prompt:
-    """What is asked of a row: all before the answer that it is evaluated by, or all of it where it has no answer.
-    Raises KeyError for plain text, to which nothing can be answered."""
+    """What is asked of a row: all before the evaluated answer, if it has one. Raises KeyError for plain text."""
     dialogue = as_dialogue(row)
     return prompt_before(dialogue, reference_index(dialogue))
 

@@ -23,10 +23,8 @@ def seconds_spent(*files: bytes) -> float:
 
 
 class JobMetrics(Frozen):
-    """What a job counted and measured. One model for the job, its result, the run and the trained model's manifest.
-
-    A step of an evaluation is an answered row; it and other jobs set no more than steps and seconds.
-    """
+    """What a job counted and measured. One model for the job, its result, the run and the trained model's manifest. A
+    step of an evaluation is an answered row; it and other jobs set no more than steps and seconds."""
 
     last_step: int = 0
     total_steps: int = 0

@@ -22,12 +22,9 @@ class Histogram(Frozen):
 
 
 class TokenStatistics(Frozen):
-    """Over the rows of the training file that are kept, after any cut, unless stated otherwise.
-
-    A preference pair counts as its longer side; `trained_tokens` are those of both answers. A prompt for reinforcement
-    has none, because the answers are the model's. Where the chat template writes earlier turns anew, each answer is a
-    text of its own and counts as a row.
-    """
+    """Over the rows of the training file that are kept, after any cut. A pair counts as its longer side, but trains
+    both answers; a prompt for reinforcement trains none. Where the template writes earlier turns anew, each answer
+    counts as a row."""
 
     tokenizer_sha256: str = Field(description="tokenizer and chat template that counted")
     limit: int | None = Field(description="most tokens a row may have")

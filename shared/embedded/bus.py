@@ -162,11 +162,11 @@ class SqliteEventBus:
         self._bring_up_to_date(entity)
         # An idle receiver only reads: it must not take the file's write lock from those who have work.
         with self._database.read() as connection:
-            if not _next(connection, entity, 1):
+            if connection.execute(_SQL["next"], (entity, 1)).fetchone() is None:
                 return []
         with self._database.write() as connection:
             locked_until = self._lock_end()
-            rows = _next(connection, entity, max_messages)
+            rows = connection.execute(_SQL["next"], (entity, max_messages)).fetchall()
             tokens = [uuid.uuid4().hex for _ in rows]
             locks = [(locked_until, token, row[0]) for token, row in zip(tokens, rows, strict=True)]
             connection.executemany(_SQL["lock"], locks)
@@ -220,10 +220,6 @@ def _row(message: Message, now: int) -> tuple[Any, ...]:
     scheduled_at = None if message.scheduled_at is None else to_microseconds(message.scheduled_at)
     due_at = scheduled_at if scheduled_at is not None and scheduled_at > now else None
     return due_at, now, message.id, message.subject, properties, scheduled_at, message.body
-
-
-def _next(connection: sqlite3.Connection, entity: str, limit: int) -> list[tuple[Any, ...]]:
-    return connection.execute(_SQL["next"], (entity, limit)).fetchall()
 
 
 def _message_of(entity: str, lock_token: str, locked_until: int, columns: Sequence[Any]) -> ReceivedMessage:

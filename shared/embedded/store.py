@@ -39,8 +39,7 @@ _STEPS = (
 
 
 class SqliteRunStore:
-    """Documents in one SQLite file; any number of threads and processes may share it. Documents go through JSON on the
-    way in and out, so nothing a caller holds is shared with the store."""
+    """Documents in one SQLite file that threads and processes share; through JSON, so nothing held is shared."""
 
     def __init__(self, path: str | Path, clock: Clock) -> None:
         self._database = Database(path, _STEPS)

@@ -7,8 +7,7 @@ from statistics import StatisticsError, correlation
 
 
 def spearman(left: Sequence[float], right: Sequence[float]) -> float | None:
-    """Spearman's rank correlation, ties sharing the mean of their ranks; None where a side does not vary. Raises
-    ValueError for different lengths."""
+    """Spearman's rank correlation, ties sharing their mean rank; None where a side does not vary."""
     if len(left) != len(right):
         raise ValueError(f"{len(left)} values against {len(right)}")
     try:

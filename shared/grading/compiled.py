@@ -273,8 +273,7 @@ def _python(spec: graders.PythonGrader) -> Compiled:
 
 
 def _fields_named(tree: ast.Module, row: str) -> tuple[frozenset[str], frozenset[str] | None]:
-    """Fields read as `item["field"]`, and those read as `item.get("field")`: None if the row is used otherwise too.
-    `row`: the name that `grade` gives it."""
+    """Fields read as `item["field"]`, and as `item.get("field")`: None if `row` is used otherwise too."""
     needed: list[str] = []
     optional: list[str] = []
     for node in ast.walk(tree):

@@ -125,8 +125,7 @@ def read_fields(graders: Sequence[Grader]) -> set[str] | None:
 
 
 def fields(graders: Sequence[Grader]) -> set[str]:
-    """The row fields that graders read, as far as can be known; nothing of graders that have problems.
-    The prompt is no field: each row has it."""
+    """The row fields that graders read, as far as can be known; not the prompt, which each row has."""
     of_prompt = {"messages", *(f"messages.{role}" for role in ROLES)}
     return set[str]().union(*(compiled.fields for compiled in _working(graders))) - of_prompt
 
@@ -135,8 +134,7 @@ _OF_ROWS = {"absent", "brier", "citation", "facts", "label", "refusal", "step_or
 
 
 def row_check(graders: Sequence[Grader]) -> Callable[[Item], Iterator[str]]:
-    """Gives what the graders cannot read in a row, whatever the answer; of fields that it lacks `fields` tells. A
-    grader that a row is too much for is not asked about more rows."""
+    """Gives what graders cannot read in a row, whatever the answer. One that a row is too much for is asked no more."""
     parts = [part for one in graders for part in (one.graders.values() if isinstance(one, Multi) else [one])]
     isolated = IsolatedGraders()
     compiled = [*_working([part for part in parts if part.type in _OF_ROWS], isolated)]

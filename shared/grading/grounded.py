@@ -5,31 +5,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from shared.domain.beside import composed, read_beside
 from shared.grading.ready import normalized, seen, term_pattern, unescaped
 
-# Letters behind a number that are none of these say nothing: "64F", "3m".
-_SPELLED = """$ usd dollar dollars|eur \u20ac euro euros|gbp \u00a3 pound pounds|% percent|mcg ug \u03bcg micrograms
-|mg milligram milligrams|g gram grams|kg kilogram kilograms|ml milliliters|mm millimeters|cm centimeters|km kilometers
-|kw kilowatts|rpm|bar|psi|min minute minutes|h hr hrs hour hours|d day days|wk week weeks|mo month months|y year years
-"""
-_UNITS = {one: unit.split()[0] for unit in _SPELLED.split("|") for one in unit.split()}
-_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH = rf"({'|'.join(_MONTHS)})[a-z]*\.?"
-_DATE = re.compile(
-    rf"(?i)\b(?:(\d{{4}})-(\d\d)-(\d\d)|(\d\d?)/(\d\d?)/(\d{{4}})|{_MONTH} (\d\d?)(?:st|nd|rd|th)?,? (\d{{4}})"
-    rf"|(\d\d?)(?:st|nd|rd|th)? {_MONTH},? (\d{{4}}))(?!\d)"
-)
-# A letter, then a digit, with hyphens and the like between or not; or digits with capitals behind a hyphen.
-_CODE = re.compile(
-    r"(?<![\w.-])(?:[A-Za-z]+(?:[-_/]?\d[A-Za-z]*)+|\d+(?:[-_/]?[A-Z]+\d+)+|\d+-[A-Z]+)(?:[-_/.]\w+)*(?!\w)"
-)
-_NUMBER = re.compile(
-    r"(usd|[$\u20ac\u00a3])? ?(\d{1,3}(?:,\d{3})+(?!\d)|\d+|(?=\.\d))(\.\d+)?(?:[ -]?([a-z\u03bc]+|[%$\u20ac]))?"
-)
-_PLACE = re.compile(r"(?m)^ *\d{1,2}[.)] ")  # of a list
-_NAME = re.compile(r"(?:[A-Z][a-z'\u2019]+\.? )+[A-Z][a-z'\u2019]+")
-_BEFORE_NAME = re.compile(r"^(?:(?:Dear|The|An?|In|On|At|For|From|To|By|And|Mrs?|Ms|Dr)\.? )+")
+_TABLE = composed(read_beside(__file__))
+_UNITS = {one: unit.split()[0] for unit in _TABLE["units"] for one in unit.split()}
+_WORDS, _MONTHS = _TABLE["words"], _TABLE["months"]
+_DATE, _CODE, _NUMBER = (re.compile(_TABLE[name]) for name in ("date", "code", "number"))
+_PLACE, _NAME, _BEFORE_NAME = (re.compile(_TABLE[name]) for name in ("place", "name", "before_name"))
 
 
 def grounded(answer: str, source: Any, *, names: bool) -> float:

@@ -7,41 +7,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
+from shared.domain.beside import composed, read_beside
 from shared.domain.blank import BLANK
 from shared.grading.errors import AnswerUnreadable, GradingErrorCode, GradingFailed
 from shared.grading.templates import groups
 
 Cites = list[tuple[str, ...]]
-_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
-_SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)|\n+")
-_VOWELS = re.compile(r"[aeiouy]+")
-_POINTS_PER_GRADE = 0.25
-_REFUSAL_CHARACTERS = 200
-_NUMBER = re.compile(r"([-+]?)\$? ?(\d{1,3}(?:,\d{3})+|\d*)(\.\d+|(?<=\d))( ?%)?")
-_PROBABILITY = re.compile(r"(\d+(?:\.\d+)?(?:e-\d+)?)(%?)")  # JSON writes 0.00001 as 1e-05
-_ESCAPE = re.compile(r"""\\(?:u([0-9a-fA-F]{4})|(["\\/])|[bfnrt])""")
+_TABLE = composed(read_beside(__file__))
+_WORD, _SENTENCE_END, _VOWELS = (re.compile(_TABLE[name]) for name in ("word", "sentence_end", "vowels"))
+_NUMBER, _PROBABILITY, _ESCAPE = (re.compile(_TABLE[name]) for name in ("number", "probability", "escape"))
+_NEGATED_BEFORE, _NEGATED_AFTER = re.compile(_TABLE["negated_before"]), re.compile(_TABLE["negated_after"])
+UNSPACED: str = _TABLE["unspaced"]
+_RUN, _SPACED = re.compile(_TABLE["run"]), _TABLE["spaced"]
+_ALIKE = str.maketrans(*(letters + letters.upper() for letters in _TABLE["twins"]))
 _UNSEEN = {one for one in BLANK if not one.isspace()} | {"\u0640"}  # the last only stretches Arabic words
-# Without blanks between words; Korean writes particles onto them.
-UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30fa\u30fc-\u30ff\u3400-\u9fff\uac00-\ud7a3𠀀-𿿽"
-_RUN, _SPACED = re.compile(rf"(?:[^\W\d_]|[{UNSPACED}])+|\d+"), rf"[^\W_{UNSPACED}]"
 _ACCENTS = {*range(10, 37), *range(200, 241)}  # by combining class; vowel signs of Thai have others
-# Letters of Cyrillic, Greek and Latin, and those of ASCII that they look like, in one case at least.
-_TWINS = ("авекмнорстухіјѕһԁԛԝαβεζικνορτυχıøłđħ", "abekmhopctyxijshdqwabezikvoptuxioldh")
-_ALIKE = str.maketrans(*(letters + letters.upper() for letters in _TWINS))
-# Negation as in NegEx (Chapman et al. 2001, J Biomed Inform 34): a word of denial, at most four words before the label
-# in the same clause, or a phrase after it.
-_SEEN = 200  # characters
-_NEGATED_BEFORE = re.compile(
-    r"(?<!\w)(?:no(?! doubt)|not|nothing|never|neither|nor|non|without(?! doubt)|cannot|den(?:y|ies|ied|ying)"
-    r"|negative for|rather than|instead of|rul(?:e|es|ed|ing) out|exclud(?:e|es|ed|ing)|absence of|far from|\w+n't"
-    r"|hardly|barely|lack(?:s|ed|ing)?|less|free of|wrong to)"
-    r"(?:(?:\s+|-)(?!but\b|only\b)[\w']+){0,4}?(?:\s+|-)[\"'*]*$"
-)
-_NEGATED_AFTER = re.compile(
-    r"[\"'*]*(?:\s*[:=?]\s*[\"'*]*(?:no|not|false|negative|none|absent)\b"
-    r"|(?:\s+\w+)?\s+(?:(?:is|was|are|were|be|has been|can be) (?:not|never|no longer)\b|\w+n't\b"
-    r"|(?:(?:is|was|are|were|be|has been|can be) )?(?:ruled out|excluded|unlikely|wrong|incorrect|inappropriate)\b))"
-)
+_POINTS_PER_GRADE = 0.25
+_REFUSAL_CHARACTERS = _NEGATED_CHARACTERS = 200
 
 
 def unescaped(text: str) -> str:
@@ -116,7 +98,9 @@ def labels_named(text: str, labels: Iterable[str]) -> set[str]:
         for match in re.finditer(rf"(?<!\w){re.escape(label)}(?!\w)", whole):
             if free[match.start()] and free[match.end() - 1]:
                 free[match.start() : match.end()] = [False] * len(label)
-                if not _negated(whole, match.start(), match.end()):
+                before = whole[max(0, match.start() - _NEGATED_CHARACTERS) : match.start()]
+                after = whole[match.end() : match.end() + _NEGATED_CHARACTERS]
+                if not _NEGATED_BEFORE.search(before) and not _NEGATED_AFTER.match(after):
                     found.add(as_given)
     return found
 
@@ -126,11 +110,6 @@ def _label_forms(labels: tuple[str, ...]) -> list[tuple[str, str]]:
     """The longest first: as it is looked for, and as it is compared."""
     spelled = {plain(seen(label)): plain(label) for label in labels}
     return sorted(spelled.items(), key=lambda pair: len(pair[0]), reverse=True)
-
-
-def _negated(text: str, start: int, end: int) -> bool:
-    before, after = text[max(0, start - _SEEN) : start], text[end : end + _SEEN]
-    return bool(_NEGATED_BEFORE.search(before) or _NEGATED_AFTER.match(after))
 
 
 def reading_level(text: str, max_grade: float) -> float:

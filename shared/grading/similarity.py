@@ -32,8 +32,7 @@ def similarity(metric: SimilarityMetric, answer: str, reference: str) -> float:
 
 
 def bleu(answered: list[str], expected: list[str]) -> float:
-    """Papineni et al. 2002 for one sentence, orders 1 to 4, those without a match smoothed with 0.1
-    (Chen and Cherry 2014, method 1)."""
+    """Papineni et al. 2002 for one sentence, orders 1 to 4, smoothed by 0.1 (Chen and Cherry 2014, method 1)."""
     logarithms = 0.0
     for order in range(1, _MAX_ORDER + 1):
         matches = _matches(answered, expected, order)

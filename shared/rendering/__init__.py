@@ -1,2 +1,1 @@
-"""What a base model's tokenizer and template make of a row, for validator, trainer and preview. No torch, no
-transformers."""
+"""What a base model's tokenizer and template make of a row, for validator, trainer, preview; light: no torch."""

@@ -232,8 +232,7 @@ class BundleManifest(Lenient):
 
 
 def export_bundle(entry: BaseModelEntry, folder: Path) -> dict[str, bytes]:
-    """The bundle's files by name, of a model's folder, in the order to write them: the manifest comes last. Raises as
-    `read_bundle` does."""
+    """The bundle's files by name, of a model's folder, the manifest last. Raises as `read_bundle` does."""
     names = (TOKENIZER, CONFIG, TEMPLATE)
     files = {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
     bundle = read_bundle(files.get, entry.template_arguments)

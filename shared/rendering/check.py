@@ -68,14 +68,6 @@ class RowTokens:
     texts: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a row has no text: a key of `TOKEN_CODES`, and the template's own words."""
-
-    code: str
-    detail: str = ""
-
-
 def apply_length_policy(row: Tokens, policy: LengthPolicy) -> RowTokens:
     """What becomes of a row by its length. Validator and trainer share it."""
     tokens, trained = len(row), row.trained()
@@ -112,8 +104,8 @@ def apply_length_policy_to_prompt(row: Tokens, policy: LengthPolicy) -> RowToken
 
 
 class TokenCheck:
-    """Counts tokens of canonical rows as the trainer will see them. A preference pair is two readings and has the
-    tokens of the longer one. A prompt for reinforcement is read up to the answer."""
+    """Counts tokens as the trainer will see them: of a pair those of the longer reading, of a prompt up to its
+    answer."""
 
     def __init__(self, bundle: Bundle, policy: LengthPolicy) -> None:
         self.bundle, self.policy = bundle, policy
@@ -124,27 +116,25 @@ class TokenCheck:
         """The batch's rows in order. Some hundred rows at a time keep the tokenizer busy and memory flat."""
         return self.count(batch, self.render(batch))
 
-    def render(self, batch: Sequence[Row]) -> list[Readings | Refusal]:
+    def render(self, batch: Sequence[Row]) -> list[Readings | RowTokens]:
         """Each row's texts, or why the template refuses it."""
         return [self._render(row) for row in batch]
 
-    def count(self, batch: Sequence[Row], rendered: Sequence[Readings | Refusal]) -> list[RowTokens]:
+    def count(self, batch: Sequence[Row], rendered: Sequence[Readings | RowTokens]) -> list[RowTokens]:
         """The second half of `rows`."""
-        counted = tokenize(self.bundle, [one for row in rendered if not isinstance(row, Refusal) for one in row])
+        counted = tokenize(self.bundle, [one for row in rendered if not isinstance(row, RowTokens) for one in row])
         return [
-            RowTokens(codes=(texts.code,), detail=texts.detail)
-            if isinstance(texts, Refusal)
-            else self._count(row, texts, [next(counted) for _ in texts])
+            texts if isinstance(texts, RowTokens) else self._count(row, texts, [next(counted) for _ in texts])
             for row, texts in zip(batch, rendered, strict=True)
         ]
 
-    def _render(self, row: Row) -> Readings | Refusal:
+    def _render(self, row: Row) -> Readings | RowTokens:
         try:
             return readings(self.bundle, row)
         except TemplateNotTrainable as error:
-            return Refusal(error.code)
+            return RowTokens(codes=(error.code,))
         except Exception as error:  # a template may raise anything
-            return Refusal("row_not_renderable", self.bundle.template.words_of(error))
+            return RowTokens(codes=("row_not_renderable",), detail=self.bundle.template.words_of(error))
 
     def _count(self, row: Row, texts: Readings, tokens: list[Tokens]) -> RowTokens:
         is_pair = "input" in row
@@ -229,7 +219,8 @@ class TokenFacts:
     def __init__(self, findings: Findings, bundle: Bundle, policy: LengthPolicy, previews: int = 0) -> None:
         self._findings = findings
         self._check = TokenCheck(bundle, policy)
-        self._counter = TokenCounter(self._check)
+        self._lengths = array("I")  # of the training rows
+        self._trained = self._too_long = self._truncated = 0
         self._batch: list[tuple[Place, Row, bool]] = []
         self._characters = 0
         self._previews = previews
@@ -257,7 +248,7 @@ class TokenFacts:
             found = _IN_MOST.get(code, code) if 2 * count > rows else code
             longest = min(self._longest_answer, ANSWER_TOKENS_MAX)
             self._findings.replace(code, file_name, "", (found, detail, str(longest)))
-        return self._counter.statistics().model_copy(update={"eval_tokens_max": self._eval_longest})
+        return self._statistics()
 
     def _flush(self) -> None:
         batch, self._batch, self._characters = self._batch, [], 0
@@ -283,29 +274,16 @@ class TokenFacts:
                 if prompt_limit is not None and tokens.prompt > prompt_limit:
                     self._findings.add("prompt_too_long", *place, detail=f"{prompt_limit:,}")
             else:
-                self._counter.add(tokens)
+                self._too_long += not _TOO_LONG.isdisjoint(tokens.codes)
+                self._truncated += "row_truncated" in tokens.codes
+                if tokens.kept:
+                    self._lengths.extend(tokens.texts or (tokens.kept,))
+                    self._trained += tokens.trained
             if tokens.kept and len(self.preview) < self._previews:
                 shown = preview_rows(self._check.bundle, row, file=place.file, number=place.row)
                 self.preview += shown[: self._previews - len(self.preview)]
 
-
-class TokenCounter:
-    """Counts over the rows of one file."""
-
-    def __init__(self, check: TokenCheck) -> None:
-        self._check = check
-        self._lengths = array("I")
-        self._trained = self._too_long = self._truncated = 0
-
-    def add(self, row: RowTokens) -> None:
-        """Take the next row."""
-        self._too_long += not _TOO_LONG.isdisjoint(row.codes)
-        self._truncated += "row_truncated" in row.codes
-        if row.kept:
-            self._lengths.extend(row.texts or (row.kept,))
-            self._trained += row.trained
-
-    def statistics(self) -> TokenStatistics:
+    def _statistics(self) -> TokenStatistics:
         lengths, policy = sorted(self._lengths), self._check.policy
         longest = lengths[-1] if lengths else 0
         return TokenStatistics(
@@ -321,6 +299,7 @@ class TokenCounter:
             tokens_median=_percentile(lengths, 50),
             tokens_p95=_percentile(lengths, 95),
             tokens_max=longest,
+            eval_tokens_max=self._eval_longest,
             lengths=_histogram(lengths),
             packed_sequences=packed_sequences(lengths, policy.limit or longest),
         )
@@ -338,8 +317,7 @@ def _histogram(lengths: list[int]) -> Histogram:
 
 
 def packed_sequences(ordered: list[int], size: int) -> int:
-    """How many sequences of `size` tokens hold all rows, each row whole: best fit, the longest row first. `ordered`
-    rises; no length is above `size`."""
+    """How many sequences of `size` tokens hold all rows (`ordered`, none longer): best fit, the longest first."""
     left: dict[int, int] = {}  # free tokens -> sequences that have so many
     free: list[int] = []  # the keys of `left`, rising
     sequences = 0

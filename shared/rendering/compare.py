@@ -84,9 +84,6 @@ def _part(message: Row) -> str:
     return _OF_ROLE.get(message["role"]) or ("text_beside_call" if message.get("tool_calls") else "answer")
 
 
-# Structures.
-
-
 def _structure(row: Row, is_prompt: bool) -> tuple[Any, ...]:
     ids: dict[str, int] = {}
     tools = tuple(_parts_of_tool(tool) for tool in row.get("tools") or ())
@@ -214,9 +211,6 @@ def _rendered(bundle: Bundle, marked: Row, is_prompt: bool) -> tuple[str, dict[i
         return render_prompt(bundle, prompt_of(marked)).text, {}
     ((text, spans),) = render_answers(bundle, marked)
     return text, spans
-
-
-# Words.
 
 
 def _lost_words(messages: list[Row], text: str) -> Iterator[str]:

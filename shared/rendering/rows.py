@@ -78,8 +78,11 @@ def render_answers(bundle: Bundle, row: Row) -> Iterator[tuple[str, dict[int, Sp
         rendered += len(prompt)
         if characters > TEXT_CHARACTERS or rendered > PROMPT_CHARACTERS:
             raise TooManyTurns
-        text = prompt + _answer(bundle, messages[: index + 1], tools, prompt)
-        spans[index] = _without_space_after_end_token(bundle, text, (len(prompt), len(text)))
+        answer = _answer(bundle, messages[: index + 1], tools, prompt)
+        text, written = prompt + answer, answer.rstrip()
+        # Generation stops at the end token; the newline many templates put after it is never generated.
+        seen = written if written.endswith(bundle.special_tokens) else answer
+        spans[index] = (len(prompt), len(prompt) + len(seen))
     yield (text, spans) if spans else (bundle.template.render(messages, tools), {})
 
 
@@ -133,12 +136,6 @@ def normalized(messages: Iterable[Row]) -> list[Row]:
             with contextlib.suppress(orjson.JSONDecodeError):
                 function["arguments"] = orjson.loads(function["arguments"])
     return found
-
-
-def _without_space_after_end_token(bundle: Bundle, text: str, span: Span) -> Span:
-    # Generation stops at the end token; the newline many templates put after it is never generated.
-    stripped = text[slice(*span)].rstrip()
-    return (span[0], span[0] + len(stripped)) if stripped.endswith(bundle.special_tokens) else span
 
 
 def tokenize(bundle: Bundle, rows: Sequence[Rendered]) -> Iterator[Tokens]:

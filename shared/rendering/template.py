@@ -89,8 +89,7 @@ def _tojson(
 
 
 class ChatTemplate:
-    """A template's text with the tokenizer's named special tokens (`bos_token`, ...) as variables. Raises
-    jinja2.TemplateSyntaxError for what is no template."""
+    """A template with named special tokens as variables. Raises jinja2.TemplateSyntaxError."""
 
     def __init__(self, text: str, special_tokens: Mapping[str, str]) -> None:
         environment = ImmutableSandboxedEnvironment(

@@ -1,2 +1,1 @@
-"""The dataset validator (`validator.validate`). Nothing is imported here: who reads a recipe loads no reader of
-datasets."""
+"""The dataset validator (`validator.validate`). It imports nothing: who reads a recipe loads no reader of datasets."""

@@ -133,8 +133,7 @@ def _text(message: Message) -> str:
 
 
 def statement_of(row: ParsedRow, reference: Template | None) -> Statement | None:
-    """Of a pair, which answer is better, so that two of a ranking do not contradict; of a prompt, which is right.
-    None without a reference."""
+    """Of a pair, which answer is better; of a prompt, which is right. None without a reference."""
     place, _ = _answer_at(row)
     read = _words_key(_sorted(tools_of(row.document)), *map(_text, row.messages[:place]))
     if "input" in row.document:
@@ -150,8 +149,7 @@ def _words_key(*texts: str) -> int:
 
 
 def label_of(row: ParsedRow, reference: Template | None = None) -> str:
-    """The answer that is evaluated, as it is written. That is the last that is learned, and of a prompt the `reference`
-    that its grader reads. Empty of a long one."""
+    """The last answer that is learned, of a prompt the `reference`, as it is written; empty of a long one."""
     text = _answer_of(row, reference)
     return text if len(text) <= LABEL_CHARACTERS else ""
 
@@ -173,8 +171,7 @@ def _answer_of(row: ParsedRow, reference: Template | None) -> str:
 
 
 def answer_fields(row: ParsedRow, reference: Template | None = None) -> list[tuple[str, str]]:
-    """Paths and short values of the JSON object that an answer is, one of which may be its label. The object may stand
-    in a fence of Markdown, or be the arguments of a call."""
+    """Paths and short values of the JSON that an answer is, also in a fence or in a call: one may be its label."""
     match = _OBJECT.search(_answer_of(row, reference)[:COMPARED_CHARACTERS])
     found = loaded(match[1]) if match else None
     return list(islice(_short_values(found or {}, ""), FIELDS_MAX))

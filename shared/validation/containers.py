@@ -1,5 +1,4 @@
-"""What a file is packed in: gzip, a zip with one file, Parquet, Arrow; text comes out of each. Excel is in
-`workbooks`."""
+"""What a file is packed in: gzip, a zip with one file, Parquet, Arrow; as text. Excel is in `workbooks`."""
 
 import gzip
 import io
@@ -161,8 +160,7 @@ def _unzip(file: tempfile.SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
 
 
 def inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    """The bytes of an entry, to the end of its data: what the archive says of its size may be less. Raises what
-    `zipfile` does, BadZipFile if the checksum is another."""
+    """The bytes of an entry, to the end of its data: the size that is said may be less. Raises as `zipfile` does."""
     info.file_size = 2**62
     with archive.open(info) as member:
         while piece := member.read(_PIECE_BYTES):

@@ -31,8 +31,7 @@ def pair_of(source: Source) -> tuple[str | None, str | None]:
 
 
 def refuse_several(source: Source, *fields: str | None) -> None:
-    """Raises Refused `ambiguous_field` where other fields could be the question or the answer too, and say something
-    else. `fields`: those that are read as such."""
+    """Raises Refused `ambiguous_field` where fields beside these, which are read, say something else."""
     found = []
     for own in filter(None, fields):
         names = ANSWER_FIELDS if own in ANSWER_FIELDS else PROMPT_FIELDS
@@ -308,8 +307,7 @@ def _declared(tool: Any) -> list[Any]:
 
 
 def _tool(tool: Any) -> Any:
-    """OpenAI's older functions and the tools of its Responses have no `function` around name and parameters; Anthropic
-    calls these `input_schema`, MCP `inputSchema`."""
+    """OpenAI's older functions, tools of Responses, Anthropic (`input_schema`), MCP (`inputSchema`) as one."""
     if type(tool) is not dict or "function" in tool or tool.get("type", "function") not in ("function", "custom"):
         return tool
     function = {name: value for name, value in tool.items() if name != "type"}

@@ -80,8 +80,7 @@ class Deidentifier:
 
 
 class Numbers:
-    """Which placeholder stands for which value in one row. Placeholders that are in its texts already are not given
-    again."""
+    """Which placeholder stands for which value in a row. Those in its texts are not given again."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._last: dict[str, int] = {}

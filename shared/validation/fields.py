@@ -52,8 +52,7 @@ _NO_CASE = _spelled((*_LABELS, *_FIELDS["reasons"], *_FIELDS["reasoning"]))
 
 
 class UsedFields(NamedTuple):
-    """Row fields that graders, rewards, slices or the split read. `others`: a grader may read more, unknown which, but
-    not `replaced`."""
+    """Row fields that the recipe reads. `others`: a grader may read more, unknown which, but not `replaced`."""
 
     names: frozenset[str] = frozenset()
     others: bool = False
@@ -106,8 +105,7 @@ def _has_placeholder(messages: Sequence[dict[str, Any]]) -> bool:
 
 
 def code_of_inner(key: str, value: Any, messages: Sequence[dict[str, Any]]) -> str:
-    """The code of a key below a row's fields that nothing reads; empty if it holds nothing. Judged by the row alone: a
-    passage is one even if many rows share it."""
+    """The code of a key below a row's fields that nothing reads, by the row alone; empty if it holds nothing."""
     about = _is_about(key)
     if value in EMPTY:
         return ""
@@ -236,8 +234,7 @@ class _Missed:
         self._different: set[int] = set()
 
     def add(self, row: int, texts: list[_FieldText]) -> None:
-        """A short text that many rows share says what they are about, such as a channel: it is no passage. Without
-        `texts` the row is one of them for certain."""
+        """A short text that many rows share is no passage. Without `texts` the row is counted for certain."""
         if len(self.rows) < ROWS_SHOWN:
             self.rows.append(row)
         if not texts or sum(len(found.text.split()) for found in texts) >= _LONG:
@@ -253,8 +250,7 @@ class _Missed:
 
 
 def _marks_in(name: str, value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The value by the field's name, and those of an object such as `metadata`, or of several, by the names in it. A
-    name such as `value` says nothing by itself."""
+    """The value by the field's name, and those of an object, or of several, by the names in it."""
     if type(value) is str and value.startswith("["):
         value = _of_cell(value)
     yield (name,), value
@@ -276,8 +272,7 @@ _ROWS_PER_QUESTION, _ANSWERS_PER_QUESTION, _HALF = 10, 2, 0.5
 
 
 class SameQuestions:
-    """Rows that ask the same, where a field that nothing reads has what they ask about: notes beside `Triage?`. Memory
-    is flat. `is_settled`: further rows change nothing."""
+    """Rows that ask the same of a field that nothing reads (`Triage?`). `is_settled`: more rows change nothing."""
 
     def __init__(self) -> None:
         self._rows, self._questions, self._answered = 0, set[int](), dict[int, int]()
@@ -312,8 +307,7 @@ class SameQuestions:
 
 
 class FieldNotes:
-    """The fields of one file's rows that nothing reads, and what they say of the rows. Memory is flat. `learned`: the
-    rows have answers to learn."""
+    """What fields say that nothing reads; memory is flat. `learned`: the rows have answers to learn."""
 
     def __init__(self, used: UsedFields, *, learned: bool = True) -> None:
         self._used, self._learned = used, learned
@@ -419,8 +413,7 @@ def _reversed_grade(item: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _names_a_choice(choices: Any, answer: str) -> bool:
-    """Whether an answer is no more than the letter, number or key of one of several choices. The text of one can be
-    learned without the others."""
+    """Whether an answer is only the letter, number or key of a choice: its text can be learned without the others."""
     sign = answer.strip("()*. ").upper()
     if isinstance(choices, dict):
         return not {answer, sign}.isdisjoint(choices)

@@ -37,8 +37,7 @@ def detect(sources: Sequence[Source], *, prompts: bool = False) -> Format | None
 
 
 def chosen(name: str, sources: Sequence[Source]) -> Format | None:
-    """The format a recipe names, None if no row can be read so; which pair of fields a prompt/completion file has is
-    still looked up."""
+    """The format a recipe names, with the pair of fields that the file has; None if no row can be read so."""
     rows = (*sources, *by_names(sources))
     shapes = [shape_of(source, prompts=name == "reinforcement") for source in rows]
     matching = [shape for shape in shapes if shape is not None and shape.name == name]
@@ -60,8 +59,7 @@ def by_names(sources: Sequence[Source]) -> list[Source]:
 
 
 def renamed(form: Format, columns: dict[str, str], meant: Collection[str] = ()) -> Format:
-    """The same format for rows whose fields have other names. `columns`: field of the file -> its known name;
-    `meant`: the known names that the recipe gives."""
+    """The same for rows with other names. `columns`: field -> known name; `meant`: those the recipe gives."""
     if not columns:
         return form
 
@@ -127,8 +125,7 @@ def _of_fields(form: Format, sources: Sequence[Source]) -> Format:
 
 
 def shape_of(source: Source, *, prompts: bool = False) -> Format | None:
-    """The format a row looks like by its keys. One with null is as if absent: data sets of several shapes in one
-    (Hugging Face) have the keys of all in every row."""
+    """By a row's keys. Null is as if absent: sets of several shapes in one have the keys of all in every row."""
     source = {name: value for name, value in source.items() if value is not None}
     if "preferred_output" in source or "non_preferred_output" in source:
         return PREFERENCE

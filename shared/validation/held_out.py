@@ -85,8 +85,7 @@ def why_no_slice(value: Any) -> str:
 
 
 def held_out_groups(held_out: BinaryIO, group: str | None) -> int | None:
-    """Independent groups of the rows, as so many of one size: those of a row without a group have its prompt, to which
-    a model gives one answer. None where each row is one."""
+    """Independent groups, as of one size: by field, else by prompt. None where each row is one."""
     held_out.seek(0)
     # Eight bytes a row: the prompts of a large file do not fit into memory.
     marks = array("Q", (xxh3_64_intdigest(_group(orjson.loads(line), group) or line) for line in held_out))
@@ -199,8 +198,7 @@ def split_labels(keys: Keys, labels: Labels, split: Split | None) -> tuple[Split
 
 
 def report_labels(keys: Keys, split: Split | None, named: Named, findings: Findings) -> Labels:
-    """What is wrong with labels, if rows have them. `split`: where the held-out rows are of the training file. `named`:
-    labels in words."""
+    """What is wrong with labels. `split`: of the training file; `named`: labels in words."""
     keys.take_labels_of_fields(rank_of_label)
     rows = keys.counts["train"]
     repeated = keys.repeated_labels()

@@ -132,8 +132,7 @@ def _intake(container: Container, sources: Sequence[Source], lines: Iterator[Lin
 
 
 def _misspelled(names: Sequence[str], sources: Sequence[Source]) -> dict[str, str]:
-    """Fields with what they most likely stand for, which no field is called. One of more words (`prompt_id`) stands for
-    no other, and a text or a number for no dialogue."""
+    """Fields with the known name each most likely stands for: none for one of more words, as `prompt_id`."""
     known = KNOWN_NAMES - set(map(plain_name, names))
     texts = known - {"messages", "conversations"}
     others = {name: _first_of(name, sources) for name in names if plain_name(name) not in KNOWN_NAMES}

@@ -171,8 +171,7 @@ def _is_by_columns(text: Text, lists: list[_Span]) -> bool:
 
 
 def _spans(text: Text) -> list[_Span] | None:
-    """Of the lists in the only object of a text; None if something else follows it, or if it does not end. Raises
-    Unreadable `json_array_cut` if a list does not end."""
+    """Of the lists in the only object of a text, else None. Raises Unreadable `json_array_cut`."""
     spans: list[_Span] = []
     depth = objects = 0  # containers that are open, and those that hold all others
     start = -1  # of the list that is open

@@ -112,8 +112,7 @@ class Keys:
             rows.clear()
 
     def rows(self, query: Query, file: File = "train") -> Iterator[tuple[int, int]]:
-        """Line number and offset of each row that a query of `keys.toml` finds, in order. `file`: of duplicates. Of
-        `first_unknown` it is the label and its first line."""
+        """Line number (of `first_unknown` the label) and offset of each row that a query finds, in order."""
         self.flush()
         return self.database.execute(_SQL["rows"][query].format(file=file, overlapping=_SQL["overlapping"]))
 

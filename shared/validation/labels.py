@@ -27,8 +27,7 @@ def rank_of_label(path: str) -> int:
 
 
 class LabelCount(NamedTuple):
-    """An answer, as `compared.label_key`: rows that give it, and groups of rows that have to stay together. `units`: of
-    groups with the same prompt or nearly the same text."""
+    """An answer: rows, groups that stay together, `units` of these with one prompt or nearly one text."""
 
     key: int
     rows: int

@@ -69,8 +69,7 @@ class ChunkFile(io.RawIOBase):
 
 
 def split_lines(chunks: Iterable[bytes], offset: int = 0) -> Iterator[Line]:
-    """Lines in order. Holds one chunk and one line at a time, and never a line that is too long. `offset`: of the first
-    chunk."""
+    """Lines in order; holds one chunk and one line at a time. `offset`: of the first chunk."""
     file = io.BufferedReader(ChunkFile(chunks), BUFFER_BYTES)
     for number in count(1):
         part = line = file.readline(MAX_ROW_BYTES + 1)

@@ -139,8 +139,7 @@ class Mark:
         self._says_chosen = self._says_minus_one = False
 
     def add(self, row: int, value: Any, question: Any, answer: str) -> None:
-        """`question`: of any hashable kind, equal where the model reads the same before its answer. Of a list, as of
-        several raters, the worst counts."""
+        """`question`: hashable, equal where the same is read before the answer. Of a list the worst counts."""
         several = type(value) is list
         read = min(map(_plain, value if several else [value]), key=lambda one: _WORST.index(self._kind(one)))
         self._is_scale |= several
@@ -217,7 +216,9 @@ class Mark:
         if not count or self._is_class:
             if not self._meaning.is_grade or not self._counts["other"] or not self._highest:
                 return None  # `quality: gold` is of what the row is about
-            return Marked("rated_answers", sum(self._counts.values()), [], self._remedy_of_grade(container))
+            least = f"{_GOOD_SHARE * self._highest:.3g}"  # the upper fifth of the scale, such as 4 of 5
+            remedy = self._keep(f"is {least} or more", f"{self._number} >= {least}", container)
+            return Marked("rated_answers", sum(self._counts.values()), [], remedy)
         rows = sorted(row for kind in kinds for row in self._first[kind])
         return Marked(self._code(), count, rows, self._remedy(kinds, container))
 
@@ -265,11 +266,6 @@ class Mark:
     @property
     def _number(self) -> str:
         return f"({self._path} | tonumber? // 0)" if self._is_text else self._path
-
-    def _remedy_of_grade(self, container: str) -> str:
-        """The upper fifth of the scale, such as 4 of 5."""
-        least = f"{_GOOD_SHARE * self._highest:.3g}"
-        return self._keep(f"is {least} or more", f"{self._number} >= {least}", container)
 
     def _keep(self, words: str, condition: str, container: str) -> str:
         """In words, and for JSON as a command."""

@@ -28,13 +28,11 @@ _DETAILS = frozenset({"train_detail", "training_detail"})
 _PART_KEYS = frozenset({"type", "text", "value"})
 _WEIGHT_OF_OTHER_ROLE = "ignored_field|weight of a message that is not the assistant's"
 
-
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
 def are_plain(messages: Any) -> bool:
-    """Whether this is a list of {role, content} with text that is seen, as by far the most are. In such a list there is
-    nothing to change or to check, but for who speaks last."""
+    """Whether these are {role, content} with text that is seen: then only who speaks last is to be checked."""
     if type(messages) is not list or not messages:
         return False
     try:
@@ -52,8 +50,7 @@ def are_plain(messages: Any) -> bool:
 
 
 def read_messages(messages: Any, codes: set[str], at: str = "messages", first: int = 0) -> list[Message]:
-    """The messages in canonical form, empty if there are none; what is wrong goes to `codes`. `at`: their place.
-    `first`: number of the first one in its dialogue."""
+    """The messages in canonical form; what is wrong goes to `codes`. `first`: number in its dialogue."""
     if type(messages) is list and are_plain(messages):
         return messages
     if messages and type(messages) is not list:

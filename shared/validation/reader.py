@@ -1,7 +1,6 @@
 """Files to rows: the format, what is wrong with each row, and the fields that the recipe needs in it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from shared.domain.findings import Findings, Place
@@ -37,8 +36,7 @@ class ReadRow(NamedTuple):
 
 
 class RowReader:
-    """Every problem goes to `findings`. `splits`: held-out rows are a share of the training rows, so that any of them
-    may be evaluated with."""
+    """Problems go to `findings`. `splits`: held-out rows are a share of the training rows."""
 
     def __init__(self, findings: Findings, recipe: ReadRecipe, *, named_table: bool, splits: bool) -> None:
         self._findings, self._recipe, self._method_known = findings, recipe.assumed, recipe.knows("method", "type")
@@ -51,7 +49,11 @@ class RowReader:
 
     def rows(self, chunks: Iterable[bytes], file: str) -> Iterator[ReadRow]:
         """The rows of one file. `file`: train, eval or previous."""
-        intake = open_rows(chunks, self._expected(file), partial(self._noted, file))
+
+        def note(code: str, row: int | None, offset: int, detail: str = "") -> None:
+            self._findings.add(code, file, row, offset, detail=detail)
+
+        intake = open_rows(chunks, self._expected(file), note)
         if file == "train":
             self.form, self.container = intake.form, intake.container
         if self._is_unknown(intake, file):
@@ -64,9 +66,6 @@ class RowReader:
             self.unread.add(file)
         if not self.rows_read[file] and file not in self.unread:
             self._findings.add("empty_dataset", file)
-
-    def _noted(self, file: str, code: str, row: int | None, offset: int, detail: str = "") -> None:
-        self._findings.add(code, file, row, offset, detail=detail)
 
     def _expected(self, file: str) -> ExpectedRows:
         prompts = self._method_known and isinstance(self._recipe.method, Reinforcement)
@@ -178,8 +177,7 @@ def _hinted(name: str, near: str) -> str:
 
 
 def needed_fields(recipe: Recipe, *, evaluated: bool, splits: bool) -> list[tuple[str, str]]:
-    """(code if missing, field) of the fields that graders, slices and the split read of a file's rows. `evaluated`:
-    rows of the file may be held out."""
+    """(code if missing, field) that a file's rows are read for. `evaluated`: they may be held out."""
     read = fields(_graders(recipe, evaluated=evaluated)) - replaced_fields(recipe)
     needed = [("grader_field_missing", name) for name in sorted(read)]
     if evaluated:

@@ -23,14 +23,7 @@ from shared.domain.graders import Grader
 from shared.domain.recipe import MAX_CHANNELS, Notify, Recipe, Reinforcement
 from shared.grading.engine import problems
 from shared.validation.encodings import encoding_of
-from shared.validation.setting_errors import (
-    Location,
-    dotted,
-    faulty,
-    remove,
-    setting_errors,
-    with_suggestion,
-)
+from shared.validation.setting_errors import Location, dotted, faulty, remove, setting_errors, with_suggestion
 
 # Removing a faulty setting can make the section around it faulty, and so on up to the top.
 _MAX_REPAIRS = 8
@@ -92,8 +85,7 @@ def recipe_text(path: Path) -> bytes:
 
 
 def read_recipe(text: bytes | None, default_base_model: str, findings: Findings) -> ReadRecipe:
-    """The recipe; its problems are added to `findings` under the file `recipe`. No text means a recipe of defaults. The
-    license gate is part of it."""
+    """The recipe, its license gate too; problems go to `findings`. No text means a recipe of defaults."""
     try:
         given, twice = _load(text or b"")
     except _Unreadable as error:

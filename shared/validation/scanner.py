@@ -38,8 +38,7 @@ class ScannedRow(NamedTuple):
 
 @dataclass
 class RowScanner:
-    """`splits`: held-out rows are chosen from the training rows, so near duplicates are sought among all of them.
-    `unique`: of equal training rows the first is taken."""
+    """`splits`: rows are held out of the training rows. `unique`: of equal training rows the first is taken."""
 
     findings: Findings
     recipe: Recipe
@@ -137,8 +136,7 @@ class Splitter:
         self._findings, self._keys, self._counter, self._tokens = findings, keys, counter, tokens
 
     def write_both(self, train: Iterable[ScannedRow], evaluation: Iterable[ScannedRow], group: str | None) -> None:
-        """Two files. A training row may not be in the held-out file too, nor may one of its group. `group`:
-        data.split_group."""
+        """Two files that may share no row, and no value of the field `group`."""
         for place, row, canonical, size in evaluation:  # first: training rows are compared with them
             self._count_tokens(place, row.document, size, held_out=True)
             self._counter.write("eval", canonical)

@@ -32,8 +32,7 @@ _Evidence = Callable[[str, Iterable[str]], list[str]]  # those of the names that
 
 
 class Suggestion(NamedTuple):
-    """`text`: "did you mean X?", "it belongs under X", why there is no such setting, or nothing. `meant`: the settings
-    it names, without those that the recipe has."""
+    """`text`, or nothing. `meant`: the settings it names, without those that the recipe has."""
 
     text: str = ""
     meant: tuple[Location, ...] = ()
@@ -279,8 +278,7 @@ def setting_errors(
 
 
 def _wrong_type(problem: ErrorDetails, place: Location, raw: Any, names: Names) -> Iterator[SettingError]:
-    """The `type` of a section with a misspelled name or value. It is corrected in `raw`, for what else is wrong with
-    the section depends on it."""
+    """A misspelled `type`, corrected in `raw`, for what else is wrong with the section depends on it."""
     section = _value(raw, place[:-1])
     if problem["type"] in ("union_tag_invalid", "method_type"):
         if near := names.value(place, section["type"]):
@@ -321,8 +319,7 @@ def _errors(problems: list[tuple[ErrorDetails, Location]], raw: Any, names: Name
 
 
 def faulty(error: ValidationError, raw: Any) -> list[Location]:
-    """What to remove of `raw` so that it has fewer errors, later entries of a list first. A missing setting cannot be
-    removed: the section that lacks it is."""
+    """What to remove of `raw`, later entries of a list first; of a missing setting the section."""
     found = {
         place[:-1] if problem["type"] in ("missing", "union_tag_not_found") else place
         for problem in error.errors(include_url=False, include_input=False)

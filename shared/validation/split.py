@@ -13,6 +13,7 @@ from typing import NamedTuple
 from xxhash import xxh3_64_intdigest
 
 from shared.domain.beside import read_beside
+from shared.domain.row_fields import joined
 from shared.validation.content.near_duplicates import similar
 from shared.validation.keys import Keys
 from shared.validation.labels import MAX_LABELS, LabelCount, Labels, find_labels, rank_of_label
@@ -193,8 +194,6 @@ class _Selection:
         self._fill()
         self._top_up()
 
-    # One unit.
-
     def _labels_of(self, unit: int) -> list[int]:
         found = self._execute("labels_of", unit)
         return [label for (label,) in found.fetchall()]
@@ -216,8 +215,6 @@ class _Selection:
     def _give_back(self, unit: int, rows: int, labels: list[int]) -> None:
         self._count(labels, rows, -1)
         self._execute("give_back", unit)
-
-    # Every label has a unit that is held out.
 
     @property
     def _covers_all(self) -> bool:
@@ -275,8 +272,6 @@ class _Selection:
                 return unit, rows, tuple(own)
         return None
 
-    # The share.
-
     def _fill(self) -> None:
         """Each stratum gives its share of the target; first those that gave more to cover a label."""
         target, rows = self._target, self._rows
@@ -323,27 +318,12 @@ class _Selection:
             self._take(unit, rows, labels)
 
 
-# Rows that belong in one split: of one group, of one question, near duplicates.
-
-
 def _join(database: sqlite3.Connection, table: str, pairs: Iterable[tuple[int, int]]) -> None:
     """Make a table of the members of pairs, signed 64-bit integers: all that are joined get one name, a hash of the
-    smallest, for units are taken in the order of names. A member takes 100 bytes of memory."""
-    before: dict[int, int] = {}  # a smaller one that it is joined with
-
-    def root(member: int) -> int:
-        while (other := before.get(member)) is not None:
-            before[member] = before.get(other, other)  # half as far the next time
-            member = other
-        return member
-
-    for pair in pairs:
-        low, high = sorted(map(root, pair))
-        if low != high:
-            before[high] = low
+    smallest, for units are taken in the order of names."""
     database.execute(_JOINS["create"].format(table=table))
-    for member in {*before, *before.values()}:
-        name = xxh3_64_intdigest(root(member).to_bytes(8, signed=True)) - 2**63
+    for member, smallest in joined(pairs):
+        name = xxh3_64_intdigest(smallest.to_bytes(8, signed=True)) - 2**63
         database.execute(_JOINS["fill"].format(table=table), (member, name))
 
 

@@ -56,8 +56,7 @@ class Record(NamedTuple):
 
 
 def dialects(lines: Sequence[bytes], names: Iterable[str] = ()) -> tuple[list[Dialect], Sequence[bytes]]:
-    """The dialects that a file may have, and its lines without a first one that says `sep=`. An encoding in which the
-    lines have one of these names of columns is likelier than others."""
+    """Those a file may have, likelier with one of these `names`, and its lines without a first `sep=`."""
     named = _SEPARATOR.fullmatch(lines[0]) if len(lines) > 1 else None
     delimiters = [named[1].decode("latin-1")] if named else DELIMITERS
     others, encoding = b"\n".join(line for line in lines if decoded(line) is None), ("", "")
@@ -81,16 +80,14 @@ def first_records(lines: Sequence[bytes], dialect: Dialect) -> list[Record]:
 
 
 def columns_of(cells: Sequence[str] | str, dialect: Dialect) -> list[str]:
-    """The columns that a header names, one without a name by its number; empty if it cannot be a header. A record with
-    bars around it is of a table in Markdown, whose cells are padded."""
+    """The columns that a header names, else empty: also for a table in Markdown, whose cells are padded."""
     if isinstance(cells, str) or (dialect.delimiter == "|" and len(cells) > 1 and not f"{cells[0]}{cells[-1]}".strip()):
         return []
     return named(cells)
 
 
 def named(header: Sequence[str]) -> list[str]:
-    """A name for each cell of a header; empty if none has one, or two have the same that a format knows. Others that
-    come again, such as the comments of Jira, are numbered."""
+    """Names of a header's cells, numbered if they come again; empty if none has one, or two a format's."""
     given = [" ".join(cell.split()) for cell in header]
     names: list[str] = []
     for number, name in enumerate(given, 1):
@@ -168,8 +165,7 @@ class _Reader:
         self._is_utf8 = self._is_text = True
 
     def records(self) -> Iterator[Record]:
-        """If lines that are joined by a quotation are no record, only the first of them is refused, and reading
-        continues with the second: one odd quotation mark hides no other row."""
+        """Lines joined by a quotation that are no record: the first alone is refused, reading continues behind it."""
         table = csv.reader(self, delimiter=self.dialect.delimiter, skipinitialspace=self.dialect.spaced, strict=True)
         tries = 0  # how often lines were joined that had been joined without success
         while True:

@@ -31,9 +31,6 @@ def report(codes: set[str], code: str, place: str) -> None:
         codes.add(f"{code}||{place}")
 
 
-# Older calls, and ids.
-
-
 def without_functions(messages: list[Any], codes: set[str], at: str) -> list[Any]:
     """The messages, with OpenAI's older `function_call` as one of `tool_calls`, and the role function as tool."""
     if not any(type(one) is dict and (one.get("function_call") or one.get("role") == "function") for one in messages):
@@ -139,9 +136,6 @@ def _result_with_id(message: Message, waiting: list[tuple[str, Any]]) -> Message
     return message
 
 
-# One message.
-
-
 def read_tool_calls(message: Message, role: str, codes: set[str], unread: list[Unread], place: str) -> list[Call]:
     """The calls of a message in OpenAI's form, arguments as JSON text; empty if there are none."""
     calls = message.get("tool_calls")
@@ -172,8 +166,7 @@ def _read_call(call: Any, codes: set[str], unread: list[Unread], place: str) -> 
 
 
 def _read_arguments(value: Any, codes: set[str], place: str) -> str:
-    """JSON text of an object, from such text, the object itself, text that was encoded twice, or nothing; empty if
-    there is none."""
+    """JSON text of an object, from it, the object, text encoded twice, or nothing; else empty."""
     if type(value) is dict:
         return orjson.dumps(value).decode()
     if value is None or (type(value) is str and not value.strip()):
@@ -189,8 +182,6 @@ def _read_arguments(value: Any, codes: set[str], place: str) -> str:
     report(codes, "tool_arguments_not_json", place)
     return ""
 
-
-# The dialogue.
 
 # After these, what is left of the calls says nothing about the row.
 _UNREADABLE = frozenset({"data_type", "invalid_tool_calls", "tool_call_without_id"}) | frozenset(
@@ -280,9 +271,6 @@ class _Turns:
     def _report(self, code: str, place: str | None) -> None:
         if place is not None:
             report(self.codes, code, place)
-
-
-# Functions.
 
 
 def _check_functions(messages: Sequence[Message], tools: Sequence[Any], codes: set[str], at: str) -> None:

@@ -38,6 +38,8 @@ from shared.validation.split import Split, SplitLabel
 
 ALL_CODES: Mapping[str, ProblemCode] = {**CODES, **CONTENT_CODES, **TOKEN_CODES}
 _TABLE_ENDS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+Chunks = Iterable[bytes]
+Names = Callable[[], NameFinder | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,8 @@ class Validated:
 
 
 def validate(
-    train: Iterable[bytes],
-    evaluation: Iterable[bytes] | None,
+    train: Chunks,
+    evaluation: Chunks | None,
     recipe_text: bytes | None,
     *,
     project: str,
@@ -73,7 +75,7 @@ def validate(
     sink: Sink,
     bundle_of: Callable[[str], Bundle | None] | None = None,
     earlier: Callable[[], Earlier | None] = lambda: None,
-    names: Callable[[], NameFinder | None] | None = lambda: None,
+    names: Names | None = lambda: None,
     previews: int = 0,
 ) -> Validated:
     """Check a dataset and its recipe, and write the canonical rows to `sink`, both files rewound. Never raises for what
@@ -127,13 +129,7 @@ class _Validation:
         self.reader = RowReader(findings, recipe, named_table=named_table, splits=splits)
         self.counter = RowCounter(sink)
 
-    def read(
-        self,
-        train: Iterable[bytes],
-        evaluation: Iterable[bytes] | None,
-        before: Earlier | None,
-        names: Callable[[], NameFinder | None] | None,
-    ) -> None:
+    def read(self, train: Chunks, evaluation: Chunks | None, before: Earlier | None, names: Names | None) -> None:
         recipe, reader = self._recipe.assumed, self.reader
         earlier = reader.rows(before.chunks, "previous") if before else ()
         deidentifier = _deidentifier(recipe, names, self._findings)
@@ -213,7 +209,7 @@ class _Validation:
 
 
 def _deidentifier(
-    recipe: Recipe, names: Callable[[], NameFinder | None] | None, findings: Findings
+    recipe: Recipe, names: Names | None, findings: Findings
 ) -> Callable[[Iterable[ReadRow]], Iterable[ReadRow]]:
     """What rows go through on their way from the reader."""
     requested = recipe.data.deidentify

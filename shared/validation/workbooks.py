@@ -28,7 +28,6 @@ _LAST_ROW, _LAST_COLUMN = 2**20, 2**14  # https://support.microsoft.com/office/e
 _STYLE_PIECES = 64  # of the styles so much is read
 _DAMAGED = "it is damaged or cut off"
 
-
 Table = tuple[list[str], Iterator[Line]]
 
 
@@ -204,8 +203,7 @@ def _listed(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> di
 
 
 def _codes(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> dict[int, str]:
-    """Number of each style that shows codes -> their text with a NUL for each digit. Zeros of `00000`, `000-00-0000`
-    and `"PN-"0000` are part of what they show."""
+    """Number of each style that shows codes (`00000`, `"PN-"0000`) -> their text with a NUL for each digit."""
     formats: dict[str, str] = {}
     styles: list[str] = []
 

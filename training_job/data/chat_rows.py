@@ -9,15 +9,9 @@ import orjson
 
 from shared.domain.errors import FailureClass, PermanentFailure
 from shared.domain.prompts import OUTPUTS, Row, prompt_of
+from shared.rendering import check
 from shared.rendering.bundle import Bundle
-from shared.rendering.check import (
-    LengthPolicy,
-    Readings,
-    apply_length_policy,
-    apply_length_policy_to_all,
-    apply_length_policy_to_prompt,
-    readings,
-)
+from shared.rendering.check import LengthPolicy, Readings
 from shared.rendering.rows import Tokens, tokenize
 from shared.rendering.template import TemplateNotTrainable
 
@@ -93,7 +87,7 @@ def encode_rows(given: list[Row], path: Path, bundle: Bundle, policy: LengthPoli
     tokens = tokenize(bundle, [text for texts in read for text in texts])
     for number, texts in enumerate(read, start=1):
         together = [next(tokens) for _ in texts]
-        checked = apply_length_policy_to_all(together, policy)
+        checked = check.apply_length_policy_to_all(together, policy)
         for code in {code for one in checked for code in one.codes}:
             found.setdefault(code, []).append(number)
         rows += [encoded(one, number, its.kept) for one, its in zip(together, checked, strict=True) if its.kept]
@@ -118,7 +112,7 @@ def read_all(path: Path, bundle: Bundle, rows: Iterable[Row]) -> list[Readings]:
     broken: dict[int, str] = {}
     for number, row in enumerate(rows, start=1):
         try:
-            read.append(readings(bundle, row))
+            read.append(check.readings(bundle, row))
         except TemplateNotTrainable as error:
             message = f"{path.name}: the base model's chat template shows no text to learn of row {number}"
             raise PermanentFailure(FailureClass.RECIPE, "template_not_trainable", message) from error
@@ -168,21 +162,18 @@ class Pair:
 def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[Pair]:
     """Encode every pair of a curated file; what befalls one answer for its length befalls the pair. Raises
     PermanentFailure as `chat_rows.encode_file` does; `bad_row` where a line is no preference row."""
-    texts = [text for pair in read_all(path, bundle, read_rows(path, _is_pair)) for text in pair]
+    rows = read_rows(path, lambda row: (row["input"]["messages"][0]["role"], [row[one][0]["role"] for one in OUTPUTS]))
+    texts = [text for pair in read_all(path, bundle, rows) for text in pair]
     tokens = list(tokenize(bundle, texts))
     found: Codes = {}
     pairs = []
     for number, outputs in enumerate(zip(tokens[::2], tokens[1::2], strict=True), start=1):
-        checked = [apply_length_policy(output, policy) for output in outputs]
+        checked = [check.apply_length_policy(output, policy) for output in outputs]
         for code in {code for verdict in checked for code in verdict.codes}:
             found.setdefault(code, []).append(number)
         if all(verdict.kept for verdict in checked):
             pairs.append(Pair(*(encoded(output, number, v.kept) for output, v in zip(outputs, checked, strict=True))))
     return encoded_file(pairs, found, policy, path)
-
-
-def _is_pair(row: Row) -> object:
-    return row["input"]["messages"][0]["role"], [row[output][0]["role"] for output in OUTPUTS]
 
 
 @dataclass(frozen=True)
@@ -206,7 +197,7 @@ def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedF
     found: Codes = {}
     prompts = []
     for number, (row, tokens) in enumerate(zip(rows, tokenize(bundle, texts), strict=True), start=1):
-        checked = apply_length_policy_to_prompt(tokens, policy)
+        checked = check.apply_length_policy_to_prompt(tokens, policy)
         for code in checked.codes:
             found.setdefault(code, []).append(number)
         if checked.kept:

@@ -12,7 +12,7 @@ import orjson
 from shared.domain.planning.methods import MOST_SELECTED, selection_rows
 from shared.domain.prompts import Row, prompt_of
 from shared.domain.recipe import ResolvedRecipe
-from shared.domain.row_fields import group_of
+from shared.domain.row_fields import group_of, joined
 from training_job.data.chat_rows import Encoded, EncodedFile
 
 PROBED_ROWS = 8
@@ -20,8 +20,7 @@ PROBED_ROWS = 8
 
 @dataclass(frozen=True)
 class EncodedData:
-    """The training rows of a curated version, encoded as the method needs them: those that are trained on, and those
-    of selection, of which there may be none."""
+    """The training rows of a version, encoded: those that are trained on, and those of selection, if any."""
 
     train: Sequence[Any]
     selection: Sequence[Any]
@@ -68,19 +67,10 @@ def _keys(row: Row, line: bytes, group: str | None) -> tuple[Any, ...]:
 
 def _units(rows: Sequence[tuple[Any, ...]]) -> list[list[int]]:
     """Indices of the rows that share something, also by way of others."""
-    parents = list(range(len(rows)))
-
-    def root(i: int) -> int:
-        while parents[i] != i:
-            parents[i] = i = parents[parents[i]]
-        return i
-
     first: dict[tuple[int, Any], int] = {}
-    for i, keys in enumerate(rows):
-        for place, key in enumerate(keys):
-            if key is not None:
-                parents[root(i)] = root(first.setdefault((place, key), i))
+    shared = ((place, key, i) for i, keys in enumerate(rows) for place, key in enumerate(keys) if key is not None)
+    smallest = dict(joined((first.setdefault((place, key), i), i) for place, key, i in shared))
     units: dict[int, list[int]] = {}
     for i in range(len(rows)):
-        units.setdefault(root(i), []).append(i)
+        units.setdefault(smallest.get(i, i), []).append(i)
     return list(units.values())

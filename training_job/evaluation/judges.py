@@ -126,8 +126,7 @@ class Panel(Ask):
         raise GradingFailed(GradingErrorCode.JUDGE_SERVER, f"judge {judge.endpoint}: {what}, {TRIES} times")
 
     def _try(self, judge: JudgeEndpoint, messages: list[ChatMessage]) -> tuple[str, float | None]:
-        """The reply and None, or what is wrong and the seconds that the server wants to be left alone. Raises
-        GradingFailed where another try cannot help."""
+        """The reply and None, or what is wrong and seconds to wait. Raises GradingFailed if no try helps."""
         headers = {"Authorization": f"Bearer {self._token()}", DEPLOYMENT_HEADER: judge.deployment}
         with self._lock:
             self._requests[judge.endpoint] += 1
@@ -157,8 +156,7 @@ def _seconds(retry_after: str | None) -> float:
 
 
 def scoring_token() -> str:
-    """A token for online endpoints; the SDK keeps it until it runs out. Raises PermanentFailure `no_identity` of class
-    platform."""
+    """A token for online endpoints. Raises PermanentFailure `no_identity` of class platform."""
     from azure.core.exceptions import AzureError
 
     try:
@@ -170,8 +168,7 @@ def scoring_token() -> str:
 
 @cache
 def _credential() -> Any:
-    """The variable holds the client id of a job's identity (Microsoft Learn, "Set up authentication between Azure
-    Machine Learning and other services")."""
+    """By a job's client id (Azure docs, "Set up authentication between Azure Machine Learning and other services")."""
     from azure.identity import ManagedIdentityCredential
 
     return ManagedIdentityCredential(client_id=os.environ.get("DEFAULT_IDENTITY_CLIENT_ID"))

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,13 +12,13 @@ from shared.domain.row_fields import is_missing, value_at
 from shared.grading.compiled import labels_read
 from shared.grading.ready import masked, plain, terms_of
 from training_job.evaluation import scoring
-from training_job.evaluation.scoring import Answers, GradedAnswers, Question
+from training_job.evaluation.scoring import Answers, GradedAnswers, Items, Models, Question
 
 
 def summarize(
     settings: Evaluation,
-    items: list[dict[str, Any]],
-    models: dict[str, GradedAnswers],
+    items: Items,
+    models: Models,
     generated: dict[str, Answers],
     templates: dict[str, str],
     general: tuple[evaluation.GeneralScore, ...],
@@ -76,9 +75,7 @@ def summarize(
     )
 
 
-def graded_row(
-    question: Question, slices: dict[str, str], models: dict[str, GradedAnswers], *, unscored: bool
-) -> evaluation.GradedRow:
+def graded_row(question: Question, slices: dict[str, str], models: Models, *, unscored: bool) -> evaluation.GradedRow:
     """A row with each model's answer and scores. The rollout's probe compares with these answers."""
     i = question.number - 1
     return evaluation.GradedRow(
@@ -104,7 +101,7 @@ def share(hits: int, rows: int, confidence: float) -> evaluation.Share | None:
 
 
 def label_rates(
-    graders: Sequence[Grader], texts: Sequence[str], items: Sequence[dict[str, Any]], confidence: float
+    graders: Sequence[Grader], texts: Sequence[str], items: Items, confidence: float
 ) -> tuple[evaluation.LabelRates, ...]:
     """By each `label` grader and each of its labels."""
     found = []
@@ -124,9 +121,7 @@ def label_rates(
     return tuple(found)
 
 
-def pairs_alike(
-    field: str, texts: Sequence[str], items: Sequence[dict[str, Any]], confidence: float
-) -> evaluation.Share | None:
+def pairs_alike(field: str, texts: Sequence[str], items: Items, confidence: float) -> evaluation.Share | None:
     """Groups of rows with one value of `field` whose answers are the same but for each row's own name."""
     groups: dict[str, list[str]] = defaultdict(list)
     for text, item in zip(texts, items, strict=True):

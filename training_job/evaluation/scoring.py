@@ -23,6 +23,7 @@ MAX_SAMPLES = 10
 ROWS_NAMED = 5
 UNSCORED_MAX = 0.02  # of the held-out rows
 Scores = NDArray[np.float64]
+Items = Sequence[dict[str, Any]]  # the fields of rows
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,10 @@ class GradedAnswers:
         return np.array([grade.parts.get(grader, 0.0) for grade in self.grades])
 
 
-def require_fields(graders: Sequence[Grader], items: list[dict[str, Any]]) -> None:
+Models = dict[str, GradedAnswers]  # by the names that models have in the report
+
+
+def require_fields(graders: Sequence[Grader], items: Items) -> None:
     """Raises PermanentFailure of class recipe when a grader names a field that a row does not have, or has empty."""
     needed = fields(graders)
     for number, item in enumerate(items, start=1):
@@ -72,9 +76,7 @@ def require_fields(graders: Sequence[Grader], items: list[dict[str, Any]]) -> No
             raise PermanentFailure(FailureClass.RECIPE, "grader_field_missing", message, "evaluation.graders")
 
 
-def grade_answers(
-    graders: Sequence[Grader], texts: list[str], items: list[dict[str, Any]], ask: Ask = no_judge
-) -> GradedAnswers:
+def grade_answers(graders: Sequence[Grader], texts: list[str], items: Items, ask: Ask = no_judge) -> GradedAnswers:
     """Score every answer; `ask` reaches the judges."""
     with Engine(graders, ask, isolated=True) as engine:
         return graded(texts, engine.grade(texts, items))
@@ -84,7 +86,7 @@ def graded(texts: list[str], grades: list[Grade]) -> GradedAnswers:
     return GradedAnswers(texts, np.array([grade.score or 0.0 for grade in grades], dtype=np.float64), grades)
 
 
-def unscored_rows(models: dict[str, GradedAnswers]) -> frozenset[int]:
+def unscored_rows(models: Models) -> frozenset[int]:
     """Indices of rows that a judge left without a score for any model. Raises PermanentFailure if they are more than
     `UNSCORED_MAX` of all: `judge_unreachable` of class platform if most failures are silence, else `judge_unreadable`
     of class recipe."""
@@ -95,14 +97,9 @@ def unscored_rows(models: dict[str, GradedAnswers]) -> frozenset[int]:
     return found
 
 
-def _judge_failed(found: frozenset[int], rows: int, models: dict[str, GradedAnswers]) -> PermanentFailure:
-    errors = [
-        error
-        for answers in models.values()
-        for grade in answers.grades
-        for error in grade.errors
-        if error.code in JUDGE_CODES
-    ]
+def _judge_failed(found: frozenset[int], rows: int, models: Models) -> PermanentFailure:
+    every = (error for answers in models.values() for grade in answers.grades for error in grade.errors)
+    errors = [error for error in every if error.code in JUDGE_CODES]
     code, _ = Counter(error.code for error in errors).most_common(1)[0]
     first = next(error for error in errors if error.code is code)
     message = (
@@ -114,9 +111,8 @@ def _judge_failed(found: frozenset[int], rows: int, models: dict[str, GradedAnsw
     return PermanentFailure(FailureClass.RECIPE, "judge_unreadable", message, first.grader)
 
 
-def grading_errors(models: dict[str, GradedAnswers]) -> tuple[evaluation.GradingError, ...]:
-    """What graders could not grade, by model, grader and code. An answer that is not JSON is no grader's failure, and a
-    row without a judge's score is left out."""
+def grading_errors(models: Models) -> tuple[evaluation.GradingError, ...]:
+    """What graders could not grade, by model, grader and code: not an answer that is no JSON, nor a judge's row."""
     found: dict[tuple[str, str, str], list[tuple[int, str]]] = {}
     for model, answers in models.items():
         for number, grade in enumerate(answers.grades, start=1):
@@ -138,8 +134,8 @@ def grading_errors(models: dict[str, GradedAnswers]) -> tuple[evaluation.Grading
 
 @lru_cache(maxsize=MAX_SLICES)
 def student(tail: float, freedom: float) -> float:
-    """Where the upper tail of Student's t begins, of any degrees of freedom from 1. The angle whose tangent is t /
-    sqrt(freedom) has the density cos(angle) ** (freedom - 1)."""
+    """The upper tail of Student's t from 1 degree on: tan(angle) = t / sqrt(freedom), density cos(angle) ** (freedom -
+    1)."""
     angles = np.linspace(0, np.pi / 2, 100_001)
     density = np.cos(angles) ** (freedom - 1)
     areas = np.cumsum((density[1:] + density[:-1])[::-1])  # from the right, where they are small
@@ -158,9 +154,7 @@ class Rows:
     equal signs are seldom chance (exact test by signs): where two hold most rows, t with one degree of freedom is far
     too sure."""
 
-    def __init__(
-        self, items: Sequence[dict[str, Any]], group: str | None = None, prompts: Sequence[bytes] = ()
-    ) -> None:
+    def __init__(self, items: Items, group: str | None = None, prompts: Sequence[bytes] = ()) -> None:
         alone = prompts or range(len(items))
         keys = [(group_of(item, group) if group else None) or one for item, one in zip(items, alone, strict=True)]
         places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
@@ -216,9 +210,7 @@ class Rows:
         return error * self.quantile((1 - confidence) / 2) if error > evaluation.ROUNDING else 0.0
 
 
-def grader_scores(
-    models: dict[str, GradedAnswers], rows: Rows, confidence: float
-) -> tuple[evaluation.GraderScore, ...]:
+def grader_scores(models: Models, rows: Rows, confidence: float) -> tuple[evaluation.GraderScore, ...]:
     """Every grader's own scores, and those inside multi graders, in the order in which they first appear."""
     names = dict.fromkeys(name for answers in models.values() for grade in answers.grades for name in grade.parts)
     return tuple(
@@ -230,11 +222,7 @@ def grader_scores(
 
 
 def floor_scores(
-    graders: Iterable[str],
-    names: tuple[str, ...],
-    items: list[dict[str, Any]],
-    candidate: GradedAnswers,
-    rows: list[int],
+    graders: Iterable[str], names: tuple[str, ...], items: Items, candidate: GradedAnswers, rows: list[int]
 ) -> tuple[evaluation.FloorScore, ...]:
     """The candidate's means of some graders, over all rows and by slice; `rows` are the rows' numbers, from 1."""
     numbers = np.array(rows)
@@ -250,7 +238,7 @@ def floor_scores(
     return tuple(found)
 
 
-def _cuts(names: tuple[str, ...], items: list[dict[str, Any]]) -> list[tuple[str, str, NDArray[np.bool_]]]:
+def _cuts(names: tuple[str, ...], items: Items) -> list[tuple[str, str, NDArray[np.bool_]]]:
     """Field, value and which rows are inside `[rows]`, of each slice."""
     cuts = []
     for name in dict.fromkeys(names):
@@ -262,8 +250,8 @@ def _cuts(names: tuple[str, ...], items: list[dict[str, Any]]) -> list[tuple[str
 
 def slice_scores(
     names: tuple[str, ...],
-    items: list[dict[str, Any]],
-    models: dict[str, GradedAnswers],
+    items: Items,
+    models: Models,
     confidence: float,
     group: str | None = None,
     prompts: Sequence[bytes] = (),
@@ -282,14 +270,14 @@ def slice_scores(
     return tuple(slices)
 
 
-def slice_values(name: str, items: list[dict[str, Any]]) -> list[str | None]:
+def slice_values(name: str, items: Items) -> list[str | None]:
     """The slice each row is in, by one field."""
     found = (value_at(item, name) for item in items)
     return [None if value is None else str(value) for value in found]
 
 
 def pick_samples(
-    questions: Sequence[Question], models: dict[str, GradedAnswers], leave_out: frozenset[int] = frozenset()
+    questions: Sequence[Question], models: Models, leave_out: frozenset[int] = frozenset()
 ) -> list[evaluation.SampleAnswer]:
     """Up to ten rows: what got worse first, then what was fixed, then the rest."""
     change = models["candidate"].scores - models["base"].scores

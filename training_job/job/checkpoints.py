@@ -31,8 +31,7 @@ class UnreadableCheckpoint(Exception):
 def mark_complete(
     checkpoint: Path, identity: Identity, micro_batch_size: int, probe_loss: float | None = None, seconds: float = 0.0
 ) -> None:
-    """Declare a checkpoint whole, written with micro batches of so many rows, and with this loss on the rows probed.
-    `seconds`: of all attempts until now."""
+    """Declare a checkpoint whole, with the loss of the rows probed and the `seconds` of all attempts."""
     facts: dict[str, Any] = {"micro_batch_size": micro_batch_size, "probe_loss": probe_loss, "seconds": seconds}
     facts |= {"identity": asdict(identity), "step": step_of(checkpoint), "sha256": hashes(checkpoint)}
     write_json(checkpoint / MARK, facts)

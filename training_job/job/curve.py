@@ -51,7 +51,8 @@ class Curve:
         for raw in self.path.read_bytes().splitlines() if self.path.exists() else []:
             with suppress(orjson.JSONDecodeError):  # torn by a kill
                 lines.append(orjson.loads(raw))
-        return [line for line in lines if isinstance(line, dict) and _is_point(line)]
+        dicts = [line for line in lines if isinstance(line, dict) and type(line.get("step")) is int]
+        return [line for line in dicts if all(type(value) in (int, float, type(None)) for value in line.values())]
 
     def values(self, key: str) -> list[float]:
         """All values of one key, in order of time."""
@@ -61,10 +62,6 @@ class Curve:
         """Give MLflow a moment to take the last points."""
         if self._mirror:
             self._mirror.close(timeout_s)
-
-
-def _is_point(line: dict[str, Any]) -> bool:
-    return type(line.get("step")) is int and all(type(value) in (int, float, type(None)) for value in line.values())
 
 
 class MlflowMirror:

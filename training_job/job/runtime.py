@@ -36,14 +36,8 @@ RESULT_FILE = "result.json"
 # Exit codes of every job, one per failure class, so that a log without a result still says what happened. Also 2: bad
 # command line; 130 and 143: interrupted by SIGINT and SIGTERM.
 COMPLETED = 0
-EXIT_CODES = {
-    FailureClass.DATA: 10,
-    FailureClass.RECIPE: 11,
-    FailureClass.CODE: 12,
-    FailureClass.PLATFORM: 13,
-    FailureClass.CAPACITY: 14,
-    FailureClass.LICENSE: 15,
-}
+_EXITS = {"data": 10, "recipe": 11, "code": 12, "platform": 13, "capacity": 14, "license": 15}
+EXIT_CODES = {FailureClass(name): code for name, code in _EXITS.items()}
 CALIBRATION_FILE = "calibration.json"
 # How libraries name a failed call to the system: safetensors and tokenizers its number, torch that it wrote too little.
 _NUMBER = re.compile(r"\(os error (\d+)\)")
@@ -87,8 +81,7 @@ class Interrupted(BaseException):
 
 
 def run_job(name: str, output: Path, work: Callable[[RunningMetrics], None]) -> int:
-    """Do the work, write `output/result.json`, and return the exit code. Of several processes the first to fail writes
-    it, because the failures of the others follow from that one."""
+    """Do the work, write `output/result.json`, return the exit code. Of several processes the first to fail writes."""
     output.mkdir(parents=True, exist_ok=True)
     if is_main_process():  # an earlier attempt's verdict must not outlive a kill of this one
         (output / RESULT_FILE).unlink(missing_ok=True)
@@ -148,8 +141,7 @@ def classify(error: Exception) -> PermanentFailure:
 
 
 def read_recipe(path: Path) -> ResolvedRecipe:
-    """Read the resolved recipe. Raises PermanentFailure of class recipe that names every wrong field, without quoting
-    its value."""
+    """The resolved recipe. Raises PermanentFailure of class recipe with every wrong field, no value quoted."""
     try:
         return read_file(ResolvedRecipe, path.read_bytes())
     except ValidationError as error:

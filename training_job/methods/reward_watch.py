@@ -39,8 +39,9 @@ class RewardWatch(TrainerCallback):
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         logs: Logs = kwargs["logs"]
         if "eval_reward" in logs:
-            since = _since_last_evaluation(state.log_history[:-1])
-            if since:
+            before = state.log_history[:-1]
+            last = max((i for i, line in enumerate(before) if "eval_reward" in line), default=-1)
+            if since := [line for line in before[last + 1 :] if "reward" in line]:
                 logs["eval_reward_gap"] = fmean(line["reward"] for line in since) - logs["eval_reward"]
                 control.should_training_stop |= logs["eval_reward_gap"] - 2 * self._error(since, logs) > GAP_MAX
         elif "reward" in logs:
@@ -51,11 +52,6 @@ class RewardWatch(TrainerCallback):
         answers = self._answers_per_step * len(since)
         spread = fmean(line["reward_std"] for line in since)
         return sqrt(spread**2 / answers + logs["eval_reward_std"] ** 2 / self._selection_answers)
-
-
-def _since_last_evaluation(history: Sequence[Logs]) -> list[Logs]:
-    last = max((i for i, line in enumerate(history) if "eval_reward" in line), default=-1)
-    return [line for line in history[last + 1 :] if "reward" in line]
 
 
 def has_learned_all(lines: Sequence[Logs]) -> bool:
@@ -132,8 +128,9 @@ class Calibrator(TrainerCallback):
         evaluation = Rewards(recipe.evaluation.graders, setting="evaluation", ask=self._setup.ask)
         scores = evaluation.of(answers, items)
         pairs = list(zip(rewards, scores, strict=True))
-        groups = [pairs[start : start + rollouts] for start in range(0, len(pairs), rollouts)]
-        found = calibrate([graded for group in groups if (graded := _graded(group))])
+        groups = (pairs[start : start + rollouts] for start in range(0, len(pairs), rollouts))
+        graded = ([(one, other) for one, other in group if one is not None and other is not None] for group in groups)
+        found = calibrate([group for group in graded if group])
         write_json(self._setup.output / CALIBRATION_FILE, asdict(found))
         print(f"calibration: {found}", flush=True)
         if found.problems:
@@ -143,7 +140,3 @@ class Calibrator(TrainerCallback):
         step = rows_per_step(self._setup.hyperparameters)
         batches = [prompts[start : start + step] for start in range(0, len(prompts), step)]
         return [text for batch in batches for text in self._draw([prompt.ids for prompt in batch])]
-
-
-def _graded(pairs: list[tuple[float | None, float | None]]) -> list[tuple[float, float]]:
-    return [(reward, score) for reward, score in pairs if reward is not None and score is not None]

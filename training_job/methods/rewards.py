@@ -15,8 +15,7 @@ MIN_GRADED = 50  # answers, before their errors can end a run
 
 
 class Rewards:
-    """Scores answers by the fields of their rows, and counts what could not be scored. An answer without a score is
-    None: trl leaves it out of its group's mean and does not train on it."""
+    """Scores answers, and counts those without a score, None: trl leaves them out of their group's mean."""
 
     def __init__(
         self,

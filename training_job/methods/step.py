@@ -23,13 +23,7 @@ from accelerate.utils import send_to_device
 from peft import PeftModel
 from torch.nn.functional import cross_entropy, linear, linear_cross_entropy
 from torch.utils.data import DataLoader
-from transformers import (
-    EarlyStoppingCallback,
-    PrinterCallback,
-    Trainer,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from shared.domain.planning.memory import LOGITS_CHUNK_TOKENS
 from training_job import patches
@@ -204,8 +198,7 @@ class SupervisedTrainer(Trainer):
         return total
 
     def _hidden(self, model: torch.nn.Module, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Hidden states `[trained tokens, hidden]` in the dtype of the output layer, and the tokens that follow. Of a
-        model that keeps its output layer, logits."""
+        """Hidden states (or logits) `[trained tokens, hidden]` in the output's dtype, and the tokens that follow."""
         # transformers' own copy would wait for all that the GPU still has to do.
         batch = send_to_device(batch, self.args.device, non_blocking=True)
         hidden = model(**batch["reading"], use_cache=False).logits.flatten(0, 1)[batch["kept"]]

@@ -78,8 +78,7 @@ class Watch(TrainerCallback):
         self._limit, self._measure, self._check = limit, measure, check
         self.began = False
         self.lost_best: int | None = None
-        self._session = _Speed(0, 0)
-        self._window = _Speed(0, 0)
+        self._session = self._window = (0, 0, time.monotonic())  # step, tokens and the moment when it began
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -91,8 +90,7 @@ class Watch(TrainerCallback):
         patches.adapters_to_float32(kwargs["model"])
         patches.keep_training_kernel(kwargs["model"])
         self._check()  # now: accelerate has prepared the model, which else would compute without autocast
-        self._session = _Speed(state.global_step, int(state.num_input_tokens_seen))
-        self._window = self._session
+        self._session = self._window = (state.global_step, int(state.num_input_tokens_seen), time.monotonic())
         self._metrics.keep_time()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -142,9 +140,9 @@ class Watch(TrainerCallback):
         return found
 
     def _point(self, state: TrainerState, logs: dict[str, Any]) -> dict[str, Any]:
-        step, tokens = state.global_step, int(state.num_input_tokens_seen)
-        tokens_per_s = self._window.tokens_per_s(tokens)
-        self._window = _Speed(step, tokens)
+        step, tokens, now = state.global_step, int(state.num_input_tokens_seen), time.monotonic()
+        (first, _, began), (_, tokens_before, since) = self._session, self._window
+        self._window = (step, tokens, now)
         return {
             "step": step,
             "total_steps": state.max_steps,
@@ -153,28 +151,11 @@ class Watch(TrainerCallback):
             "learning_rate": logs.get("learning_rate"),
             "grad_norm": logs.get("grad_norm"),
             "tokens": tokens,
-            "tokens_per_s": tokens_per_s,
-            "eta_s": self._session.eta_s(step, state.max_steps),
+            "tokens_per_s": round((tokens - tokens_before) / max(now - since, 1e-9), 1),
+            "eta_s": round((now - began) / max(step - first, 1) * (state.max_steps - step), 1),
             "elapsed_s": self._metrics.count_time(),
             "peak_memory_bytes": peak_memory_bytes(),
         }
-
-
-class _Speed:
-    """Steps and tokens since a moment."""
-
-    def __init__(self, step: int, tokens: int) -> None:
-        self._step, self._tokens, self._since = step, tokens, time.monotonic()
-
-    def seconds(self) -> float:
-        return time.monotonic() - self._since
-
-    def tokens_per_s(self, tokens: int) -> float:
-        return round((tokens - self._tokens) / max(self.seconds(), 1e-9), 1)
-
-    def eta_s(self, step: int, total_steps: int) -> float:
-        per_step = self.seconds() / max(step - self._step, 1)
-        return round(per_step * (total_steps - step), 1)
 
 
 def any_rank(here: bool, device: torch.device) -> bool:
@@ -187,8 +168,7 @@ def any_rank(here: bool, device: torch.device) -> bool:
 
 
 def refuse_lost_run(step: int, loss: float) -> None:
-    """Stop a run that learns nothing: a loss that is NaN, or exactly 0 from the start. Raises PermanentFailure:
-    `loss_not_finite` (class recipe) or `loss_is_zero` (class code)."""
+    """Raises PermanentFailure: `loss_not_finite` (class recipe), `loss_is_zero` from the start (class code)."""
     if not math.isfinite(loss):
         message, param = f"the loss is {loss} at step {step}; lower the learning rate", "method.hyperparameters"
         raise PermanentFailure(FailureClass.RECIPE, "loss_not_finite", message, f"{param}.learning_rate")

@@ -1,5 +1,4 @@
-"""The merged model with its card (README.md), and the check that it answers as its adapter does. Import only with
-torch."""
+"""The merged model with its card (README.md), and the check that it answers as its adapter does. Needs torch."""
 
 import gc
 import importlib.metadata
@@ -57,8 +56,7 @@ def merge(setup: Setup) -> None:
 
 
 def require_same_loss(when: str, recorded: float | None, found: float | None) -> None:
-    """Stop where the model in memory is not the one that was measured; a loss that is not known is not compared. Raises
-    PermanentFailure `loss_differs` of class code."""
+    """Raises PermanentFailure `loss_differs` of class code if both are known and differ."""
     if recorded is None or found is None or abs(found - recorded) <= LOSS_TOLERANCE * max(1.0, abs(recorded)):
         return
     message = f"the loss on the rows probed is {found:.4f} {when}; training recorded {recorded:.4f}"
@@ -88,12 +86,13 @@ def check_merge(setup: Setup, probe: Sequence[Encoded], trained_loss: float | No
 
 
 def loss_of(model: PreTrainedModel | PeftModel, probe: Sequence[Encoded]) -> float:
-    """Loss over the rows' answers, in nats per token."""
+    """Loss over the rows' answers, in nats per token; of a prompt without one over its own tokens."""
     model.eval()
     total = tokens = 0.0
     with torch.inference_mode():
         for row in probe:
-            labels = torch.tensor([_labels_or_ids(row)], device=model.device)
+            has_answer = any(label != IGNORED for label in row.labels)
+            labels = torch.tensor([row.labels if has_answer else row.input_ids], device=model.device)
             counted = int((labels[:, 1:] != IGNORED).sum())
             loss = model(input_ids=torch.tensor([row.input_ids], device=model.device), labels=labels).loss
             total, tokens = total + float(loss) * counted, tokens + counted
@@ -109,11 +108,6 @@ def answers_to(
     for start in range(0, len(prompts), at_once):
         answers += generate(model, setup.tokenizer, prompts[start : start + at_once], PROBE_TOKENS)
     return answers
-
-
-def _labels_or_ids(row: Encoded) -> list[int]:
-    """The labels; of a prompt without an answer its own tokens."""
-    return row.labels if any(label != IGNORED for label in row.labels) else row.input_ids
 
 
 def prompt_of(row: Encoded) -> list[int]:

@@ -1,5 +1,4 @@
-"""Is a mounted base model what the catalog says, and loadable without its code? By the headers of its weights, no
-torch."""
+"""Is a mounted base model what the catalog says, loadable without its code? By the heads of its weights, no torch."""
 
 import hashlib
 import math

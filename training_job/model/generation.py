@@ -53,15 +53,10 @@ def generate(
         pad_token_id=tokenizer.pad_token_id,
     )
     ends = end_ids(model, tokenizer)
-    width = padded["input_ids"].shape[1]
-    return [_until_end(row[width:].tolist(), ends) for row in output]
+    answers = [row[padded["input_ids"].shape[1] :].tolist() for row in output]
+    return [ids[: next((i for i, token in enumerate(ids) if token in ends), len(ids)) + 1] for ids in answers]
 
 
 def end_ids(model: "PreTrainedModel | PeftModel", tokenizer: "PreTrainedTokenizerBase") -> set[int]:
     """Tokens that an answer ends with, unless it is as long as it may be."""
     return {end for end in [*_ids(model.generation_config.eos_token_id), tokenizer.eos_token_id] if end is not None}
-
-
-def _until_end(ids: list[int], ends: set[int]) -> list[int]:
-    first = next((i for i, token in enumerate(ids) if token in ends), len(ids))
-    return ids[: first + 1]

@@ -25,7 +25,6 @@ def _read(path: Path) -> dict[str, frozenset[str]]:
 WORDS = _read(Path(__file__).with_name("words.txt"))
 PATTERNS = {table: composed(patterns) for table, patterns in read_beside(__file__, "patterns.toml").items()}
 
-
 _OPTIONS = re2.Options()
 _OPTIONS.max_mem = 64 * 2**20  # with less it matches at half the speed
 _OPTIONS.log_errors = False
@@ -47,7 +46,6 @@ _FIRST_WORD = re.compile(r"\w+")
 _CODE = re.compile(r"\d|\b[B-DF-HJ-NP-TV-XZ]{3,}\b")  # a number, or an abbreviation without a vowel
 _LOWER_END = re.compile(r"(?: [a-zß-öø-ÿ][\w-]*)+$")
 _IN = re.compile(r"\b(?:in|near|outside) $")
-
 
 _BEFORE = 80  # characters before an address in which its addressee is looked for
 

@@ -18,6 +18,7 @@ from shared.domain.recipe import (
 # Of the training rows those that choose the checkpoint, and are not trained on: share, least and most.
 SELECTED, LEAST_SELECTED, MOST_SELECTED = 0.05, 8, 200
 T = TypeVar("T", int, float, bool, str)
+Reasons = dict[str, str]  # of each setting, in plain words
 
 # Where the base model reads so much: those who ask may say more than any row does.
 MIN_SERVED_TOKENS = 8192

@@ -10,7 +10,7 @@ from shared.domain.catalog import CATALOG, SKUS, BaseModelEntry, Sku, find_entry
 from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.planning import methods
 from shared.domain.planning.memory import SERVING_REQUESTS, memory_plan, serving_bytes
-from shared.domain.planning.methods import pick
+from shared.domain.planning.methods import Reasons, pick
 from shared.domain.recipe import AUTO, Recipe, ResolvedHyperparameters, ResolvedRecipe, Tier
 from shared.domain.results import CostEstimate
 
@@ -49,8 +49,7 @@ HIGH = Assumption(0.5, 1.8, 0.10, 100.0, 3, most=True)
 
 
 class TokenRates(NamedTuple):
-    """Tokens of each character, of each byte of UTF-8 that a character has beyond its first, and of each message's
-    markup."""
+    """Tokens of a character, of each byte of UTF-8 beyond its first, and of a message's markup."""
 
     character: float
     extra_byte: float
@@ -80,21 +79,13 @@ def resolve(
     (`unknown_base_model`, `license_denied`), recipe (`exceeds_context`, `does_not_fit`, `packing_not_possible`,
     `unknown_instance_type`, `multiple_gpus`, `multiple_nodes`, `batch_below_processes`)."""
     entry = find_entry(recipe.base_model)
-    reasons: dict[str, str] = {}
+    reasons: Reasons = {}
     longest = _max_length(entry, methods.row_limit(recipe), characters_max, tokens_max)
     planted = recipe.method.canaries if recipe.method.type == "supervised" else 0
     learned = train_rows - methods.selection_rows(train_rows) + planted
     requested = _hyperparameters(recipe, entry, learned, longest, reasons)
-    free_optimizer = recipe.method.hyperparameters.optimizer == AUTO
     machines = skus if recipe.budget.instance_type == AUTO else (_named_machine(recipe, skus),)
-    sku, hyperparameters = _fit(
-        entry,
-        requested,
-        machines,
-        reasons,
-        free_optimizer=free_optimizer,
-        continued=recipe.method.continue_from == "champion",
-    )
+    sku, hyperparameters = _fit(recipe, entry, requested, machines, reasons)
     if recipe.budget.instance_type != AUTO:
         reasons["training_instance_type"] = "set in the recipe"
     _require_rows_for_all(recipe, sku, hyperparameters.batch_size)
@@ -133,7 +124,7 @@ def _require_rows_for_all(recipe: Recipe, sku: Sku, batch_size: int) -> None:
 
 
 def _hyperparameters(
-    recipe: Recipe, entry: BaseModelEntry, train_rows: int, longest: tuple[int, str], reasons: dict[str, str]
+    recipe: Recipe, entry: BaseModelEntry, train_rows: int, longest: tuple[int, str], reasons: Reasons
 ) -> ResolvedHyperparameters:
     """Everything but what depends on the machine: micro batch and checkpointing are `_fit`'s."""
     given, defaults = recipe.method.hyperparameters, entry.defaults
@@ -219,15 +210,11 @@ def _max_length(entry: BaseModelEntry, room: int, characters_max: int, tokens_ma
 
 
 def _fit(
-    entry: BaseModelEntry,
-    requested: ResolvedHyperparameters,
-    skus: tuple[Sku, ...],
-    reasons: dict[str, str],
-    *,
-    free_optimizer: bool,
-    continued: bool,
+    recipe: Recipe, entry: BaseModelEntry, requested: ResolvedHyperparameters, skus: tuple[Sku, ...], reasons: Reasons
 ) -> tuple[Sku, ResolvedHyperparameters]:
     """The cheapest machine that holds the run, then the fastest setting it allows; in parts only if none holds it."""
+    free_optimizer = recipe.method.hyperparameters.optimizer == AUTO
+    continued = recipe.method.continue_from == "champion"
 
     def needed(candidate: ResolvedHyperparameters, sku: Sku) -> int:
         return memory_plan(entry, candidate, gpus=sku.gpus, continued=continued).total_bytes
@@ -290,7 +277,7 @@ def _settings(requested: ResolvedHyperparameters, *, free_optimizer: bool) -> It
                 yield requested.model_copy(update=changes)
 
 
-def _explain_fit(sku: Sku, chosen: ResolvedHyperparameters, needed: int, reasons: dict[str, str]) -> None:
+def _explain_fit(sku: Sku, chosen: ResolvedHyperparameters, needed: int, reasons: Reasons) -> None:
     on_each = "" if sku.gpus <= 1 else f" on each of {sku.gpus} GPUs, and the merged model on all,"
     reasons["training_instance_type"] = (
         f"cheapest that holds about {_gb(needed)}{on_each} with {HEADROOM:.0%} to spare ({_gb(sku.memory_bytes)})"
@@ -310,9 +297,7 @@ def _explain_fit(sku: Sku, chosen: ResolvedHyperparameters, needed: int, reasons
     )
 
 
-def _serving_sku(
-    recipe: Recipe, entry: BaseModelEntry, tokens: int, skus: tuple[Sku, ...], reasons: dict[str, str]
-) -> Sku:
+def _serving_sku(recipe: Recipe, entry: BaseModelEntry, tokens: int, skus: tuple[Sku, ...], reasons: Reasons) -> Sku:
     needed = serving_bytes(entry, tokens)
     requested = recipe.deployment.instance_type
     if requested != "auto":

@@ -1,5 +1,4 @@
-"""Text that was destroyed on its way into the file: no values, wrong decoding, escapes, cuts; or was never filled
-in."""
+"""Text that was destroyed on its way into the file: no values, wrong decoding, escapes, cuts; or never filled in."""
 
 import re
 from collections import Counter, defaultdict
@@ -102,8 +101,7 @@ class CutAnswers:
             self.add(number, 0, end)
 
     def found(self) -> Iterator[tuple[str, int, list[int]]]:
-        """Kinds of damage, how many answers have it, and some of their rows: lengths at which far more answers end, and
-        in other words, than at those around; else ellipses."""
+        """Kind, count and some rows: lengths at which far more answers end than around; else ellipses."""
         cut = [length for length in self._cut if length >= _MIN_CUT and length != _CELL and self._is_limit(length)]
         for group in cut or [0] * (self._cut[0] >= MIN_ROWS):
             yield f"cut:{group}" if group else "ellipsis", self._cut[group], [row for row, _ in self._first[group]]
@@ -115,8 +113,7 @@ class CutAnswers:
 
 
 def finding_of(kind: str, count: int, rows: int, *, labels: bool) -> tuple[str, str, str] | None:
-    """The code, detail and remedy of so many rows of a file; None if they are too few to report. `kind` may say more
-    after a colon, for its words. `labels`: its answers are labels."""
+    """Code, detail and remedy of so many rows; None for too few. `kind` may say more after a colon."""
     kind, _, more = kind.partition(":")
     found, share = KINDS[kind], count / rows if rows else 1
     if share < found.least or (kind == UNFILLED and count < MIN_ROWS):

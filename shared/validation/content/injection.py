@@ -1,5 +1,4 @@
-"""Signs that a row was made to mislead (hidden characters, control tokens, blobs, instructions), and media
-placeholders."""
+"""Signs that a row was made to mislead: hidden characters, control tokens, blobs; and placeholders of media."""
 
 import re
 

@@ -39,8 +39,7 @@ class Languages:
         return dict(self._counts.most_common())
 
     def other_languages(self) -> list[tuple[str, int, list[int]]]:
-        """Languages of a few rows where nearly all others are in one, how many have each, and the first of them. Rows
-        in two languages may be translations."""
+        """Where nearly all rows are in one: the others, how many have each, the first. Rows in two may translate."""
         known = self._counts.total() - self._counts[UNKNOWN]
         languages = [one for one in self.counts if one not in (UNKNOWN, MIXED)]
         if known < MIN_ROWS or not languages:

@@ -10,7 +10,6 @@ from shared.validation.content.personal_patterns import DETECTORS, Detector
 MAX_NUMBERED = 200_000  # different values of one kind that get a number of their own; about 100 bytes each
 _MAX_PASSES = 8
 
-
 _BY_NAME = {f"{detector.kind}_{place}": detector for place, detector in enumerate(DETECTORS)}  # in order of precedence
 _DIGIT = "digit"
 TRIGGERS = {name: detector.trigger for name, detector in _BY_NAME.items()} | {_DIGIT: "[0-9]"}  # RE2 patterns

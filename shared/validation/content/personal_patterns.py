@@ -14,8 +14,6 @@ import re2
 from shared.domain.beside import read_beside
 from shared.validation.content.pattern_set import PATTERNS, PatternSet
 
-# Check digits and issuer rules of numbers that carry them. Numbers come without separators.
-
 IBAN_LENGTHS: dict[str, int] = {
     country: int(length) for length, countries in PATTERNS["iban_lengths"].items() for country in countries.split()
 }
@@ -69,8 +67,7 @@ Span = tuple[int, int]
 
 
 class Detector(NamedTuple):
-    """`trigger` is an RE2 pattern that matches wherever `find` can: it decides, in one pass with all others, whether
-    `find` runs at all."""
+    """`trigger`: an RE2 pattern that matches wherever `find` can, by which it is decided whether to run it."""
 
     kind: str
     placeholder: str
@@ -275,8 +272,7 @@ def dates_in(text: str) -> Iterator[Span]:
 
 
 class _Words(NamedTuple):
-    """How many different words of the clinic a text has, where two slight ones ("tired", "daily") are one, of contracts
-    and news, and of trade and machines."""
+    """How many different words a text has of the clinic, of contracts and news, and of trade and machines."""
 
     clinical: int
     other: int

@@ -40,8 +40,7 @@ class Dialogue(NamedTuple):
 
 
 class RowScan:
-    """Holds no text. Values that are redacted are numbered in the order of rows. `policy`: what is done with personal
-    data and secrets."""
+    """Holds no text. `policy`: what is done with personal data and secrets, which are numbered in order."""
 
     def __init__(self, policy: Data = Data()) -> None:
         self._policy, self._allowed = policy, frozenset(policy.personal_data_allowed)

@@ -30,12 +30,7 @@ class ContentScan:
     each prompt (at most 262,144), 100 for each value that was redacted (at most 200,000 of a kind). `indexed_rows_bits`
     sets how many rows near duplicates are sought in."""
 
-    def __init__(
-        self,
-        findings: Findings,
-        policy: Data = Data(),
-        indexed_rows_bits: int = INDEXED_ROWS_BITS,
-    ) -> None:
+    def __init__(self, findings: Findings, policy: Data = Data(), indexed_rows_bits: int = INDEXED_ROWS_BITS) -> None:
         self._findings = findings
         self.rows = RowScan(policy)
         self._bits = indexed_rows_bits
@@ -49,8 +44,6 @@ class ContentScan:
         self.kinds = {"train": Counter[RowKind](), "eval": Counter[RowKind]()}
         self.languages = Languages()
         self.contradictions: list[tuple[int, int]] = []  # rows that ask the same and answer otherwise
-
-    # Text by text.
 
     def read(self, place: Place, document: RowDocument) -> RowDocument:
         """Take a row in canonical form. Returns it, redacted if the policy requires it; field names are left alone."""
@@ -71,11 +64,8 @@ class ContentScan:
                 self._unfilled.setdefault(place.file, unfilled)
             self._findings.add(code, *place, detail=kind, part="".join(part))
 
-    # Row beside row.
-
     def place(self, place: Place, dialogue: Dialogue | None, tag: int) -> Sketch | None:
-        """Take what `RowScan.dialogue` made of the row. Returns its sketch. `tag`: 64 bits, equal for rows that ask and
-        answer exactly the same."""
+        """Take `RowScan.dialogue` of a row; its sketch. `tag`: 64 bits, equal for the same content."""
         self._rows[place.file] += 1
         if dialogue is None:
             return None
@@ -112,8 +102,6 @@ class ContentScan:
             if copy.leader in sizes or len(sizes) < MAX_CLUSTERS:
                 sizes[copy.leader] += 1
             self._findings.add("near_duplicate", *place, part=f"like row {copy.leader}" if copy.leader > 0 else "")
-
-    # At the end.
 
     def finish(self, *, classifies: bool = False, few_labels: bool = False) -> None:
         """Note what only the rows as a whole show. `classifies`: the answers are labels, `few_labels`: beyond doubt."""

@@ -1,5 +1,4 @@
-"""Keys and passwords by their form, with plugins of `detect-secrets`, none of which asks a server. Not by entropy and
-variable names, which say little about prose."""
+"""Keys and passwords by their form, with plugins of `detect-secrets`. No entropy, which says little about prose."""
 
 import re
 from collections.abc import Iterator, Sequence

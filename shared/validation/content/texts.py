@@ -12,7 +12,6 @@ from shared.validation.strict import loaded_text
 # Keys of a message and its tool calls that belong to the form and say nothing.
 MESSAGE_FORM = frozenset(("role", "tool_call_id", "id", "type", "weight"))
 
-
 Change = Callable[[str], str]
 
 
