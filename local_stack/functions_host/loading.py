@@ -196,4 +196,5 @@ def decode(binding_type: str, data: Datum, metadata: dict[str, Datum] | None = N
 def log_invocation(function: str, id: str, outcome: str, started: float, *, error: BaseException | None = None) -> None:
     """One line; `started` is from `time.perf_counter`. An error adds its traceback, never a message body."""
     level, ms = logging.ERROR if error else logging.INFO, (time.perf_counter() - started) * 1000
-    logger.log(level, "function=%s id=%s outcome=%s ms=%.1f", function, id, outcome, ms, exc_info=error)
+    named = {"function": function, "message_id": id, "outcome": outcome, "elapsed_ms": ms}
+    logger.log(level, "function=%s id=%s outcome=%s ms=%.1f", *named.values(), exc_info=error, extra=named)

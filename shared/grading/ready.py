@@ -13,13 +13,13 @@ from shared.grading.errors import AnswerUnreadable, GradingErrorCode, GradingFai
 from shared.grading.templates import groups
 
 Cites = list[tuple[str, ...]]
-_TABLE = composed(read_beside(__file__))
+_TABLE: dict[str, str] = composed(read_beside(__file__))
 _WORD, _SENTENCE_END, _VOWELS = (re.compile(_TABLE[name]) for name in ("word", "sentence_end", "vowels"))
 _NUMBER, _PROBABILITY, _ESCAPE = (re.compile(_TABLE[name]) for name in ("number", "probability", "escape"))
 _NEGATED_BEFORE, _NEGATED_AFTER = re.compile(_TABLE["negated_before"]), re.compile(_TABLE["negated_after"])
-UNSPACED: str = _TABLE["unspaced"]
+UNSPACED = _TABLE["unspaced"]
 _RUN, _SPACED = re.compile(_TABLE["run"]), _TABLE["spaced"]
-_ALIKE = str.maketrans(*(letters + letters.upper() for letters in _TABLE["twins"]))
+_ALIKE = str.maketrans(*(letters + letters.upper() for letters in _TABLE["twins"].split()))
 _UNSEEN = {one for one in BLANK if not one.isspace()} | {"\u0640"}  # the last only stretches Arabic words
 _ACCENTS = {*range(10, 37), *range(200, 241)}  # by combining class; vowel signs of Thai have others
 _POINTS_PER_GRADE = 0.25
