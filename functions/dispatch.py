@@ -1,6 +1,7 @@
 """From a trigger's message to the runner and back: what every function does, once."""
 
 import hashlib
+import json
 import logging
 import re
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from shared.domain.topology import TOPIC
 from shared.pipeline import BY_NAME, Stage
 from shared.ports import Message, Services
 from shared.records import outbox
-from shared.records.unreadable import QUARANTINE
+from shared.records.unreadable import QUARANTINE, REASON
 from shared.runner import EARLY, RETRY, RETRY_AT, Handled, Runner
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ MAX_COUNT_DIGITS = 5
 # Properties of a message that failed at a function: how often, and at which.
 FAILED, FAILED_AT = "droptune.failed", "droptune.failed_at"
 WAITED = "droptune.waited"  # how often a drop has waited for a place in its project
+CLOUD_EVENTS = ("cloudEvents:", "cloudEvents_")  # of attributes: CloudEvents, AMQP protocol binding, section 3.1.3.1
 REPLAYED = "droptune.replayed"  # of a dead letter that a person sent again
 # An event's or a command's id up to the run's revision: what follows differs from tick to tick, and from try to try.
 _FACT = re.compile(r"(run-[0-9a-f]{12})[a-z0-9._-]*?\.[0-9]+(?![0-9a-z_-])")
@@ -96,7 +98,8 @@ class Dispatcher:
                 return
             trace = "" if isinstance(error, DroptuneError) else ascii_traceback(error)
             log.warning("%s failed at %a, again later: %a%s", stage.name, message.message_id, error, trace)
-            kept = {name: properties[name] for name in (RETRY, RETRY_AT, WAITED, EARLY, REPLAYED) if name in properties}
+            ours = (RETRY, RETRY_AT, WAITED, EARLY, REPLAYED)
+            kept = {name: text for name, text in properties.items() if name in ours or name.startswith(CLOUD_EVENTS)}
             kept |= {FAILED: str(failed + 1), FAILED_AT: stage.name}
             due = self.services.clock.now() + timedelta(seconds=waits_s[failed])
             copy = replace(as_message(message), properties=kept, scheduled_at=due)
@@ -111,9 +114,14 @@ class Dispatcher:
         return False
 
     def quarantine(self, message: func.ServiceBusMessage, error: InvalidInput) -> None:
-        """Keep what cannot be read and never will be: a redelivery would fail the same way."""
+        """Keep what is refused for good, with the reason beside it: a redelivery would fail the same way.
+
+        A function in Python cannot settle its message, so the dead letter is a blob.
+        """
         path = f"{QUARANTINE}/{_quarantine_name(message.message_id or '', message.get_body())}"
         self.services.blobs.write(path, [message.get_body()])
+        reason = {"at": self.services.clock.now().isoformat(), "message_id": message.message_id, **dict(error.problem)}
+        self.services.blobs.write(path + REASON, [json.dumps(reason).encode()])
         # In ASCII: an id may hold half of a surrogate pair, which no log can encode.
         log.error("message %a is kept as %s: %s", message.message_id, path, ascii(str(error)))
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import azure.functions as func
 
 from functions import timers
-from functions.dispatch import WAITED, Dispatcher, as_message, count_of, properties_of, read_json
-from shared.domain.commands import job_of, parse_request
-from shared.domain.errors import InvalidInput, Transient
+from functions.dispatch import CLOUD_EVENTS, WAITED, Dispatcher, as_message, count_of, properties_of, read_json
+from shared.domain.commands import CopyBlob, copy_of, job_of, parse_request
+from shared.domain.errors import InvalidInput, PermanentFailure, Transient
+from shared.domain.inbound import read_events
 from shared.domain.paths import run_id_of_job
 from shared.domain.topology import STORAGE_EVENTS, TOPIC
 from shared.pipeline import STAGES, Stage
@@ -35,13 +36,17 @@ log = logging.getLogger(__name__)
 
 CONNECTION = "ServiceBusConnection"
 CLAIM_RETRY = timedelta(minutes=1)
+COPY_TRIES = 30
 
 
 def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:
     services, properties = dispatcher.services, properties_of(message)
     tried, waited = count_of(properties, RETRY), count_of(properties, WAITED)
     try:
-        request = parse_request(read_json(message))
+        if (command := copy_of(body := read_json(message))) is not None:
+            _copy(command, message, services, tried)
+            return
+        request = parse_request(body)
         chain = f"reception:{request.path}:{request.key}"
         due = receive_step.settles_at(request.path, services)
         if due is not None:
@@ -74,6 +79,27 @@ def receive_dataset(stage: Stage, dispatcher: Dispatcher, message: func.ServiceB
     if run.duplicate_of:
         requester = f"the schedule of {run.parent_run}" if run.parent_run else run.dataset.path
         log.info("%s: %s asks for what %s trains or trained; nothing is done", run.id, requester, run.duplicate_of)
+
+
+def _copy(command: CopyBlob, message: func.ServiceBusMessage, services: Services, tried: int) -> None:
+    """Raises InvalidInput for what is refused, or could not be read at any try."""
+    try:
+        receive_step.copy_blob(command, services)
+    except (PermanentFailure, Transient) as error:  # a new role counts after some minutes
+        if tried + 1 >= COPY_TRIES:
+            raise InvalidInput(error.problem.code, error.problem.message, command.url) from error
+        _send_again(message, services.clock.now() + CLAIM_RETRY, services, tried + 1, 0)
+
+
+def receive_event(stage: Stage, dispatcher: Dispatcher, message: func.ServiceBusMessage) -> None:
+    from functions.http.inbound import receive  # which imports FastAPI: no other function of messages needs it
+
+    properties = properties_of(message).items()
+    attributes = {name[len(CLOUD_EVENTS[0]) :]: text for name, text in properties if name.startswith(CLOUD_EVENTS)}
+    try:
+        receive(read_events(message.content_type or "", attributes, message.get_body()), dispatcher.runner)
+    except InvalidInput as error:
+        dispatcher.quarantine(message, error)
 
 
 def _send_again(message: func.ServiceBusMessage, due: datetime, services: Services, tried: int, waited: int) -> None:
@@ -115,6 +141,7 @@ OWN_WORK: dict[str, Callable[[Stage, Dispatcher, Any], None]] = {
     work.__name__: work
     for work in (
         receive_dataset,
+        receive_event,
         inspect_job,
         deliver_notification,
         timers.probe_deployments,

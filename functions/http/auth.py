@@ -15,9 +15,10 @@ from functions.http.errors import ApiError, Found, existing
 from shared.domain.errors import InvalidInput, shortened
 from shared.domain.model import MAX_PERSON
 from shared.domain.policy import APP_ROLES, PlatformPolicy
+from shared.domain.recipe import is_name
 from shared.domain.urls import LOOPBACK_HOSTS
 from shared.ports import Services
-from shared.records import policies
+from shared.records import inbound, policies
 from shared.records.uploads import Uploaders
 from shared.runner import Runner
 from shared.settings import load_settings
@@ -26,6 +27,7 @@ READER, OPERATOR, APPROVER, ADMINISTRATOR = APP_ROLES
 # On a laptop everyone is who they say they are, for trying out what needs a second person or another's rights.
 LOCAL_USER = "x-droptune-user"
 CALLER = "droptune.caller"  # of a request's scope
+INTAKE = "/api/intake/"  # what is below asks for a key of the project that follows, and for nothing else
 _OF_PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")  # RFC 7239, and what was before it
 
 
@@ -38,6 +40,7 @@ class Caller:
     id: str = ""
     groups: frozenset[str] = frozenset()
     is_person: bool = True
+    key_of: str | None = None  # the project whose intake key it has sent
 
     @property
     def names(self) -> frozenset[str]:
@@ -71,12 +74,14 @@ class Access:
         return self.read_policy()
 
     def allows(self, project: str | None) -> bool:
+        if self.caller.key_of is not None:
+            return project == self.caller.key_of and self.role == OPERATOR
         if ADMINISTRATOR in self.caller.roles and self.role != APPROVER:
             return True
         return bool(self.policy.membership(project, self.role, self.caller.names))
 
     def somewhere(self) -> bool:
-        return self.allows(None) or any(map(self.allows, self.policy.projects))
+        return self.allows(self.caller.key_of) or any(map(self.allows, self.policy.projects))
 
     def hides(self, project: str | None) -> bool:
         """Whether what is of it is answered as if it was not there: the caller may neither read nor use it."""
@@ -192,9 +197,23 @@ _BEARER = HTTPBearer(auto_error=False, description="On Azure, a Microsoft Entra 
 
 
 def authenticate(request: Request, _: object = Security(_BEARER)) -> Caller:
-    authenticator: Authenticator = request.app.state.authenticator()
+    by_key = request.scope["path"].startswith(INTAKE)
+    authenticator: Authenticator = _by_intake_key if by_key else request.app.state.authenticator()
     request.scope[CALLER] = caller = authenticator(request)
     return caller
+
+
+def _by_intake_key(request: Request) -> Caller:
+    """In the header or the query: HTTP 1.1 Web Hooks for Event Delivery (CloudEvents), section 3. No log has it: Azure
+    Functions leaves queries out of its telemetry (ApplicationInsightsLoggerOptions, `EnableQueryStringTracing`)."""
+    project, services = request.scope["path"].removeprefix(INTAKE), request.app.state.services
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    text = text if scheme.lower() == "bearer" else request.query_params.get("access_token", "")
+    if not text:
+        raise ApiError(401, "no_token", "send an intake key as ?access_token= or a bearer token", "access_token")
+    if not is_name(project) or not inbound.is_valid(services().store, project, text, services().clock.now()):
+        raise ApiError(401, "invalid_token", "it is no valid intake key of this project", "access_token")
+    return Caller(f"intake key of {project}", frozenset(), f"intake:{project}", is_person=False, key_of=project)
 
 
 def may(role: str) -> Callable[..., Access]:

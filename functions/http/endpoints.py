@@ -43,13 +43,13 @@ def list_endpoints(access: Reader, services: CurrentServices) -> EndpointList:
 @router.get("/{name}")
 def get_endpoint(name: str, access: Reader, services: CurrentServices) -> EndpointDetail:
     """The deployment in production, the previous one while it is kept warm, and what all deployments cost."""
-    record, now = _find_record(name, access, services), services.clock.now()
+    record, now = find_record(name, access, services), services.clock.now()
     costs = serving_costs.read(services.store, name)
     usd = {"usd_per_hour": costs.usd_per_hour(), "usd_this_month": costs.usd_of_month(now)}
     return EndpointDetail.model_validate({**dict(record), "costs": costs, **usd})
 
 
-def _find_record(name: str, access: Access, services: Services) -> EndpointRecord:
+def find_record(name: str, access: Access, services: Services) -> EndpointRecord:
     record = read(services.store, name)
     project = _project_of(record, access) if record else access.policy.owner(name)
     return access.existing(record, "endpoint_not_found", f"no model is in production at {name}", "name", project)
@@ -67,7 +67,7 @@ def roll_back_endpoint(
 
     It waits for a rollout at the endpoint. The run in production says in its history when it is done, or why not.
     """
-    record = _find_record(name, access, services)
+    record = find_record(name, access, services)
     now = services.clock.now()
     if record.previous is None or now >= record.previous.keep_until:
         raise ApiError(409, "nothing_to_roll_back_to", f"{name} keeps no previous deployment", name)
@@ -97,7 +97,7 @@ def _ordered(
 ) -> RunReference:
     """Raises ApiError 409: `endpoint_busy` while a candidate is evaluated for it or anything is under way there,
     `endpoint_serves` if there is nothing to restore."""
-    record = _find_record(name, access, runner.services)
+    record = find_record(name, access, runner.services)
     run = _readable_run(runner, record.champion, record.champion)
     for claim in (endpoint_claim(name), turn_claim(name)):
         if (held := claims.read(runner.services.store, claim)) is not None:

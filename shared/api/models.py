@@ -92,6 +92,25 @@ class StartRunRequest(ApiModel):
     )
 
 
+class EventAnswer(ApiModel):
+    """What became of an event: `run`, or the `path` of a copy in the drop zone, is what it started."""
+
+    id: str
+    source: str
+    status: Literal["accepted", "ignored", "refused"] = "accepted"
+    run: str | None = None
+    path: str | None = None
+    reason: Problem | None = None
+
+
+class EventAnswers(ApiModel):
+    data: tuple[EventAnswer, ...]
+
+
+class IntakeKey(ApiModel):
+    url: str = Field(description="a secret: whoever has it may do in the project what an operator may")
+
+
 class CommentRequest(ApiModel):
     """Why a person decides so; kept with the run."""
 

@@ -25,6 +25,14 @@ BLOCK_BYTES = 8 * 1024 * 1024
 # The MD5 of every request's content goes along and the service refuses content that does not match it.
 # (The SDK's CRC64 needs a further package.)
 CHECKSUM: Literal["md5"] = "md5"
+OPTIONS: dict[str, Any] = {
+    "max_single_get_size": CHUNK_BYTES,
+    "max_chunk_get_size": CHUNK_BYTES,
+    "max_single_put_size": BLOCK_BYTES,
+    "connection_timeout": 5,
+    "read_timeout": 30,
+    "retry_total": 3,
+}
 
 # The key every Azurite has (documentation, "Use the Azurite emulator"); no secret, and never sent to a host that
 # is not this machine.
@@ -43,21 +51,13 @@ def make_client(url: str, identity_client_id: str | None = None) -> BlobServiceC
     """
     # It logs two records with all headers for every call.
     logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
-    options: dict[str, Any] = {
-        "max_single_get_size": CHUNK_BYTES,
-        "max_chunk_get_size": CHUNK_BYTES,
-        "max_single_put_size": BLOCK_BYTES,
-        "connection_timeout": 5,
-        "read_timeout": 30,
-        "retry_total": 3,
-    }
     if _URL.fullmatch(url):
         credential = DefaultAzureCredential(managed_identity_client_id=identity_client_id)
-        return BlobServiceClient(url, credential, **options)
+        return BlobServiceClient(url, credential, **OPTIONS)
     match = _EMULATOR_URL.fullmatch(url)
     if match and is_loopback(match["endpoint"]):
         key = {"account_name": EMULATOR_ACCOUNT, "account_key": EMULATOR_KEY}
-        return BlobServiceClient(match["endpoint"], key, **options)
+        return BlobServiceClient(match["endpoint"], key, **OPTIONS)
     message = f"not a Blob Storage account, or not on this machine: {url}"
     raise InvalidInput("bad_blob_store_url", message, "BLOB_STORE_URL")
 
@@ -78,7 +78,7 @@ class AzureBlobStore:
     def info(self, path: str) -> BlobInfo | None:
         with _translated(path):
             try:
-                found = self._blob(path).get_blob_properties()
+                found = self._any_blob(path).get_blob_properties()
             except ResourceNotFoundError as error:
                 if meaning(error) is Meaning.ABSENT:
                     return None
@@ -91,7 +91,7 @@ class AzureBlobStore:
         if etag is not None:
             condition = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
         with _translated(path):
-            chunks = self._blob(path).download_blob(max_concurrency=1, **condition).chunks()
+            chunks = self._any_blob(path).download_blob(max_concurrency=1, **condition).chunks()
         return _stream(path, chunks)
 
     def write(self, path: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> BlobInfo:
@@ -150,6 +150,10 @@ class AzureBlobStore:
         check_path(path)
         container, _, name = path.partition("/")
         return self._service.get_blob_client(container, name)
+
+    def _any_blob(self, path: str) -> BlobClient:
+        is_url = "://" in path
+        return BlobClient.from_blob_url(path, self._service.credential, **OPTIONS) if is_url else self._blob(path)
 
     def _list(self, prefix: str) -> Iterator[BlobInfo]:
         container, slash, start = prefix.partition("/")

@@ -6,8 +6,10 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from shared.domain.errors import InvalidInput, shortened
+from shared.domain.inbound import MAX_URL, location_of
 from shared.domain.model import MAX_PERSON, Lenient
 from shared.domain.paths import DATASETS, run_id_of_blob
+from shared.domain.recipe import Name
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -64,7 +66,25 @@ class BlobCreated(Lenient):
     parent_run: None = None
 
 
-Command = StartRun | InspectJob
+class CopyBlob(Lenient):
+    """Copy a blob of an account that the project allows into the drop zone; being there starts its run."""
+
+    wire_type: ClassVar[str] = "droptune.blob.copy.v1"
+
+    project: Name
+    url: str = Field(max_length=MAX_URL)
+    key: str = Field(min_length=1, max_length=MAX_KEY, description="of the event that asks")
+
+    @property
+    def id(self) -> str:
+        return f"copy-{self.key}"
+
+    @property
+    def path(self) -> str:
+        return location_of(self.url).copied_to(self.project)
+
+
+Command = StartRun | InspectJob | CopyBlob
 
 
 def to_cloudevent(command: Command) -> dict[str, Any]:
@@ -76,6 +96,11 @@ def to_cloudevent(command: Command) -> dict[str, Any]:
         "datacontenttype": "application/json",
         "data": command.model_dump(mode="json"),
     }
+
+
+def copy_of(body: dict[str, Any]) -> CopyBlob | None:
+    """The command, if the body is one. Raises InvalidInput `malformed_command`."""
+    return _command(CopyBlob, body) if body.get("type") == CopyBlob.wire_type else None
 
 
 def parse_request(body: dict[str, Any]) -> StartRun | BlobCreated:

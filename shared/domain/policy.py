@@ -38,6 +38,7 @@ _NULL = {
 # but of these: what they limit is not done at all, and no limit switches it on.
 _OFF = ("deployment.max_instances", "deployment.scale_out_above", "retrain.every_days")
 _INSTANCES, _MAX_INSTANCES = "deployment.instances", "deployment.max_instances"
+_PLACE = r"^[a-z0-9][a-z0-9-]{2,62}(/[^/?#\s]+)+$"
 _WITH_KINDS = ("data.personal_data", "data.harmful_content")  # each has a list of kinds that are allowed
 
 
@@ -188,6 +189,12 @@ class Project(Rules):
     approvers: Members = Field(default=(), description="approve and deny candidates")
     readers: Members = ()
     endpoints: tuple[Name, ...] = Field(default=(), description="that it owns beside the one of its own name")
+    storage_accounts: tuple[Annotated[str, Field(max_length=400, pattern=_PLACE)], ...] = Field(
+        default=(),
+        max_length=50,
+        description="from where events may have blobs copied into its drop zone: `ACCOUNT/CONTAINER`, a folder in it, "
+        "or `onelake/WORKSPACE-ID`",
+    )
     monthly_usd: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="null: the setting PROJECT_MONTHLY_USD"
     )

@@ -21,12 +21,12 @@ PAIR_NAME = "name"  # the row field that tells the rows of evaluation.pairs apar
 
 # Azure docs, "Manage and increase quotas": an endpoint's name has 3 to 32 characters, begins with a letter and holds
 # single dashes. DNS knows no case. The project names its endpoint by default, and its model.
-_NAME, _SHORTEST, _LONGEST = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", 3, 32
-Name = Annotated[str, Field(min_length=_SHORTEST, max_length=_LONGEST, pattern=_NAME)]
+NAME, _SHORTEST, _LONGEST = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", 3, 32
+Name = Annotated[str, Field(min_length=_SHORTEST, max_length=_LONGEST, pattern=NAME)]
 
 
 def is_name(text: str) -> bool:
-    return _SHORTEST <= len(text) <= _LONGEST and re.fullmatch(_NAME, text) is not None
+    return _SHORTEST <= len(text) <= _LONGEST and re.fullmatch(NAME, text) is not None
 
 
 class Tier(StrEnum):

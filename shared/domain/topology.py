@@ -5,6 +5,7 @@ from datetime import timedelta
 
 # Queues that Event Grid sends to. Our own commands go there too (shared/domain/commands.py).
 STORAGE_EVENTS, JOB_EVENTS = "storage-events", "job-events"
+INBOUND = "inbound"  # what other systems of the tenant send
 # The topic of all events, and the queue of what is sent to webhooks.
 TOPIC, DELIVERIES = "pipeline", "deliveries"
 # Event Grid gets this long to deliver an event of a blob before the event counts as lost.

@@ -38,7 +38,7 @@ CORRECT_SETTING = "correct the setting in the app's configuration and restart th
 # What infra/ gives the app's identity, by the setting that names the service. `make check` compares.
 ROLES = {
     "RUN_STORE_URL": "SQL role Cosmos DB Built-in Data Contributor on droptune",
-    "EVENT_BUS_URL": "Azure Service Bus Data Owner on deliveries, job-events, pipeline, storage-events",
+    "EVENT_BUS_URL": "Azure Service Bus Data Owner on deliveries, inbound, job-events, pipeline, storage-events",
     "BLOB_STORE_URL": "Storage Blob Data Contributor on curated, datasets, quarantine, runs; "
     "Storage Blob Data Reader on models",
     "AZURE_ML_URL": "role orchestrator of infra/modules/workspace.bicep on workspace",

@@ -18,7 +18,10 @@ class BlobInfo:
 
 
 class BlobStore(Protocol):
-    """Containers of blobs. A path is `<container>/<name>`; another path raises InvalidInput."""
+    """Containers of blobs. A path is `<container>/<name>`; another path raises InvalidInput.
+
+    Where there are accounts of Azure Storage, `info` and `read` take the URL of a blob of another account too.
+    """
 
     def info(self, path: str) -> BlobInfo | None:
         """Metadata, or None if absent."""

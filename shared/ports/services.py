@@ -143,6 +143,7 @@ class Config:
     channels: tuple[Channel, ...]
     named_channels: Mapping[str, str] = field(repr=False)  # name -> URL, which may be a secret
     private_hosts: tuple[str, ...]
+    blob_store_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from shared.records import api_objects, budget, claims, endpoints, outbox, runs
 from shared.records.document import pages, unreadable_as
 
 QUARANTINE = "quarantine"
+REASON = ".reason.json"  # ends the name of the blob that says why a message is there
 
 _READERS: dict[str, Callable[[Stored], object]] = {
     runs.RUN: runs.require_copies,

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.domain import paths
-from shared.domain.commands import BlobCreated, StartRun
+from shared.domain.commands import BlobCreated, CopyBlob, StartRun
 from shared.domain.dataset import DatasetRef
 from shared.domain.drop_zone import is_answered
-from shared.domain.errors import RETRY_RULES, BlobNotFound, FailureClass, PermanentFailure, Transient
+from shared.domain.errors import RETRY_RULES, BlobNotFound, FailureClass, InvalidInput, PermanentFailure, Transient
 from shared.domain.events import DatasetUploaded, RunFailed
+from shared.domain.inbound import Location, location_of
+from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Run, RunError, Status
 from shared.ports import BlobInfo, Services
 from shared.records import claims, policies, runs, uploads
@@ -101,6 +103,31 @@ def receive_dataset(request: StartRun | BlobCreated, services: Services, tried: 
         return Reception(run.evolve(status=Status.DUPLICATE, duplicate_of=owner), ())
     draft = Draft(DatasetUploaded(path=path, sha256=dataset.sha256, size_bytes=dataset.size_bytes))
     return Reception(run, (draft,))
+
+
+def copy_blob(command: CopyBlob, services: Services) -> None:
+    """Copy it into the drop zone, unless that was done since it was changed last.
+
+    Raises InvalidInput `storage_account_not_allowed`, `file_too_large`, and what reading and writing meet.
+    """
+    place, blobs, limit = location_of(command.url), services.blobs, services.config.max_file_bytes
+    require_allowed(place, command.project, policies.read(services.store).policy)
+    source, copy = blobs.info(place.url), blobs.info(command.path)
+    if source is None or not source.size_bytes:  # an event may come before the content
+        raise Transient("source_is_empty", "there is no blob, or it has no bytes", command.url)
+    if source.size_bytes > limit:
+        raise InvalidInput("file_too_large", f"{source.size_bytes:,} bytes, MAX_FILE_BYTES is {limit:,}", command.url)
+    if copy is None or copy.size_bytes != source.size_bytes or copy.modified_at <= source.modified_at:
+        blobs.write(command.path, blobs.read(place.url, etag=source.etag))
+
+
+def require_allowed(place: Location, project: str, policy: PlatformPolicy) -> None:
+    """Raises InvalidInput `storage_account_not_allowed`."""
+    own = policy.projects.get(project)
+    if own is None or not place.is_within(own.storage_accounts):
+        where = f"{place.account}/{place.path.partition('/')[0]}"
+        message = f"{where} is not in projects.{project}.storage_accounts of the policy: an administrator adds it"
+        raise InvalidInput("storage_account_not_allowed", message, "url")
 
 
 @contextmanager

@@ -35,8 +35,7 @@ def retrain(record: EndpointRecord, champion: Run, services: Services) -> StartR
     mark = outbox.inbox_mark("retrain", str(periods))
     if periods < 1 or outbox.handled(services.store, champion.id, mark):
         return None
-    datasets = (blob for blob in services.blobs.list(f"{paths.DATASETS}/{record.project}/") if starts_a_run(blob.path))
-    newest = max(datasets, key=lambda blob: blob.modified_at, default=None)
+    newest = newest_dataset(record.project, services)
     command = None
     if newest is not None and not _is_on_its_way(newest, services):
         key = f"retrain-{record.champion}-{periods}"
@@ -46,6 +45,11 @@ def retrain(record: EndpointRecord, champion: Run, services: Services) -> StartR
     with suppress(StoreConflict):  # another host looked too
         services.store.batch(champion.id, [outbox.mark_handled(mark, ttl_s)])
     return command
+
+
+def newest_dataset(project: str, services: Services) -> BlobInfo | None:
+    datasets = (blob for blob in services.blobs.list(f"{paths.DATASETS}/{project}/") if starts_a_run(blob.path))
+    return max(datasets, key=lambda blob: blob.modified_at, default=None)
 
 
 def _is_on_its_way(newest: BlobInfo, services: Services) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,10 +13,12 @@ from typing import Any
 import orjson
 import pytest
 from azure.functions.servicebus import ServiceBusMessage  # the worker's own; `azure.functions` has an interface
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from functions import stages
 from functions.dispatch import WAITED, Dispatcher
-from shared.domain.commands import InspectJob, StartRun, to_cloudevent
+from shared.domain.commands import CopyBlob, InspectJob, StartRun, to_cloudevent
 from shared.domain.errors import FailureClass, PermanentFailure, Transient
 from shared.domain.events import CancelRequested, RunOverdue
 from shared.domain.jobs import JobStatus, JobView
@@ -25,6 +28,7 @@ from shared.domain.run import Run
 from shared.pipeline import BY_NAME
 from shared.ports import Message, Services, Write
 from shared.records import claims, policies, runs, waits
+from shared.records.unreadable import REASON
 from shared.runner import RETRY, Handled, Runner
 from shared.step_support.outcome import event_of, message_of
 from shared.steps import receive_dataset
@@ -58,7 +62,11 @@ def the_run(services: Services) -> Run:
 
 
 def quarantined(services: Services) -> list[str]:
-    return [blob.path for blob in services.blobs.list("quarantine/")]
+    """Messages, each of which has its reason beside it."""
+    paths = [blob.path for blob in services.blobs.list("quarantine/")]
+    messages = [path for path in paths if not path.endswith(REASON)]
+    assert sorted(paths) == sorted([*messages, *(path + REASON for path in messages)])
+    return messages
 
 
 def test_the_history_of_a_dropped_blob_names_the_event_of_azure(services: Services) -> None:
@@ -210,6 +218,8 @@ def test_a_malformed_message_is_kept_in_quarantine(services: Services, function:
     deliver(services, function, Message("m-1", "anything", orjson.dumps(body)))
     [path] = quarantined(services)
     assert path.startswith("quarantine/m-1-")
+    reason = orjson.loads(b"".join(services.blobs.read(path + REASON)))
+    assert (reason["message_id"], reason["code"].partition("_")[0]) in (("m-1", "malformed"), ("m-1", "not"))
 
 
 # Among them ids that differ only in what is cut off or replaced.
@@ -235,7 +245,10 @@ IDS = (
 )
 
 
-@pytest.mark.parametrize("function", ["receive_dataset", "inspect_job", "deliver_notification"])
+QUEUES = ["receive_dataset", "receive_event", "inspect_job", "deliver_notification"]
+
+
+@pytest.mark.parametrize("function", QUEUES)
 def test_a_malformed_message_of_any_id_is_kept_under_a_name_of_its_own(services: Services, function: str) -> None:
     for message_id in IDS:
         for _ in range(2):  # a redelivery is no second message
@@ -346,3 +359,42 @@ def test_one_delivery_broken_in_any_way_stops_no_other(services: Services, name:
         brought = ServiceBusMessage(body=body, message_id=id, application_properties={}, user_properties={})
         dispatcher.attempt(stage, work, brought)
     assert posts.posted == [id for id in ids if id != victim]
+
+
+TYPES = st.sampled_from(
+    [StartRun.wire_type, CopyBlob.wire_type, InspectJob.wire_type, "Microsoft.Storage.BlobCreated", "1.0"]
+    + [f"droptune.request.{act}.v1" for act in ("run", "retrain", "cancel", "rollback")]
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | TYPES
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner))
+NAMES = ("specversion", "id", "source", "type", "eventType", "topic", "subject", "data")
+DATA = st.dictionaries(st.sampled_from(["url", "path", "etag", "key", "project", "dataset", "endpoint", "run"]), VALUES)
+EVENTS = st.fixed_dictionaries({}, optional={name: SCALARS | DATA for name in NAMES})
+BODIES = st.binary(max_size=200) | (EVENTS | st.lists(EVENTS, max_size=2) | VALUES).map(
+    lambda one: json.dumps(one).encode()
+)
+PROPERTIES = st.dictionaries(
+    st.text(max_size=12)
+    | st.sampled_from(["retry", "droptune.failed", "droptune.waited", "cloudEvents:id"])
+    | st.binary(),
+    SCALARS | st.binary(max_size=20),
+    max_size=4,
+)
+CONTENT_TYPES = st.none() | st.text(max_size=20) | st.sampled_from(["application/json", "text/plain; charset=utf-16"])
+
+
+@pytest.mark.parametrize("function", QUEUES)
+def test_no_message_of_others_breaks_a_function(
+    services: Services, caplog: pytest.LogCaptureFixture, function: str
+) -> None:
+    work = stages.stage_functions(lambda: services)[function]
+
+    @settings(max_examples=150, deadline=None, database=None, derandomize=True)
+    @given(BODIES, PROPERTIES, CONTENT_TYPES, st.none() | st.text(max_size=200), st.none() | st.text(max_size=20))
+    def handled(body: bytes, properties: Any, content_type: str | None, id: str | None, label: str | None) -> None:
+        caplog.clear()
+        names: Any = {"message_id": id, "content_type": content_type, "label": label}
+        work(ServiceBusMessage(body=body, application_properties=properties, user_properties={}, **names))
+        assert [one.getMessage() for one in caplog.records if "failed at" in one.getMessage()] == []
+
+    handled()

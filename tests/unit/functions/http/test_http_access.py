@@ -40,6 +40,7 @@ NEEDS = {
         DELETE /api/endpoints/{name} | POST /api/base-models/{base_model}/import | POST /api/dead-letters/release
         POST /api/dead-letters/replay | GET /api/doctor | POST /v1/files | DELETE /v1/files/{file_id}
         POST /v1/fine_tuning/jobs | POST /v1/fine_tuning/jobs/{job_id}/cancel
+        POST /api/events | OPTIONS /api/events | POST /api/intake-keys/{project}
     """,
     APPROVER: "POST /api/runs/{run_id}/approve | POST /api/runs/{run_id}/deny",
     ADMINISTRATOR: "PUT /api/policy | POST /api/base-models/{base_model}/license",
@@ -48,6 +49,8 @@ NEEDS = {
         GET /api/health | GET /api/openapi.json | GET /api/docs | GET /api/docs/{name} | GET / | GET /static/{name}
         GET /api/events/asyncapi.json | GET /api/events/schemas/{type}
     """,
+    # A key of the project, and no role of anybody: tests/unit/functions/http/test_inbound.py.
+    "key": "POST /api/intake/{project} | OPTIONS /api/intake/{project}",
 }
 ROLE_OF = {
     " ".join(route.split()): role
@@ -107,6 +110,7 @@ def answer_to(client: TestClient, route: str, run_id: str, project: str) -> Any:
         "POST /api/dead-letters/replay": {"entity": "pipeline/notify"},
         "POST /v1/fine_tuning/jobs": {"model": "droptune/tiny-llama", "training_file": "file-0", "suffix": "shop"},
         "PUT /api/policy": {},
+        "POST /api/events": [],
         "POST /api/base-models/{base_model}/license": {"accepted": True, "terms_sha256": "0" * 64, "comment": "a"},
     }
     url += "?replacing=9" if route == "PUT /api/policy" else ""
@@ -129,7 +133,7 @@ def test_without_a_policy_each_route_takes_the_app_role_that_is_declared(
     for route, role in product(ROLE_OF, (*ROLES, "")):
         as_caller(client, "object-1", *([role] if role else []))
         needed = ROLE_OF[route]
-        allowed = needed in ("open", role) or (role == ADMINISTRATOR and needed != APPROVER)
+        allowed = needed in ("open", "key", role) or (role == ADMINISTRATOR and needed != APPROVER)
         assert is_refused(ask(client, route, shop)) is not allowed, (route, role)
         requests += 1
     assert requests == len(ROLE_OF) * 5
@@ -153,6 +157,7 @@ OF_SHOP = {
     "POST /api/runs": "dataset_not_found",
     "/dead-letters/release": "document_not_found",
     "/datasets/{project}": "",
+    "/intake-keys/{project}": "",
     "POST /v1/fine_tuning/jobs": "",
 }
 LISTS = ("/api/runs", "/api/endpoints", "/v1/fine_tuning/jobs", "/v1/files", "/api/policy")
@@ -161,7 +166,7 @@ LISTS = ("/api/runs", "/api/endpoints", "/v1/fine_tuning/jobs", "/v1/files", "/a
 def expected(route: str, caller: str) -> str:
     """`passes`, `refused` (403), or the code of a 404."""
     needed, (own, elsewhere) = ROLE_OF[route], CALLERS[caller]
-    if needed == "open":
+    if needed in ("open", "key"):
         return "passes"
     if needed not in own | elsewhere or (route in APP_ONLY and caller not in BY_APP_ROLE):
         return "refused"

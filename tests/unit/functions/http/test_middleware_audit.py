@@ -72,7 +72,10 @@ def test_each_route_that_changes_something_has_a_line(client: TestClient, caplog
     for method, path in writes:
         client.request(method, path.replace("{", "").replace("}", ""), json={})
         [line] = lines(caplog)
-        assert (line["method"], line["by_id"]) == (method, "local")
+        by = None if path.startswith("/api/intake/") else "local"
+        assert (line["method"], line["by_id"]) == (method, by)
+        if by is None:  # refused before a route was looked for
+            continue
         assert path.endswith(line["route"].replace(":path", "")), "a router of routers gives its part"
 
 

@@ -7,7 +7,16 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.domain.commands import BlobCreated, InspectJob, StartRun, job_of, parse_request, to_cloudevent
+from shared.domain.commands import (
+    BlobCreated,
+    CopyBlob,
+    InspectJob,
+    StartRun,
+    copy_of,
+    job_of,
+    parse_request,
+    to_cloudevent,
+)
 from shared.domain.errors import InvalidInput
 from shared.domain.paths import run_id_of_blob
 from tests.azure_events import blob_created, job_changed
@@ -154,6 +163,24 @@ def test_what_is_no_blob_event_is_refused_by_name(event: dict[str, str]) -> None
 def test_a_malformed_start_is_refused_by_name(data: Any) -> None:
     with pytest.raises(InvalidInput, match="malformed_command"):
         parse_request({**to_cloudevent(START), "data": data})
+
+
+COPY = CopyBlob(project="shop", url="https://lake.dfs.core.windows.net/raw/a%20b.jsonl", key="k")
+
+
+def test_the_command_that_copies_a_blob_is_read_as_it_was_sent() -> None:
+    body = to_cloudevent(COPY)
+    assert (body["type"], body["id"]) == ("droptune.blob.copy.v1", "copy-k")
+    assert copy_of(body) == COPY
+    assert COPY.path.startswith("datasets/shop/lake-")
+    assert COPY.path.endswith("/a b.jsonl")
+    assert copy_of(to_cloudevent(START)) is None
+
+
+@pytest.mark.parametrize("data", [None, {}, {**COPY.model_dump(), "project": "A B"}, {**COPY.model_dump(), "url": 5}])
+def test_a_malformed_copy_is_refused_by_name(data: Any) -> None:
+    with pytest.raises(InvalidInput, match="malformed_command"):
+        copy_of({**to_cloudevent(COPY), "data": data})
 
 
 @pytest.mark.parametrize("data", [None, {}, {"job": "", "poll": "1"}, {"job": "a"}, {"job": "a" * 5000, "poll": "1"}])

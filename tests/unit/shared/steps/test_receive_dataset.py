@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any, cast
 
 import orjson
 import pytest
 
 from shared.domain import paths
-from shared.domain.commands import BlobCreated, StartRun, parse_request
+from shared.domain.commands import BlobCreated, CopyBlob, StartRun, parse_request
 from shared.domain.dataset import Report
 from shared.domain.drop_zone import MAX_RECIPE_BYTES
-from shared.domain.errors import FailureClass, Transient
+from shared.domain.errors import FailureClass, InvalidInput, Transient
 from shared.domain.policy import PlatformPolicy, Project
 from shared.domain.run import Status
 from shared.domain.topology import STORAGE_EVENTS
 from shared.pipeline import BY_NAME
-from shared.ports import Services
+from shared.ports import BlobInfo, Services
 from shared.records import claims, policies
 from shared.runner import Runner
 from shared.step_support.dataset_files import held_out_file, recipe_file
-from shared.steps.receive_dataset import BUSY, receive_dataset, settles_at
+from shared.steps.receive_dataset import BUSY, copy_blob, receive_dataset, settles_at
 from shared.steps.reconcile import SCAN_EVERY, start_missed_runs
 from tests.clock import JUMPS, ManualClock
 from tests.unit.shared.support import ROW, drop, events_at, take
@@ -267,3 +268,63 @@ def test_a_blob_of_no_bytes_is_given_time_for_its_content_and_is_answered_if_non
     empty = services.blobs.write(path, [])
     clock.advance((empty.modified_at - clock.now()).total_seconds() + 301)
     assert settles_at(path, debouncing) is None
+
+
+URL = "https://lake.blob.core.windows.net/raw/train.jsonl"
+
+
+class Lake:
+    """Another account with one blob, whose content a test sets, beside our own."""
+
+    def __init__(self, own: Any, clock: ManualClock) -> None:
+        self.own, self.clock, self.content, self.changed_at = own, clock, b"", clock.now()
+
+    def info(self, path: str) -> BlobInfo | None:
+        source = BlobInfo(URL, "e1", len(self.content), self.changed_at)
+        return source if path == URL else cast(BlobInfo | None, self.own.info(path))
+
+    def read(self, path: str, *, etag: str | None = None) -> Iterator[bytes]:
+        return iter([self.content]) if path == URL else self.own.read(path, etag=etag)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.own, name)
+
+
+@pytest.fixture
+def lake(services: Services) -> Services:
+    """Allowed for the project shop."""
+    projects = {"shop": Project(storage_accounts=("lake/raw",))}
+    policies.apply(services.store, PlatformPolicy(projects=projects), 0, "root", "root", services.clock.now())
+    clock = ManualClock(services.clock.now() - timedelta(hours=1))
+    return replace(services, blobs=cast(Any, Lake(services.blobs, clock)))
+
+
+def test_a_blob_of_another_account_is_copied_once_it_has_bytes_and_again_when_it_was_changed(lake: Services) -> None:
+    source, command = cast(Any, lake.blobs), CopyBlob(project="shop", url=URL, key="k")
+    with pytest.raises(Transient, match="source_is_empty"):
+        copy_blob(command, lake)
+    source.content = ROW
+    copy_blob(command, lake)
+    first = lake.blobs.info(command.path)
+    copy_blob(command, lake)
+    assert first is not None
+    assert lake.blobs.info(command.path) == first
+    source.changed_at = lake.clock.now() + timedelta(minutes=1)  # the same bytes, written again
+    copy_blob(command, lake)
+    assert lake.blobs.info(command.path) != first
+    assert b"".join(lake.blobs.read(command.path)) == ROW
+
+
+def test_what_is_not_allowed_or_too_large_is_not_copied(lake: Services) -> None:
+    cast(Any, lake.blobs).content = ROW
+    for project, url in (
+        ("bank", URL),
+        ("shop", URL.replace("/raw/", "/rawer/")),
+        ("shop", URL.replace("lake", "sea")),
+    ):
+        with pytest.raises(InvalidInput, match="storage_account_not_allowed"):
+            copy_blob(CopyBlob(project=project, url=url, key="k"), lake)
+    small = replace(lake, config=replace(lake.config, max_file_bytes=len(ROW) - 1))
+    with pytest.raises(InvalidInput, match="file_too_large"):
+        copy_blob(CopyBlob(project="shop", url=URL, key="k"), small)
+    assert list(lake.blobs.list("datasets/")) == []
