@@ -17,7 +17,7 @@ from shared.clients.azure_errors import Meaning, failure, meaning
 from shared.domain.errors import BlobNotFound, InvalidInput
 from shared.domain.urls import is_loopback
 from shared.ports import BlobInfo
-from shared.ports.blobs import check_path, check_prefix, is_part
+from shared.ports.blobs import bad_path, check_path, check_prefix, is_part
 
 CHUNK_BYTES = 4 * 1024 * 1024
 # A blob has at most 50,000 blocks: 390 GiB, and one block is what a write holds in memory.
@@ -39,7 +39,9 @@ OPTIONS: dict[str, Any] = {
 EMULATOR_ACCOUNT = "devstoreaccount1"
 EMULATOR_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
-_URL = re.compile(r"https://[a-z0-9]+\.blob\.core\.(?:windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)/?")
+_CLOUD = r"core\.(?:windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)"
+_URL = re.compile(rf"https://[a-z0-9]+\.blob\.{_CLOUD}/?")
+_BLOB_URL = re.compile(rf"https://[a-z0-9-]+\.blob\.(?:{_CLOUD}|fabric\.microsoft\.com)/")
 _EMULATOR_URL = re.compile(rf"blob\+(?P<endpoint>http://[^/]+/{EMULATOR_ACCOUNT})/?")
 _BAD_REQUEST = 400
 
@@ -152,8 +154,11 @@ class AzureBlobStore:
         return self._service.get_blob_client(container, name)
 
     def _any_blob(self, path: str) -> BlobClient:
-        is_url = "://" in path
-        return BlobClient.from_blob_url(path, self._service.credential, **OPTIONS) if is_url else self._blob(path)
+        if "://" not in path:
+            return self._blob(path)
+        if not _BLOB_URL.match(path) and not is_loopback(path):  # no token goes anywhere else
+            raise bad_path(path)
+        return BlobClient.from_blob_url(path, self._service.credential, **OPTIONS)
 
     def _list(self, prefix: str) -> Iterator[BlobInfo]:
         container, slash, start = prefix.partition("/")

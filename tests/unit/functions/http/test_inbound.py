@@ -107,8 +107,8 @@ def test_each_documented_event_of_storage_starts_the_right_run_or_is_refused_by_
     is_grid = sample["schema"] == "Event Grid"
     body = [sample["event"]] if is_grid else sample["event"]
     sent = post(client, key_url(client), body, "application/json" if is_grid else "application/cloudevents+json")
-    [told] = sent.json()["data"]
-    assert (told["status"], (told["reason"] or {}).get("code")) == (sample["status"], sample.get("code"))
+    [found] = sent.json()["data"]
+    assert (found["status"], (found["reason"] or {}).get("code")) == (sample["status"], sample.get("code"))
     assert sent.status_code == (400 if sample["status"] == "refused" else 202)
     commands = take(tenant, "storage-events")
     if sample["status"] != "accepted":
@@ -118,13 +118,13 @@ def test_each_documented_event_of_storage_starts_the_right_run_or_is_refused_by_
     [command] = commands
     for _ in range(2):  # a redelivery writes nothing
         deliver(tenant, "receive_dataset", command.message)
-    copy = tenant.blobs.info(told["path"])
+    copy = tenant.blobs.info(found["path"])
     assert copy is not None
     deliver(tenant, "receive_dataset", blob_created(copy.path, copy.etag))
     [run] = runs.page(tenant.store).runs
-    assert (run.project, run.dataset.path, run.status) == ("shop", told["path"], "received")
+    assert (run.project, run.dataset.path, run.status) == ("shop", found["path"], "received")
     assert run.uploader_ids is None, "nobody knows whose the file is: two persons approve"
-    assert b"".join(tenant.blobs.read(told["path"])) == ROW
+    assert b"".join(tenant.blobs.read(found["path"])) == ROW
 
 
 def test_a_blob_of_our_own_account_starts_its_run_and_another_file_none(client: TestClient, tenant: Services) -> None:
@@ -160,10 +160,10 @@ def test_the_same_event_again_gets_the_same_answer_and_starts_nothing(client: Te
 
 
 def test_what_was_refused_is_accepted_once_it_is_allowed(client: TestClient, tenant: Services) -> None:
-    url, asked = key_url(client), event("run", dataset="shop/train.jsonl")
-    assert code(post(client, url, asked)) == (400, "dataset_not_found")
+    url, given = key_url(client), event("run", dataset="shop/train.jsonl")
+    assert code(post(client, url, given)) == (400, "dataset_not_found")
     tenant.blobs.write("datasets/shop/train.jsonl", [ROW])
-    assert post(client, url, asked).status_code == 202
+    assert post(client, url, given).status_code == 202
 
 
 def test_a_batch_says_of_each_event_what_became_of_it(client: TestClient, tenant: Services) -> None:
@@ -171,8 +171,8 @@ def test_a_batch_says_of_each_event_what_became_of_it(client: TestClient, tenant
     events = [event("run", "1", dataset="shop/train.jsonl"), event("promote", "2"), event("dance", "3")]
     answer = post(client, key_url(client), events, "application/cloudevents-batch+json")
     assert code(answer) == (400, "promotion_not_offered")
-    told = [(one["status"], (one["reason"] or {}).get("code")) for one in answer.json()["data"]]
-    assert told == [("accepted", None), ("refused", "promotion_not_offered"), ("refused", "unknown_event_type")]
+    found = [(one["status"], (one["reason"] or {}).get("code")) for one in answer.json()["data"]]
+    assert found == [("accepted", None), ("refused", "promotion_not_offered"), ("refused", "unknown_event_type")]
     assert len(take(tenant, "storage-events")) == 1
 
 
@@ -300,19 +300,19 @@ def test_event_grid_is_answered_its_code_and_a_sender_of_cloudevents_its_origin(
 def test_a_key_opens_its_project_until_it_is_replaced_twice_or_expires(
     client: TestClient, tenant: Services, clock: SettableClock
 ) -> None:
-    urls, asked = list[str](), event("promote")
+    urls, given = list[str](), event("promote")
     now = tenant.clock.now()
     for n in range(3):
         clock.moment = now + timedelta(seconds=n)
         urls.append(key_url(client, query="?days=10"))
-    assert [post(client, url, asked).status_code for url in urls] == [401, 400, 400]
+    assert [post(client, url, given).status_code for url in urls] == [401, 400, 400]
     key = urls[2].partition("=")[2]
     bearer = {"authorization": f"Bearer {key}", "content-type": "application/cloudevents+json"}
-    by_header = client.post("/api/intake/shop", content=json.dumps(asked), headers=bearer)
+    by_header = client.post("/api/intake/shop", content=json.dumps(given), headers=bearer)
     assert code(by_header) == (400, "promotion_not_offered")
     assert client.get("/api/runs", headers=bearer).status_code == 200, "on a laptop everybody may; the key is no token"
     clock.moment = now + timedelta(days=11)
-    assert [post(client, url, asked).status_code for url in urls] == [401] * 3
+    assert [post(client, url, given).status_code for url in urls] == [401] * 3
 
 
 @pytest.mark.parametrize(

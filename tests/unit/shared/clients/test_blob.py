@@ -7,6 +7,7 @@ import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,6 +50,20 @@ def test_neither_token_nor_key_goes_to_another_host(url: str) -> None:
         AzureBlobStore(url)
     assert caught.value.problem.code == "bad_blob_store_url"
     assert caught.value.problem.param == "BLOB_STORE_URL"
+
+
+def test_a_blob_of_another_account_is_read_by_its_url(blobs: AzureBlobStore, path: str) -> None:
+    written, url = blobs.write(path, [b"rows"]), f"{azurite_url().removeprefix('blob+')}/{path}"
+    assert blobs.info(url) == replace(written, path=url)
+    assert b"".join(blobs.read(url, etag=written.etag)) == b"rows"
+    assert blobs.info(f"{url}-gone") is None
+
+
+@pytest.mark.parametrize("url", ["https://evil.example/a/b", "https://a.blob.core.windows.net.evil.example/a/b"])
+def test_no_other_url_is_asked(blobs: AzureBlobStore, url: str) -> None:
+    for ask in (blobs.info, blobs.read):
+        with pytest.raises(InvalidInput, match="bad_blob_path"):
+            ask(url)
 
 
 def test_an_account_in_azure_is_reached_with_the_identity_of_the_process() -> None:

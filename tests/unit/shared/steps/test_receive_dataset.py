@@ -309,7 +309,7 @@ def test_a_blob_of_another_account_is_copied_once_it_has_bytes_and_again_when_it
     copy_blob(command, lake)
     assert first is not None
     assert lake.blobs.info(command.path) == first
-    source.changed_at = lake.clock.now() + timedelta(minutes=1)  # the same bytes, written again
+    source.changed_at = first.modified_at + timedelta(minutes=1)  # the same bytes, written again
     copy_blob(command, lake)
     assert lake.blobs.info(command.path) != first
     assert b"".join(lake.blobs.read(command.path)) == ROW
