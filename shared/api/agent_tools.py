@@ -46,7 +46,8 @@ def tools_of(document: Mapping[str, Any], ask: Ask, *, acts: bool) -> list[Tool]
     found = []
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            if path.startswith("/api/") and (acts or method == "get"):
+            is_hook = "inbound events" in operation.get("tags", ())  # a body of any form, or a secret in the answer
+            if path.startswith("/api/") and not is_hook and (acts or method == "get"):
                 found.append(_tool(document, ask, method.upper(), path, operation))
     return found
 
