@@ -74,10 +74,10 @@ def passes(event: dict[str, Any], subscription: dict[str, Any]) -> bool:
 
 def test_the_filter_of_event_grid_lets_its_events_through() -> None:
     subscription = json.loads(block("json advanced"))
-    wanted = set(subscription["includedEventTypes"])
-    assert wanted <= TYPES
+    expected = set(subscription["includedEventTypes"])
+    assert expected <= TYPES
     mine = [{**one, "source": "/projects/machine-errors"} for one in EVENTS]
-    assert {one["type"] for one in mine if passes(one, subscription)} == wanted
+    assert {one["type"] for one in mine if passes(one, subscription)} == expected
     assert [one for one in EVENTS if passes({**one, "source": "/projects/other"}, subscription)] == []
     tests = [{**one, "data": {**one["data"], "endpoint": "Machine-Errors-Test"}} for one in mine]
     assert [one for one in tests if passes(one, subscription)] == []
@@ -93,9 +93,9 @@ def test_the_filter_of_a_consumer_lets_its_events_through() -> None:
     names: dict[str, Any] = {}
     exec(block("python"), names)
     mine = [{**one, "source": "/projects/machine-errors"} for one in EVENTS]
-    found = {one["type"] for one in mine if names["wanted"](one)}
+    found = {one["type"] for one in mine if names["expected"](one)}
     assert found == {one for one in TYPES if one.startswith("droptune.model.")}
-    assert not [one for one in EVENTS if names["wanted"]({**one, "source": "/projects/other"})]
+    assert not [one for one in EVENTS if names["expected"]({**one, "source": "/projects/other"})]
 
 
 @pytest.mark.parametrize("type", re.findall(r"droptune\.[a-z_.]+\.v1", PAGE))
