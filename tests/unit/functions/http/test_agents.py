@@ -59,6 +59,9 @@ def test_an_agent_may_only_read_unless_it_asks_for_acts(api: FastAPI, services: 
     reading, acting = as_agent(api, services, _names), as_agent(api, services, _names, "?acts=true")
     routes = [context.original_route for context in iter_route_contexts(api.routes)]
     shown = [one for one in routes if isinstance(one, APIRoute) and one.include_in_schema and one.path[:5] == "/api/"]
+    shown = [
+        one for one in shown if one.tags != ["inbound events"]
+    ]  # for other systems: no body, or a secret in answers
     assert reading == {one.name: True for one in shown if one.methods == {"GET"}}
     assert acting == {one.name: one.methods == {"GET"} for one in shown}
     assert len(shown) == len(acting)  # no two have one name
