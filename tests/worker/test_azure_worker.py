@@ -193,8 +193,9 @@ def test_a_malformed_message_is_kept_in_quarantine_and_completed(stand: Stand, s
     received = stand.sent(entity, stage.queue or TOPIC, message)
     stand.worker.bring(stage.name, received, body_as=body_as)
     stand.bus.complete(received)
-    [kept] = stand.blobs.list(f"quarantine/{message.id}-")
-    assert b"".join(stand.blobs.read(kept.path)) == b"{not json"
+    kept, reason = (one.path for one in stand.blobs.list(f"quarantine/{message.id}-"))
+    assert b"".join(stand.blobs.read(kept)) == b"{not json"
+    assert json.loads(b"".join(stand.blobs.read(reason)))["message_id"] == message.id
 
 
 PROBLEM = Problem(code="spot_taken", message="the machine was taken back")
