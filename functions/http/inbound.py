@@ -133,14 +133,12 @@ def _retrain(event: Incoming, access: Access, runner: Runner, key: str) -> Answe
 
 
 def _cancel(event: Incoming, access: Access, runner: Runner, key: str) -> Answer:
-    run_id = event.text("run", "run-[0-9a-f]{12}")
-    runs.cancel_run(runner, run_id, access)
-    return {"run": run_id}
+    return {"run": runs.cancel_run(event.text("run", "run-[0-9a-f]{12}"), access, runner).id}
 
 
 def _roll_back(event: Incoming, access: Access, runner: Runner, key: str) -> Answer:
     name, comment = event.text("endpoint", NAME), f"event {event.id[:200]}"
-    endpoints.roll_back(name, access, runner.services, runner, comment)
+    endpoints.roll_back_endpoint(name, access, runner.services, runner, comment)
     return {}
 
 
