@@ -33,7 +33,7 @@ STARTS = 3
 First = Callable[[AzureWorker], object]
 SAMPLE = REPOSITORY / "recipes" / "manufacturing"
 WORKSPACE = "subscriptions/local/resourceGroups/local/workspaces/local"
-TIMERS = ("RECONCILE_SCHEDULE", "PROBE_SCHEDULE", "RETIRE_SCHEDULE", "RETRAIN_SCHEDULE")
+TIMERS = ("RECONCILE_SCHEDULE", "PROBE_SCHEDULE", "MONITOR_SCHEDULE", "RETIRE_SCHEDULE", "RETRAIN_SCHEDULE")
 EMPTY_APP = """
 import azure.functions as func
 

@@ -98,6 +98,8 @@ def endpoints_table(found: EndpointList) -> Table:
     for one in found.data:
         since = f"{one.promoted_at.astimezone():%Y-%m-%d %H:%M:%S}"
         state = f"stopped {one.stopped.at:%Y-%m-%d %H:%M} UTC: {one.stopped.reason}" if one.stopped else "serves"
+        if not one.stopped and one.health and (problem := one.health.problem):
+            state = f"{one.health.state} {one.health.since:%Y-%m-%d %H:%M} UTC: {problem.message}"
         cost = usd.pop(one.endpoint, ("", ""))
         table.add_row(one.endpoint, one.champion, one.deployment, since, _previous_cell(one.previous), *cost, state)
     for name, cost in usd.items():

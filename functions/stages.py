@@ -145,6 +145,7 @@ OWN_WORK: dict[str, Callable[[Stage, Dispatcher, Any], None]] = {
         inspect_job,
         deliver_notification,
         timers.probe_deployments,
+        timers.monitor_endpoints,
         timers.retire_deployments,
         timers.reconcile,
         timers.retrain,

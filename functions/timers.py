@@ -24,6 +24,7 @@ from shared.runner import Runner
 from shared.step_support.loops import LoopResult, for_each, where
 from shared.step_support.outcome import Draft
 from shared.steps import reconcile as reconcile_step
+from shared.steps.monitor_endpoints import monitor_endpoint
 from shared.steps.probe_deployments import probe_deployment
 from shared.steps.retire_deployments import count_costs, stop_idle
 from shared.steps.retire_deployments import retire_deployments as retire_step
@@ -54,6 +55,17 @@ def probe_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerReq
 def _probe(stage: Stage, runner: Runner, run: Run) -> None:
     draft = probe_deployment(run, runner.services)
     _publish(stage, runner, run, draft and _of_now(draft, runner))
+
+
+def monitor_endpoints(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:
+    runner = dispatcher.runner
+    records = all_records(runner.services.store)
+    _keep(stage, for_each(stage.name, records, partial(_monitor, stage, runner), id_of=_endpoint), runner)
+
+
+def _monitor(stage: Stage, runner: Runner, record: EndpointRecord) -> None:
+    if (champion := runner.load(record.champion)) is not None:
+        monitor_endpoint(record, champion, runner.services, partial(_publish, stage, runner, champion))
 
 
 def retire_deployments(stage: Stage, dispatcher: Dispatcher, timer: func.TimerRequest) -> None:

@@ -79,8 +79,8 @@ STAGES = tuple(stage_of(name, row) for name, row in read_beside(__file__).items(
 
 BY_NAME = {stage.name: stage for stage in STAGES}
 
-# Facts that a timer or the next look at a job states again while they hold.
-RESTATED = tuple(fact for stage in STAGES if not stage.moves for fact in stage.publishes)
+# Facts that a timer or the next look at a job states again while they hold. What is asked for is asked for once.
+RESTATED = tuple(fact for stage in STAGES if not stage.moves for fact in stage.publishes if not fact.about_any_revision)
 
 TOPOLOGY = Topology(
     queues=tuple(stage.queue for stage in STAGES if stage.queue),

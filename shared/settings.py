@@ -88,6 +88,9 @@ class Settings(BaseModel):
     )
     reconcile_schedule: str = Field(default="* * * * * *", description="NCRONTAB; looks for what was lost")
     probe_schedule: str = Field(default="* * * * * *", description="NCRONTAB; probes rollouts")
+    monitor_schedule: str = Field(
+        default="0 */5 * * * *", description="NCRONTAB; asks each model in production `deployment.golden_questions`"
+    )
     retire_schedule: str = Field(default="*/10 * * * * *", description="NCRONTAB; deletes old deployments")
     retrain_schedule: str = Field(default="*/30 * * * * *", description="NCRONTAB; looks for due retraining")
     notify_webhook_url: str | None = Field(

@@ -137,6 +137,7 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     RUN_RETENTION_DAYS: runRetentionDays
     RECONCILE_SCHEDULE: '0 * * * * *'
     PROBE_SCHEDULE: '0 * * * * *'
+    MONITOR_SCHEDULE: '0 */5 * * * *'
     RETIRE_SCHEDULE: '0 */10 * * * *'
     RETRAIN_SCHEDULE: '0 0 * * * *'
     NOTIFY_WEBHOOK_URL: notifyWebhookUrl

@@ -139,7 +139,10 @@ class AzureMlEmulator:
             route("PUT", deployment, lambda p, body: _started(*endpoints.put_deployment(body=body, **p))),
             route("GET", deployment, lambda p, _: shown(endpoints.get_deployment(p["endpoint"], p["name"]))),
             route("DELETE", deployment, lambda p, _: _accepted(endpoints.delete_deployment(p["endpoint"], p["name"]))),
-            route("GET", deployment + METRICS, lambda p, query: self.monitor.metrics(query=query, **p)),
+            *(
+                route("GET", resource + METRICS, lambda p, query: self.monitor.metrics(query=query, **p))
+                for resource in (endpoint, deployment)
+            ),
             route("PUT", AUTOSCALE, lambda p, body: _written(*self.autoscaling.put(p["name"], body))),
             route("GET", AUTOSCALE, lambda p, _: shown(store.find("autoscale", p["name"]))),
             route(

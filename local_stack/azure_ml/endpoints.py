@@ -11,6 +11,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 from local_stack.azure_ml import events, published, strict
 from local_stack.azure_ml.config import LOCATION, EmulatorConfig, operation_url, system_data
@@ -232,8 +233,13 @@ def shown(resource: Document) -> Document:
     return {key: value for key, value in resource.items() if key != "emulator"}
 
 
-REQUESTS, CAPACITY = "RequestsPerMinute", "DeploymentCapacity"
+REQUESTS, CAPACITY, LATENCY = "RequestsPerMinute", "DeploymentCapacity", "RequestLatency_P50"
 GRAINS = {"PT1M": 60, "PT5M": 300, "PT15M": 900, "PT30M": 1800, "PT1H": 3600, "PT6H": 21600, "PT12H": 43200}
+# https://learn.microsoft.com/azure/azure-monitor/reference/supported-metrics/
+# microsoft-machinelearningservices-workspaces-onlineendpoints-metrics, and ...-onlineendpoints-deployments-metrics:
+# only the metrics of an endpoint have these dimensions.
+DIMENSIONS = ("deployment", "statusCode", "modelStatusCode")
+_CONDITION = re.compile(r"(\w+) eq '([^']*)'")
 
 
 class Monitor:
@@ -242,28 +248,64 @@ class Monitor:
     def __init__(self, store: WorkspaceStore, endpoints: EndpointsResource) -> None:
         self._store, self._endpoints = store, endpoints
 
-    def count(self, endpoint: str, deployment: str) -> None:
+    def count(self, endpoint: str, deployment: str, status: int, inner: str, seconds: float) -> None:
+        """A request that was answered, and what its container said."""
         at = int(time.time())
-        self._store.add_metric(f"{endpoint}/{deployment}", REQUESTS, 1.0, at // 60, at)
+        self._store.add_metric(f"{endpoint}/{deployment}", f"{status}/{inner}", 1000 * seconds, at // 60, at)
 
-    def metrics(self, workspace: str, endpoint: str, name: str, query: Document) -> Document:
-        deployment, step = self._endpoints.get_deployment(endpoint, name), GRAINS.get(query.get("interval", ""))
-        names = str(query.get("metricnames")).split(",")
-        if not {REQUESTS, CAPACITY} >= set(names) or step is None or query.get("aggregation") != "Average":
-            raise strict.ArmError(400, "BadRequest", f"no metrics {names} by {step} s, {query.get('aggregation')}")
+    def metrics(self, workspace: str, endpoint: str, query: Document, name: str | None = None) -> Document:
+        """Of an endpoint, by the dimensions of `$filter`, or of the deployment `name`, which has none."""
+        step, names = GRAINS.get(query.get("interval", "")), str(query.get("metricnames")).split(",")
+        conditions = dict(_CONDITION.findall(query.get("$filter", "")))
+        known = {REQUESTS, CAPACITY, LATENCY} if name else {REQUESTS}
+        spelled = " and ".join(f"{dimension} eq '{value}'" for dimension, value in conditions.items())
+        is_known = spelled == query.get("$filter", "") and set(() if name else DIMENSIONS) >= conditions.keys()
+        if not known >= set(names) or step is None or query.get("aggregation") != "Average" or not is_known:
+            raise strict.ArmError(400, "BadRequest", f"no metrics {names} by {step} s, {query}")
         begins, ends = (datetime.fromisoformat(at).timestamp() for at in str(query["timespan"]).split("/"))
+        if begins >= ends:
+            raise strict.ArmError(400, "BadRequest", f"the time span ends before it begins: {query['timespan']}")
+        deployments = (
+            [self._endpoints.get_deployment(endpoint, name)] if name else self._endpoints.deployments(endpoint)
+        )
+        found: dict[tuple[str, ...], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for deployment in deployments:
+            minutes = int(begins) // step * step // 60, min(int(ends), int(time.time()) // 60 * 60 - 1) // 60
+            for codes, minute, value in self._store.points(f"{endpoint}/{deployment['name']}", *minutes):
+                facts = dict(zip(DIMENSIONS, (deployment["name"], *codes.split("/")), strict=True))
+                if all(value in ("*", facts[one]) for one, value in conditions.items()):
+                    found[tuple(facts[one] for one in conditions)][minute].append(value)
+        by_dimensions = list(found.items()) if conditions else [((), found[()])]
+
+        def series(metric: str, values: tuple[str, ...], by_minute: dict[int, list[float]]) -> Document:
+            data: list[Document] = []
+            for at in range(int(begins) // step * step, int(ends), step):
+                busy = [by_minute[minute] for minute in range(at // 60, (at + step) // 60) if minute in by_minute]
+                point = {
+                    REQUESTS: _mean([float(len(one)) for one in busy]),
+                    LATENCY: _mean([median(one) for one in busy]),
+                }
+                if name:
+                    point[CAPACITY] = self._capacity(deployments[0], range(at // 60, (at + step) // 60))
+                average = {} if point[metric] is None else {"average": point[metric]}
+                data.append({"timeStamp": datetime.fromtimestamp(at, UTC).isoformat(), **average})
+            pairs = zip(conditions, values, strict=True)
+            about = [{"name": {"value": one.lower()}, "value": value} for one, value in pairs]
+            return {"metadatavalues": about, "data": data}
+
+        # "top: The maximum number of records to retrieve ... Defaults to 10" (REST reference, Metrics - List).
+        shown = by_dimensions[: int(query.get("top", 10))]
+        found_of = [{"name": {"value": one}, "timeseries": [series(one, *group) for group in shown]} for one in names]
+        return {"timespan": query["timespan"], "interval": query["interval"], "value": found_of}
+
+    def _capacity(self, deployment: Document, minutes: range) -> float | None:
         created = datetime.fromisoformat(deployment["systemData"]["createdAt"]).timestamp()
-        counted = Counter(point["step"] for _, point in self._store.metrics(f"{endpoint}/{name}", REQUESTS, 0, 10**6))
-        data: dict[str, list[Document]] = {metric: [] for metric in names}
-        for at in range(int(begins) // step * step, int(ends), step):
-            over = [minute for minute in range(at // 60, (at + step) // 60) if created < minute * 60 + 60 < time.time()]
-            busy = [counted[minute] for minute in over if counted[minute]]
-            known = {REQUESTS: {"average": sum(busy) / len(busy)}} if busy else {}
-            known |= {CAPACITY: {"average": float(deployment["sku"]["capacity"])}} if over else {}
-            for metric, points in data.items():
-                points.append({"timeStamp": datetime.fromtimestamp(at, UTC).isoformat(), **known.get(metric, {})})
-        value = [{"name": {"value": metric}, "timeseries": [{"data": points}]} for metric, points in data.items()]
-        return {"timespan": query["timespan"], "interval": query["interval"], "value": value}
+        is_over = any(created < minute * 60 + 60 < time.time() for minute in minutes)
+        return float(deployment["sku"]["capacity"]) if is_over else None
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 _TOTAL = {"dedicatedCores": "Total Cluster Dedicated Regional vCPUs", "lowPriorityCores": "TotalLowPriorityCores"}

@@ -218,8 +218,20 @@ class Proxy:
         await self._http.aclose()
 
     async def score(self, request: Request) -> Response:
-        deployment = self._choose(request.path_params["endpoint"], request.headers.get(DEPLOYMENT_HEADER))
-        await run_in_threadpool(self._monitor.count, request.path_params["endpoint"], deployment["name"])
+        endpoint = request.path_params["endpoint"]
+        deployment, began = self._choose(endpoint, request.headers.get(DEPLOYMENT_HEADER)), time.monotonic()
+        answer: Response | ArmError
+        try:
+            answer = await self._answer(request, deployment)
+            codes = answer.status_code, answer.headers.get(_CONTAINER_STATUS, "200")
+        except ArmError as refused:
+            answer, codes = refused, (refused.status, "")
+        await run_in_threadpool(self._monitor.count, endpoint, deployment["name"], *codes, time.monotonic() - began)
+        if isinstance(answer, ArmError):
+            raise answer
+        return answer
+
+    async def _answer(self, request: Request, deployment: Document) -> Response:
         properties, key = deployment["properties"], _key(deployment)
         settings = properties.get("requestSettings") or {}
         allowed = settings.get("maxConcurrentRequestsPerInstance") or 1

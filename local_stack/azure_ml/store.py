@@ -80,6 +80,12 @@ class WorkspaceStore:
         rows = self._execute(statement, run, key, after, limit)
         return [(row[0], {"key": key, "value": row[1], "step": row[2], "timestamp": row[3]}) for row in rows]
 
+    def points(self, run: str, first: int, last: int) -> list[tuple[str, int, float]]:
+        """Key, step and value of each point of steps `first` to `last`."""
+        return self._execute(
+            "select key, step, value from metrics where run = ? and step between ? and ?", *(run, first, last)
+        )
+
     def add_event(self, event: Document) -> None:
         self._execute("insert into outbox (event) values (?)", json.dumps(event))
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from enum import StrEnum
+from typing import Any, Self
 
 from pydantic import AwareDatetime, Field
 
 from shared.domain import paths
 from shared.domain.catalog import SKUS
+from shared.domain.errors import Problem
 from shared.domain.model import Lenient
 from shared.domain.run import Run
 
@@ -20,6 +22,46 @@ class Stopped(Lenient):
     reason: str
 
 
+class Baseline(Lenient):
+    """How a deployment answered when its model was promoted: what `monitor_endpoints` compares with."""
+
+    as_evaluated: float = Field(description="share of the probe's questions that were answered as in the evaluation")
+    latency_s: float | None = Field(description="median of those answers")
+    requests_latency_s: float | None = Field(
+        default=None, description="median of all requests, as Azure Monitor first knew it after the promotion"
+    )
+
+
+class HealthState(StrEnum):
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
+class EndpointHealth(Lenient):
+    """How the deployment in production answers. `state` is what two probes in a row agreed on."""
+
+    state: HealthState = HealthState.HEALTHY
+    since: AwareDatetime
+    problem: Problem | None = Field(default=None, description="why it is not healthy, with its numbers")
+    deployment: str = Field(description="the one that was probed last")
+    found: HealthState = Field(default=HealthState.HEALTHY, description="by the last probe")
+    in_a_row: int = Field(default=0, description="probes up to the last that found it well, or not well")
+    probed_at: AwareDatetime
+
+    def after(self, found: HealthState, problem: Problem | None, deployment: str, now: datetime) -> Self:
+        """With another probe: what one alone finds changes no state."""
+        is_well, was_well = found is HealthState.HEALTHY, self.state is HealthState.HEALTHY
+        goes_on = self.deployment == deployment and (self.found is HealthState.HEALTHY) == is_well
+        row = self.in_a_row + 1 if goes_on else 1
+        changes: dict[str, Any] = {"deployment": deployment, "found": found, "in_a_row": row, "probed_at": now}
+        if found is self.state:
+            changes |= {"problem": problem}
+        elif row > 1 and (found is self.found or is_well != was_well):
+            changes |= {"state": found, "since": now, "problem": problem}
+        return self.model_copy(update=changes)
+
+
 class PreviousDeployment(Lenient):
     """The deployment before the present one, kept warm until `keep_until`."""
 
@@ -28,6 +70,12 @@ class PreviousDeployment(Lenient):
     deployment: str
     model: str
     keep_until: AwareDatetime
+    baseline: Baseline | None = None
+    left: bool = Field(default=False, description="it lost its traffic in a rollback: none goes back to it by itself")
+
+    def as_present(self) -> dict[str, Any]:
+        """The fields of a record in which it is the one in production."""
+        return {name: value for name, value in self if name not in ("keep_until", "left")}
 
 
 class EndpointRecord(Lenient):
@@ -43,9 +91,11 @@ class EndpointRecord(Lenient):
     previous: PreviousDeployment | None = None
     stopped: Stopped | None = None
     restored_at: AwareDatetime | None = None
+    baseline: Baseline | None = Field(default=None, description="null: promoted by an earlier version of the app")
+    health: EndpointHealth | None = Field(default=None, description="null: not probed yet")
 
-    def as_previous(self, keep_until: datetime) -> PreviousDeployment:
-        return PreviousDeployment.model_validate({**dict(self), "keep_until": keep_until}, extra="ignore")
+    def as_previous(self, keep_until: datetime, *, left: bool = False) -> PreviousDeployment:
+        return PreviousDeployment.model_validate({**dict(self), "keep_until": keep_until, "left": left}, extra="ignore")
 
 
 MAX_ENDED, MAX_MONTHS = 20, 24

@@ -39,6 +39,8 @@ MAX_CODE_CHARACTERS, MAX_MESSAGE_CHARACTERS = 200, 4000
 # Codes of a deployment for which there is no machine, whether it was refused at once or failed after it was accepted.
 NO_MACHINE = {f"azure_ml_{one.value}": one for one in (FailureClass.QUOTA, FailureClass.CAPACITY)}
 
+OVERLOADED = "endpoint_overloaded"  # of a Transient: 429, more requests than it takes
+
 
 def shortened(text: str, characters: int = MAX_MESSAGE_CHARACTERS) -> str:
     """At most so many characters of it, the last a mark if some are left out."""

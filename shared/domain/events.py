@@ -309,10 +309,11 @@ class EndpointOrder(EventData):
 
 
 class RollbackRequested(EndpointOrder, type="rollback.requested"):
-    """A person wants the previous deployment of an endpoint back; the run is the one in production."""
+    """A person, or the monitor (`by` is empty), wants the previous deployment back; the run is in production."""
 
     deployment: str = Field(description="the one to leave; a repeat finds it left")
     to: str = Field(default="", description="the one to get the traffic")
+    reason: Problem | None = Field(default=None, description="why the monitor wants it; null: a person does")
 
 
 class EndpointOrdered(EndpointOrder, type="endpoint.ordered"):
@@ -328,6 +329,39 @@ class EndpointChanged(EventData, type="endpoint.changed"):
     state: Literal["stopped", "restored", "deleted"]
     by: Person
     comment: Comment
+
+
+class EndpointProbed(EventData):
+    """About the run in production, once for each change of state: what probes in a row found of its deployment."""
+
+    endpoint: str
+    deployment: str
+    probes: int = Field(description="in a row that found it so")
+
+
+class EndpointUnwell(EndpointProbed):
+    """What is wrong, with its numbers: a share, or seconds (`too_slow`)."""
+
+    problem: Problem
+    before: float | None = Field(description="at the promotion; null: not known")
+    now: float | None
+    limit: float | None = Field(description="what would just be well")
+    rolls_back_to: str | None = Field(default=None, description="the previous deployment, if it was asked for")
+
+
+class EndpointDegraded(EndpointUnwell, type="endpoint.degraded"):
+    """The deployment in production answers wrongly, too slowly, or not all that it is asked."""
+
+
+class EndpointDown(EndpointUnwell, type="endpoint.down"):
+    """The deployment in production does not answer."""
+
+
+class EndpointRecovered(EndpointProbed, type="endpoint.recovered"):
+    """What is in production answers well again."""
+
+    was: str
+    seconds: float = Field(description="since the endpoint was said not to be well")
 
 
 class DeploymentRetired(EventData, type="deployment.retired"):

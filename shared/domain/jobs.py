@@ -140,6 +140,14 @@ class DeploymentView(Frozen):
     error_message: str | None = None
 
 
+class RequestStats(Frozen):
+    """Requests that a deployment got, the app's own questions among them, by the minutes that are measured so far."""
+
+    requests: int
+    failed: int = Field(description="without an answer, and not through what was asked, nor because it was busy")
+    latency_s: float | None = Field(default=None, description="median of the minutes' medians")
+
+
 class EndpointView(Frozen):
     """An endpoint, its scoring URI and the percentage of traffic per deployment (those with 0 left out)."""
 
@@ -147,6 +155,7 @@ class EndpointView(Frozen):
     scoring_uri: str
     traffic: dict[str, int]
     deployments: tuple[str, ...]
+    is_changing: bool = Field(default=False, description="by the platform: created, updated or deleted")
 
 
 REQUEST_TIMEOUT_S = 180  # Azure docs: the most that an endpoint allows; its default is 5

@@ -381,6 +381,17 @@ class Deployment(Finite):
         "back; null: the setting ENDPOINT_IDLE_HOURS, which is also the most it may be"
     )
 
+    golden_questions: Annotated[int, Field(ge=0, le=20)] = Field(
+        default=5,
+        description="held-out prompts that the model in production is asked at each MONITOR_SCHEDULE; 0: none, and "
+        "only requests of others are looked at",
+    )
+    on_degraded: Literal["notify", "roll_back"] = Field(
+        default="notify",
+        description="what happens if it answers worse than at its promotion, or not. roll_back: the traffic goes to "
+        "the previous deployment, if that is warm and answers well",
+    )
+
     @model_validator(mode="after")
     def _keys_fit(self) -> "Deployment":
         if self.max_instances is not None and self.max_instances < self.instances:

@@ -77,6 +77,9 @@ class ModelHost(Protocol):
     def had_requests(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> bool | None:
         """Whether requests came in, some minutes or more ago; None if the platform does not know."""
 
+    def request_stats(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> jobs.RequestStats:
+        """Of the minutes of that time that the platform knows yet; none if it knows nothing."""
+
     def chat(
         self,
         endpoint: str,

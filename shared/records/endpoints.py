@@ -100,8 +100,7 @@ def withdraw(store: RunStore, endpoint: str, run_id: str) -> None:
     if record.previous is None:
         remove(store, endpoint)
         return
-    before = record.previous.model_dump(exclude={"keep_until"})
-    write(store, record.model_copy(update={**before, "previous": None}), replacing=record)
+    write(store, record.model_copy(update={**record.previous.as_present(), "previous": None}), replacing=record)
 
 
 def remove(store: RunStore, endpoint: str) -> None:

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from datetime import timedelta
 
-from shared.domain.endpoint import EndpointRecord
+from shared.domain.endpoint import Baseline, EndpointRecord
 from shared.domain.errors import NO_MACHINE, PermanentFailure, Problem, Transient
 from shared.domain.events import (
     DeploymentProbed,
@@ -97,7 +97,7 @@ def begin_rollback(event: Event[EventData], run: Run, reason: Problem, by: str |
     )
 
 
-def fault(seen: DeploymentProbed) -> Problem | None:
+def fault(seen: DeploymentProbed, min_as_evaluated: float = MIN_AS_EVALUATED) -> Problem | None:
     """What is wrong, the cause before its consequences: another template changes the answers too."""
     problem = seen.problem
     if problem is not None and (not seen.answers_failed or problem.code == "container_refused"):
@@ -115,7 +115,7 @@ def fault(seen: DeploymentProbed) -> Problem | None:
             code="adapter_has_no_effect",
             message=f"{seen.answers_unlike_base} of {answered} answers differ from the base model's",
         )
-    if seen.answers_as_evaluated < MIN_AS_EVALUATED * answered:
+    if seen.answers_as_evaluated < min_as_evaluated * answered:
         return Problem(
             code="answers_changed",
             message=f"{seen.answers_as_evaluated} of {answered} answers are those of the evaluation",
@@ -131,9 +131,14 @@ def _failures(seen: DeploymentProbed, first: Problem) -> str:
 
 def _slowness(seen: DeploymentProbed) -> Problem | None:
     new, old = seen.latency_s, seen.previous_latency_s
-    if new is None or old is None or new <= MAX_SLOWDOWN * old or new - old <= NOTICEABLE_S:
+    if new is None or old is None or new <= slowest(old):
         return None
     return Problem(code=TOO_SLOW, message=f"answers take {new:.2f} s, those of the old deployment {old:.2f} s")
+
+
+def slowest(before_s: float) -> float:
+    """Seconds above which answers are too slow that took `before_s`."""
+    return max(MAX_SLOWDOWN * before_s, before_s + NOTICEABLE_S)
 
 
 def _advance(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, services: Services) -> Outcome | None:
@@ -187,7 +192,14 @@ def _promote(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, serv
         previous = before.as_previous(run.updated_at + keep) if before else None
     names = {"endpoint": rollout.endpoint, "deployment": rollout.deployment, "model": rollout.model}
     record = EndpointRecord(
-        **names, project=run.project, champion=run.id, scoring_uri=uri, promoted_at=run.updated_at, previous=previous
+        **names,
+        project=run.project,
+        champion=run.id,
+        scoring_uri=uri,
+        promoted_at=run.updated_at,
+        previous=previous,
+        baseline=baseline(event.data),
+        health=before and before.health,
     )
     endpoints.write(services.store, record, replacing=before)
     return Outcome(
@@ -196,6 +208,12 @@ def _promote(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, serv
         events=(Draft(ModelPromoted(**names, scoring_uri=uri)),),
         undo=lambda now: _withdraw_unless_deployed(now, rollout.endpoint, services),
     )
+
+
+def baseline(seen: DeploymentProbed) -> Baseline:
+    """Of a probe in which there were answers."""
+    answered = seen.answers_requested - seen.answers_failed
+    return Baseline(as_evaluated=seen.answers_as_evaluated / answered, latency_s=seen.latency_s)
 
 
 def _withdraw_unless_deployed(run: Run, endpoint: str, services: Services) -> None:

@@ -53,16 +53,27 @@ def probe_deployment(run: Run, services: Services, answers_s: float = ANSWERS_S)
 
 
 def _ask(run: Run, rollout: RolloutRef, endpoint: EndpointView, services: Services, answers_s: float) -> Draft:
-    """Real questions, sent to the deployment past the traffic split: a server that is up may still answer wrongly."""
     try:
         expected = expected_answers(run, services.blobs)
     except PermanentFailure as error:  # nothing can show that the candidate answers as it was evaluated
         return _probed(rollout, DeploymentState.SUCCEEDED, endpoint.traffic, problem=error.problem)
+    return Draft(ask(run, rollout, endpoint, expected, services, answers_s))
+
+
+def ask(
+    run: Run,
+    rollout: RolloutRef,
+    endpoint: EndpointView,
+    expected: list[Expected],
+    services: Services,
+    answers_s: float = ANSWERS_S,
+) -> DeploymentProbed:
+    """Real questions, sent to the deployment past the traffic split: a server that is up may still answer wrongly."""
     chat = partial(_answers, run, rollout, expected, services, answers_s)
     outcomes = chat(rollout.deployment)
     failures = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
     pairs = [(row, a) for (_, row), a in zip(expected, outcomes, strict=False) if isinstance(a, ChatAnswer)]
-    seen = DeploymentProbed(
+    return DeploymentProbed(
         endpoint=rollout.endpoint,
         deployment=rollout.deployment,
         state=DeploymentState.SUCCEEDED,
@@ -77,7 +88,6 @@ def _ask(run: Run, rollout: RolloutRef, endpoint: EndpointView, services: Servic
         previous_latency_s=_previous_latency(rollout, chat) if pairs else None,
         scoring_uri=endpoint.scoring_uri,
     )
-    return Draft(seen)
 
 
 def _answers(
@@ -115,8 +125,8 @@ def _previous_latency(rollout: RolloutRef, chat: Callable[[str], list[ChatAnswer
     return _median_latency(chat(champion))
 
 
-def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
-    """The first held-out rows on which candidate and base differ: they alone show that the adapter acts.
+def expected_answers(run: Run, blobs: BlobStore, count: int = QUESTIONS) -> list[Expected]:
+    """The first `count` held-out rows on which candidate and base differ: they alone show that the adapter acts.
 
     Raises PermanentFailure `no_evaluation`, `unreadable_evaluation` (class code) if the evaluation's answers, or the
     rows they belong to, are gone or spoiled.
@@ -130,7 +140,7 @@ def expected_answers(run: Run, blobs: BlobStore) -> list[Expected]:
     try:
         rows_graded = (read_file(GradedRow, line) for line in lines)
         differing = (row for row in rows_graded if row.answers["candidate"] != row.answers["base"])
-        return [(_prompt(row, rows), row) for row in islice(differing, QUESTIONS)]
+        return [(_prompt(row, rows), row) for row in islice(differing, count)]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         # Its kind only: a message may quote the rows.
         message = f"the evaluation's rows cannot be read: {type(error).__name__}"

@@ -1,5 +1,5 @@
-"""A person asked for it: the previous deployment of an endpoint gets the traffic again, the model of a stopped
-endpoint is deployed again, or an endpoint is deleted."""
+"""A person asked for it, or `monitor_endpoints` for the first: the previous deployment of an endpoint gets the traffic
+again, the model of a stopped endpoint is deployed again, or an endpoint is deleted."""
 
 from datetime import timedelta
 
@@ -74,9 +74,10 @@ def _carried_out(event: Event[RollbackRequested | EndpointOrdered], run: Run, se
         return Outcome(Status.DEPLOYED, events=(Draft(changed, key=event.key),), note=f"{by}: {endpoint} is {to}{why}")
     record = _swapped(event.data, run, services)
     assert record.previous is not None
-    reason = Problem(code="requested", message=f"{by} gave the traffic back to {record.deployment}{why}")
-    fact = ModelRolledBack(endpoint=endpoint, traffic={record.deployment: 100}, reason=reason, by=by)
-    rollback = Rollback(reason=reason, by=by, at=event.time)
+    requested = Problem(code="requested", message=f"{by} gave the traffic back to {record.deployment}{why}")
+    reason = event.data.reason or requested
+    fact = ModelRolledBack(endpoint=endpoint, traffic={record.deployment: 100}, reason=reason, by=by or None)
+    rollback = Rollback(reason=reason, by=by or None, at=event.time)
     return Outcome(
         status=Status.DEPLOYED,
         # The run that gets the traffic tells of it where the document of the other cannot be read.
@@ -115,8 +116,9 @@ def _swap(record: EndpointRecord, previous: PreviousDeployment, run: Run, servic
         raise Transient("traffic_shifting", f"{record.endpoint} is to answer with {previous.deployment}")
     settings = run.recipe.requested.deployment if run.recipe else Deployment()  # lost in a repair
     keep = timedelta(hours=settings.keep_previous_hours)
-    now, back = services.clock.now(), previous.model_dump(exclude={"keep_until"})
-    swapped = record.model_copy(update={**back, "promoted_at": now, "previous": record.as_previous(now + keep)})
+    now = services.clock.now()
+    left = record.as_previous(now + keep, left=True)
+    swapped = record.model_copy(update={**previous.as_present(), "promoted_at": now, "previous": left})
     endpoints.write(services.store, swapped, replacing=record)
     return swapped
 

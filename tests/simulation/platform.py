@@ -33,6 +33,7 @@ from shared.domain.jobs import (
     MachineSize,
     MetricPoint,
     ModelSpec,
+    RequestStats,
 )
 from shared.domain.prompts import Prompt
 from shared.domain.results import JobMetrics, JobResult
@@ -131,6 +132,7 @@ class Platform:
         self._refusals = 0
         self.metrics_fail = False
         self.requests: dict[tuple[str, str], list[datetime]] = {}
+        self.latency_s: dict[str, float] = {}  # of the answers of a deployment
 
     def advance(self) -> None:
         """Do what is due by now."""
@@ -324,6 +326,12 @@ class Platform:
         used = self.requests.get((endpoint, deployment), [])
         return any(since.replace(second=0, microsecond=0) <= at < known for at in used)
 
+    def request_stats(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> RequestStats:
+        """Those of clients, of which none failed, and our own."""
+        assert since < until
+        used = self.requests.get((endpoint, deployment), [])
+        return RequestStats(requests=sum(since <= at < until for at in used), failed=0)
+
     def ask(self, endpoint: str) -> str:
         """A client's request. The deployment that answers it."""
         self.advance()
@@ -348,7 +356,8 @@ class Platform:
             raise Transient("endpoint_busy", "503")
         run_id = "base" if found.outcome == "answers as base" else found.spec.tags["droptune_run"]
         text = self._answers[run_id, orjson.dumps(prompt.messages)]
-        return ChatAnswer(text=text, deployment=deployment, latency_s=0.1)
+        self.requests.setdefault((endpoint, deployment), []).append(self.clock.now())
+        return ChatAnswer(text=text, deployment=deployment, latency_s=self.latency_s.get(deployment, 0.1))
 
     # Inside
 

@@ -36,6 +36,7 @@ OF_TIMERS = (*TIMERS, "retrain")
 TICKS_A_MONTH = {
     "reconcile": MINUTES_A_MONTH,
     "probe_deployments": MINUTES_A_MONTH,
+    "monitor_endpoints": MINUTES_A_MONTH / 5,
     "retire_deployments": MINUTES_A_MONTH / 10,
     "retrain": MINUTES_A_MONTH / 60,
 }

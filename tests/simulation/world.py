@@ -29,7 +29,7 @@ from shared.step_support.outcome import Draft
 from tests.clock import ManualClock
 from tests.simulation.platform import Platform
 
-TIMERS = ("reconcile", "probe_deployments", "retire_deployments")
+TIMERS = ("reconcile", "probe_deployments", "monitor_endpoints", "retire_deployments")
 # What a host may see a function raise: it abandons the message, and the message comes again.
 EXPECTED = (Transient, StoreConflict, LockLost, LaterVersion)
 

@@ -283,7 +283,7 @@ function startRun(id) {
     return;
   }
   const { signal } = page.stop;
-  const state = { run: null, metrics: null, report: null, samples: null, base: null };
+  const state = { run: null, metrics: null, report: null, samples: null, base: null, endpoint: null };
   const path = `/api/runs/${encodeURIComponent(id)}`;
   let view = null;
   let etag = null;
@@ -313,6 +313,9 @@ function startRun(id) {
       if (run.evaluation && !state.samples) state.samples = (await call(`${path}/evaluation`, { signal })).body.samples;
       const base = run.recipe?.requested.base_model;
       if (base && !state.base) state.base = (await call(`/api/base-models/${encodeURI(base)}`, { signal })).body;
+      const endpoint = run.status === "deployed" && run.rollout?.endpoint;
+      if (endpoint && !state.endpoint)
+        state.endpoint = (await call(`/api/endpoints/${encodeURIComponent(endpoint)}`, { signal })).body;
     } catch (error) {
       if (!(error instanceof Refused) || error.status === 401) throw error;
       return error.status < 500;

@@ -1,8 +1,15 @@
 // Where a model answers, and how to ask it.
 
-import { h, pair, svg } from "./dom.js";
+import { clock, h, pair, svg } from "./dom.js";
 
-export function deployment(run) {
+// In production: what the probes of its endpoint agree on.
+function health(run, at) {
+  if (at?.champion !== run.id || !at.health) return null;
+  const { state, problem, since } = at.health;
+  return pair("Health", [state, problem && ` (${problem.code}: ${problem.message})`, " since ", clock(since)]);
+}
+
+export function deployment(run, at) {
   const { endpoint, deployment: name, model, previous, traffic, scoring_uri: uri } = run.rollout;
   const share = (split) =>
     Object.keys(split).length
@@ -39,6 +46,7 @@ export function deployment(run) {
       pair("Model", h("code", {}, model)),
       pair("Traffic", share(traffic)),
       Object.keys(previous).length ? pair("Before", share(previous)) : null,
+      health(run, at),
     ),
   ];
   if (uri) parts.push(...curl(uri, run.project));

@@ -10,7 +10,7 @@ import { rows, samples } from "./rows.js";
 import { training, trainingShown } from "./training.js";
 import { attention, head, problem, timeline } from "./timeline.js";
 
-// State: {run, metrics, metricsProblem, report, preview, previewProblem, samples, rows, base, cancelRequested, cancelProblem}
+// State: {run, metrics, metricsProblem, report, preview, previewProblem, samples, rows, base, endpoint, cancelRequested, cancelProblem}
 export class RunPage {
   constructor(main, { onCancel, onPreview, onRows, tokenInUse }) {
     this.main = main;
@@ -89,8 +89,8 @@ export class RunPage {
       part(
         "deployment",
         "Deployment",
-        (s) => s.run.rollout && [s.run.rollout, s.run.status],
-        (s) => deployment(s.run),
+        (s) => s.run.rollout && [s.run.rollout, s.run.status, s.endpoint],
+        (s) => deployment(s.run, s.endpoint),
       ),
       part(
         "cost",

@@ -353,6 +353,7 @@ class AzureMLClient:
             scoring_uri=endpoint["properties"].get("scoringUri") or "",
             traffic={key: int(value) for key, value in traffic.items() if value},
             deployments=tuple(sorted(one["name"] for one in deployments)),
+            is_changing=wire.lowered(endpoint["properties"].get("provisioningState")) in wire.CHANGING,
         )
 
     def is_name_taken(self, endpoint: str) -> bool:
@@ -425,13 +426,27 @@ class AzureMLClient:
         """See ModelHost. Azure docs, supported metrics of onlineEndpoints/deployments: of a minute without requests
         there may be no `RequestsPerMinute`. `DeploymentCapacity` shows whether Azure Monitor measures at all.
         """
+        names = "RequestsPerMinute,DeploymentCapacity"
+        return wire.requests_in(self._metrics(_path(endpoint, deployment), names, since, until))
+
+    def request_stats(self, endpoint: str, deployment: str, since: datetime, until: datetime) -> jobs.RequestStats:
+        """See ModelHost. Azure docs, supported metrics: `RequestsPerMinute` has the dimensions `statusCode` (what the
+        client got) and `modelStatusCode` (what the container said) at the endpoint alone; of the latency of one
+        deployment, the deployment itself has no dimension.
+        """
+        by_code = f"deployment eq '{deployment}' and statusCode eq '*' and modelStatusCode eq '*'"
+        more = {"$filter": by_code, "top": "100"}  # Azure docs, Metrics - List: of more than ten series it answers ten
+        counts = self._metrics(f"onlineEndpoints/{endpoint}", "RequestsPerMinute", since, until, **more)
+        return wire.request_stats(
+            counts, self._metrics(_path(endpoint, deployment), "RequestLatency_P50", since, until)
+        )
+
+    def _metrics(self, resource: str, names: str, since: datetime, until: datetime, **more: str) -> wire.Document:
         grain = "PT1M" if until - since <= timedelta(days=1) else "PT1H"
         span = "/".join(f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for time in (since, until))
         arguments = {"api-version": "2024-02-01", "aggregation": "Average", "interval": grain, "timespan": span}
-        arguments["metricnames"] = "RequestsPerMinute,DeploymentCapacity"
-        resource = f"{self.session.workspace.arm_id}/onlineEndpoints/{endpoint}/deployments/{deployment}"
-        url = f"https://{ARM_HOST}{resource}/providers/Microsoft.Insights/metrics"
-        return wire.requests_in(self.session.ask("GET", url, arguments) or {})
+        url = f"https://{ARM_HOST}{self.session.workspace.arm_id}/{resource}/providers/Microsoft.Insights/metrics"
+        return self.session.ask("GET", url, {**arguments, "metricnames": names, **more}) or {}
 
     def chat(
         self,

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Container, Mapping
 from datetime import timedelta
+from statistics import median
 from typing import Any
 
 import httpx
@@ -18,8 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 from shared.clients.azure_ml.connection import Workspace
 from shared.domain.beside import read_beside
 from shared.domain.catalog import find_sku
-from shared.domain.errors import FailureClass, PermanentFailure, Transient
-from shared.domain.jobs import REQUEST_TIMEOUT_S, CoreQuota, DeploymentSpec, JobSpec, JobStatus, ModelSpec
+from shared.domain.errors import OVERLOADED, FailureClass, PermanentFailure, Transient
+from shared.domain.jobs import REQUEST_TIMEOUT_S, CoreQuota, DeploymentSpec, JobSpec, JobStatus, ModelSpec, RequestStats
 from shared.domain.recipe import SCALE_OUT_ABOVE, Tier
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ Differences = dict[str, str]  # what there is instead, by field of the spec
 _JOB_TIER = {Tier.SPOT: "Spot", Tier.DEDICATED: "Standard"}
 _WIRE = read_beside(__file__)
 _STATUS = {theirs: JobStatus(ours) for ours, names in _WIRE["status"].items() for theirs in names}
+CHANGING = frozenset({"creating", "updating", "deleting"})
 # A chat answer may take as long as a caller waits; vLLM batches, so many requests may be under way.
 # Azure docs: concurrency defaults to 1.
 CONCURRENT_REQUESTS = 32
@@ -263,6 +265,26 @@ def requests_in(answer: Mapping[str, Any]) -> bool | None:
     return any(points.get("RequestsPerMinute", ())) or (None if seen < max(1, 0.9 * (len(capacity) - 5)) else False)
 
 
+def request_stats(counts: Mapping[str, Any], latencies: Mapping[str, Any]) -> RequestStats:
+    """Of the minutes of both answers. Azure docs, "HTTP status codes for online endpoints": 408 took too long, 424 came
+    from the container; one that refused what it was asked (4xx) did not fail, and 429 says that others ask too."""
+
+    def series(answer: Mapping[str, Any]) -> list[Document]:
+        return [one for metric in answer.get("value", ()) for one in metric["timeseries"]]
+
+    requests = failed = 0.0
+    for one in series(counts):
+        codes = {entry["name"]["value"].lower(): str(entry["value"]) for entry in one.get("metadatavalues", ())}
+        status, inner = codes.get("statuscode", ""), codes.get("modelstatuscode", "")
+        number = sum(point.get("average") or 0.0 for point in one["data"])
+        requests += number
+        is_fault = status == "408" or status.startswith("5") or (status == "424" and not inner.startswith("4"))
+        failed += number if is_fault else 0.0
+    medians = [point["average"] for one in series(latencies) for point in one["data"] if point.get("average")]
+    latency_s = median(medians) / 1000 if medians else None
+    return RequestStats(requests=round(requests), failed=round(failed), latency_s=latency_s)
+
+
 def _uris(entries: Mapping[str, Any], names: Container[str] | None = None) -> dict[str, str]:
     """Of those names only: the service adds an output `default` to every job."""
     found = {name: one if isinstance(one, str) else (one or {}).get("uri") for name, one in entries.items()}
@@ -297,7 +319,7 @@ def chat_text(endpoint: str, answer: httpx.Response) -> tuple[str, int | None]:
         raise PermanentFailure(FailureClass.CODE, "container_refused", message)
     if answer.status_code in _TRANSIENT_ANSWERS:
         message = f"{endpoint} answered {answer.status_code}" + (f" (container: {inner})" if inner else "")
-        raise Transient("endpoint_busy", message)
+        raise Transient(OVERLOADED if answer.status_code == 429 else "endpoint_busy", message)
     if answer.status_code != 200:
         message = f"{endpoint} answered {answer.status_code}: {answer.text[:300]}"
         raise PermanentFailure(FailureClass.PLATFORM, "endpoint_refused", message)
