@@ -188,7 +188,7 @@ def _near_copies(words: Iterable[list[str]]) -> None:
     for number, row in enumerate(words, start=1):
         drawn = sketch(row, 0)
         if index.match(drawn) is None:
-            index.add(drawn, number, number)
+            index.add(drawn, number)
 
 
 def _quality(data: list[Messages]) -> None:

@@ -25,10 +25,8 @@ def make_console() -> Console:
 
 def show(console: Console, updates: Iterable[Update]) -> Run:
     """Show every update and return the run as it ended."""
-    return _show_live(console, updates) if console.is_terminal else _show_plain(console, updates)
-
-
-def _show_live(console: Console, updates: Iterable[Update]) -> Run:
+    if not console.is_terminal:
+        return _show_plain(console, updates)
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as screen:
         for last in updates:  # at least one: `follow` begins with the run as it is
             screen.update(live(last), refresh=True)

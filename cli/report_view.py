@@ -105,19 +105,16 @@ def _bars(title: str, histogram: Histogram) -> Table:
 
 def _plan(plan: Plan) -> Text:
     """Steps, tokens per step and the estimated cost of the run that this data would start."""
+    power = "the held-out rows are too few to show any gain in 4 of 5 cases"
+    if plan.smallest_gain is not None:
+        gain = f"{plan.smallest_gain:.2f} (answers right or wrong, half of each)"
+        power = f"smallest gain that the held-out rows show in 4 of 5 cases: {gain}"
     return Text(
         f"a run: {plan.n_epochs} epochs, {plan.total_steps} steps of {plan.rows_per_step} rows "
         f"(about {plan.tokens_per_step} tokens) on {plan.training_instance_type}, "
         f"{plan.low_usd:.2f} to {plan.high_usd:.2f} USD estimated ({plan.low_hours:.2f} to {plan.high_hours:.2f} h)\n"
-        f"{_power(plan)}"
+        f"{power}"
     )
-
-
-def _power(plan: Plan) -> str:
-    if plan.smallest_gain is None:
-        return "the held-out rows are too few to show any gain in 4 of 5 cases"
-    gain = f"{plan.smallest_gain:.2f} (answers right or wrong, half of each)"
-    return f"smallest gain that the held-out rows show in 4 of 5 cases: {gain}"
 
 
 def preview_view(row: PreviewRow) -> Panel:

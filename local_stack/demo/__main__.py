@@ -131,6 +131,8 @@ def _print_end(example: EndpointExample, running: stack.Stack, root: Path, total
     command = Path(sys.executable).with_name("droptune")
     by_hand = f"{sys.executable} -m local_stack.stack down --root {root}"
     stop = "make down" if root in (DEFAULT_ROOT, EMULATORS_ROOT) else by_hand
+    stores = "\n             ".join(f"{name}={url}" for name, url in running.stores.items())
+    stores = f"on emulators {stores}\n" if running.on_emulators else ""
     print(
         f"""
 the tuned model answers at its endpoint; this request was just made:
@@ -145,16 +147,9 @@ API          {running.api_url}/api/runs   (list them: {command} runs --url {runn
 your data    {command} drop train.jsonl --project YOUR-PROJECT --watch --url {running.api_url}
 report       {root / "report.json"}
 stop         {stop}
-{_stores(running)}
+{stores}
 done in {as_time(total_s)}"""
     )
-
-
-def _stores(running: stack.Stack) -> str:
-    """What was used in place of SQLite and files."""
-    if not running.on_emulators:
-        return ""
-    return "on emulators " + "\n             ".join(f"{name}={url}" for name, url in running.stores.items()) + "\n"
 
 
 @contextmanager

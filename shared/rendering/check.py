@@ -147,7 +147,8 @@ class TokenCheck:
         codes, prompts = self._compared(row, texts), [self._prompt(*one) for one in zip(texts, tokens, strict=True)]
         if any(differs for _, differs in prompts):
             codes.append("some_prompt_tokens_differ")
-        if self._holds_special_token(row):
+        # One search through the row's JSON costs less than a walk through its parts.
+        if self._special.search(orjson.dumps([part for name, part in row.items() if name != "item"])):
             codes.append("special_token_in_text")
         if len(texts) > 1 and not is_pair:
             codes.append("template_rewrites_turns")
@@ -171,11 +172,6 @@ class TokenCheck:
             return [] if "eos_token" in self.bundle.named_tokens else ["template_without_end_token"]
         found = [self._comparison.dialogue(one.row, one.text, is_prompt=is_prompt(row)) for one in texts]
         return sorted(found[0].union(*found[1:]))
-
-    def _holds_special_token(self, row: Row) -> bool:
-        # One search through the row's JSON costs less than a walk through its parts.
-        written = orjson.dumps([part for name, part in row.items() if name != "item"])
-        return self._special.search(written) is not None
 
     @cached_property
     def _special(self) -> re.Pattern[bytes]:
@@ -285,7 +281,7 @@ class TokenFacts:
 
     def _statistics(self) -> TokenStatistics:
         lengths, policy = sorted(self._lengths), self._check.policy
-        longest = lengths[-1] if lengths else 0
+        longest, counts = lengths[-1] if lengths else 0, Counter(bisect_left(EDGES, length) for length in lengths)
         return TokenStatistics(
             tokenizer_sha256=self._check.bundle.sha256,
             limit=policy.limit,
@@ -300,20 +296,13 @@ class TokenFacts:
             tokens_p95=_percentile(lengths, 95),
             tokens_max=longest,
             eval_tokens_max=self._eval_longest,
-            lengths=_histogram(lengths),
+            lengths=Histogram.of(EDGES, [counts[place] for place in range(len(EDGES) + 1)], longest),
             packed_sequences=packed_sequences(lengths, policy.limit or longest),
         )
 
 
 def _percentile(ordered: list[int], percent: int) -> int:
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)] if ordered else 0
-
-
-def _histogram(lengths: list[int]) -> Histogram:
-    counts = [0] * (len(EDGES) + 1)
-    for length in lengths:
-        counts[bisect_left(EDGES, length)] += 1
-    return Histogram.of(EDGES, counts, lengths[-1] if lengths else 0)
 
 
 def packed_sequences(ordered: list[int], size: int) -> int:

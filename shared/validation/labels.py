@@ -7,9 +7,8 @@ from typing import NamedTuple
 COVERAGE = 0.9
 # Rows for each different answer, on average. With fewer they are phrases that come twice, as of paraphrased questions.
 _ROWS_PER_LABEL = 3
-# So few are labels whatever the number of rows, and of more rows a tenth: a held-out share of the usual size holds one
-# row of each. More are labels where different questions have the same answer. Of so few, with two rows each on average,
-# some may be given once: to learn a note for a label does no harm, a label that is never learned does.
+# So few are labels whatever the number of rows, and of more rows a tenth, which the usual held-out share holds. Of so
+# few some may be given once: to learn a note for a label does no harm, a label that is never learned does.
 _ALWAYS_FEW, _FEW_SHARE = 20, 0.1
 MAX_LABELS = 10_000
 # What fields that hold a label are called, most likely ones first; the first are rather words than numbers.

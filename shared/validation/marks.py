@@ -247,11 +247,6 @@ class Mark:
         return may_be and few and bool(bad) and bool(good) and bad.isdisjoint(good)
 
     def _remedy(self, kinds: Iterable[str], container: str) -> str:
-        remedy = self._kept(kinds, container)
-        marked = sum(self._counts[kind] for kind in kinds)
-        return remedy if marked < sum(self._counts.values()) else f"{remedy} (here no row has another value)"
-
-    def _kept(self, kinds: Iterable[str], container: str) -> str:
         values = {value: orjson.loads(value) for kind in kinds for value in self._values[kind]}
         numbers = [value for value, read in values.items() if type(_plain(read)) in (int, float)]
         shown = list(values) if len(numbers) <= _NUMBERS_SHOWN else [value for value in values if value not in numbers]
@@ -261,7 +256,9 @@ class Mark:
             is_more = "zero" in kinds and self._counts["zero"]
             words.append("is more than 0" if is_more else "is 0 or more")
             conditions.append(f"{self._number} {'>' if is_more else '>='} 0")
-        return self._keep(" and ".join(words), " and ".join(conditions), container)
+        remedy = self._keep(" and ".join(words), " and ".join(conditions), container)
+        marked = sum(self._counts[kind] for kind in kinds)
+        return remedy if marked < sum(self._counts.values()) else f"{remedy} (here no row has another value)"
 
     @property
     def _number(self) -> str:

@@ -72,9 +72,8 @@ def split_rows(keys: Keys, share: float, needed: int, *, by_field: bool) -> Spli
     keys.database.execute("CREATE INDEX split_keys ON train (split_key)")
     # Rows that must stay together, by their split keys: where these are of a field, copies may have different ones.
     _join(keys.database, "groups", keys.database.execute(_JOINS["copies"]).fetchall() if by_field else ())
-    # Groups of which one row has the prompt of another, at its end or before. So the answers to one question stay
-    # together, and so does a dialogue that is written out turn by turn. A greeting joins no dialogues. The view `own`
-    # has the group of each row.
+    # Groups of which one row has the prompt of another, at its end or before: answers to one question, and a dialogue
+    # that is written out turn by turn, but a greeting joins none. The view `own` has the group of each row.
     keys.database.execute(_JOINS["own"])
     queries = (_JOINS["same_question"], _JOINS["earlier_question"])
     _join(keys.database, "questions", chain.from_iterable(map(keys.database.execute, queries)))

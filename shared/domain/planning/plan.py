@@ -56,9 +56,8 @@ class TokenRates(NamedTuple):
     message: float
 
 
-# Of English prose in vocabularies of 32,000 and more: 4 to 4.5 characters a token, of code and other languages 3; a
-# letter beyond ASCII costs more the more bytes it has. Of the small one of the tiny base, fitted to
-# the public files: 2 characters a token and nearly one token a byte beyond ASCII.
+# Vocabularies of 32,000 and more: 4 to 4.5 characters a token of English prose, 3 of code and other languages. The
+# small one of the tiny base, fitted to the public files: 2 characters, nearly one token a byte beyond ASCII.
 LARGE_VOCABULARY = TokenRates(1 / 3.6, 0.3, 5)
 SMALL_VOCABULARY = TokenRates(0.5, 1.3, 5)
 SMALL_TOKENS = 10_000

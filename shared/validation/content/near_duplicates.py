@@ -78,9 +78,8 @@ def similar(one: bytes | bytearray, other: bytes) -> bool:
 
 
 class Match(NamedTuple):
-    """An earlier row: its number, the first row of its cluster, and its tag. `exact`: the same words."""
+    """An earlier row: the first row of its cluster, and its tag. `exact`: the same words."""
 
-    number: int
     leader: int
     tag: int
     exact: bool
@@ -122,7 +121,7 @@ class Index:
         self._bands = [Table(bits) for _ in range(BANDS)]
         self._low = zeros(_PERMUTATIONS * size)
         self._keys, self._tags = (memoryview(zeros(8 * size)).cast("Q") for _ in range(2))
-        self._numbers, self._leaders = (memoryview(zeros(8 * size)).cast("q") for _ in range(2))
+        self._leaders = memoryview(zeros(8 * size)).cast("q")
 
     def match(self, row: Sketch) -> Match | None:
         """An indexed row that says nearly the same. Of each band the latest row is looked at."""
@@ -132,16 +131,15 @@ class Index:
                 continue
             place = (entry & 0xFFFF_FFFF) - 1 & self._mask
             if similar(self._low[place * _PERMUTATIONS : (place + 1) * _PERMUTATIONS], row.low):
-                exact = self._keys[place] == row.key
-                return Match(self._numbers[place], self._leaders[place], self._tags[place], exact)
+                return Match(self._leaders[place], self._tags[place], self._keys[place] == row.key)
         return None
 
-    def add(self, row: Sketch, number: int, leader: int, tag: int = 0) -> None:
-        """`number` and `leader` are signed, `tag` is any 64 bits that go with the row."""
+    def add(self, row: Sketch, leader: int, tag: int = 0) -> None:
+        """`leader` is signed, `tag` is any 64 bits that go with the row."""
         place = self._count & self._mask
         self._count += 1
         self._low[place * _PERMUTATIONS : (place + 1) * _PERMUTATIONS] = row.low
         self._keys[place], self._tags[place] = row.key, tag
-        self._numbers[place], self._leaders[place] = number, leader
+        self._leaders[place] = leader
         for band, value in zip(self._bands, row.bands, strict=True):
             band[value & self._mask] = value & 0xFFFF_FFFF_0000_0000 | (place + 1)

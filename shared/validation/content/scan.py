@@ -96,7 +96,7 @@ class ContentScan:
             self._indexes[place.part] = Index(self._bits)
         index = self._indexes[place.part]
         copy = index.match(row)
-        index.add(row, number, copy.leader if copy else number, tag)
+        index.add(row, copy.leader if copy else number, tag)
         if copy and not copy.exact:
             sizes = self._clusters[place.file]
             if copy.leader in sizes or len(sizes) < MAX_CLUSTERS:
