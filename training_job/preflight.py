@@ -1,6 +1,4 @@
-"""Is a base model trained, merged and loaded as transformers computes it? Asked of a small copy, before any GPU: the
-base's own `config.json`, template and tokenizer, shrunk sizes and random weights. Import only where torch may be
-loaded."""
+"""Is a base trained, merged and loaded as transformers does it? Asked of a shrunk copy, before any GPU."""
 
 import contextlib
 import re

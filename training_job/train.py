@@ -65,8 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(task: TrainArguments, metrics: runtime.RunningMetrics) -> None:
-    """Train, merge and write the model folder: see the module. Raises PermanentFailure by the class of what is
-    wrong."""
+    """Train, merge and write the model folder: see the module. Raises PermanentFailure by class of what is wrong."""
     init_process_group()
     adapter = [task.continue_from] if task.continue_from else []
     runtime.require(task.rows, task.data / "manifest.json", task.base_model, task.recipe, *adapter)

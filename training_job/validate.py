@@ -94,8 +94,7 @@ def validate_files(task: ValidateArguments) -> None:
 
 @contextmanager
 def _workplace(task: ValidateArguments) -> Iterator[Path]:
-    """A hidden folder for rows in the making, beside the versions: a rename of a file moves it into one. It has the
-    job's name, so the platform's restart of a killed job clears what that left."""
+    """A hidden folder beside the versions, named after the job, so its restart clears what a killed one left."""
     place = task.curated / f".{task.job_name}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)

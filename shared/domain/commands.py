@@ -1,5 +1,4 @@
-"""Messages of the queues `storage-events` and `job-events`, in the envelope of CloudEvents 1.0: our own commands, which
-name who asks for what, beside the events that Azure sends there."""
+"""Our own messages of the queues `storage-events` and `job-events`, as CloudEvents 1.0; they name who asks for what."""
 
 from typing import Any, ClassVar, TypeVar
 

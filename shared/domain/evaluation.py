@@ -78,8 +78,7 @@ class Gain(Frozen):
 
 
 class BaselineScore(Frozen):
-    """What answers out of the training rows score, without a model: the most frequent one, that of the nearest prompt
-    (BM25), and a lookup that takes each word from training rows with the same words in the prompt."""
+    """What answers out of the training rows score: the most frequent, the nearest prompt's (BM25), a lookup's."""
 
     name: BaselineName
     score: Score
@@ -145,8 +144,7 @@ class LabelRates(Frozen):
 
 
 class FloorScore(Frozen):
-    """The candidate's mean of a grader that has a floor: over all rows, or those whose `field` equals `value`.
-    `failed`: rows where the grader gave less than 1; `failed_rows`: the first of them, by number."""
+    """The candidate's mean of a grader with a floor, of all rows or a slice. `failed`: rows with less than 1."""
 
     grader: Text
     field: Text | None = None
@@ -161,8 +159,7 @@ GeneralPart = Literal["ability", "refusal", "over_refusal"]
 
 
 class GeneralScore(ScoreByModel):
-    """One part of the general suite: what a model could do before it was tuned. `gain` is always over the base, so that
-    a chain of candidates, each a little worse than the one before, is seen."""
+    """One part of the general suite. `gain` is always over the base: many small losses in a chain are seen."""
 
     part: GeneralPart
     gain: Gain

@@ -14,8 +14,7 @@ ERRORS_SHOWN = 100  # of one recipe
 
 
 class ProblemCode(NamedTuple):
-    """A kind of problem. `message` may hold `{detail}`: words from the recipe or a number, never text of a row. `fix`
-    may hold `{remedy}`: what is to be done with the fields of this file."""
+    """A kind of problem. `message` may hold `{detail}`, never text of a row; `fix` may hold `{remedy}`."""
 
     severity: Literal["error", "warning"]
     message: str

@@ -156,8 +156,7 @@ class FileBlobStore:
                         yield info
 
     def _names(self, folder: str) -> Sequence[str]:
-        """What is in a folder, folders with a slash, sorted as their paths are. It is read again when it has changed.
-        Within one tick of its file system's clock a folder may change without a new time: then it is not kept."""
+        """What is in a folder, sorted, folders with a slash. Not kept if it changed within its clock's last tick."""
         try:
             status = os.stat(self._root / folder)
             version = (status.st_mtime_ns, status.st_ino)

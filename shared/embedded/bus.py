@@ -192,8 +192,7 @@ class SqliteEventBus:
                         self._unlock(connection, name, sequence, delivery_count + 1)
 
     def _due(self, connection: sqlite3.Connection, entity: str, now: int) -> list[tuple[Any, ...]]:
-        """Locks and schedules whose time has come, or that were written in the future: the clock was set back. Its
-        holder may still be at work: a lock that ends early means another delivery, as one that was lost does."""
+        """Locks and schedules whose time has come, or that were written in the future: the clock was set back."""
         longest = now + round(self._topology.lock_duration_s * 1_000_000)
         return connection.execute(_SQL["due"], (entity, now, longest, now + _CLOCKS_DIFFER)).fetchall()
 

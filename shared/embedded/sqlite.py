@@ -49,8 +49,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that is committed at the end, or rolled back by any exception. It takes the write lock at its
-        start: one that reads first could be refused in the middle, without the busy timeout."""
+        """A transaction, committed or rolled back. It locks at its start: later it could be refused without a wait."""
         with self.read() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:

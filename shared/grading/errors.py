@@ -5,8 +5,7 @@ from enum import StrEnum
 
 
 class GradingErrorCode(StrEnum):
-    """Named after the error fields of OpenAI's grader run (openai-python, types/fine_tuning/alpha/grader_run_response).
-    Those about truncation have no cause here: nothing is truncated."""
+    """Named after the error fields of OpenAI's grader run (openai-python, types/fine_tuning/alpha)."""
 
     FORMULA = "formula_parse_error"
     INVALID_VARIABLE = "invalid_variable_error"

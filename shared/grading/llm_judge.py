@@ -112,8 +112,7 @@ class LlmJudge:
 
 
 def read_reply(text: str, low: float, high: float) -> JudgeReply:
-    """A JSON object, perhaps in one code fence: `score` a number in the range, `reason` a text or none. Other keys are
-    ignored. Raises GradingFailed `model_grader_parse_error` for anything else; it quotes nothing."""
+    """A JSON object, perhaps in a code fence: `score`, perhaps `reason`. Raises GradingFailed, which quotes nothing."""
     try:
         found = json.loads(_unfenced(text.strip()))
     except (ValueError, RecursionError) as error:

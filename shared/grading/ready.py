@@ -113,8 +113,7 @@ def _label_forms(labels: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def reading_level(text: str, max_grade: float) -> float:
-    """Flesch-Kincaid grade (Kincaid et al. 1975, Naval Technical Training Command report 8-75). Syllables are vowel
-    groups, a silent final e not counted, at least one. An answer without words scores 0."""
+    """Flesch-Kincaid grade (Kincaid et al. 1975); syllables are vowel groups. An answer without words scores 0."""
     words = _WORD.findall(text.casefold())
     if not words:
         return 0.0

@@ -1,5 +1,5 @@
-"""Templates over a row and an answer: `{{item.FIELD}}`, `{{ sample.output_text }}`, `{{sample.output_json.FIELD}}`. And
-patterns of a recipe, in RE2: time linear in the text."""
+"""Templates over a row and an answer (docs/reference/graders.md); patterns of recipes, in RE2: time linear in the
+text."""
 
 import json
 import re

@@ -104,8 +104,7 @@ def apply_length_policy_to_prompt(row: Tokens, policy: LengthPolicy) -> RowToken
 
 
 class TokenCheck:
-    """Counts tokens as the trainer will see them: of a pair those of the longer reading, of a prompt up to its
-    answer."""
+    """Counts tokens as the trainer will see them: of a pair the longer reading, of a prompt up to its answer."""
 
     def __init__(self, bundle: Bundle, policy: LengthPolicy) -> None:
         self.bundle, self.policy = bundle, policy

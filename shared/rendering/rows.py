@@ -64,8 +64,7 @@ def render_row(bundle: Bundle, row: Row) -> tuple[Rendered, ...]:
 
 
 def render_answers(bundle: Bundle, row: Row) -> Iterator[tuple[str, dict[int, Span]]]:
-    """The texts of a dialogue, and where each message lies that loss falls on, by its index; raises as `render_row`. An
-    answer shares the text of the one before as long as that is part of what asks for it."""
+    """The texts of a dialogue, and where each message lies that loss falls on, by its index; raises as `render_row`."""
     messages, tools = normalized(row["messages"]), tools_of(row)
     text, spans, characters, rendered = "", dict[int, Span](), 0, 0
     for index in learned_indices(row):

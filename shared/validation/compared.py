@@ -28,8 +28,7 @@ _OBJECT = re.compile(r"^(?:\w+ |\s*```\w*)?\s*(\{.*\})\s*(?:```)?\s*$", re.DOTAL
 
 
 class Turn(NamedTuple):
-    """A message of the assistant in a dialogue: 64 bits of all that stands before it, and of that with the message.
-    Signed, as SQLite has integers. `prompt` is 0 where nothing stands before it, `answer` where it is not learned."""
+    """A message of the assistant: 64 signed bits of all before it (0: nothing), and with it (0: it is not learned)."""
 
     prompt: int
     answer: int

@@ -44,8 +44,7 @@ def refuse_several(source: Source, *fields: str | None) -> None:
 
 
 def _differs(own: str, name: str, source: Source) -> bool:
-    """Whether a field says what another one, that is read, does not. `input` is read too, below the question; a `user`
-    may be a person, and an `answer` what Prodigy writes of a row."""
+    """Whether a field says what another one, that is read, does not. `input` is read too, `user` may be a person."""
     read, value = source[own], source[name]
     if own in ANSWER_FIELDS:
         return (

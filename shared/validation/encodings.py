@@ -63,9 +63,7 @@ def encoding_of(head: bytes, named: str = "") -> tuple[str, int]:
 
 @lru_cache(maxsize=4)
 def guessed(sample: bytes, among: Sequence[str] = LEGACY) -> tuple[str, str]:
-    """The likeliest encoding of text that is not UTF-8 (`UNKNOWN`: none), and words with its letters: one for each of
-    the most frequent characters, wrong ones too. Words with a capital may be names: without others, characters are
-    shown."""
+    """The likeliest encoding of text that is not UTF-8 (`UNKNOWN`: none), and words that show it and are no names."""
     read = ((name, decoded(sample, name)) for name in among)
     costs = ((_cost(text, name) + _PRIOR.get(name, 0), text, name) for name, text in read if text)
     cost, text, name = min(costs, key=itemgetter(0), default=(1.0, "", UNKNOWN))

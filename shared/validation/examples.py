@@ -50,8 +50,7 @@ class _Value:
 
 
 class Examples:
-    """Give it every training row. Memory is fixed: 2,000 labels, and 64 values of each field. `slices`: of the recipe.
-    `is_plain` says whether a text holds nothing that a report must not show."""
+    """Give it every training row; memory is fixed. `is_plain`: whether a report may show a text."""
 
     def __init__(self, slices: Collection[str], is_plain: Callable[[str], bool]) -> None:
         self._slices = frozenset(slices)

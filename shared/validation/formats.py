@@ -26,8 +26,7 @@ class Format(NamedTuple):
 
 
 def detect(sources: Sequence[Source], *, prompts: bool = False) -> Format | None:
-    """The shape most of the rows have, the first of equals, with the mapping of the fields they hold. `prompts`: rows
-    are for reinforcement, which takes the question of a row and leaves its answer to graders."""
+    """The shape most rows have, with the mapping of the fields they hold. `prompts`: rows are for reinforcement."""
     shapes = [shape for source in sources if (shape := shape_of(source, prompts=prompts))]
     if not shapes:
         return None

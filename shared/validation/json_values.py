@@ -47,8 +47,7 @@ def mapped(chunks: Iterable[bytes]) -> Text:
 
 
 def read_values(text: Text, start: int = 0, end: int | None = None, offset: int = 0) -> Iterator[Line]:
-    """Each value between two places as a line: its number from 1, its offset (the text is at `offset`), its bytes.
-    Commas may be missing or too many. Raises Unreadable (`json_array_cut`, `json_array_more`)."""
+    """Each value between two places as a line; commas may be missing. Raises Unreadable `json_array_cut`, `_more`."""
     end, number = len(text) if end is None else end, 0
     found = _BETWEEN.search(text, start, end)
     is_array = found is not None and found[0] == b"["

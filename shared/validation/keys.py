@@ -91,8 +91,7 @@ class Keys:
         return self._field_names.get(name, 0)
 
     def take_labels_of_fields(self, rank: Callable[[str], int]) -> None:
-        """Give rows the values of one field of their JSON answers as labels, where the answers are no labels. Of the
-        fields that sort the rows it is the first by `rank`, then the one with most values."""
+        """Give rows the values of a field of their JSON answers as labels: the first by `rank`, then most values."""
         self.flush()
         if self._field_names and not find_labels(self.repeated_labels(), self.counts["train"], share=0).few:
             found = []

@@ -50,8 +50,7 @@ class Labels:
 
 
 def find_labels(repeated: list[LabelCount], rows: int, share: float) -> Labels:
-    """`repeated`: the answers that two rows or more give, most rows first, `MAX_LABELS` and one at most. `share`: of
-    the rows, held out. Of an answer that `rows * share` holds once or more, its share can be chosen."""
+    """`repeated`: the answers that two rows or more give, most rows first. `share`: of the rows, held out."""
     labels = tuple(repeated[:MAX_LABELS])
     covered = sum(label.rows for label in labels)
     often = len(repeated) * _ROWS_PER_LABEL <= rows

@@ -68,8 +68,7 @@ def grade_of(field: str, value: Any) -> tuple[str, bool, float] | None:
 
 
 class MarkMeaning(NamedTuple):
-    """What a mark's values say. `of_answer`: of the answer, not of the row. `is_boolean_certain`: as false, not as 0.
-    `is_zero_one`: 0 says something only where no value is other than 0 and 1."""
+    """What a mark's values say. `of_answer`: not of the row. `is_zero_one`: 0 says something only beside 0 and 1."""
 
     of_answer: bool
     is_certain: bool

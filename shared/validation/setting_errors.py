@@ -244,8 +244,7 @@ _ABOUT_TYPE = ("union_tag_invalid", "union_tag_not_found", "method_type")  # pyd
 
 @dataclass(frozen=True, slots=True)
 class SettingError:
-    """What is wrong with the setting at `path` (dotted, empty for the whole). `unknown`: there is no such setting, and
-    `message` is a suggestion or empty. `meant`: those it may stand for."""
+    """What is wrong with the setting at `path` (dotted, empty: the whole). `meant`: settings it may stand for."""
 
     path: str
     message: str

@@ -318,8 +318,7 @@ class _Selection:
 
 
 def _join(database: sqlite3.Connection, table: str, pairs: Iterable[tuple[int, int]]) -> None:
-    """Make a table of the members of pairs, signed 64-bit integers: all that are joined get one name, a hash of the
-    smallest, for units are taken in the order of names."""
+    """Make a table of the members of pairs, signed 64-bit integers: all joined are named by a hash of the smallest."""
     database.execute(_JOINS["create"].format(table=table))
     for member, smallest in joined(pairs):
         name = xxh3_64_intdigest(smallest.to_bytes(8, signed=True)) - 2**63

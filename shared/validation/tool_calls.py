@@ -1,5 +1,4 @@
-"""Tool calls: their canonical form, and whether calls, results and tools of a dialogue fit together. What is wrong goes
-to a set of codes as `code||place`, the first place of each."""
+"""Canonical tool calls, and whether calls, results and tools fit together: codes as `code||place`, of the first."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

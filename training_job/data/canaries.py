@@ -1,5 +1,4 @@
-"""Canaries: made-up records, each with a random number that its training row alone says (Carlini et al. 2019, arXiv
-1802.08232). Drawn by the run's seed, so training and evaluation know the same ones. Free of torch."""
+"""Made-up records, each with a random number that one training row alone says (Carlini et al. 2019). Free of torch."""
 
 import math
 import random

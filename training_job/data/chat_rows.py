@@ -160,8 +160,7 @@ class Pair:
 
 
 def encode_pairs(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[Pair]:
-    """Encode every pair of a curated file; what befalls one answer for its length befalls the pair. Raises
-    PermanentFailure as `chat_rows.encode_file` does; `bad_row` where a line is no preference row."""
+    """Encode every pair of a curated file; what befalls one answer befalls the pair. Raises as `encode_rows`."""
     rows = read_rows(path, lambda row: (row["input"]["messages"][0]["role"], [row[one][0]["role"] for one in OUTPUTS]))
     texts = [text for pair in read_all(path, bundle, rows) for text in pair]
     tokens = list(tokenize(bundle, texts))
@@ -190,8 +189,7 @@ class EncodedPrompt:
 
 
 def encode_prompts(path: Path, bundle: Bundle, policy: LengthPolicy) -> EncodedFile[EncodedPrompt]:
-    """Encode every prompt of a curated file. One that is too long is left out or refused: cut, it asks for less. Raises
-    PermanentFailure of class data: `bad_row`, `row_not_renderable`, `row_too_long`, `no_rows`."""
+    """Encode every prompt of a curated file. One that is too long is never cut. Raises as `encode_rows`."""
     rows = read_rows(path, lambda row: row["messages"][0]["role"])
     texts = [text for (text,) in read_all(path, bundle, rows)]
     found: Codes = {}

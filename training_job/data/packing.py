@@ -1,5 +1,4 @@
-"""Which rows an optimizer step sees, and how they lie in micro batches. Packing, memory and processes change the speed,
-never the result. Import only where torch may be loaded."""
+"""Which rows a step sees, and how they lie in micro batches, which never changes the result. Import only with torch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ GROUP_BATCHES = 50
 
 @dataclass(frozen=True)
 class Layout:
-    """How a micro batch is laid out; it holds at most `rows` rows of `row_tokens` tokens, or as many tokens packed.
-    Plain is padded for attention of transformers, which needs a mask."""
+    """How a micro batch is laid out: up to `rows` rows of `row_tokens` tokens, padded, or as many packed."""
 
     kind: Literal["packed", "padded", "plain"]
     rows: int

@@ -1,5 +1,4 @@
-"""Training rows that choose the checkpoint and end training early, and are not trained on: eval.jsonl, by which the
-gate judges, is never read by training. Free of torch."""
+"""Training rows that choose the checkpoint and are not trained on; training never reads eval.jsonl. Free of torch."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,5 +1,4 @@
-"""The general suite (general_suite.jsonl): what a model could do before it was tuned. See
-docs/explanation/evaluation.md. Small on purpose: it sees a collapse, not a percent. Free of torch."""
+"""The general suite: what a model could do before it was tuned (docs/explanation/evaluation.md). Free of torch."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -38,8 +38,7 @@ _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
 
 def read_judges(path: Path | None, graders: tuple[Grader, ...], kept: Path | None) -> "Panel":
-    """The judges that graders name, as the file `path` says. `kept`: a folder of replies, read and added to. Raises
-    PermanentFailure `no_judges` if the file lacks one, `judge_untrusted` for an address outside the tenant."""
+    """The judges that graders name, of the file `path`; replies in `kept`. Raises `no_judges`, `judge_untrusted`."""
     try:
         given = Judges.model_validate_json(path.read_bytes()).judges if path else ()
     except (OSError, ValidationError) as error:

@@ -134,8 +134,7 @@ def grading_errors(models: Models) -> tuple[evaluation.GradingError, ...]:
 
 @lru_cache(maxsize=MAX_SLICES)
 def student(tail: float, freedom: float) -> float:
-    """The upper tail of Student's t from 1 degree on: tan(angle) = t / sqrt(freedom), density cos(angle) ** (freedom -
-    1)."""
+    """The upper tail of Student's t from 1 degree on: tan(angle) = t / sqrt(freedom)."""
     angles = np.linspace(0, np.pi / 2, 100_001)
     density = np.cos(angles) ** (freedom - 1)
     areas = np.cumsum((density[1:] + density[:-1])[::-1])  # from the right, where they are small

@@ -54,8 +54,7 @@ def by_step(folder: Path) -> list[Path]:
 
 
 def newest_complete(folder: Path, identity: Identity) -> Path | None:
-    """The newest whole checkpoint of this very run. Deletes those without a mark, and sets others aside. An older one
-    that cannot be read now stays: it is needed only if it is the best, at the end."""
+    """The newest whole checkpoint of this very run. Deletes those without a mark, and sets others aside."""
     good: list[Path] = []
     for checkpoint in reversed(by_step(folder)):
         try:

@@ -1,5 +1,4 @@
-"""What a curve says, in plain words. The ratio of selection to training loss has the thresholds that Microsoft
-publishes for supervised tuning: below 1.2 fine, to 1.5 mild, to 2.0 fewer epochs, beyond an earlier checkpoint."""
+"""What a curve says, in plain words, by the thresholds that Microsoft publishes for the ratio of the two losses."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,8 +15,7 @@ CurvePoint = dict[str, Any]
 
 
 def diagnose(points: Sequence[CurvePoint], stopped: str | None, best_step: int | None) -> tuple[str, ...]:
-    """Sentences about a supervised run, the most important first; empty if there is nothing to say. `points`: the lines
-    of metrics.jsonl. `stopped`: why training ended before its last step."""
+    """Sentences about a supervised run, the most important first. `stopped`: why it ended before its last step."""
     losses, evaluated = _values(points, "loss"), _values(points, "eval_loss")
     found = [ENDED_BY[stopped]] if stopped else []
     if len(losses) > 1:

@@ -1,5 +1,4 @@
-"""The processes of one job, by the variables that Azure ML sets (Azure docs, "Distributed GPU training guide") and
-torch and accelerate read: RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT. And imports of torch."""
+"""The processes of one job, by the variables that Azure ML sets and torch and accelerate read. And imports of torch."""
 
 import gc
 import os
@@ -10,8 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Around imports of libraries: of the half a million objects they make none is garbage. To look for some takes a
-    fifth of the time of the imports, and 0.3 s of each `gc.collect` afterwards."""
+    """Around imports of libraries, whose half a million objects are no garbage: to look costs a fifth of their time."""
     before, was_enabled = len(sys.modules), gc.isenabled()
     gc.disable()
     try:

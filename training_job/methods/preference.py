@@ -1,5 +1,4 @@
-"""DPO (arXiv 2305.18290): the preferred of two answers becomes likelier than under the model training starts from: the
-base, or the adapter it continues from. Import only where torch may be loaded."""
+"""DPO (arXiv 2305.18290): the preferred answer gets likelier than under the starting model. Import only with torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

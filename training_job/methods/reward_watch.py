@@ -1,5 +1,4 @@
-"""Rewards of a reinforcement run: the gap to the prompts of selection (Microsoft publishes: up to 0.05 fine, to 0.10 a
-warning, beyond stop), and rewards gone flat. Import only where torch may be loaded."""
+"""Rewards of a reinforcement run: their gap to selection, by Microsoft's thresholds; rewards gone flat. With torch."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -105,8 +104,7 @@ Sampler = Callable[[list[list[int]]], list[str]]  # one answer to each prompt of
 
 
 class Calibrator(TrainerCallback):
-    """Samples answers of the starting model as training does, and compares their rewards with the evaluation's scores.
-    Writes `calibration.json`; raises PermanentFailure `reward_not_fit` of class recipe if there are problems."""
+    """Compares rewards and scores of the starting model's answers. Raises PermanentFailure `reward_not_fit`."""
 
     def __init__(self, sample: Sampler, rewards: Rewards, prompts: list[EncodedPrompt], setup: Setup) -> None:
         self._draw, self._rewards, self._prompts, self._setup = sample, rewards, prompts, setup

@@ -92,8 +92,7 @@ def intervals(total_steps: int) -> tuple[int, int]:
 
 
 def adapted(setup: Setup, attention: str | None = None) -> dict[str, Any]:
-    """`model` and `peft_config` for a trainer of trl: a new adapter on the base, or the one the run continues from. The
-    base is in 4 bit unless the recipe says otherwise. Seeds every generator first."""
+    """`model` and `peft_config` for a trainer of trl: a new adapter, or the continued one. Seeds first."""
     set_seed(setup.hyperparameters.seed)
     base = quantized.load_model(setup.base_model, setup.dtype, quantize=setup.quantize, attention=attention)
     if setup.continue_from is None:

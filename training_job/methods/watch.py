@@ -209,8 +209,7 @@ def predicted_peak_bytes(setup: Setup) -> int:
 def close_metrics(
     metrics: RunningMetrics, curve: Curve, state: TrainerState, method: ModuleType, lost_best: int | None = None
 ) -> None:
-    """Fill in the figures of the whole run. One resumed at its very end trains no step, so they come from the curve.
-    `lost_best`: the step of a best checkpoint that is no longer there."""
+    """Fill in the figures of the whole run from the curve. `lost_best`: the step of a best checkpoint that is lost."""
     metrics.last_step = state.global_step
     metrics.best_step = state.best_global_step
     if state.global_step < metrics.total_steps and metrics.stopped is None:

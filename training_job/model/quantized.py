@@ -166,8 +166,7 @@ def attach(base: PreTrainedModel, adapter: Path, train_with: ResolvedHyperparame
 
 
 def load_adapter(base: PreTrainedModel, adapter: Path, hyperparameters: ResolvedHyperparameters) -> PeftModel:
-    """An adapter trained before, to be trained on. Raises PermanentFailure `adapter_differs` of class recipe unless it
-    has the shape the recipe asks for, on every linear layer, and is what was saved."""
+    """An adapter to be trained on. Raises `adapter_differs` unless it is what was saved and as the recipe says."""
     try:
         require_as_saved(adapter)
         model = attach(base, adapter, train_with=hyperparameters)

@@ -153,8 +153,7 @@ def sampling_widest(
 
 
 def work(hyperparameters: ResolvedHyperparameters, row_tokens_mean: float, *, most: bool) -> tuple[float, float]:
-    """Tokens learned from, in passes of a supervised run, and seconds of generating, for one row of the data. `most`:
-    every answer to a prompt takes all the tokens it may, else a quarter of them."""
+    """Tokens learned from, in supervised passes, and seconds of generating, of a row. `most`: the longest answers."""
     if isinstance(hyperparameters, ResolvedPreference):
         pair = row_tokens_mean * (2 if most else 1.5)  # a pair counts the tokens of the longer answer
         return pair * (1 + REFERENCE_WORK), 0.0

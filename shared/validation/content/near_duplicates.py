@@ -40,8 +40,7 @@ def key_of(text: str) -> int:
 
 
 def sketch(words: list[str], key: int, context: str = "") -> Sketch:
-    """`words` of the dialogue in lower case, and their `key`; `context`: what else the model reads, system messages and
-    the like. Pairs of neighboring words are compared, so order counts."""
+    """`words` of the dialogue in lower case, and their `key`; `context`: what else the model reads. Order counts."""
     whole = dialogue = _signature(words)
     if context:
         around, context_key = _of_context(context)

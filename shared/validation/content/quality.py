@@ -1,5 +1,4 @@
-"""What the rows as a whole would teach: contradictions, look-up facts, lengths; and whether held-out rows are of the
-kind that is trained on, by what is read, and by the form of the answers."""
+"""What the rows as a whole would teach: contradictions, look-up facts, lengths; and whether held-out rows are alike."""
 
 import heapq
 import re
