@@ -14,7 +14,7 @@ TABLES = [WORDS[name] for name in ("families", "materials", "diameters", "length
 
 
 def row_of(rng: random.Random, code: str) -> Row:
-    """A question about a code, such as `SC-A4-M05-040-PL`; extra fields name the slices of the evaluation."""
+    """A question about a code, such as `SC-V4-M05-040-PL`; extra fields name the slices of the evaluation."""
     parts = (table[part] for table, part in zip(TABLES, code.split("-"), strict=True))
     family, material, diameter, length, finish = parts
     answer = f"{family}, {material}, {diameter} x {length}, {finish} finish"

@@ -55,7 +55,7 @@ def shown(local: LocalStack) -> dict[str, Any]:
 
 def refusal(root: Path, scoring_uri: str) -> tuple[int, str]:
     url = f"{scoring_uri.rstrip('/')}/v1/chat/completions"
-    body = {"messages": [{"role": "user", "content": "Expand OR-BR-M12-060-PT."}]}
+    body = {"messages": [{"role": "user", "content": "Expand OR-BR-M12-060-TF."}]}
     answer = httpx.post(url, json=body, headers=bearer(root), timeout=60, trust_env=False)
     return answer.status_code, answer.json()["error"]["code"]
 
@@ -66,7 +66,7 @@ def test_an_idle_deployment_ends_comes_back_by_one_command_and_ends_for_good_by_
     run = local.wait(ENDPOINT, {"deployed"}, within_s=300)
     deployment, uri = run["rollout"]["deployment"], run["rollout"]["scoring_uri"]
     taught = f"what {run['id']}-training-1 taught"
-    assert ask(local.root, uri, "Expand OR-BR-M12-060-PT.") == taught
+    assert ask(local.root, uri, "Expand OR-BR-M12-060-TF.") == taught
     serving = shown(local)
     assert (serving["stopped"], serving["usd_per_hour"]) == (None, USD_PER_HOUR)
     assert [one["deployment"] for one in serving["costs"]["running"]] == [deployment]
@@ -86,7 +86,7 @@ def test_an_idle_deployment_ends_comes_back_by_one_command_and_ends_for_good_by_
 
     assert done(local, "restore", ENDPOINT).startswith(f"restore of {ENDPOINT} requested")
     restored = until(lambda: None if (now := shown(local))["stopped"] else now, "it is restored")
-    assert ask(local.root, restored["scoring_uri"], "Expand OR-BR-M12-060-PT.") == taught
+    assert ask(local.root, restored["scoring_uri"], "Expand OR-BR-M12-060-TF.") == taught
     assert restored["scoring_uri"] == uri
     assert [one["deployment"] for one in restored["costs"]["running"]] == [deployment]
     assert restored["usd_per_hour"] == USD_PER_HOUR

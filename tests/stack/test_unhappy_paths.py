@@ -209,7 +209,7 @@ def test_a_job_without_quota_is_submitted_again_and_an_approved_model_goes_live(
     assert run["decision"]["granted"] is True
     assert run["decision"]["comment"] == "good enough"
     assert local.traffic("short-of-quota") == {run["rollout"]["deployment"]: 100}
-    assert ask(local.root, run["rollout"]["scoring_uri"], "What part is SC-A4-M05-040-PL?")
+    assert ask(local.root, run["rollout"]["scoring_uri"], "What part is SC-V4-M05-040-PL?")
     until(lambda: local.claims_of(run["id"]) == ["dataset"], "only its data is claimed")
 
 
