@@ -182,6 +182,10 @@ class Api:
         body = {"entity": entity, "message_id": message_id}
         return _read(models.Replayed, self._ask("POST", "/api/dead-letters/replay", json=body, timeout=None)).replayed
 
+    def subscriptions(self, method: str, path: str, **request: Any) -> Any:
+        """What the API answers about them, or about the one at the path."""
+        return self._ask(method, f"/api/subscriptions{path}", timeout=None, **request).json()
+
     def put_dataset(self, project: str, name: str, file: BinaryIO) -> str | None:
         """Put a file into the project's drop zone; returns the id of the run that it starts."""
         path = f"/api/datasets/{quote(project, safe='')}/{quote(name, safe='')}"

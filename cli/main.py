@@ -17,6 +17,7 @@ from cli.operate import base_models, dlq, doctor, license_app, policy_app
 from cli.rate import rate
 from cli.report_view import report_view
 from cli.review import review
+from cli.subscriptions import subscriptions_app
 from cli.validate import grade_file, validate_file
 from cli.view import runs_table, verdict_view
 from shared.domain.drop_zone import Role, role_of
@@ -138,6 +139,7 @@ app.add_typer(dlq, name="dlq")
 app.add_typer(endpoints_app, name="endpoints")
 app.add_typer(policy_app, name="policy")
 app.add_typer(license_app, name="license")
+app.add_typer(subscriptions_app, name="subscriptions")
 
 
 def _watch(api: Api, run_id: str, as_json: bool) -> None:

@@ -47,20 +47,8 @@ param defaultBaseModel string = 'microsoft/Phi-4'
 @allowed(['Standard_ZRS', 'Standard_LRS'])
 param storageSku string = 'Standard_ZRS'
 
-@description('The platform channel: a public https URL, or empty.')
-param notifyWebhookUrl string = ''
-
-@description('Comma-separated facts; empty means the default.')
-param notifyEvents string = ''
-
-@description('Comma-separated hosts that webhooks may reach though not public https.')
+@description('Comma-separated hosts that subscriptions may reach though not public https.')
 param notifyPrivateHosts string = ''
-
-@description('Name of the secret with the signing key in the key vault, not the key; empty: webhooks are not signed.')
-param webhookSecretName string = ''
-
-@description('Name of the secret with the named channels in the key vault, not the channels; empty: there are none.')
-param channelsSecretName string = ''
 
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName }
@@ -189,7 +177,6 @@ module vault 'modules/vault.bicep' = {
     tags: tags
     privateOnly: privateOnly
     logsId: monitoring.outputs.logsId
-    controlPrincipalId: identities.outputs.controlPrincipalId
   }
 }
 
@@ -324,16 +311,10 @@ module app 'modules/app.bicep' = {
     projectMonthlyUsd: projectMonthlyUsd
     endpointIdleHours: endpointIdleHours
     runRetentionDays: runRetentionDays
-    notifyWebhookUrl: notifyWebhookUrl
-    notifyEvents: notifyEvents
     notifyPrivateHosts: notifyPrivateHosts
-    vaultName: vaultName
-    webhookSecretName: webhookSecretName
-    channelsSecretName: channelsSecretName
   }
   dependsOn: [
     hostAccess
-    vault
   ]
 }
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from shared.domain import events as e
 from shared.domain.beside import read_beside
 from shared.domain.run import NON_TERMINAL, Run, Status
-from shared.domain.topology import TOPIC, Subscription, Topology
+from shared.domain.topology import TOPIC, TopicSubscription, Topology
 from shared.ports import Services
 from shared.step_support.outcome import Outcome, Step
 
@@ -86,7 +86,7 @@ TOPOLOGY = Topology(
     queues=tuple(stage.queue for stage in STAGES if stage.queue),
     topics={
         TOPIC: tuple(
-            Subscription(
+            TopicSubscription(
                 stage.name, None if stage.name == "notify" else frozenset(cls.wire_type for cls in stage.wakes)
             )
             for stage in STAGES

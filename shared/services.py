@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from shared.domain.errors import InvalidInput
-from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS
-from shared.domain.urls import channel_lines
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.clock import SystemClock
 from shared.embedded.store import SqliteRunStore
-from shared.ports import BlobStore, Channel, Config, EventBus, RunStore, Services
+from shared.ports import BlobStore, Config, EventBus, RunStore, Services
 from shared.settings import Settings, load_settings, path_of
 
 Result = TypeVar("Result")
@@ -65,7 +63,7 @@ def build_now(stand_in: object) -> None:
 
 if TYPE_CHECKING:
     from shared.clients.azure_ml.client import AzureMLClient
-    from shared.clients.webhook import WebhookNotifier
+    from shared.clients.targets import TargetNotifier
 
 
 def build_run_store(url: str, *, identity_client_id: str | None = None) -> RunStore:
@@ -134,11 +132,12 @@ def build_services(settings: Settings) -> Services:
             emulator_secret=settings.azure_ml_secret,
         )
 
-    def notifier() -> "WebhookNotifier":
-        from shared.clients.webhook import WebhookNotifier, channels_of, keys_of
+    def notifier() -> "TargetNotifier":
+        from shared.clients.targets import TargetNotifier, event_grid_token
 
-        keys, channels = keys_of(settings.webhook_secret or ""), channels_of(settings.notify_channels)
-        return WebhookNotifier(keys=keys, channels=channels, private_hosts=_split(settings.notify_private_hosts))
+        hosts = (part.strip() for part in settings.notify_private_hosts.split(","))
+        token = event_grid_token(settings.azure_client_id)
+        return TargetNotifier(private_hosts=filter(None, hosts), app_url=settings.app_url, token=token)
 
     both = on_first_use(azure_ml)
     return Services(
@@ -156,21 +155,9 @@ def build_services(settings: Settings) -> Services:
 
 
 def build_config(settings: Settings) -> Config:
-    """Settings of the same names, and the channel that others make."""
-    url, events = settings.notify_webhook_url, _split(settings.notify_events) or DEFAULT_NOTIFY_EVENTS
-    names = {field.name for field in fields(Config)} & type(settings).model_fields.keys()
-    named = {name: getattr(settings, name) for name in names}
-    lines = (line.split() for line in channel_lines(settings.notify_channels))
-    return Config(
-        **named,
-        channels=(Channel(url, events),) if url else (),
-        named_channels={name: rest[0] for name, *rest in lines if rest},
-        private_hosts=_split(settings.notify_private_hosts),
-    )
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """Settings of the same names."""
+    names = {field.name for field in fields(Config)}
+    return Config(**{name: getattr(settings, name) for name in names})
 
 
 @lazy

@@ -93,25 +93,10 @@ class Settings(BaseModel):
     )
     retire_schedule: str = Field(default="*/10 * * * * *", description="NCRONTAB; deletes old deployments")
     retrain_schedule: str = Field(default="*/30 * * * * *", description="NCRONTAB; looks for due retraining")
-    notify_webhook_url: str | None = Field(
-        default=None, description="a channel that is told about every project's runs"
-    )
-    notify_events: str = Field(default="", description="its facts, comma-separated; empty: the default list")
+    app_url: str = Field(default="", description="where people reach the app, for links in messages; empty: none")
     notify_private_hosts: str = Field(
         default="",
-        description="comma-separated hosts that webhooks, also of recipes, may reach by http or in a private network",
-    )
-    notify_channels: str = Field(
-        default="",
-        repr=False,
-        description="channels that a recipe or NOTIFY_WEBHOOK_URL names as `channel:NAME`: `NAME URL KEY`, one a line "
-        "or with ` ; ` between them. A second KEY signs too, while keys change; without KEY nothing is signed",
-    )
-    webhook_secret: str | None = Field(
-        default=None,
-        repr=False,
-        description="`whsec_...`, or two with a blank between them; signs what goes to other URLs. Without it that is "
-        "not signed",
+        description="comma-separated hosts that subscriptions may reach by http or in a private network, at any port",
     )
 
     @model_validator(mode="wrap")

@@ -150,6 +150,8 @@ NEEDS_DNS = {
     *(f"https://a{number}.example/hook" for number in range(3)),
     *(f"https://b{number}.example/hook" for number in range(2)),
     "https://d.example/hook#@93.184.215.14",
+    "https://user:key@c.example/hook",
+    "https://93.184.215.14@d.example/hook",
     "https://xn--e1afmkfd.example/hook",
     "https://metadata.google.internal/hook",
 }

@@ -19,12 +19,12 @@ def page() -> str:
     )
 
 
-def _event(cls: type[EventData]) -> tuple[str, str, str, str]:
+def _event(cls: type[EventData]) -> tuple[str, str, str, str, str]:
     sent = "yes" if cls.short_type() in DEFAULT_NOTIFY_EVENTS else ""
     meaning = markdown.first_line(cls.__dict__.get("__doc__"))
     if not meaning:
         raise ValueError(f"{cls.__name__} has no docstring")
-    return f"`{cls.wire_type}`", sent, meaning, _data(cls)
+    return f"`{cls.wire_type}`", cls.severity.value, sent, meaning, _data(cls)
 
 
 def _data(cls: type[EventData]) -> str:

@@ -43,7 +43,7 @@ EXAMPLE: dict[str, Any] = {
     "evaluation.slices": ["machine"],
     "deployment.endpoint": "machine-faults",
     "deployment.approval": "required",
-    "notify": [{"url": "https://hooks.example.org/droptune", "events": ["approval.requested", "run.*"]}],
+    "notify": [{"subscription": "ops", "events": ["approval.requested", "run.*"]}],
     "retrain.every_days": 7.0,
 }
 

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 from docs.generator import markdown
 from shared import runner
-from shared.clients import webhook
+from shared.clients import targets
 from shared.domain import jobs
 from shared.domain.errors import RETRY_RULES, FailureClass
 from shared.domain.planning import methods
 from shared.domain.run import NON_TERMINAL, Status
 from shared.pipeline import DEADLINES, QUEUE_ALLOWANCE
-from shared.records import channels, outbox, ticks
+from shared.records import outbox, subscriptions, ticks
 from shared.settings import Settings
 from shared.steps import (
     advance_rollout,
@@ -36,9 +36,10 @@ def page() -> str:
         stages=(*RETRY_OF_STAGE, *RETRY_OF_JOB),
         retry_wait_s=RETRY_WAIT_S,
         delivery=notify,
-        refused_ttl_s=channels.REFUSED_TTL_S,
+        log_s=subscriptions.DELIVERY_TTL_S,
+        disabled_after=notify.DISABLED_AFTER,
         runner=runner,
-        webhook=webhook,
+        targets=targets,
         outbox=outbox,
         probe=probe_deployments,
         rollout=advance_rollout,

@@ -18,6 +18,7 @@ from functions.http import (
     rows,
     runs,
     static_files,
+    subscriptions,
 )
 from functions.http.auth import Authenticator, configured_authenticator
 from functions.http.errors import JsonResponse
@@ -37,6 +38,7 @@ PARTS = (
     files,
     jobs,
     policy,
+    subscriptions,
     static_files,
 )
 

@@ -24,6 +24,7 @@ from shared.runner import Runner
 from shared.settings import load_settings
 
 READER, OPERATOR, APPROVER, ADMINISTRATOR = APP_ROLES
+OWNER = "owner"  # of a project that the policy has; of all else it is the administrators
 # On a laptop everyone is who they say they are, for trying out what needs a second person or another's rights.
 LOCAL_USER = "x-droptune-user"
 CALLER = "droptune.caller"  # of a request's scope
@@ -232,6 +233,7 @@ def may(role: str) -> Callable[..., Access]:
 Reader = Annotated[Access, Depends(may(READER))]
 Operator = Annotated[Access, Depends(may(OPERATOR))]
 Approver = Annotated[Access, Depends(may(APPROVER))]
+Owner = Annotated[Access, Depends(may(OWNER))]
 Administrator = Annotated[Access, Depends(may(ADMINISTRATOR))]
 
 

@@ -71,7 +71,7 @@ def list_runs(
         may_see=lambda run: access.allows(run.project),
     )
     unreadable = page.unreadable if access.allows(None) else ()
-    return models.RunPage(data=tuple(map(shown, page.runs)), unreadable=unreadable, next=page.next)
+    return models.RunPage(data=page.runs, unreadable=unreadable, next=page.next)
 
 
 @router.post("", status_code=202)
@@ -100,7 +100,7 @@ async def get_run(
         etag = _etag(run)
         if etag != if_none_match:
             response.headers["ETag"] = etag
-            return shown(run)
+            return run
         if asyncio.get_running_loop().time() >= end:
             return Response(status_code=304, headers={"ETag": etag})
         _waiting[access.caller.id] += 1
@@ -223,11 +223,6 @@ def find_run(services: Services, run_id: str, access: Access) -> Run:
         message = f"{wait.reason}: it waits, and is looked at again at {wait.again_at.isoformat(timespec='seconds')}"
         raise ApiError(409, "run_waits", message, run_id)
     return access.existing(run, "run_not_found", f"no run {run_id}", "run_id", run.project if run else None)
-
-
-def shown(run: Run) -> Run:
-    """As readers may see it."""
-    return run.model_copy(update={"recipe": run.recipe.masked()}) if run.recipe else run
 
 
 def metrics_of(run: Run, launcher: JobLauncher) -> models.Metrics:

@@ -23,12 +23,7 @@ param defaultBaseModel string
 param projectMonthlyUsd string
 param endpointIdleHours string
 param runRetentionDays string
-param notifyWebhookUrl string
-param notifyEvents string
 param notifyPrivateHosts string
-param vaultName string
-param webhookSecretName string
-param channelsSecretName string
 
 var issuer = '${environment().authentication.loginEndpoint}${subscription().tenantId}/v2.0'
 
@@ -67,7 +62,6 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
     httpsOnly: true
     publicNetworkAccess: privateOnly ? 'Disabled' : 'Enabled'
     virtualNetworkSubnetId: privateOnly ? subnetId : null
-    keyVaultReferenceIdentity: controlId
     siteConfig: {
       minTlsVersion: '1.2'
       ftpsState: 'Disabled'
@@ -140,11 +134,8 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     MONITOR_SCHEDULE: '0 */5 * * * *'
     RETIRE_SCHEDULE: '0 */10 * * * *'
     RETRAIN_SCHEDULE: '0 0 * * * *'
-    NOTIFY_WEBHOOK_URL: notifyWebhookUrl
-    NOTIFY_EVENTS: notifyEvents
+    APP_URL: 'https://${app.properties.defaultHostName}'
     NOTIFY_PRIVATE_HOSTS: notifyPrivateHosts
-    NOTIFY_CHANNELS: empty(channelsSecretName) ? '' : '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${channelsSecretName})'
-    WEBHOOK_SECRET: empty(webhookSecretName) ? '' : '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${webhookSecretName})'
   }
 }
 

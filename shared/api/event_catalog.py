@@ -61,13 +61,14 @@ def schema_of(wire_type: str) -> Schema:
 
 
 def asyncapi(version: str) -> dict[str, Any]:
-    """All events: those of the topic, which are those that channels get."""
+    """All events: those of the topic, and those that subscriptions get beside them."""
     whole = schemas()
     messages = {
         cls.short_type(): {
             "name": cls.wire_type,
             "title": cls.short_type(),
             "summary": " ".join((cls.__doc__ or "").split()),
+            "tags": [{"name": cls.severity.value}],
             "contentType": "application/cloudevents+json",
             "payload": {"$ref": PREFIX + cls.wire_type},
             "examples": [{"payload": example(whole[cls.wire_type])}],
@@ -79,7 +80,7 @@ def asyncapi(version: str) -> dict[str, Any]:
         name: {"address": address, "description": description, "messages": of_channel}
         for name, address, description in (
             ("pipeline", "pipeline", "Topic of the Service Bus namespace."),
-            ("webhook", None, "A channel of a recipe or the platform."),
+            ("subscription", None, "The target of a subscription of a project or of all."),
         )
     }
     return {
@@ -116,18 +117,23 @@ def example(schema: Schema, name: str = "") -> Any:
 
 
 def _envelope(cls: type[EventData]) -> Schema:
+    about = "run" if cls.about_run else "subscription"
+    of_run: dict[str, Schema] = {
+        "runid": {**TEXT, "description": "the run's id"},
+        "attempt": {"type": "integer", "description": "within the stage"},
+        "revision": {"type": "integer", "description": "changes of the run so far"},
+    }
     own: dict[str, Schema] = {
         "specversion": {"const": "1.0"},
         "id": {**TEXT, "description": "the same when the event is sent again"},
         "type": {"const": cls.wire_type},
         "source": {**TEXT, "pattern": "^/projects/"},
-        "subject": {**TEXT, "description": "the run's id"},
+        "subject": {**TEXT, "description": f"the {about}'s id"},
         "time": {**TEXT, "format": "date-time"},
         "datacontenttype": {"const": "application/json"},
         "schemaversion": {"type": "integer", "minimum": SCHEMA_VERSION},
-        "runid": {**TEXT, "description": "the run's id"},
-        "attempt": {"type": "integer", "description": "within the stage"},
-        "revision": {"type": "integer", "description": "changes of the run so far"},
+        "severity": {"const": cls.severity.value},
+        **(of_run if cls.about_run else {}),
         "data": {"$ref": PREFIX + cls.__name__},
     }
     return {"title": cls.short_type(), "type": "object", "properties": own, "required": list(own)}

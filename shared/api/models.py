@@ -15,6 +15,7 @@ from shared.domain.jobs import JobStatus
 from shared.domain.model import MAX_COMMENT, Measured, UtcTime
 from shared.domain.policy import PolicyProblem
 from shared.domain.run import Run
+from shared.domain.subscriptions import DeliveryRecord, SubscriptionBase
 from shared.domain.tokens import PreviewRow
 
 
@@ -397,3 +398,41 @@ class Replayed(ApiModel):
 
 class Doctor(ApiModel):
     data: tuple[Check, ...]
+
+
+class SubscriptionView(SubscriptionBase):
+    """As readers may see it: of a target's URL the host, and no key."""
+
+    last: DeliveryRecord | None = Field(default=None, description="the newest delivery")
+
+
+class SubscriptionList(ApiModel):
+    """By project and name."""
+
+    data: tuple[SubscriptionView, ...]
+    unreadable: tuple[UnreadableDocument, ...] = ()
+
+
+class SubscriptionCreated(ApiModel):
+    """The only answer that has both keys. `warnings`: what the target cannot check."""
+
+    subscription: SubscriptionView
+    keys: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class KeyRotated(ApiModel):
+    """The new key, which no other answer has. It and the newer of the two before sign each message from now on."""
+
+    key: str
+
+
+class DeliveryList(ApiModel):
+    """Newest first. `next` is the `after` of the following page, null at the end."""
+
+    data: tuple[DeliveryRecord, ...]
+    next: str | None
+
+
+class Redelivered(ApiModel):
+    redelivered: int

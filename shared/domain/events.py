@@ -1,8 +1,10 @@
 """The events the pipeline publishes. One class for the data of each type, which also holds its wire type.
 
-Envelope: CloudEvents 1.0 structured JSON with the extensions `runid`, `attempt`, `revision` and `schemaversion`.
+Envelope: CloudEvents 1.0 structured JSON with the extensions `severity` and `schemaversion`, and of a run `runid`,
+`attempt` and `revision`.
 """
 
+from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import Field
@@ -15,15 +17,30 @@ from shared.domain.results import CostEstimate
 from shared.domain.upgrades import SCHEMA_VERSION, upgraded
 
 
+class Severity(StrEnum):
+    """How much an event asks for: nothing, a look, or that somebody acts. In ascending order."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        return tuple(Severity).index(self)
+
+
 class EventData(Frozen):
     """What an event says, without the envelope: one class for each type of event; those without one are bases."""
 
     wire_type: ClassVar[str] = ""
     # A person's request stays valid whatever the run did meanwhile; anything else is about one revision.
     about_any_revision: ClassVar[bool] = False
+    about_run: ClassVar[bool] = True  # else about a subscription, whose id is in the place of the run's
+    severity: ClassVar[Severity] = Severity.INFO
 
-    def __init_subclass__(cls, type: str = "", **options: Any) -> None:
+    def __init_subclass__(cls, type: str = "", severity: str = "", **options: Any) -> None:
         super().__init_subclass__(**options)
+        cls.severity = Severity(severity) if severity else cls.severity
         if type:
             cls.wire_type = f"droptune.{type}.v1"
             EVENT_TYPES[cls.wire_type] = cls
@@ -69,6 +86,7 @@ class Event(Frozen, Generic[DataT]):
 
     def to_cloudevent(self) -> dict[str, Any]:
         data = self.data.model_dump(mode="json")
+        of_run = {"runid": self.run_id, "attempt": self.attempt, "revision": self.revision}
         return {
             "specversion": "1.0",
             "id": self.id,
@@ -78,9 +96,8 @@ class Event(Frozen, Generic[DataT]):
             "time": self.time.isoformat(),
             "datacontenttype": "application/json",
             "schemaversion": SCHEMA_VERSION,
-            "runid": self.run_id,
-            "attempt": self.attempt,
-            "revision": self.revision,
+            "severity": self.data.severity.value,
+            **(of_run if self.data.about_run else {}),
             "data": {**data, "key": self.key} if self.key else data,
         }
 
@@ -122,7 +139,7 @@ class ValidationPassed(EventData, type="validation.passed"):
     eval_rows: int
 
 
-class ValidationFailed(EventData, type="validation.failed"):
+class ValidationFailed(EventData, type="validation.failed", severity="error"):
     """The dataset or the recipe was rejected."""
 
     codes: tuple[str, ...]
@@ -190,15 +207,15 @@ class EvaluationPassed(GateDecision, type="evaluation.passed"):
     """The gate passed the candidate and, where approval is required, a person approved it."""
 
 
-class EvaluationFailed(GateDecision, type="evaluation.failed"):
+class EvaluationFailed(GateDecision, type="evaluation.failed", severity="warning"):
     """The gate's decision with its numbers: what runs today stays."""
 
 
-class ApprovalRequested(GateDecision, type="approval.requested"):
+class ApprovalRequested(GateDecision, type="approval.requested", severity="warning"):
     """The gate passed; a person decides. The numbers they need are here."""
 
 
-class ApprovalReminder(EventData, type="approval.reminder"):
+class ApprovalReminder(EventData, type="approval.reminder", severity="warning"):
     """A quarter of the time for the decision is left."""
 
     deadline_at: UtcTime
@@ -223,13 +240,13 @@ class ApprovalDenied(PersonsDecision, type="approval.denied"):
     """A person denied the candidate. If it counts, the events of the run have it."""
 
 
-class ApprovalExpired(EventData, type="approval.expired"):
+class ApprovalExpired(EventData, type="approval.expired", severity="warning"):
     """No decision was made in time."""
 
     deadline_at: UtcTime
 
 
-class ModelDeclined(EventData, type="model.declined"):
+class ModelDeclined(EventData, type="model.declined", severity="warning"):
     """What the gate had passed was declined: by a person, or because no decision was made in time."""
 
     by: Person
@@ -279,9 +296,11 @@ class ModelPromoted(EventData, type="model.promoted"):
     deployment: str
     model: str
     scoring_uri: str
+    candidate: Score | None = Field(default=None, description="its score in the evaluation that it passed")
+    gains: tuple[Gain, ...] = ()
 
 
-class RollbackStarted(EventData, type="rollback.started"):
+class RollbackStarted(EventData, type="rollback.started", severity="warning"):
     """A rollout is being rolled back."""
 
     endpoint: str
@@ -289,7 +308,7 @@ class RollbackStarted(EventData, type="rollback.started"):
     by: Person | None = Field(default=None, description="the person who asked; None if the probes decided")
 
 
-class ModelRolledBack(EventData, type="model.rolled_back"):
+class ModelRolledBack(EventData, type="model.rolled_back", severity="error"):
     """The traffic is back on the previous deployment (percent by deployment)."""
 
     endpoint: str
@@ -349,11 +368,11 @@ class EndpointUnwell(EndpointProbed):
     rolls_back_to: str | None = Field(default=None, description="the previous deployment, if it was asked for")
 
 
-class EndpointDegraded(EndpointUnwell, type="endpoint.degraded"):
+class EndpointDegraded(EndpointUnwell, type="endpoint.degraded", severity="warning"):
     """The deployment in production answers wrongly, too slowly, or not all that it is asked."""
 
 
-class EndpointDown(EndpointUnwell, type="endpoint.down"):
+class EndpointDown(EndpointUnwell, type="endpoint.down", severity="error"):
     """The deployment in production does not answer."""
 
 
@@ -372,7 +391,7 @@ class DeploymentRetired(EventData, type="deployment.retired"):
     reason: str
 
 
-class JobFailed(RefusalEvent, AboutJob, type="job.failed"):
+class JobFailed(RefusalEvent, AboutJob, type="job.failed", severity="warning"):
     """A job ended without its result, as its result file or the platform says."""
 
 
@@ -380,7 +399,7 @@ class JobStopped(AboutJob, type="job.stopped"):
     """A job that we asked to stop has stopped."""
 
 
-class StageRefused(RefusalEvent, type="stage.refused"):
+class StageRefused(RefusalEvent, type="stage.refused", severity="warning"):
     """A step found that it cannot do its work."""
 
     stage: str
@@ -406,14 +425,14 @@ class DeploymentRetryDue(RetryDue, type="deployment.retry_due"):
     """The deployment is tried again."""
 
 
-class QuotaMissing(EventData, type="quota.missing"):
+class QuotaMissing(EventData, type="quota.missing", severity="warning"):
     """The run waits until somebody has asked for quota and got it; it is tried again until then."""
 
     problem: Problem
     until: UtcTime
 
 
-class BudgetWarning(EventData, type="budget.warning"):
+class BudgetWarning(EventData, type="budget.warning", severity="warning"):
     """With this run more than the policy's `warn_at_percent` of a month's budget is taken."""
 
     budget: str = Field(description="a project, `team NAME`, or `all projects`")
@@ -421,14 +440,14 @@ class BudgetWarning(EventData, type="budget.warning"):
     limit_usd: float
 
 
-class RunOverdue(EventData, type="run.overdue"):
+class RunOverdue(EventData, type="run.overdue", severity="warning"):
     """The run passed the deadline of its status."""
 
     status: str
     deadline_at: UtcTime
 
 
-class RunFailed(RefusalEvent, type="run.failed"):
+class RunFailed(RefusalEvent, type="run.failed", severity="error"):
     """The run ended `failed`."""
 
 
@@ -445,6 +464,26 @@ class RunCancelled(EventData, type="run.cancelled"):
     by: Person
 
 
+class AboutSubscription(EventData):
+    """About a subscription, in the place of a run."""
+
+    about_run = False
+    subscription: str = Field(description="its name")
+    target: str = Field(description="type of its target")
+
+
+class SubscriptionTest(AboutSubscription, type="subscription.test"):
+    """A person tries whether a subscription's target takes events."""
+
+    by: Person
+
+
+class SubscriptionDisabled(AboutSubscription, type="subscription.disabled", severity="error"):
+    """A subscription gets nothing until a person enables it: its target wants nothing, or took nothing for days."""
+
+    reason: Problem
+
+
 def parse_event(body: dict[str, Any]) -> Event[EventData]:
     """The event in a CloudEvents envelope, of this version or an earlier one; fields it does not know are ignored.
 
@@ -457,7 +496,10 @@ def parse_event(body: dict[str, Any]) -> Event[EventData]:
             raise InvalidInput("unknown_event_type", f"no event of type {body.get('type')!r}", "type")
         data = dict(body.get("data", {}))
         fields = {name: body.get(name) for name in ("attempt", "revision", "time")} | {"key": data.pop("key", "")}
-        fields |= {"run_id": body.get("runid"), "project": str(body.get("source", "")).removeprefix("/projects/")}
+        if not cls.about_run:
+            fields |= {"attempt": 0, "revision": 0}
+        fields |= {"run_id": body.get("runid") if cls.about_run else body.get("subject")}
+        fields |= {"project": str(body.get("source", "")).removeprefix("/projects/")}
         return Event.model_validate({**fields, "data": cls.model_validate(data, extra="ignore")})
     except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise InvalidInput("malformed_event", str(error), "data") from error

@@ -10,7 +10,6 @@ from fnmatch import fnmatchcase
 from functools import reduce
 from math import inf
 from typing import Annotated, Any, Self, get_args, get_origin
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -19,8 +18,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from shared.domain.catalog import BaseModelEntry, Use
 from shared.domain.errors import Problem
 from shared.domain.model import MAX_PERSON, Frozen
-from shared.domain.recipe import AUTO, SCALE_OUT_ABOVE, Name, Notify, Recipe, ResolvedRecipe
-from shared.domain.urls import ascii_host
+from shared.domain.recipe import AUTO, SCALE_OUT_ABOVE, Name, Recipe, ResolvedRecipe
 
 APP_ROLES = ("reader", "operator", "approver", "administrator")
 # What the rows were read with before the policy is looked at: changed afterwards, it would say what was not done.
@@ -163,7 +161,7 @@ class Rules(Frozen):
 
     limits: Limits = Field(default={}, description="setting of a recipe, as `deployment.approval` -> what it may be")
     notify_hosts: tuple[Pattern, ...] | None = Field(
-        default=None, description="hosts that channels of recipes may be at, as shell patterns; null: any"
+        default=None, description="hosts that subscriptions of projects may be at, as shell patterns; null: any"
     )
     intended_uses: tuple[Use, ...] = Field(default=(), description="what models are for, whatever a recipe says")
 
@@ -207,10 +205,10 @@ class Project(Rules):
     )
 
     def members(self, role: str) -> tuple[str, ...]:
-        """Who has the role `reader`, `operator` or `approver`; nobody has another one by a project."""
+        """Who has the role `reader`, `operator`, `approver` or `owner`; nobody has another one by a project."""
         everybody = self.owners + self.operators + self.approvers + self.readers
         operators, approvers = self.owners + self.operators, self.owners + self.approvers
-        return {"reader": everybody, "operator": operators, "approver": approvers}.get(role, ())
+        return {"reader": everybody, "operator": operators, "approver": approvers, "owner": self.owners}.get(role, ())
 
 
 class Team(Frozen):
@@ -274,9 +272,10 @@ class PlatformPolicy(Rules):
 
     def membership(self, project: str | None, role: str, person: Iterable[str]) -> tuple[str, ...]:
         """Which of these (object id, groups, app roles of a person) give the role in a project: those that it names, or
-        in one that is not registered the app role."""
+        in one that is not registered the app role, if there is one."""
         own = self.projects.get(project) if project else None
-        return tuple(sorted({*(own.members(role) if own else (role,))}.intersection(person)))
+        role_of_app = (role,) if role in APP_ROLES else ()
+        return tuple(sorted({*(own.members(role) if own else role_of_app)}.intersection(person)))
 
     def budgets(self, project: str, otherwise_usd: float | None) -> dict[str, float]:
         """What may be spent in a month by each that a run of the project is paid by: account -> USD."""
@@ -322,19 +321,12 @@ class PlatformPolicy(Rules):
             is_off = (value is None and path in _OFF) or (path in _RESOLVED and value == AUTO)
             if not limit.allows(value) and not is_off:
                 yield _violation(path, f"it is {_shown(value)}, {whose} wants {limit}")
-        for number, channel in enumerate(recipe.notify):
-            for message in self.channel_problems(channel, project):
-                yield _violation(f"notify[{number}].url", message)
 
-    def channel_problems(self, channel: Notify, project: str) -> Iterator[str]:
-        """Why nothing is sent to a channel of a recipe of the project. A named one is the platform's."""
-        address = urlsplit(channel.url or "")
-        host = address.hostname or ""
-        with suppress(ValueError):  # it has no other form, and no webhook reaches it
-            host = ascii_host(address)
-        for whose, rules in self.rules(project).items():
+    def host_problems(self, host: str, project: str | None) -> Iterator[str]:
+        """Why nothing is sent to a host for the project. None: for subscriptions of all it is the platform's own."""
+        for whose, rules in self.rules(project).items() if project else ():
             hosts = rules.notify_hosts
-            if channel.url and hosts is not None and not any(fnmatchcase(host, one) for one in hosts):
+            if hosts is not None and not any(fnmatchcase(host, one) for one in hosts):
                 yield f"{host} is none of those that {whose} allows: {', '.join(hosts) or 'no host'}"
 
     def _limits(self, project: str) -> Iterator[tuple[str, str, Limit]]:

@@ -3,7 +3,6 @@
 import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
@@ -11,7 +10,6 @@ from shared.domain.beside import read_beside
 from shared.domain.catalog import BaseModelEntry, Use, find_entry
 from shared.domain.graders import Grader, StringCheck, judges_named
 from shared.domain.model import Finite
-from shared.domain.urls import CHANNEL, CHANNEL_NAME, check_web_url
 
 Auto = Literal["auto"]
 ANSWER_TOKENS_MAX = 4096  # of evaluation.max_new_tokens
@@ -440,38 +438,19 @@ class Retrain(Finite):
     )
 
 
-MAX_CHANNELS = 20  # an event is stored with its deliveries in one batch of at most 100 writes
+MAX_NOTIFY = 20
+SUBSCRIPTION_NAME = r"^[a-z][a-z0-9_-]{0,63}$"
 
 
 class Notify(Finite):
-    """One channel: a webhook and the facts it wants, as shell patterns (`*`, `run.*`)."""
+    """Events of the project's runs for one of its subscriptions, beside those that it asks for itself."""
 
-    url: Annotated[str, Field(pattern=r"^https?://"), AfterValidator(check_web_url)] | None = _optional(
-        "a public https address at port 443; one that is itself a secret belongs into the setting NOTIFY_CHANNELS"
-    )
-    channel: Annotated[str, Field(pattern=CHANNEL_NAME)] | None = _optional(
-        "name in the setting NOTIFY_CHANNELS, which holds the URL and its keys; in place of `url`"
+    subscription: Annotated[str, Field(pattern=SUBSCRIPTION_NAME)] = Field(
+        description="name of a subscription of the project: docs/how-to/subscribe-to-events.md"
     )
     events: tuple[str, ...] = Field(
-        default=DEFAULT_NOTIFY_EVENTS, max_length=50, description="facts, or patterns such as `run.*`"
+        default=DEFAULT_NOTIFY_EVENTS, max_length=50, description="events, or patterns such as `run.*`"
     )
-
-    @model_validator(mode="after")
-    def _is_one_receiver(self) -> "Notify":
-        if (self.url is None) == (self.channel is None):
-            raise ValueError("it needs either url or channel")
-        return self
-
-    @property
-    def receiver(self) -> str:
-        return self.url or f"{CHANNEL}{self.channel}"
-
-    def masked(self) -> "Notify":
-        """With the host alone of its URL, whose path or query may be a token of the receiver."""
-        if self.url is None:
-            return self
-        parts = urlsplit(self.url)
-        return self.model_copy(update={"url": f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***"})
 
 
 class Recipe(Finite):
@@ -492,7 +471,7 @@ class Recipe(Finite):
         description="which of the uses that licenses bar it is for: docs/reference/licenses.md; an empty list: none",
     )
     notify: tuple[Notify, ...] = Field(
-        default=(), max_length=MAX_CHANNELS, description="webhooks that are told about the project's runs; at most 20"
+        default=(), max_length=MAX_NOTIFY, description="subscriptions that get more of the run's events; at most 20"
     )
     retrain: Retrain = Retrain()
 
@@ -565,12 +544,17 @@ class ResolvedRecipe(Finite):
     continued_from: str | None = _optional("run whose adapter training starts from")
     base: BaseModelEntry | None = _optional("the tenant's own base model, as the policy had it; null: of the catalog")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_addresses(cls, stored: Any) -> Any:
+        """Until December 2026 recipes named addresses that got events. Those of runs before get nothing any more."""
+        requested = stored.get("requested") if isinstance(stored, dict) else None
+        if not isinstance(requested, dict) or not isinstance(requested.get("notify"), list):
+            return stored
+        kept = [one for one in requested["notify"] if not isinstance(one, dict) or not {"url", "channel"} & one.keys()]
+        return {**stored, "requested": {**requested, "notify": kept}}
+
     @property
     def entry(self) -> BaseModelEntry:
         """Its base model. Raises PermanentFailure (license, `unknown_base_model`)."""
         return self.base or find_entry(self.requested.base_model)
-
-    def masked(self) -> "ResolvedRecipe":
-        """As it leaves the platform, to jobs and readers: without what may be secret in its channels."""
-        channels = tuple(channel.masked() for channel in self.requested.notify)
-        return self.model_copy(update={"requested": self.requested.model_copy(update={"notify": channels})})

@@ -13,7 +13,7 @@ EVENT_ALLOWANCE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class TopicSubscription:
     """A subscription receives the messages whose subject is listed; None means every message."""
 
     name: str
@@ -25,7 +25,7 @@ class Topology:
     """Queues by name, and each topic's subscriptions."""
 
     queues: tuple[str, ...]
-    topics: dict[str, tuple[Subscription, ...]] = field(default_factory=dict)
+    topics: dict[str, tuple[TopicSubscription, ...]] = field(default_factory=dict)
     lock_duration_s: float = 60.0
     max_delivery_count: int = 10
 

@@ -1,14 +1,12 @@
-"""Which URLs a webhook may have, as far as their text shows, and which are of this machine."""
+"""Which URLs a target may have, as far as their text shows, and which are of this machine."""
 
 import re
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
-CHANNEL = "channel:"  # begins what stands for the URL of a channel that the platform keeps; its name follows
-CHANNEL_NAME = r"^[a-z][a-z0-9_-]{0,63}$"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>.+)\]|(?P<name>[^][:]+))(?::\d*)?")
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
@@ -50,20 +48,11 @@ def _is_name(host: str) -> bool:
     return len(name) <= _MAX_NAME_CHARACTERS and all(map(_LABEL.fullmatch, labels))
 
 
-def channel_lines(text: str) -> list[str]:
-    """The channels of the setting NOTIFY_CHANNELS, each `NAME URL KEY` if it is well formed."""
-    return [line for line in re.split(r"\n|\s;\s", text) if line.strip()]
-
-
-def objection(receiver: str, channels: Mapping[str, str], private_hosts: Collection[str]) -> str | None:
-    """Why no webhook goes to a URL, or to `channel:NAME` of these channels; None if its text gives no reason.
+def objection(url: str, private_hosts: Collection[str]) -> str | None:
+    """Why nothing is sent to a URL; None if its text gives no reason.
 
     What a name resolves to is seen when connecting. A URL may be a secret: it is not quoted.
     """
-    name = receiver.removeprefix(CHANNEL) if receiver.startswith(CHANNEL) else None
-    url = receiver if name is None else channels.get(name)
-    if url is None:
-        return f"the setting NOTIFY_CHANNELS has no {name}"
     try:
         parts = urlsplit(check_web_url(url))
         host = ascii_host(parts)
@@ -71,8 +60,6 @@ def objection(receiver: str, channels: Mapping[str, str], private_hosts: Collect
         return "the URL is not a web address"
     if len(url) > _MAX_URL_CHARACTERS:
         return f"{host}: the URL is longer than {_MAX_URL_CHARACTERS} characters"
-    if name is None and "@" in parts.netloc:
-        return f"{host}: a URL with a user or a password in it belongs into the setting NOTIFY_CHANNELS"
     if host in private_hosts:
         return None
     if parts.scheme != "https" or parts.port not in (None, 443):

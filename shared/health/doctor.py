@@ -20,7 +20,7 @@ from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe, Tier
 from shared.pipeline import TOPOLOGY
 from shared.ports import BlobStore, Config, JobLauncher, Services
-from shared.records import channels, serving_costs, ticks
+from shared.records import serving_costs, subscriptions, ticks
 from shared.records.unreadable import unreadable
 from shared.rendering.bundle import read_bundle
 from shared.services import build_now, services
@@ -61,7 +61,7 @@ def examine(build: Callable[[], Services] = services) -> list[Check]:
 def _run_check(settings: Settings, services: Services) -> Iterator[Check]:
     store, launcher, models = services.store, services.launcher, services.models
     yield attempt("run store", "RUN_STORE_URL", lambda: store.get("doctor", "doctor"), "a point read is answered")
-    for name, check in (("documents", _set_aside), ("timers", _timers), ("channels", _channels)):
+    for name, check in (("documents", _set_aside), ("timers", _timers), ("subscriptions", _subscriptions)):
         yield from _guarded(name, map(check, [services]), lambda error: "")
     yield attempt("event bus", "EVENT_BUS_URL", lambda: _peek_all(services))
     blobs = attempt("blobs", "BLOB_STORE_URL", lambda: _list_blobs(services))
@@ -110,10 +110,15 @@ def _timers(services: Services) -> Check:
     return _none_of("timers", named, "none failed at anything within a day", fix)
 
 
-def _channels(services: Services) -> Check:
-    fix = "correct the URL; one that answered 410 gets nothing for 7 days, under another URL at once"
-    nothing = "none refused an event for good within a week"
-    return _none_of("channels", channels.refused(services.store), nothing, fix)
+def _subscriptions(services: Services) -> Check:
+    """Those that get nothing."""
+    named = (
+        f"{one.name} of {one.project or 'all projects'} since {one.disabled_at:%Y-%m-%d %H:%M}: {one.disabled.message}"
+        for one in subscriptions.every(services.store)
+        if one.disabled
+    )
+    fix = "correct the target, then `droptune subscriptions enable NAME` and `redeliver NAME`"
+    return _none_of("subscriptions", named, "none is disabled", fix)
 
 
 def _none_of(name: str, found: Iterable[str], nothing: str, fix: str) -> Check:

@@ -1,12 +1,12 @@
 """The ports together, with the settings that steps need."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from shared.domain import jobs
 from shared.domain.prompts import Prompt
+from shared.domain.subscriptions import Subscription, Target
 from shared.ports.blobs import BlobStore
 from shared.ports.bus import EventBus
 from shared.ports.store import RunStore
@@ -96,20 +96,24 @@ class ModelHost(Protocol):
         """
 
 
-# The code of a PermanentFailure that says that the receiver wants no more of anything.
-GONE = "webhook_gone"
-# The code of a Transient: nothing was sent, since enough calls to the receiver, or for the project, are in progress.
-BUSY = "webhook_busy"
+# The code of a PermanentFailure that says that the target wants no more of anything.
+GONE = "target_gone"
+# The code of a Transient: nothing was sent, since enough calls to the target, or for the project, are in progress.
+BUSY = "target_busy"
 
 
 class Notifier(Protocol):
-    """Delivery of one CloudEvent to one receiver."""
+    """Delivery of one CloudEvent to the target of one subscription."""
 
-    def deliver(self, url: str, message_id: str, body: bytes, project: str | None = None) -> None:
-        """Post once to a URL, or to `channel:NAME`, for a project or the platform.
+    def deliver(self, subscription: Subscription, event: dict[str, Any]) -> int:
+        """Send once; the status of the answer.
 
-        Raises Transient (worth a retry) or PermanentFailure (refused for good).
+        Raises Transient (worth another attempt) or PermanentFailure (refused for good); their `param` is the status of
+        the answer, if there was one.
         """
+
+    def problem(self, target: Target) -> str | None:
+        """Why nothing would be delivered there, as far as a connection shows; the URL is not quoted."""
 
 
 class Clock(Protocol):
@@ -117,14 +121,6 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Current time, timezone-aware UTC."""
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """A receiver of notifications and the facts it wants, as shell patterns."""
-
-    url: str
-    events: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +139,6 @@ class Config:
     project_monthly_usd: float | None
     endpoint_idle_hours: float
     run_retention_days: int
-    channels: tuple[Channel, ...]
-    named_channels: Mapping[str, str] = field(repr=False)  # name -> URL, which may be a secret
-    private_hosts: tuple[str, ...]
     blob_store_url: str = ""
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 
 from shared.domain.errors import InvalidInput, LaterVersion, UnreadableDocument
 from shared.ports import BlobStore, RunStore, Stored, Write
-from shared.records import api_objects, budget, claims, endpoints, outbox, runs
+from shared.records import api_objects, budget, claims, endpoints, outbox, runs, subscriptions
 from shared.records.document import pages, unreadable_as
 
 QUARANTINE = "quarantine"
@@ -21,6 +21,7 @@ _READERS: dict[str, Callable[[Stored], object]] = {
     claims.CLAIM: claims.claim_of,
     endpoints.RECORD: endpoints.record_of,
     budget.BUDGET: lambda stored: budget.entries_of(stored.document),
+    subscriptions.SUBSCRIPTION: subscriptions.subscription_of,
     **{model.kind: partial(api_objects.object_of, model=model) for model in (api_objects.File, api_objects.Job)},
 }
 # What timers ask for. Of others, such as a finished run, whoever asks for it is told.
@@ -29,12 +30,13 @@ _IN_USE: dict[str, dict[str, str | int]] = {
     outbox.OUTBOX: {"sent": 0},
     claims.CLAIM: {"settled": 0},
     endpoints.RECORD: {},
+    subscriptions.SUBSCRIPTION: {},
 }
 
 
 def unreadable(store: RunStore, now: datetime) -> Iterator[UnreadableDocument]:
     """Of runs that are not finished or are in production, unsent entries, claims that are held, records of endpoints,
-    and budgets of this month and the one before it."""
+    subscriptions, and budgets of this month and the one before it."""
     found = ((type, stored) for type, fields in _IN_USE.items() for stored in pages(store, type, fields))
     others = ((runs.RUN, _other_runs(store)), (budget.BUDGET, budget.accounts(store, now)))
     for type, stored in chain(found, ((type, stored) for type, some in others for stored in some)):

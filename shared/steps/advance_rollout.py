@@ -191,6 +191,8 @@ def _promote(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, serv
             keep = timedelta(0)
         previous = before.as_previous(run.updated_at + keep) if before else None
     names = {"endpoint": rollout.endpoint, "deployment": rollout.deployment, "model": rollout.model}
+    found = run.evaluation
+    numbers = {"candidate": found.candidate, "gains": found.gains} if found else {}
     record = EndpointRecord(
         **names,
         project=run.project,
@@ -205,7 +207,7 @@ def _promote(event: Event[DeploymentProbed], run: Run, rollout: RolloutRef, serv
     return Outcome(
         status=Status.DEPLOYED,
         changes={"rollout": rollout.model_copy(update={"scoring_uri": uri})},
-        events=(Draft(ModelPromoted(**names, scoring_uri=uri)),),
+        events=(Draft(ModelPromoted(**names, scoring_uri=uri, **numbers)),),
         undo=lambda now: _withdraw_unless_deployed(now, rollout.endpoint, services),
     )
 

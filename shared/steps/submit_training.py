@@ -109,7 +109,7 @@ def submit_training(event: Event[ValidationPassed | TrainingRetryDue], run: Run,
         require_room(run, services, services.models.get_endpoint(recipe.endpoint), trained=False)
     budgets = applied.policy.budgets(run.project, services.config.project_monthly_usd)
     warnings = budget.reserve(services.store, run, budgets, applied.policy.warn_at_percent)
-    write_model(services.blobs, paths.run(run.id, "recipe.json"), recipe.masked())
+    write_model(services.blobs, paths.run(run.id, "recipe.json"), recipe)
     tell_job(judges_of(recipe.requested, rewards=True), spec.name, run, services)
     begun = begin(spec, JobKind.TRAINING, TrainingStarted(job=spec.name, estimate=run.cost), run, services)
     events = (*begun.events, *(Draft(warning, key=warning.budget) for warning in warnings))

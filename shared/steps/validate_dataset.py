@@ -26,10 +26,9 @@ from shared.domain.planning.plan import check_budget
 from shared.domain.policy import AppliedPolicy
 from shared.domain.recipe import Recipe, Tier
 from shared.domain.run import Run, RunChanges, Status, ValidationSummary
-from shared.domain.urls import objection
 from shared.grading.engine import given_to_any_answer
 from shared.ports import Services
-from shared.records import policies, runs
+from shared.records import policies, runs, subscriptions
 from shared.records.blob_documents import read_model, write_model
 from shared.step_support.dataset_files import (
     held_out_files,
@@ -264,11 +263,11 @@ def _with_policy(
         findings.add("policy_applied", "recipe", detail=f"{path} is {why} (policy version {applied.version})")
     for problem in found:
         findings.add(problem.code, "recipe", detail=problem.message)
-    config = services.config
-    for number, channel in enumerate(recipe.notify):
-        if (unfit := objection(channel.receiver, config.named_channels, config.private_hosts)) is not None:
-            setting = f"notify[{number}].{'url' if channel.url else 'channel'}"
-            findings.add("webhook_not_allowed", "recipe", detail=f"{setting}: {unfit}")
+    known = {one.name for one in subscriptions.of_project(services.store, run.project)} if recipe.notify else set()
+    for number, one in enumerate(recipe.notify):
+        if one.subscription not in known:
+            detail = f"notify[{number}].subscription: {run.project} has none named {one.subscription}"
+            findings.add("unknown_subscription", "recipe", detail=detail)
     if report.passed and applied.policy.sets_floor(run.project):
         for name in given_to_any_answer(recipe.evaluation.graders):
             detail = f"evaluation.graders: {name} gives a score to any answer, which min_score of the policy then has"

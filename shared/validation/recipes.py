@@ -1,10 +1,7 @@
 """`recipe.yaml` to a Recipe, with every problem in one pass."""
 
 import copy
-import difflib
-import fnmatch
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import inf
@@ -17,10 +14,10 @@ from pydantic import ValidationError
 
 from shared.domain.catalog import check_license
 from shared.domain.drop_zone import MAX_RECIPE_BYTES
-from shared.domain.events import EVENT_TYPES
 from shared.domain.findings import ERRORS_SHOWN, Findings
 from shared.domain.graders import Grader
-from shared.domain.recipe import MAX_CHANNELS, Notify, Recipe, Reinforcement
+from shared.domain.recipe import Notify, Recipe, Reinforcement
+from shared.domain.subscriptions import unknown_events
 from shared.grading.engine import problems
 from shared.validation.encodings import encoding_of
 from shared.validation.setting_errors import Location, dotted, faulty, remove, setting_errors, with_suggestion
@@ -142,19 +139,6 @@ def _without_faults(
     return Recipe(base_model=default_base_model), {()}
 
 
-def read_channels(text: bytes) -> list[Notify]:
-    """The valid channels of a recipe, whatever else is wrong with it: a rejected run is told to them too."""
-    try:
-        channels = _load(text)[0].get("notify")
-    except _Unreadable:
-        return []
-    valid: list[Notify] = []
-    for one in channels if isinstance(channels, list) else ():
-        with suppress(ValidationError):
-            valid.append(Notify.model_validate(one))
-    return valid[:MAX_CHANNELS]
-
-
 def _load(text: bytes) -> tuple[dict[str, Any], list[tuple[Location, int]]]:
     """The settings, of a key given twice the last, and what `keys_given_twice` says."""
     if len(text) > MAX_RECIPE_BYTES:
@@ -212,17 +196,9 @@ def _check_graders(recipe: Recipe, findings: Findings) -> set[Location]:
     return {where for where in found if found[where]}
 
 
-def _check_events(channels: Sequence[Notify], findings: Findings) -> bool:
-    """Whether a channel names what no event is."""
-    known = [cls.short_type() for cls in EVENT_TYPES.values()]
-    unknown = [
-        (f"notify[{number}].events: no event is named {pattern}", pattern)
-        for number, channel in enumerate(channels)
-        for pattern in channel.events
-        if not fnmatch.filter(known, pattern)
-    ]
-    for message, pattern in unknown:
-        nearest = difflib.get_close_matches(pattern, known, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else "; docs/reference/events.md lists them"
-        findings.add("recipe_value", "recipe", detail=message + hint)
-    return bool(unknown)
+def _check_events(notify: Sequence[Notify], findings: Findings) -> bool:
+    """Whether one names what no event is."""
+    wrong = [(number, message) for number, one in enumerate(notify) for message in unknown_events(one.events)]
+    for number, message in wrong:
+        findings.add("recipe_value", "recipe", detail=f"notify[{number}].events: {message}")
+    return bool(wrong)

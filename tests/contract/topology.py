@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from shared.domain.topology import Subscription, Topology
+from shared.domain.topology import TopicSubscription, Topology
 
 # Five seconds is the shortest lock Service Bus grants.
 TOPOLOGY = Topology(
     queues=("orders",),
     topics={
         "facts": (
-            Subscription("all", None),
-            Subscription("passed", frozenset({"passed", "approved"})),
-            Subscription("failed", frozenset({"failed"})),
+            TopicSubscription("all", None),
+            TopicSubscription("passed", frozenset({"passed", "approved"})),
+            TopicSubscription("failed", frozenset({"failed"})),
         )
     },
     lock_duration_s=5.0,

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from shared.domain.errors import Transient
 from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Run
+from shared.domain.subscriptions import Subscription
 from shared.ports.services import BUSY
 from shared.records import policies, runs
 from tests.simulation.conftest import MakeWorld
 from tests.simulation.driver import drop, prepare
 from tests.simulation.world import TIMERS, World
+from tests.subscriptions import subscribe
 
 SERVERS = 8  # calls at once of a function: `maxConcurrentCalls` of host.json; each function has its own instances
 TICK_S = 10
-SLOW_S = 10.0  # a receiver that never answers: TIMEOUT_S of shared/clients/webhook.py
+SLOW_S = 10.0  # a receiver that never answers: TIMEOUT_S of shared/clients/targets.py
 AT_ONCE = 4  # calls for one project, there
 # What a call takes, of the flood: a validation as long as a row that takes a grader's whole time.
 CALL_S, VALIDATION_S, BOMB_S = 0.05, 1.0, 5.0
@@ -30,14 +33,14 @@ class Receivers:
     def __init__(self) -> None:
         self.calls, self.delivered, self.took = 0, Counter[str](), CALL_S
 
-    def deliver(self, url: str, message_id: str, body: bytes, project: str | None = None) -> None:
-        if "slow" not in url:
-            self.delivered[message_id] += 1
-        elif self.calls >= AT_ONCE:
+    def deliver(self, subscription: Subscription, event: dict[str, Any]) -> int:
+        if subscription.name != "slow":
+            self.delivered[event["id"]] += 1
+            return 204
+        if self.calls >= AT_ONCE:
             raise Transient(BUSY, "calls are in progress")
-        else:
-            self.calls, self.took = self.calls + 1, SLOW_S
-            raise Transient("webhook_unreachable", "no answer")
+        self.calls, self.took = self.calls + 1, SLOW_S
+        raise Transient("target_unreachable", "no answer")
 
 
 class Host:
@@ -67,16 +70,10 @@ class Host:
         self.world.advance(TICK_S)
 
 
-def channel(world: World, project: str, host: str) -> None:
-    path = f"datasets/{project}/recipe.yaml"
-    recipe = b"".join(world.blobs.read(path))
-    world.blobs.write(path, [recipe + f"notify: [{{url: 'https://{host}.example/', events: ['*']}}]\n".encode()])
-
-
 def duration_s(world: World, servers: int, at_most_s: float) -> float:
     """Of the run of the project `shop`, up to the delivery of its last event."""
     host, begun = Host(world, servers), world.clock.now()
-    channel(world, "shop", "quick")
+    subscribe(world.store, project="shop", name="quick")
     drop(world, "shop", 70)
 
     def own() -> Run | None:
@@ -105,7 +102,7 @@ def test_the_run_of_another_project_takes_at_most_twice_its_time(
         prepare(world, "shop")
         if flood:
             prepare(world, "flood")
-            channel(world, "flood", "slow")
+            subscribe(world.store, project="flood", name="slow")
         for number in range(flood):
             drop(world, "flood", (10, 50, 90)[number % 3], number, count=3 if number % 2 else 12)
         return duration_s(world, servers, at_most_s)

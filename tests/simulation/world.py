@@ -13,13 +13,14 @@ from typing import Any
 from functions.stages import stage_functions
 from shared.domain.errors import LaterVersion, LockLost, StoreConflict, Transient
 from shared.domain.run import Run
+from shared.domain.subscriptions import Subscription, Target
 from shared.domain.topology import JOB_EVENTS, TOPIC
 from shared.domain.upgrades import SCHEMA_VERSION
 from shared.embedded.blobs import FileBlobStore
 from shared.embedded.bus import SqliteEventBus
 from shared.embedded.store import SqliteRunStore
 from shared.pipeline import STAGES, TOPOLOGY
-from shared.ports import DEAD_LETTERS, Channel, Message, ReceivedMessage, Services
+from shared.ports import DEAD_LETTERS, Message, ReceivedMessage, Services
 from shared.records import runs
 from shared.records.outbox import OUTBOX
 from shared.runner import Runner
@@ -28,6 +29,7 @@ from shared.settings import Settings
 from shared.step_support.outcome import Draft
 from tests.clock import ManualClock
 from tests.simulation.platform import Platform
+from tests.subscriptions import subscribe
 
 TIMERS = ("reconcile", "probe_deployments", "monitor_endpoints", "retire_deployments")
 # What a host may see a function raise: it abandons the message, and the message comes again.
@@ -81,8 +83,12 @@ class Recorder:
     def __init__(self) -> None:
         self.delivered: Counter[str] = Counter()
 
-    def deliver(self, url: str, message_id: str, body: bytes, project: str | None = None) -> None:
-        self.delivered[message_id] += 1
+    def deliver(self, subscription: Subscription, event: dict[str, Any]) -> int:
+        self.delivered[f"{event['id']}@{subscription.id}"] += 1
+        return 204
+
+    def problem(self, target: Target) -> str | None:
+        return None
 
 
 @dataclass(eq=False)
@@ -112,14 +118,14 @@ class World:
         self.clock = ManualClock()
         self.book = Book()
         self.notifier = Recorder()
-        channels = (Channel("https://example.com/hook", ("run.*", "model.*", "evaluation.*")),) if channel else ()
         self.config = replace(
             build_config(Settings()),
             inline_validation_max_bytes=inline_bytes,
-            channels=channels,
             project_monthly_usd=100_000.0,
         )
         self._open()
+        if channel:
+            subscribe(self.store, events=("run.*", "model.*", "evaluation.*"))
         self.platform = Platform(
             self.clock, seed, self.blobs, folder / "blobs", self.run, lambda m: self.bus.send(JOB_EVENTS, [m])
         )

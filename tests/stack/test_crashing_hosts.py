@@ -56,9 +56,8 @@ MOVERS = {
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
-    running = LocalStack(
-        tmp_path_factory.mktemp("crashing") / "stack", {**SETTINGS, **ledger.webhook_settings(receiver)}
-    )
+    running = LocalStack(tmp_path_factory.mktemp("crashing") / "stack", {**SETTINGS, **ledger.SETTINGS})
+    ledger.subscribe(running, receiver)
     yield running
     running.down()
 

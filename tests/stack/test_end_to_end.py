@@ -29,8 +29,9 @@ WORSE_ROWS = 400
 def local(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
     running = LocalStack(
         tmp_path_factory.mktemp("whole") / "stack",
-        ledger.webhook_settings(receiver),
+        ledger.SETTINGS,
     )
+    ledger.subscribe(running, receiver)
     yield running
     running.down()
 

@@ -22,8 +22,9 @@ ENDS = {"stopped": "cancelled", "taken-back": "rolled_back", "whole-way": "deplo
 
 @pytest.fixture
 def notifying(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalStack]:
-    settings = {"INLINE_VALIDATION_MAX_BYTES": "1000", "JOB_POLL_S": "5", **ledger.webhook_settings(receiver)}
+    settings = {"INLINE_VALIDATION_MAX_BYTES": "1000", "JOB_POLL_S": "5", **ledger.SETTINGS}
     running = LocalStack(tmp_path_factory.mktemp("kills") / "stack", settings)
+    ledger.subscribe(running, receiver)
     yield running
     running.down()
 

@@ -148,8 +148,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 def local(machine: Machine, receiver: Receiver) -> Iterator[LocalStack]:
     root = machine.root / "stack"
     stub_image.install(root)
-    settings = {"JOB_POLL_S": "10", "RETRY_WAIT_S": "5", **ledger.webhook_settings(receiver), **machine.environment}
+    settings = {"JOB_POLL_S": "10", "RETRY_WAIT_S": "5", **ledger.SETTINGS, **machine.environment}
     running = LocalStack(root, settings)
+    ledger.subscribe(running, receiver)
     running.stop_part("azure_ml")
     running.start_part("azure_ml", "--slots", "4")
     yield running

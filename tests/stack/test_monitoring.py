@@ -17,8 +17,7 @@ import pytest
 from local_stack import stack
 from local_stack.stack import ENVIRONMENTS as ENVIRONMENTS_FILE
 from tests.receiver import Receiver
-from tests.stack import faulty_server, stub_image
-from tests.stack.ledger import webhook_settings
+from tests.stack import faulty_server, ledger, stub_image
 from tests.stack.local import LocalStack, ask, rows, until
 from tests.stack.scenarios import QUICK
 
@@ -60,7 +59,8 @@ def local(tmp_path_factory: pytest.TempPathFactory, faults: Path, receiver: Rece
     proxy = ["{python}", str(Path(faulty_server.__file__)), "--port", "{port}", "--faults", str(faults)]
     serving["serve"] = [*proxy, *server]
     (root / ENVIRONMENTS_FILE).write_text(json.dumps(images))
-    running = LocalStack(root, {"MONITOR_SCHEDULE": f"*/{EVERY_S} * * * * *", **webhook_settings(receiver)})
+    running = LocalStack(root, {"MONITOR_SCHEDULE": f"*/{EVERY_S} * * * * *", **ledger.SETTINGS})
+    ledger.subscribe(running, receiver)
     yield running
     running.down()
 

@@ -1,6 +1,7 @@
 // What is shown while no run is chosen.
 
 import { h } from "./dom.js";
+import { subscriptions } from "./subscriptions.js";
 
 export function home(empty) {
   return h(
@@ -31,5 +32,6 @@ export function home(empty) {
         '{"messages": [{"role": "user", "content": "\u2026"}, {"role": "assistant", "content": "\u2026"}]}',
       ),
     ),
+    subscriptions(),
   );
 }

@@ -15,7 +15,7 @@ import pytest
 from shared.api.event_catalog import example, schemas
 from shared.clients.service_bus.client import ServiceBusEventBus
 from shared.domain.events import EVENT_TYPES
-from shared.domain.topology import TOPIC, Subscription, Topology
+from shared.domain.topology import TOPIC, TopicSubscription, Topology
 from shared.ports import Message
 from tests.clock import ManualClock
 from tests.paths import ROOT
@@ -36,7 +36,7 @@ def test_the_correlation_filter_lets_its_events_through_on_the_emulator(tmp_path
     assert rule["filterType"] == "CorrelationFilter"
     [(name, label)] = rule["correlationFilter"].items()
     assert name == "label", "the only property that the emulator filters on"
-    topology = Topology((), {TOPIC: (Subscription("erp", frozenset({label})),)})
+    topology = Topology((), {TOPIC: (TopicSubscription("erp", frozenset({label})),)})
     clock = ManualClock(datetime.now(UTC) + timedelta(days=1))
     with (
         running(topology, tmp_path / "bus.db", clock) as emulator,

@@ -25,6 +25,7 @@ from shared.domain.jobs import JobStatus, JobView
 from shared.domain.paths import run_id_of_blob
 from shared.domain.policy import PlatformPolicy
 from shared.domain.run import Run
+from shared.domain.subscriptions import Subscription, Target
 from shared.pipeline import BY_NAME
 from shared.ports import Message, Services, Write
 from shared.records import claims, policies, runs, waits
@@ -35,6 +36,7 @@ from shared.steps import receive_dataset
 from shared.steps.notify import delivery
 from tests.azure_events import blob_created
 from tests.fresh_process import fresh_process
+from tests.subscriptions import subscribe
 from tests.unit.functions.isolation import in_training
 from tests.unit.shared.steps.failed_run import failed
 from tests.unit.shared.support import ROW
@@ -326,21 +328,26 @@ class Posts:
         self.broken, self.fault = broken, fault
         self.posted: list[str] = []
 
-    def deliver(self, url: str, message_id: str, body: bytes, project: str | None = None) -> None:
-        if message_id == self.broken and self.fault is not None:
+    def deliver(self, subscription: Subscription, event: dict[str, Any]) -> int:
+        if event["id"] == self.broken and self.fault is not None:
             raise self.fault
-        self.posted.append(message_id)
+        self.posted.append(event["id"])
+        return 204
+
+    def problem(self, target: Target) -> str | None:
+        return None
 
 
 # What is wrong with one delivery: its body, or what posting it raises.
 BROKEN_DELIVERIES: dict[str, bytes | Exception] = {
     "no JSON": b"\xff\xfe",
     "a list": b"[]",
-    "no event": b'{"url": "https://example.com", "attempt": 1, "event": {}}',
-    "a large integer": b'{"url": "https://example.com", "attempt": 1, "event": {"id": 1%b}}' % (b"0" * 40),
-    "too large": b'{"url": "' + b"x" * 300_000 + b'"}',
-    "transient": Transient("webhook_down", "503"),
-    "permanent": PermanentFailure(FailureClass.PLATFORM, "webhook_gone", "410"),
+    "no event": b'{"subscription": "ops-0123abcd", "attempt": 1, "event": {}}',
+    "a large integer": b'{"subscription": "ops-0123abcd", "attempt": 1, "event": {"id": 1%b}}' % (b"0" * 40),
+    "too large": b'{"subscription": "' + b"x" * 300_000 + b'"}',
+    "another form": b'{"url": "https://example.com", "attempt": 1, "event": {"id": "x"}}',
+    "transient": Transient("target_refused", "503"),
+    "permanent": PermanentFailure(FailureClass.PLATFORM, "target_not_allowed", "no"),
     "a bug": AttributeError("'NoneType' object has no attribute 'id'"),
     "disk": OSError(5, "Input/output error"),
 }
@@ -348,14 +355,16 @@ BROKEN_DELIVERIES: dict[str, bytes | Exception] = {
 
 @pytest.mark.parametrize("name", BROKEN_DELIVERIES)
 def test_one_delivery_broken_in_any_way_stops_no_other(services: Services, name: str) -> None:
-    how, ids = BROKEN_DELIVERIES[name], [f"e-{number}@a" for number in range(7)]
+    how, ids = BROKEN_DELIVERIES[name], [f"e-{number}" for number in range(7)]
+    subscription = subscribe(services.store)
     victim = random.Random(name).choice(ids)
     posts = Posts(victim, how if isinstance(how, Exception) else None)
     ports, stage = replace(services, notifier=posts), BY_NAME["deliver_notification"]
     dispatcher = Dispatcher(lambda: ports)
     work = partial(stages.deliver_notification, stage, dispatcher)
     for id in ids:
-        body = how if id == victim and isinstance(how, bytes) else delivery(failed("run-1"), "https://example.com").body
+        event = {**failed("run-1").to_cloudevent(), "id": id}
+        body = how if id == victim and isinstance(how, bytes) else delivery(event, subscription).body
         brought = ServiceBusMessage(body=body, message_id=id, application_properties={}, user_properties={})
         dispatcher.attempt(stage, work, brought)
     assert posts.posted == [id for id in ids if id != victim]

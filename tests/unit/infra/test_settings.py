@@ -35,8 +35,7 @@ KNOWN = {
     "projectMonthlyUsd": "500",
     "endpointIdleHours": "0",
     "runRetentionDays": "90",
-    "notifyWebhookUrl": "",
-    "notifyEvents": "",
+    "app.properties.defaultHostName": "func-abc.azurewebsites.net",
     "notifyPrivateHosts": "",
     "privateOnly ? 'false' : 'true'": "true",
 }
@@ -73,9 +72,6 @@ def app_settings() -> dict[str, str]:
     known["issuer"] = resolved(app.variables["issuer"], known)
     (settings,) = (r for r in app.resources if r.body.get("name") == "appsettings")
     values = dict(settings.body["properties"])
-    for name, of_it in (("WEBHOOK_SECRET", "webhookSecretName"), ("NOTIFY_CHANNELS", "channelsSecretName")):
-        secret = values.pop(name)
-        assert secret.text.startswith(f"empty({of_it}) ? '' : '@Microsoft.KeyVault(VaultName=")
     return {name: resolved(value, known) for name, value in values.items()}
 
 

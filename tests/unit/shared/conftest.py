@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.clients.azure_ml.client import AzureMLClient
-from shared.clients.webhook import WebhookNotifier
+from shared.clients.targets import TargetNotifier
 from shared.domain.planning.plan import resolve
 from shared.domain.recipe import Recipe
 from shared.domain.results import CostEstimate
@@ -37,7 +37,7 @@ def services(tmp_path: Path, clock: ManualClock, impatient: None) -> Iterator[Se
     azure_ml = AzureMLClient(settings.azure_ml_url)
     store = SqliteRunStore(tmp_path / "state.db", clock)
     bus = SqliteEventBus(tmp_path / "bus.db", TOPOLOGY, clock)
-    notifier = WebhookNotifier(private_hosts=("127.0.0.1",))
+    notifier = TargetNotifier(private_hosts=("127.0.0.1",))
     yield Services(
         clock=clock,
         store=store,

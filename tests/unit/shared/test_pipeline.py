@@ -58,6 +58,7 @@ def test_every_event_a_stage_publishes_wakes_somebody_besides_notify_or_ends_the
         "quota.missing",
         "run.failed",
         "run.cancelled",
+        "subscription.disabled",
     }
 
 

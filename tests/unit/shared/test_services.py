@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import InvalidInput
-from shared.domain.recipe import DEFAULT_NOTIFY_EVENTS
 from shared.embedded.bus import SqliteEventBus
-from shared.services import build_blob_store, build_config, build_event_bus, build_run_store
-from shared.settings import Settings
+from shared.services import build_blob_store, build_event_bus, build_run_store
 from tests.paths import ROOT
 
 
@@ -52,12 +50,3 @@ def test_a_url_has_one_bus_in_a_process(tmp_path: Path) -> None:
     assert isinstance(bus, SqliteEventBus)
     assert build_event_bus(url) is bus
     bus.close()
-
-
-@pytest.mark.parametrize(
-    ("events", "notified"), [("", DEFAULT_NOTIFY_EVENTS), (" run.* , ,model.promoted", ("run.*", "model.promoted"))]
-)
-def test_the_channel_of_the_settings_has_its_facts_or_the_default_ones(events: str, notified: tuple[str, ...]) -> None:
-    assert build_config(Settings(notify_events=events)).channels == ()
-    [channel] = build_config(Settings(notify_webhook_url="https://example.com", notify_events=events)).channels
-    assert channel.events == notified

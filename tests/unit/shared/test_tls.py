@@ -11,7 +11,7 @@ import pytest
 
 from cli.client import Api
 from shared.clients.azure_ml.client import AzureMLClient
-from shared.clients.webhook import WebhookNotifier
+from shared.clients.targets import TargetNotifier
 from shared.tls import tls_context
 from tests.paths import ROOT
 
@@ -37,7 +37,7 @@ def test_the_authorities_are_loaded_once_for_all_clients(monkeypatch: pytest.Mon
     monkeypatch.setattr(ssl, "create_default_context", counted)
     tls_context.cache_clear()
     for _ in range(2):
-        WebhookNotifier().close()
+        TargetNotifier().close()
         AzureMLClient(WORKSPACE).close()
         with Api("https://droptune.example"):
             pass

@@ -9,16 +9,17 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from functions.http.auth import ADMINISTRATOR, APPROVER, OPERATOR, READER, Caller
+from functions.http.auth import ADMINISTRATOR, APPROVER, OPERATOR, OWNER, READER, Caller
 from shared.domain import paths
 from shared.domain.policy import PlatformPolicy, Project
 from shared.domain.run import Run, Status
 from shared.ports import Services
-from shared.records import api_objects, policies
+from shared.records import api_objects, policies, subscriptions
 from shared.records.api_objects import File, Job
 from shared.runner import Runner
 from shared.step_support.candidate import candidate_sha256, objection
 from tests.paths import ROOT
+from tests.subscriptions import subscribe
 from tests.unit.functions.http.support import RESOLVED, enter, in_production, routes
 from tests.unit.shared.support import RESULT, VERDICT, drop
 
@@ -32,7 +33,8 @@ NEEDS = {
         GET /api/base-models/{base_model} | GET /api/dead-letters | GET /v1/files | GET /v1/files/{file_id}
         GET /v1/files/{file_id}/content | GET /v1/fine_tuning/jobs | GET /v1/fine_tuning/jobs/{job_id}
         GET /v1/fine_tuning/jobs/{job_id}/events | GET /v1/fine_tuning/jobs/{job_id}/checkpoints
-        GET /api/policy | GET /api/policy/schema | POST /api/mcp
+        GET /api/policy | GET /api/policy/schema | POST /api/mcp | GET /api/subscriptions
+        GET /api/subscriptions/{subscription_id} | GET /api/subscriptions/{subscription_id}/deliveries
     """,
     OPERATOR: """
         POST /api/runs | POST /api/runs/{run_id}/cancel | POST /api/runs/{run_id}/retry | POST /api/graders/run
@@ -41,6 +43,11 @@ NEEDS = {
         POST /api/dead-letters/replay | GET /api/doctor | POST /v1/files | DELETE /v1/files/{file_id}
         POST /v1/fine_tuning/jobs | POST /v1/fine_tuning/jobs/{job_id}/cancel
         POST /api/events | OPTIONS /api/events | POST /api/intake-keys/{project}
+    """,
+    OWNER: """
+        POST /api/subscriptions | PATCH /api/subscriptions/{subscription_id}
+        DELETE /api/subscriptions/{subscription_id} | POST /api/subscriptions/{subscription_id}/test
+        POST /api/subscriptions/{subscription_id}/rotate | POST /api/subscriptions/{subscription_id}/redeliver
     """,
     APPROVER: "POST /api/runs/{run_id}/approve | POST /api/runs/{run_id}/deny",
     ADMINISTRATOR: "PUT /api/policy | POST /api/base-models/{base_model}/license",
@@ -62,7 +69,7 @@ APP_ONLY = {"POST /api/base-models/{base_model}/import", "GET /api/doctor"}
 ROLES = (READER, OPERATOR, APPROVER, ADMINISTRATOR)
 MEMBERS = ("readers", "operators", "approvers", "owners")
 MAY = {"readers": {READER}, "operators": {READER, OPERATOR}, "approvers": {READER, APPROVER}}
-MAY["owners"] = {READER, OPERATOR, APPROVER}
+MAY["owners"] = {READER, OPERATOR, APPROVER, OWNER}
 JOB: dict[str, Any] = {
     "model": "droptune/tiny-llama",
     "training_file": "file-0",
@@ -71,6 +78,7 @@ JOB: dict[str, Any] = {
     "seed": 1,
     "metadata": None,
 }
+SUBSCRIPTION = "ops-0123abcd"
 STATES = (Status.RECEIVED, Status.AWAITING_APPROVAL, Status.FAILED, Status.DEPLOYED)
 
 
@@ -98,7 +106,14 @@ def ask(client: TestClient, route: str, run: Run) -> tuple[int, str]:
 
 def answer_to(client: TestClient, route: str, run_id: str, project: str) -> Any:
     method, path = route.split(" ")
-    names = {"run_id": run_id, "job_id": run_id, "name": project, "project": project, "file_id": "file-0"}
+    names = {
+        "subscription_id": SUBSCRIPTION,
+        "run_id": run_id,
+        "job_id": run_id,
+        "name": project,
+        "project": project,
+        "file_id": "file-0",
+    }
     if path.startswith("/api/datasets"):
         names["name"] = "eval.jsonl"
     url = path.format(**names, base_model="no/such", type="droptune.run.failed.v1")
@@ -111,9 +126,16 @@ def answer_to(client: TestClient, route: str, run_id: str, project: str) -> Any:
         "POST /v1/fine_tuning/jobs": {"model": "droptune/tiny-llama", "training_file": "file-0", "suffix": "shop"},
         "PUT /api/policy": {},
         "POST /api/events": [],
+        "POST /api/subscriptions": {
+            "name": "new",
+            "project": project,
+            "target": {"type": "webhook", "url": "https://10.0.0.4/"},
+        },
+        "PATCH /api/subscriptions/{subscription_id}": {},
+        "POST /api/subscriptions/{subscription_id}/redeliver": None,
         "POST /api/base-models/{base_model}/license": {"accepted": True, "terms_sha256": "0" * 64, "comment": "a"},
     }
-    url += "?replacing=9" if route == "PUT /api/policy" else ""
+    url += "?replacing=9" if route == "PUT /api/policy" else "?event=none" if route.endswith("/redeliver") else ""
     return client.request(method, url, json=bodies.get(route))
 
 
@@ -142,10 +164,10 @@ def test_without_a_policy_each_route_takes_the_app_role_that_is_declared(
 # Under a policy with the projects shop and bank: who has which roles in shop, and in the app or elsewhere.
 CALLERS: dict[str, tuple[set[str], set[str]]] = {
     **{f"of-{one}": (MAY[one], set()) for one in MEMBERS},
-    "of-both": ({READER}, {READER, OPERATOR, APPROVER}),  # a reader of shop who owns bank
-    "of-bank": (set(), {READER, OPERATOR, APPROVER}),
+    "of-both": ({READER}, {READER, OPERATOR, APPROVER, OWNER}),  # a reader of shop who owns bank
+    "of-bank": (set(), {READER, OPERATOR, APPROVER, OWNER}),
     "object-1": (set(), {READER, OPERATOR, APPROVER}),  # by app roles
-    "root": ({READER, OPERATOR, ADMINISTRATOR}, {READER, OPERATOR, ADMINISTRATOR}),
+    "root": ({READER, OPERATOR, ADMINISTRATOR, OWNER}, {READER, OPERATOR, ADMINISTRATOR, OWNER}),
 }
 BY_APP_ROLE = {"object-1": (READER, OPERATOR, APPROVER), "root": (ADMINISTRATOR,)}
 UPLOADER = "of-owners"
@@ -158,9 +180,11 @@ OF_SHOP = {
     "/dead-letters/release": "document_not_found",
     "/datasets/{project}": "",
     "/intake-keys/{project}": "",
+    "{subscription_id}": "subscription_not_found",
+    "POST /api/subscriptions": "",
     "POST /v1/fine_tuning/jobs": "",
 }
-LISTS = ("/api/runs", "/api/endpoints", "/v1/fine_tuning/jobs", "/v1/files", "/api/policy")
+LISTS = ("/api/subscriptions", "/api/runs", "/api/endpoints", "/v1/fine_tuning/jobs", "/v1/files", "/api/policy")
 
 
 def expected(route: str, caller: str) -> str:
@@ -193,8 +217,10 @@ def test_of_a_project_of_the_policy_members_alone_see_anything(
     policies.apply(services.store, PlatformPolicy(projects=projects), 0, "root", "root", services.clock.now())
     record, now = in_production(services), services.clock.now()
     api_objects.create(services.store, Job(id=shop.id, created_at=now, project="shop", **JOB), now)
-    requests, of_shop = 0, (shop.id, record.champion, "file-0", "of-approvers")
+    requests, of_shop = 0, (shop.id, record.champion, "file-0", "of-approvers", SUBSCRIPTION)
     for route, caller in product(ROLE_OF, CALLERS):
+        if subscriptions.by_id(services.store, SUBSCRIPTION) is None:
+            subscribe(services.store, "https://10.0.0.4/", project="shop")
         if api_objects.load(services.store, File, "file-0") is None:
             file = File(id="file-0", bytes=2, created_at=0, filename="a.jsonl", uploaded_by=UPLOADER)
             api_objects.create(services.store, file, now)

@@ -10,12 +10,12 @@ from typing import Any
 
 import azure.functions as func
 
-from shared.domain.topology import Subscription, Topology
+from shared.domain.topology import TopicSubscription, Topology
 from shared.ports import Message
 
 TOPOLOGY = Topology(
     queues=("work", "storage-events"),
-    topics={"pipeline": (Subscription("first", frozenset({"a"})), Subscription("all", None))},
+    topics={"pipeline": (TopicSubscription("first", frozenset({"a"})), TopicSubscription("all", None))},
     lock_duration_s=60.0,  # Azure's default; a machine that stalls must not let a lock expire
     max_delivery_count=3,
 )

@@ -15,14 +15,14 @@ import pytest
 
 from local_stack.emulators import URLS
 from shared.clients.service_bus.client import ServiceBusEventBus
-from shared.domain.topology import Subscription, Topology
+from shared.domain.topology import TopicSubscription, Topology
 from shared.ports import Message
 from tests.paths import ROOT
 
 # A lock longer than any restart on a busy machine: the one of the killed process must still hold.
 TOPOLOGY = Topology(
     queues=("orders",),
-    topics={"facts": (Subscription("all", None), Subscription("two", frozenset({"passed", "approved"})))},
+    topics={"facts": (TopicSubscription("all", None), TopicSubscription("two", frozenset({"passed", "approved"})))},
     lock_duration_s=300.0,
     max_delivery_count=3,
 )

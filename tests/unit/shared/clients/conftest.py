@@ -7,11 +7,11 @@ from contextlib import closing
 import pytest
 
 from shared.clients.service_bus.client import ServiceBusEventBus
-from shared.domain.topology import Subscription, Topology
+from shared.domain.topology import TopicSubscription, Topology
 from shared.embedded.clock import SystemClock
 from tests.service_bus_emulator import Running, running
 
-TOPOLOGY = Topology(queues=("orders",), topics={"facts": (Subscription("all", None),)}, lock_duration_s=300.0)
+TOPOLOGY = Topology(queues=("orders",), topics={"facts": (TopicSubscription("all", None),)}, lock_duration_s=300.0)
 
 
 @pytest.fixture(scope="module")

@@ -73,6 +73,7 @@ FROM_PEOPLE = [(cls, name) for cls in EVENT_TYPES.values() for name in ("by", "c
 def test_what_a_person_says_in_an_event_is_cut(cls: type[EventData], name: str) -> None:
     reason = {"code": "c", "message": "m"}
     names = {"by": "ada", "comment": "", "endpoint": "e", "deployment": "d", "to": "deleted", "state": "deleted"}
+    names |= {"subscription": "s", "target": "webhook"}
     fields: dict[str, Any] = {**names, "traffic": {}, "reason": reason}
     data = {key: value for key, value in fields.items() if key in cls.model_fields} | {name: "x" * 1_000_000}
     sent = {**CANCELLED.to_cloudevent(), "type": cls.wire_type, "data": data}

@@ -266,10 +266,12 @@ def test_a_projects_limits_come_on_top_of_the_platforms() -> None:
     assert rules.tightened(recipe(), "bank")[0].budget.max_usd == 10
     assert violated(rules, recipe(budget={"max_usd": 7}), "bank") == []
     assert violated(rules, recipe(budget={"max_usd": 7}), "shop") == ["budget.max_usd"]
-    channels = [{"url": f"https://{host}/x"} for host in ("hooks.shop.example", "a.example", "evil.test")]
-    found = violated(rules, recipe(notify=channels, budget={"max_usd": 1}), "shop")
-    assert found == ["notify[1].url", "notify[2].url", "notify[2].url"]
-    assert violated(PlatformPolicy(notify_hosts=()), recipe(notify=channels[:1])) == ["notify[0].url"]
+    hosts = ("hooks.shop.example", "a.example", "evil.test")
+    assert [len([*rules.host_problems(host, "shop")]) for host in hosts] == [0, 1, 2]
+    assert [*PlatformPolicy(notify_hosts=()).host_problems("a", "shop")] == [
+        "a is none of those that the platform allows: no host"
+    ]
+    assert [*PlatformPolicy(notify_hosts=()).host_problems("a", None)] == []
 
 
 @pytest.mark.parametrize(

@@ -63,10 +63,6 @@ def test_only_a_host_of_this_machine_is_loopback(url: str, is_here: bool) -> Non
     assert is_loopback(url) is is_here
 
 
-HERE = {"ops": "http://10.0.0.4:8080/in", "siem": "https://jane:word@siem.example/in", "bad": "https://10.0.0.4/zzz"}
-USER = "siem.example: a URL with a user or a password in it belongs into the setting NOTIFY_CHANNELS"
-
-
 @pytest.mark.parametrize(
     ("receiver", "private_hosts", "why"),
     [
@@ -77,13 +73,8 @@ USER = "siem.example: a URL with a user or a password in it belongs into the set
         ("https://10.0.0.4/x", ("10.0.0.4",), None),
         ("http://siem:8080/x", ("siem",), None),
         ("http://siem:8080/x", (), "siem: only https at port 443"),
-        ("channel:siem", (), None),
-        ("channel:ops", ("10.0.0.4",), None),
-        ("channel:bad", (), "10.0.0.4 is not a public address"),
-        ("channel:audit", (), "the setting NOTIFY_CHANNELS has no audit"),
-        (HERE["siem"], (), USER),
-        (HERE["siem"], ("siem.example",), USER),
-        ("https://@siem.example/", (), USER),
+        ("https://jane:word@siem.example/in", (), None),
+        ("http://10.0.0.4:8080/in", ("10.0.0.4",), None),
         ("https://a.localhost/x", (), "a.localhost is not a public address"),
         ("https://[2606:2800::1%25eth0]/x", (), "2606:2800::1%25eth0 is not a public address"),
         ("ftp://hooks.example/x", (), "the URL is not a web address"),
@@ -91,5 +82,5 @@ USER = "siem.example: a URL with a user or a password in it belongs into the set
         (f"https://h.example/{'a' * 8000}", (), "h.example: the URL is longer than 8000 characters"),
     ],
 )
-def test_where_no_webhook_is_sent_to(receiver: str, private_hosts: tuple[str, ...], why: str | None) -> None:
-    assert objection(receiver, HERE, private_hosts) == why
+def test_where_nothing_is_sent_to(receiver: str, private_hosts: tuple[str, ...], why: str | None) -> None:
+    assert objection(receiver, private_hosts) == why

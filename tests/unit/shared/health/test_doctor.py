@@ -47,7 +47,7 @@ def test_the_embedded_default_with_its_base_model_has_nothing_to_fix(app: Path) 
         "run store",
         "documents",
         "timers",
-        "channels",
+        "subscriptions",
         "event bus",
         "blobs",
         "Azure ML jobs",

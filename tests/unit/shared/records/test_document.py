@@ -227,6 +227,8 @@ def test_documents_are_replaced_in_one_way_only_and_each_kind_that_is_replaced_i
         "ticks",
         "serving_costs",
         "policies",
+        "subscriptions",
+        "inbound",
         "uploads",
         "waits",
     }

@@ -16,7 +16,7 @@ from shared.domain.events import EvaluationPassed, ValidationPassed
 from shared.domain.findings import Findings
 from shared.domain.planning.plan import resolve
 from shared.domain.policy import PlatformPolicy
-from shared.domain.recipe import MAX_CHANNELS, Recipe
+from shared.domain.recipe import Recipe
 from shared.domain.run import Decision, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints, policies
@@ -27,12 +27,11 @@ from shared.step_support.policy import require_allowed, terms_sha256
 from shared.steps.deploy_model import deploy_model
 from shared.steps.submit_training import submit_training
 from shared.steps.validate_dataset import accepted, refused
-from shared.validation.recipes import read_recipe
 from shared.validation.validator import ALL_CODES
+from tests.subscriptions import subscribe
 from tests.unit.shared.domain.own_base import ENTRY
 from tests.unit.shared.steps.platform import Platform
 from tests.unit.shared.support import CURATED, RESULT, VERDICT
-from tests.web_urls import NEEDS_DNS, NOT_ALLOWED
 
 TINY = "droptune/tiny-llama"
 LIMITS = {
@@ -65,7 +64,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no general suite": ({"evaluation": {"gate": {"max_general_regression": None}}}, "policy"),
     "more money": ({"budget": {"max_usd": 61}}, "policy"),
     "more machines": ({"deployment": {"instances": 2, "approval": "required"}}, "policy"),
-    "a receiver elsewhere": ({"notify": [{"url": "https://evil.example/x"}]}, "policy"),
 }
 CODES = {"another": "endpoint_of_another_project", "policy": "policy"}
 
@@ -174,32 +172,20 @@ def test_a_recipe_within_the_policy_passes_and_the_report_says_what_was_set(prep
     assert [problem.code for problem in shown.problems] == ["policy_applied"]
 
 
-def test_receivers_that_no_webhook_reaches_are_found_before_anything_is_spent(
-    prepared: Run, services: Services
-) -> None:
-    urls = [url for url in NOT_ALLOWED if url not in NEEDS_DNS]
+def test_a_recipe_that_names_a_subscription_that_is_not_there_is_warned(prepared: Run, services: Services) -> None:
+    subscribe(services.store, project=prepared.project, name="ops")
+    subscribe(services.store, name="audit")  # of all projects: no recipe asks for more there
+    notify = [{"subscription": "ops"}, {"subscription": "audit"}]
     platform = Platform(None)
-    config = replace(services.config, named_channels={"ops": "https://hooks.example/in"}, private_hosts=("siem",))
-    services = replace(services, models=platform, launcher=platform, config=config)  # type: ignore[arg-type]
-    found, forms = list[str](), list[str]()
-    channels: list[dict[str, str]] = [{"url": "http://siem:8080/in"}, {"channel": "ops"}, {"channel": "audit"}]
-    for url in urls:
-        findings = Findings(ALL_CODES)
-        if read_recipe(f"notify: [{{url: '{url}'}}]".encode(), TINY, findings).recipe is None:
-            assert findings.codes == {"recipe_value"}
-            forms.append(url)
-        else:
-            channels.append({"url": url})
-    for start in range(0, len(channels), MAX_CHANNELS):
-        recipe = Recipe.model_validate({"base_model": TINY, "notify": channels[start : start + MAX_CHANNELS]})
-        outcome = accepted(prepared.evolve(recipe=None), recipe, report(), CURATED, services)
-        assert (outcome.status, outcome.note) == (Status.REJECTED, "webhook_not_allowed")
-        shown = read_model(services.blobs, paths.run(prepared.id, "report.json"), Report)
-        assert shown is not None
-        found += [problem.message for problem in shown.problems]
-    assert len(found) + len(forms) == len(urls) + 1
-    assert "notify[2].channel: the setting NOTIFY_CHANNELS has no audit" in found[0]
-    assert (platform.jobs, platform.deployments) == ([], [])
+    services = replace(services, models=platform, launcher=platform)  # type: ignore[arg-type]
+    recipe = Recipe.model_validate({"base_model": TINY, "notify": notify})
+    outcome = accepted(prepared.evolve(recipe=None), recipe, report(), CURATED, services)
+    assert outcome.status is Status.VALIDATED
+    shown = read_model(services.blobs, paths.run(prepared.id, "report.json"), Report)
+    assert shown is not None
+    [problem] = shown.problems
+    assert (problem.code, problem.severity) == ("unknown_subscription", "warning")
+    assert "notify[1].subscription: shop has none named audit" in problem.message
 
 
 def test_a_budget_that_the_policy_sets_is_one_that_the_estimate_has_to_fit(prepared: Run, governed: Services) -> None:

@@ -29,6 +29,7 @@ from shared.runner import Runner
 from shared.step_support.outcome import Outcome, event_of
 from shared.steps.apply_gate import apply_gate
 from shared.steps.notify import delivery
+from tests.subscriptions import subscription
 from tests.unit.shared.support import drop
 
 Approval = Literal["automatic", "required"]
@@ -131,7 +132,7 @@ def test_an_event_fits_into_a_message_and_a_run_into_a_document_whatever_an_eval
     assert isinstance(draft.data, EvaluationFailed)
     assert (draft.data.checks, draft.data.failed_checks) == (count + 6, count + 1)
     assert len(draft.data.failed) == MAX_FAILED_CHECKS
-    check(delivery(event_of(run, draft.data, run.updated_at), "https://example.com"))
+    check(delivery(event_of(run, draft.data, run.updated_at).to_cloudevent(), subscription()))
     checked_bodies([runs.creation(run.evolve(**outcome.changes))])
 
 

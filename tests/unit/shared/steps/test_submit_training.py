@@ -15,7 +15,7 @@ from shared.domain.errors import FailureClass, PermanentFailure, Problem
 from shared.domain.events import BudgetWarning, EventData, TrainingRetryDue, TrainingStarted, ValidationPassed
 from shared.domain.jobs import JobKind
 from shared.domain.planning.plan import resolve
-from shared.domain.recipe import Notify, Recipe, ResolvedRecipe
+from shared.domain.recipe import Recipe, ResolvedRecipe
 from shared.domain.results import CostEstimate
 from shared.domain.run import JobRef, Run, Status
 from shared.ports import Services
@@ -52,15 +52,6 @@ def test_the_job_is_submitted_with_its_recipe_and_the_run_is_training(prepared: 
     assert prepared.cost is not None
     assert [draft.data for draft in outcome.events] == [TrainingStarted(job=spec.name, estimate=prepared.cost)]
     assert read_model(services.blobs, paths.run(prepared.id, "recipe.json"), ResolvedRecipe) == prepared.recipe
-
-
-def test_the_job_is_not_told_where_notifications_go(prepared: Run, services: Services) -> None:
-    secret = Notify(url="https://hooks.example/zzz")
-    recipe = prepared.resolved.model_copy(
-        update={"requested": prepared.resolved.requested.model_copy(update={"notify": (secret,)})}
-    )
-    submitted(prepared.evolve(recipe=recipe), services, Platform())
-    assert b"zzz" not in b"".join(services.blobs.read(paths.run(prepared.id, "recipe.json")))
 
 
 def test_the_history_says_in_what_the_job_was_accepted_otherwise(

@@ -221,15 +221,15 @@ def test_a_setting_like_no_other_gets_no_suggestion(path: str) -> None:
 @pytest.mark.parametrize(
     ("text", "path", "suggestion"),
     [
-        ("notify: [{url: 'http://a', event: [run.failed]}]", "notify[0].event", "did you mean events?"),
-        ("notify: [{webhook: 'http://a'}]", "notify[0].webhook", "did you mean url?"),
+        ("notify: [{subscription: a, event: [run.failed]}]", "notify[0].event", "did you mean events?"),
+        ("notify: [{webhook: 'http://a'}]", "notify[0].webhook", "did you mean subscription?"),
         (
             "evaluation: {graders: [{name: a, type: string_check, op: eq}]}",
             "evaluation.graders[0].op",
             "did you mean operation?",
         ),
-        ("notify: [{lr: 1, url: 'http://a'}]", "notify[0].lr", ""),
-        ("notify: [{suffix: 1, url: 'http://a'}]", "notify[0].suffix", ""),
+        ("notify: [{lr: 1, subscription: a}]", "notify[0].lr", ""),
+        ("notify: [{suffix: 1, subscription: a}]", "notify[0].suffix", ""),
         (
             "evaluation: {graders: [{name: a, type: string_check, refrence: b}]}",
             "evaluation.graders[0].refrence",
@@ -266,7 +266,7 @@ def test_a_value_like_no_other_gets_no_suggestion() -> None:
 @pytest.mark.parametrize(
     ("text", "path", "message"),
     [
-        ("notify: {url: 'http://a'}", "notify", "Input should be a list"),
+        ("notify: {subscription: a}", "notify", "Input should be a list"),
         ("deployment: {rollout: 10}", "deployment.rollout", "Input should be a list"),
         ("evaluation: {graders: {name: a}}", "evaluation.graders", "Input should be a list"),
         ("evaluation: {slices: a}", "evaluation.slices", "Input should be a list"),
@@ -301,7 +301,7 @@ def test_a_list_and_a_mapping_are_named_as_yaml_names_them(text: str, path: str,
 
 
 def test_a_setting_under_another_name_is_not_missing_too() -> None:
-    assert errors_of({"notify": [{"urll": "http://a"}]}) == [("notify[0].urll", "did you mean url?")]
+    assert errors_of({"notify": [{"subscripton": "a"}]}) == [("notify[0].subscripton", "did you mean subscription?")]
 
 
 @pytest.mark.parametrize(

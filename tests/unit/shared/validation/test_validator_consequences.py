@@ -44,7 +44,7 @@ OTHERS = {
     "budget": {"max_usd": 80, "deadline_hours": 9, "tier": "spot", "instance_type": "auto"},
     "use_case": "answers about ovens",
     "intended_uses": ["commercial"],
-    "notify": [{"url": "https://hooks.example.com/a", "events": ["run.*"]}],
+    "notify": [{"subscription": "ops", "events": ["run.*"]}],
     "retrain": {"every_days": 9},
 }
 COLUMNS = {

@@ -1,4 +1,4 @@
-"""The webhook client: which addresses it refuses, and what it makes of silence."""
+"""The client of targets: which addresses it refuses, and what it makes of silence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from shared.clients import webhook
-from shared.clients.webhook import WebhookNotifier
+from shared.clients import targets
+from shared.clients.targets import TargetNotifier
 from shared.domain import urls
-from shared.domain.errors import InvalidInput, PermanentFailure, Transient
+from shared.domain.errors import PermanentFailure, Transient
+from shared.domain.subscriptions import Subscription
+from shared.domain.subscriptions import Webhook as Webhook_
 from tests.examples import examples
 from tests.receiver import RawReceiver, Receiver
+from tests.subscriptions import KEYS, subscription
 from tests.web_urls import NEEDS_DNS, NO_WEB_URLS, NOT_ALLOWED
+
+EVENT = {"specversion": "1.0", "id": "e-1", "type": "droptune.run.failed.v1", "source": "/projects/shop", "data": {}}
+
+
+def to(url: str, project: str | None = None) -> Subscription:
+    """One whose URL nobody has checked."""
+    target = Webhook_.model_construct(type="webhook", url=url, mode="structured")
+    return subscription(project=project).model_copy(update={"target": target})
 
 
 @pytest.fixture
@@ -73,12 +84,12 @@ def test_what_is_not_public_is_refused_before_anything_is_sent(
 ) -> None:
     if (address := NOT_ALLOWED[url]) is not None:
         names[httpx.URL(url).raw_host.decode()] = address
-    notifier = WebhookNotifier()
-    with pytest.raises(PermanentFailure, match="webhook_not_allowed") as refused:
-        notifier.deliver(url, "id", b"{}")
+    notifier = TargetNotifier()
+    with pytest.raises(PermanentFailure, match="target_not_allowed") as refused:
+        notifier.deliver(to(url), EVENT)
     notifier.close()
     assert connected == []
-    why = urls.objection(url, {}, ())
+    why = urls.objection(url, ())
     assert (why is None) == (url in NEEDS_DNS)
     assert refused.value.problem.message == (why or f"{httpx.URL(url).raw_host.decode()} is not a public address")
 
@@ -96,9 +107,9 @@ def test_a_public_address_is_connected_to(
     url: str, address: str, names: dict[str, str], connected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **_: [(0, 0, 0, "", (address, port))])
-    notifier = WebhookNotifier()
-    with pytest.raises(Transient, match="webhook_unreachable"):
-        notifier.deliver(url, "id", b"{}")
+    notifier = TargetNotifier()
+    with pytest.raises(Transient, match="target_unreachable"):
+        notifier.deliver(to(url), EVENT)
     notifier.close()
     assert connected == [address]
 
@@ -118,13 +129,13 @@ def test_host_and_path_are_sent_as_the_url_says(
     sent: list[tuple[bytes, bytes]] = []
 
     def stream(pool: object, method: str, target: httpcore.URL, *, headers: Any, content: bytes) -> Any:
-        sent.append((headers["host"].encode(), target.target))
+        sent.append((dict(headers)[b"host"], target.target))
         raise httpcore.ConnectError("as far as a test goes")
 
     monkeypatch.setattr(httpcore.ConnectionPool, "stream", stream)
-    notifier = WebhookNotifier()
-    with pytest.raises(Transient, match="webhook_unreachable"):
-        notifier.deliver(url, "id", b"{}")
+    notifier = TargetNotifier()
+    with pytest.raises(Transient, match="target_unreachable"):
+        notifier.deliver(to(url), EVENT)
     notifier.close()
     assert sent == [(host.encode(), path.encode())]
 
@@ -146,93 +157,58 @@ def test_an_ipv6_address_is_no_more_public_than_the_ipv4_address_in_it(inner: IP
 
 @pytest.mark.parametrize("url", [*NO_WEB_URLS, "", "no-url", "https://h/\ud800", f"https://h/{'a' * 70_000}"])
 def test_what_is_no_url_is_given_up(url: str) -> None:
-    notifier = WebhookNotifier(private_hosts=("h", ""))
-    with pytest.raises(PermanentFailure, match="webhook_not_allowed"):
-        notifier.deliver(url, "id", b"{}")
+    notifier = TargetNotifier(private_hosts=("h", ""))
+    with pytest.raises(PermanentFailure, match="target_not_allowed"):
+        notifier.deliver(to(url), EVENT)
     notifier.close()
 
 
-@pytest.mark.parametrize("to", ["https://xn--/", "http://169.254.169.254/", "SELF", "//", "file:///etc/passwd"])
-def test_a_redirect_is_not_followed_and_worth_a_retry(to: str, receiver: Receiver) -> None:
-    notifier = WebhookNotifier(private_hosts=("127.0.0.1",))
-    receiver.status, receiver.headers = 302, {"location": receiver.url if to == "SELF" else to}
-    with pytest.raises(Transient, match="webhook_refused"):
-        notifier.deliver(receiver.url, "id", b"{}")
+@pytest.mark.parametrize("where", ["https://xn--/", "http://169.254.169.254/", "SELF", "//", "file:///etc/passwd"])
+def test_a_redirect_is_not_followed_and_worth_a_retry(where: str, receiver: Receiver) -> None:
+    notifier = TargetNotifier(private_hosts=("127.0.0.1",))
+    receiver.status, receiver.headers = 302, {"location": receiver.url if where == "SELF" else where}
+    with pytest.raises(Transient, match="target_refused"):
+        notifier.deliver(to(receiver.url), EVENT)
     notifier.close()
     assert len(receiver.got) == 1
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_any_2xx_is_a_delivery(status: int, receiver: Receiver) -> None:
-    notifier = WebhookNotifier(private_hosts=("127.0.0.1",))
+    notifier = TargetNotifier(private_hosts=("127.0.0.1",))
     receiver.status = status
-    notifier.deliver(receiver.url, "id", b"{}")
+    notifier.deliver(to(receiver.url), EVENT)
     notifier.close()
 
 
 @pytest.mark.parametrize("status", [300, 301, 400, 401, 403, 404, 409, 422, 429, 500, 502, 503, 504, 599])
 def test_every_other_answer_than_410_is_worth_a_retry(status: int, receiver: Receiver) -> None:
-    notifier = WebhookNotifier(private_hosts=("127.0.0.1",))
+    notifier = TargetNotifier(private_hosts=("127.0.0.1",))
     receiver.status = status
-    with pytest.raises(Transient, match=f"webhook_refused: 127.0.0.1 answered {status}"):
-        notifier.deliver(receiver.url, "id", b"{}")
+    with pytest.raises(Transient, match=f"target_refused: 127.0.0.1 answered {status}"):
+        notifier.deliver(to(receiver.url), EVENT)
     notifier.close()
 
 
-KEYS = [f"whsec_{base64.b64encode(bytes([number] * 32)).decode()}" for number in range(4)]
-
-
-def test_a_channel_is_signed_with_its_own_keys_and_another_url_with_the_shared_ones(receiver: Receiver) -> None:
-    channels = webhook.channels_of(f"ops {receiver.url} {KEYS[0]} {KEYS[1]}\nplain {receiver.url}")
-    notifier = WebhookNotifier(keys=[KEYS[2]], channels=channels, private_hosts=("127.0.0.1",))
-    for url in ("channel:ops", receiver.url, "channel:plain"):
-        notifier.deliver(url, "id", b"{}")
+@pytest.mark.parametrize("mode", ["structured", "binary"])
+def test_a_webhook_is_signed_with_both_keys_of_its_subscription(mode: str, receiver: Receiver) -> None:
+    notifier = TargetNotifier(private_hosts=("127.0.0.1",))
+    assert notifier.deliver(subscription(receiver.url, mode=mode), EVENT) == 204
     notifier.close()
-    fits: list[list[int]] = []
-    for headers, body in receiver.got:
-        fits.append([])
-        for number, key in enumerate(KEYS):
-            with suppress(WebhookVerificationError):
-                Webhook(key).verify(body, headers)
-                fits[-1].append(number)
-    assert fits == [[0, 1], [2], []]
-    assert "webhook-signature" not in receiver.got[2][0]
+    [(headers, body)] = receiver.got
+    for key in KEYS[:2]:
+        Webhook(key).verify(body, headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(KEYS[2]).verify(body, headers)
+    assert headers["webhook-id"] == f"{EVENT['id']}@ops-0123abcd"
 
 
-def test_a_channel_that_is_not_set_and_a_url_that_is_none_are_refused_without_quoting_it() -> None:
-    notifier = WebhookNotifier(channels={"ops": ["https://[::1?token=zzz"]})
-    for url, message in (("channel:audit", "NOTIFY_CHANNELS has no audit"), ("channel:ops", "not a web address")):
-        with pytest.raises(PermanentFailure, match=message) as refused:
-            notifier.deliver(url, "id", b"{}")
-        assert "zzz" not in repr(refused.value.problem)
-    notifier.close()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "ops",
-        "ops token",
-        "Ops https://h/zzz",
-        f"ops https://h/zzz {KEYS[0]} {KEYS[1]} {KEYS[2]}",
-        "ops https://h/zzz whsec_enp6",
-        f"ops https://h/zzz {KEYS[0][6:]}",
-        "ops https://h/zzz ; ops https://h/zzz",
-        "@Microsoft.KeyVault(VaultName=kv;SecretName=zzz)",
-    ],
-)
-def test_a_wrong_setting_of_channels_is_named_and_not_quoted(text: str) -> None:
-    with pytest.raises(InvalidInput, match="bad_settings: NOTIFY_CHANNELS") as refused:
-        webhook.channels_of(text)
-    assert "zzz" not in str(refused.value)
-
-
-def test_a_user_in_the_url_of_a_channel_is_sent_and_no_cookie_of_another_answer(receiver: Receiver) -> None:
+def test_a_user_in_a_url_is_sent_and_no_cookie_of_another_answer(receiver: Receiver) -> None:
     url = receiver.url.replace("//", "//jane:p%20w@")
-    notifier = WebhookNotifier(channels={"ops": [url]}, private_hosts=("127.0.0.1",))
+    notifier = TargetNotifier(private_hosts=("127.0.0.1",))
     receiver.headers = {"set-cookie": "a=b"}
     for _ in range(2):
-        notifier.deliver("channel:ops", "id", b"{}")
+        notifier.deliver(to(url), EVENT)
     notifier.close()
     for headers, _ in receiver.got:
         assert base64.b64decode(headers["authorization"].removeprefix("Basic ")) == b"jane:p w"
@@ -240,18 +216,71 @@ def test_a_user_in_the_url_of_a_channel_is_sent_and_no_cookie_of_another_answer(
         assert "accept-encoding" not in headers
 
 
+SECRET = "zzz"
+
+
+@pytest.mark.parametrize(
+    ("url", "type", "why"),
+    [
+        (f"https://10.0.0.4/{SECRET}", "webhook", "10.0.0.4 is not a public address"),
+        (f"https://u:{SECRET}@host.example:8443/", "teams", "host.example: only https at port 443"),
+        (f"https://topic.example/api/events?{SECRET}", "event_grid", "topic.example is no topic of Event Grid"),
+        (f"http://siem/{SECRET}", "event_grid", "siem is no topic of Event Grid"),
+        (f"https://gone.invalid/{SECRET}", "slack", "gone.invalid cannot be connected to: ConnectError"),
+    ],
+)
+def test_a_target_that_gets_nothing_is_known_before_and_not_quoted(url: str, type: str, why: str) -> None:
+    notifier = TargetNotifier(private_hosts=("siem",))
+    found = notifier.problem(subscription(url, type).target)
+    notifier.close()
+    assert found is not None
+    assert found.startswith(why)
+    assert SECRET not in found
+
+
+def test_a_target_that_listens_has_no_problem_and_gets_nothing_by_the_question(receiver: Receiver) -> None:
+    notifier = TargetNotifier(private_hosts=("127.0.0.1",))
+    assert notifier.problem(subscription(receiver.url).target) is None
+    receiver.close()
+    assert notifier.problem(subscription(receiver.url).target) == "127.0.0.1 cannot be connected to: ConnectError"
+    notifier.close()
+    assert receiver.got == []
+
+
+def test_a_token_of_the_app_goes_to_topics_of_event_grid_alone(
+    receiver: Receiver, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[bytes, bytes]] = []
+
+    def stream(pool: object, method: str, target: httpcore.URL, *, headers: Any, content: bytes) -> Any:
+        sent.append(dict(headers))
+        raise httpcore.ConnectError("as far as a test goes")
+
+    notifier = TargetNotifier(private_hosts=("127.0.0.1", "evil.example"), token=lambda: "of-the-app")
+    notifier.deliver(subscription(receiver.url, "event_grid"), EVENT)
+    assert receiver.got[0][0]["authorization"] == "Bearer emulator"
+    monkeypatch.setattr(httpcore.ConnectionPool, "stream", stream)
+    for host in ("evil.example", "eventgrid.azure.net", "t.eventgrid.azure.net.evil.example"):
+        with pytest.raises(PermanentFailure, match="is no topic of Event Grid"):
+            notifier.deliver(subscription(f"https://{host}/", "event_grid"), EVENT)
+    with pytest.raises(Transient, match="target_unreachable"):
+        notifier.deliver(subscription("https://t.westeurope-1.eventgrid.azure.net/api/events", "event_grid"), EVENT)
+    notifier.close()
+    assert [headers[b"authorization"] for headers in sent] == [b"Bearer of-the-app"]
+
+
 def test_nobody_listening_is_worth_a_retry(receiver: Receiver) -> None:
-    notifier = WebhookNotifier(private_hosts=("127.0.0.1",))
+    notifier = TargetNotifier(private_hosts=("127.0.0.1",))
     url = receiver.url
     receiver.server.server_close()
-    with pytest.raises(Transient, match="webhook_unreachable"):
-        notifier.deliver(url, "id", b"{}")
+    with pytest.raises(Transient, match="target_unreachable"):
+        notifier.deliver(to(url), EVENT)
     notifier.close()
 
 
 @pytest.fixture
-def notifier() -> Iterator[WebhookNotifier]:
-    notifier = WebhookNotifier(private_hosts=("127.0.0.1",))
+def notifier() -> Iterator[TargetNotifier]:
+    notifier = TargetNotifier(private_hosts=("127.0.0.1",))
     yield notifier
     notifier.close()
 
@@ -328,24 +357,28 @@ def reads_slowly(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "answer", "body"),
+    ("scheme", "answer", "data"),
     [
-        ("http", drips_headers, b"{}"),
-        ("http", drips_interim_answers, b"{}"),
-        ("http", drips_a_status_line, b"{}"),
-        ("http", never_answers, b"{}"),
-        ("https", never_answers, b"{}"),
-        ("https", drips_a_tls_handshake, b"{}"),
-        ("http", reads_slowly, b" " * 2**26 + b"{}"),
+        ("http", drips_headers, {}),
+        ("http", drips_interim_answers, {}),
+        ("http", drips_a_status_line, {}),
+        ("http", never_answers, {}),
+        ("https", never_answers, {}),
+        ("https", drips_a_tls_handshake, {}),
+        ("http", reads_slowly, {"a": " " * 2**26}),
     ],
 )
 def test_a_call_ends_at_its_deadline_whatever_the_receiver_does(
-    scheme: str, answer: Callable[[socket.socket], None], body: bytes, raw: Start, monkeypatch: pytest.MonkeyPatch
+    scheme: str,
+    answer: Callable[[socket.socket], None],
+    data: dict[str, str],
+    raw: Start,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(webhook, "TIMEOUT_S", 2 * STEP_S)
-    notifier = WebhookNotifier(private_hosts=("127.0.0.1",))
-    with pytest.raises(Transient, match=r"webhook_unreachable: .*(Timeout|ConnectError)"):
-        notifier.deliver(f"{scheme}://{raw(answer).address}/", "id", body)
+    monkeypatch.setattr(targets, "TIMEOUT_S", 2 * STEP_S)
+    notifier = TargetNotifier(private_hosts=("127.0.0.1",))
+    with pytest.raises(Transient, match=r"target_unreachable: .*(Timeout|ConnectError)"):
+        notifier.deliver(to(f"{scheme}://{raw(answer).address}/"), EVENT | {"data": data})
     notifier.close()
 
 
@@ -353,12 +386,12 @@ HUGE = 300 * 2**20
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome"), [("200 OK", None), ("503 Busy", "webhook_refused"), ("410 Gone", "webhook_gone")]
+    ("status", "outcome"), [("200 OK", None), ("503 Busy", "target_refused"), ("410 Gone", "target_gone")]
 )
 @pytest.mark.parametrize("length", [f"content-length: {HUGE}", "connection: close", "transfer-encoding: chunked"])
 @pytest.mark.parametrize("encoding", ["", "content-encoding: gzip\r\n"])
 def test_the_status_counts_and_the_body_is_not_read(
-    status: str, outcome: str | None, length: str, encoding: str, raw: Start, notifier: WebhookNotifier
+    status: str, outcome: str | None, length: str, encoding: str, raw: Start, notifier: TargetNotifier
 ) -> None:
     sent: list[int] = []
     part = b"10000\r\n" + bytes(2**16) + b"\r\n" if "chunked" in length else bytes(2**16)
@@ -372,15 +405,15 @@ def test_the_status_counts_and_the_body_is_not_read(
 
     receiver = raw(answer)
     if outcome is None:
-        notifier.deliver(receiver.url, "id", b"{}")
+        notifier.deliver(to(receiver.url), EVENT)
     else:
         with pytest.raises((Transient, PermanentFailure), match=outcome):
-            notifier.deliver(receiver.url, "id", b"{}")
+            notifier.deliver(to(receiver.url), EVENT)
     receiver.wait()
     assert sum(sent) < HUGE / 10  # what lies in the buffers of the system
 
 
-def test_a_body_that_drips_does_not_hold_the_call(raw: Start, notifier: WebhookNotifier) -> None:
+def test_a_body_that_drips_does_not_hold_the_call(raw: Start, notifier: TargetNotifier) -> None:
     hung_up = threading.Event()
 
     def answer(connection: socket.socket) -> None:
@@ -391,11 +424,11 @@ def test_a_body_that_drips_does_not_hold_the_call(raw: Start, notifier: WebhookN
         finally:
             hung_up.set()
 
-    notifier.deliver(raw(answer).url, "id", b"{}")
+    notifier.deliver(to(raw(answer).url), EVENT)
     assert hung_up.wait(60)
 
 
-def test_an_endless_head_is_cut_off(raw: Start, notifier: WebhookNotifier) -> None:
+def test_an_endless_head_is_cut_off(raw: Start, notifier: TargetNotifier) -> None:
     sent: list[int] = []
 
     def answer(connection: socket.socket) -> None:
@@ -406,8 +439,8 @@ def test_an_endless_head_is_cut_off(raw: Start, notifier: WebhookNotifier) -> No
             sent.append(6 * 2**13)
 
     receiver = raw(answer)
-    with pytest.raises(Transient, match="webhook_unreachable"):
-        notifier.deliver(receiver.url, "id", b"{}")
+    with pytest.raises(Transient, match="target_unreachable"):
+        notifier.deliver(to(receiver.url), EVENT)
     receiver.wait()
     assert sum(sent) < HUGE / 10
 
@@ -428,7 +461,7 @@ def answers(text: bytes, times: int = 1) -> Callable[[socket.socket], None]:
 
 
 BOMB = gzip.compress(bytes(HUGE // 8))
-UNREACHABLE = "webhook_unreachable"
+UNREACHABLE = "target_unreachable"
 
 
 @pytest.mark.parametrize(
@@ -448,7 +481,7 @@ UNREACHABLE = "webhook_unreachable"
         ),
         pytest.param("http", answers(OK + b"x: " + b"y" * 2**20 + b"\r\n\r\n"), UNREACHABLE, id="long header"),
         pytest.param("http", answers(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"), UNREACHABLE, id="upgrade"),
-        pytest.param("http", answers(b"HTTP/1.1 999 ?\r\n\r\n"), "webhook_refused", id="unknown status"),
+        pytest.param("http", answers(b"HTTP/1.1 999 ?\r\n\r\n"), "target_refused", id="unknown status"),
         pytest.param("http", answers(OK + b"content-encoding: gzip\r\n\r\n" + BOMB), None, id="gzip bomb"),
         pytest.param("http", answers(OK + b"content-encoding: gzip\r\n\r\n" + b"x" * 99), None, id="bad gzip"),
         pytest.param("http", answers(OK + b"content-encoding: br, zstd\r\n\r\nx"), None, id="unknown encoding"),
@@ -462,10 +495,10 @@ def test_whatever_a_receiver_answers_has_an_outcome(
     raw: Start,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(webhook, "TIMEOUT_S", 1)
-    notifier = WebhookNotifier(private_hosts=("127.0.0.1",))
+    monkeypatch.setattr(targets, "TIMEOUT_S", 1)
+    notifier = TargetNotifier(private_hosts=("127.0.0.1",))
     with pytest.raises(Transient, match=outcome) if outcome else nullcontext():
-        notifier.deliver(f"{scheme}://{raw(answer).address}/", "id", b"{}")
+        notifier.deliver(to(f"{scheme}://{raw(answer).address}/"), EVENT)
     notifier.close()
 
 
@@ -483,65 +516,67 @@ def waits_to_answer() -> tuple[threading.Semaphore, threading.Event, Callable[[s
 
 
 def test_one_receiver_holds_a_part_of_the_calls(
-    receiver: Receiver, raw: Start, notifier: WebhookNotifier, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, raw: Start, notifier: TargetNotifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook, "TIMEOUT_S", 600)
+    monkeypatch.setattr(targets, "TIMEOUT_S", 600)
     requested, answered, answer = waits_to_answer()
     slow = raw(answer)
-    with ThreadPoolExecutor(webhook.AT_ONCE) as pool:
-        calls = [pool.submit(notifier.deliver, slow.url, "id", b"{}") for _ in range(webhook.AT_ONCE)]
+    with ThreadPoolExecutor(targets.AT_ONCE) as pool:
+        calls = [pool.submit(notifier.deliver, to(slow.url), EVENT) for _ in range(targets.AT_ONCE)]
         try:
             assert all(requested.acquire(timeout=60) for _ in calls)
-            with pytest.raises(Transient, match="webhook_busy"):
-                notifier.deliver(slow.url, "id", b"{}")
-            notifier.deliver(receiver.url, "id", b"{}")  # another receiver
+            with pytest.raises(Transient, match="target_busy"):
+                notifier.deliver(to(slow.url), EVENT)
+            notifier.deliver(to(receiver.url), EVENT)  # another receiver
         finally:
             answered.set()
-        assert [call.result() for call in calls] == [None] * webhook.AT_ONCE
-    notifier.deliver(slow.url, "id", b"{}")
+        assert [call.result() for call in calls] == [200] * targets.AT_ONCE
+    notifier.deliver(to(slow.url), EVENT)
 
 
 def test_one_project_holds_a_part_of_the_calls_whatever_receivers_it_has(
-    receiver: Receiver, raw: Start, notifier: WebhookNotifier, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, raw: Start, notifier: TargetNotifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook, "TIMEOUT_S", 600)
+    monkeypatch.setattr(targets, "TIMEOUT_S", 600)
     requested, answered, answer = waits_to_answer()
-    slow = [raw(answer).url for _ in range(webhook.AT_ONCE)]
-    with ThreadPoolExecutor(webhook.AT_ONCE) as pool:
-        calls = [pool.submit(notifier.deliver, url, "id", b"{}", "/projects/evil") for url in slow]
+    slow = [raw(answer).url for _ in range(targets.AT_ONCE)]
+    with ThreadPoolExecutor(targets.AT_ONCE) as pool:
+        calls = [pool.submit(notifier.deliver, to(url, project="evil"), EVENT) for url in slow]
         try:
             assert all(requested.acquire(timeout=60) for _ in calls)
-            with pytest.raises(Transient, match="webhook_busy: 4 calls for /projects/evil"):
-                notifier.deliver(receiver.url, "id", b"{}", "/projects/evil")
-            notifier.deliver(receiver.url, "id", b"{}", "/projects/shop")
-            notifier.deliver(receiver.url, "id", b"{}")  # of the platform
+            with pytest.raises(Transient, match="target_busy: 4 calls for evil"):
+                notifier.deliver(to(receiver.url, project="evil"), EVENT)
+            notifier.deliver(to(receiver.url, project="shop"), EVENT)
+            notifier.deliver(to(receiver.url), EVENT)  # of the platform
         finally:
             answered.set()
-        assert [call.result() for call in calls] == [None] * webhook.AT_ONCE
-    notifier.deliver(receiver.url, "id", b"{}", "/projects/evil")
+        assert [call.result() for call in calls] == [200] * targets.AT_ONCE
+    notifier.deliver(to(receiver.url, project="evil"), EVENT)
 
 
 def test_the_platform_is_told_though_projects_hold_all_calls_they_may(
-    raw: Start, notifier: WebhookNotifier, monkeypatch: pytest.MonkeyPatch
+    raw: Start, notifier: TargetNotifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even at the receiver that they hold."""
-    monkeypatch.setattr(webhook, "TIMEOUT_S", 600)
+    monkeypatch.setattr(targets, "TIMEOUT_S", 600)
     requested, answered, answer = waits_to_answer()
     slow, other = raw(answer).url, raw(answer).url
-    calls = [(url, f"/projects/{name}") for url, name in ((slow, "evil"), (other, "worse")) for _ in range(4)]
-    with ThreadPoolExecutor(2 * webhook.AT_ONCE) as pool:
-        held = [pool.submit(notifier.deliver, url, "id", b"{}", name) for url, name in calls[: webhook.OF_PROJECTS]]
+    calls = [(url, name) for url, name in ((slow, "evil"), (other, "worse")) for _ in range(4)]
+    with ThreadPoolExecutor(2 * targets.AT_ONCE) as pool:
+        held = [
+            pool.submit(notifier.deliver, to(url, project=name), EVENT) for url, name in calls[: targets.OF_PROJECTS]
+        ]
         try:
             assert all(requested.acquire(timeout=60) for _ in held)
-            with pytest.raises(Transient, match="webhook_busy: 6 calls for projects"):
-                notifier.deliver(other, "id", b"{}", "/projects/shop")
-            platform = pool.submit(notifier.deliver, slow, "id", b"{}")
+            with pytest.raises(Transient, match="target_busy: 6 calls for projects"):
+                notifier.deliver(to(other, project="shop"), EVENT)
+            platform = pool.submit(notifier.deliver, to(slow), EVENT)
             assert requested.acquire(timeout=60)
         finally:
             answered.set()
-        assert [call.result() for call in [*held, platform]] == [None] * (webhook.OF_PROJECTS + 1)
+        assert [call.result() for call in [*held, platform]] == [200] * (targets.OF_PROJECTS + 1)
 
 
 def test_half_of_the_calls_of_the_host_are_left_to_other_receivers() -> None:
     host = json.loads((Path(__file__).parents[4] / "host.json").read_text())
-    assert host["extensions"]["serviceBus"]["maxConcurrentCalls"] == 2 * webhook.AT_ONCE > webhook.OF_PROJECTS
+    assert host["extensions"]["serviceBus"]["maxConcurrentCalls"] == 2 * targets.AT_ONCE > targets.OF_PROJECTS

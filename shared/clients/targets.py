@@ -1,20 +1,22 @@
-"""Webhook delivery: signed as Standard Webhooks, only to public https hosts, checked when connecting."""
+"""Delivery to the targets of subscriptions: only to public https hosts, checked when connecting."""
 
-import base64
-import re
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from functools import cache
 from http import HTTPStatus
-from typing import Any
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, quote, urlsplit
 
 import httpcore
-from standardwebhooks import Webhook
 
-from shared.domain.errors import FailureClass, InvalidInput, PermanentFailure, Transient
-from shared.domain.urls import CHANNEL, CHANNEL_NAME, ascii_host, channel_lines, is_public, objection
+if TYPE_CHECKING:
+    from azure.identity import DefaultAzureCredential
+
+from shared.clients.target_formats import request_of
+from shared.domain.errors import FailureClass, PermanentFailure, Transient
+from shared.domain.subscriptions import EventGrid, Subscription, Target
+from shared.domain.urls import ascii_host, is_loopback, is_public, objection
 from shared.ports.services import BUSY, GONE
 from shared.tls import tls_context
 
@@ -25,52 +27,76 @@ TIMEOUT_S = 10.0
 AT_ONCE, OF_PROJECTS = 4, 6
 # ValueError: a name that TLS or the resolver cannot encode.
 _UNREACHABLE = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError, ValueError)
+# The clouds of Microsoft, of the US government and of China ("Domain names" of Event Grid's topics): no other host gets
+# a token of the app's identity.
+_EVENT_GRID = (".eventgrid.azure.net", ".eventgrid.azure.us", ".eventgrid.azure.cn")
 
 
-class WebhookNotifier:
-    """Posts one CloudEvent to one receiver.
+class TargetNotifier:
+    """Sends one CloudEvent to one target.
 
-    `channels`: name -> URL and its own keys. Other URLs are signed with `keys`. Where there are two, a message has a
-    signature of each, so that receivers may learn a new key before or after it is used (Standard Webhooks).
+    `token`: for Event Grid, of the app's identity; an emulator on this machine gets none of it. `app_url`: where people
+    reach the app, for links.
     """
 
     def __init__(
-        self,
-        *,
-        keys: Sequence[str] = (),
-        channels: Mapping[str, Sequence[str]] | None = None,
-        private_hosts: Iterable[str] = (),
+        self, *, private_hosts: Iterable[str] = (), app_url: str = "", token: Callable[[], str] = lambda: ""
     ) -> None:
-        self._keys, self._channels, self._private_hosts = keys, channels or {}, frozenset(private_hosts)
+        self._private_hosts, self._app_url, self._token = frozenset(private_hosts), app_url.rstrip("/"), token
         # Not httpx: this knows no cookie, redirect, proxy of the environment or encoding of a body, and its network
         # backend, which sees the very address used, is public. A deadline belongs to a connection, so none is kept.
-        backend = _GuardedBackend(self._private_hosts)
+        self._backend = _GuardedBackend(self._private_hosts)
         self._pool = httpcore.ConnectionPool(
-            tls_context(), max_connections=None, max_keepalive_connections=0, network_backend=backend
+            tls_context(), max_connections=None, max_keepalive_connections=0, network_backend=self._backend
         )
         self._calls: list[str] = []
 
-    def deliver(self, url: str, message_id: str, body: bytes, project: str | None = None) -> None:
-        """Post once, for the project.
+    def deliver(self, subscription: Subscription, event: dict[str, Any]) -> int:
+        """Post once; the status of the answer.
 
-        Raises PermanentFailure `webhook_not_allowed`, and GONE: the receiver wants no more; Transient
-        `webhook_unreachable`, `webhook_refused`, and BUSY: nothing was sent, AT_ONCE calls are in progress.
+        Raises PermanentFailure `target_not_allowed`, and GONE: the target wants no more; Transient
+        `target_unreachable`, `target_refused`, and BUSY: nothing was sent, AT_ONCE calls are in progress.
         """
-        urls = {name: own for name, (own, *_) in self._channels.items()}
-        if (why := objection(url, urls, self._private_hosts)) is not None:
+        target, project = subscription.target, subscription.project
+        if (why := self._objection(target)) is not None:
             raise _not_allowed(why)
-        url, *keys = self._channels[url.removeprefix(CHANNEL)] if url.startswith(CHANNEL) else (url, *self._keys)
-        address = urlsplit(url)
-        code = self._post(address, _headers(address, keys, message_id, body), body, project)
+        address, headers, body = request_of(subscription, event, self._app_url)
+        url = urlsplit(address)
+        headers["host"] = _host_and_port(url)
+        if isinstance(target, EventGrid):
+            headers["authorization"] = f"Bearer {'emulator' if is_loopback(target.url) else self._token()}"
+        code = self._post(url, headers, body, project)
         if code == HTTPStatus.GONE:
-            raise PermanentFailure(FailureClass.PLATFORM, GONE, f"{address.hostname} answered {code}")
+            raise PermanentFailure(FailureClass.PLATFORM, GONE, f"{url.hostname} answered {code}", str(code))
         if not 200 <= code < 300:
-            raise Transient("webhook_refused", f"{address.hostname} answered {code}")
+            raise Transient("target_refused", f"{url.hostname} answered {code}", str(code))
+        return code
+
+    def problem(self, target: Target) -> str | None:
+        """Why nothing would be delivered there: its text, or that nobody answers; the URL is not quoted."""
+        if (why := self._objection(target)) is not None:
+            return why
+        url = urlsplit(target.url)
+        try:
+            self._backend.connect_tcp(target.host, url.port or {"http": 80, "https": 443}[url.scheme]).close()
+        except PermanentFailure as error:
+            return error.problem.message
+        except _UNREACHABLE as error:
+            return f"{target.host} cannot be connected to: {type(error).__name__}"
+        return None
+
+    def _objection(self, target: Target) -> str | None:
+        why = objection(target.url, self._private_hosts)
+        if why is None and isinstance(target, EventGrid):
+            is_topic = target.host.endswith(_EVENT_GRID) and target.url.startswith("https:")
+            if not is_topic and not is_loopback(target.url):
+                return f"{target.host} is no topic of Event Grid: its name ends in {' or '.join(_EVENT_GRID)}"
+        return why
 
     def close(self) -> None:
         self._pool.close()
 
-    def _post(self, url: SplitResult, headers: dict[bytes | str, bytes | str], body: bytes, project: str | None) -> int:
+    def _post(self, url: SplitResult, headers: dict[str, str], body: bytes, project: str | None) -> int:
         """The status of the answer, whose body is not read."""
         # RFC 3986: these are let stand in a path and a query, and what is percent-encoded already.
         path = quote(f"{url.path or '/'}{url.query and '?'}{url.query}", safe="%!$&'()*+,;=:@/?~[]")
@@ -83,37 +109,14 @@ class WebhookNotifier:
             for call, limit in counted.items():
                 if self._calls.count(call) > limit:
                     raise Transient(BUSY, f"{limit} calls {call} are in progress")
-            with self._pool.stream("POST", target, headers=headers, content=body) as response:
+            sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+            with self._pool.stream("POST", target, headers=sent, content=body) as response:
                 return response.status
         except _UNREACHABLE as error:
-            raise Transient("webhook_unreachable", f"{url.hostname}: {type(error).__name__}") from error
+            raise Transient("target_unreachable", f"{url.hostname}: {type(error).__name__}") from error
         finally:
             for call in counted:
                 self._calls.remove(call)
-
-
-def keys_of(text: str, setting: str = "WEBHOOK_SECRET") -> list[str]:
-    """Keys with blanks between them. Raises InvalidInput `bad_settings`, which quotes none."""
-    keys = text.split()
-    try:
-        if len(keys) > 2 or not all(Webhook(key) and re.match("whsec_.{32}", key) for key in keys):
-            raise ValueError("a key is too short")
-    except ValueError as error:
-        message = f"{setting}: a key is whsec_ and at least 24 random bytes in base64, and there are two at most"
-        raise InvalidInput("bad_settings", message, setting) from error
-    return keys
-
-
-def channels_of(text: str) -> dict[str, list[str]]:
-    """Name -> URL and keys. Raises InvalidInput `bad_settings`, which quotes nothing."""
-    channels: dict[str, list[str]] = {}
-    for line in channel_lines(text):
-        name, url, keys = (*line.split(maxsplit=2), "", "")[:3]
-        if not re.fullmatch(CHANNEL_NAME, name) or name in channels or not url.startswith("http"):
-            message = f"NOTIFY_CHANNELS: channel {len(channels) + 1} is not NAME URL KEY, or has the name of another"
-            raise InvalidInput("bad_settings", message, "NOTIFY_CHANNELS")
-        channels[name] = [url, *keys_of(keys, "NOTIFY_CHANNELS")]
-    return channels
 
 
 def _host_and_port(url: SplitResult) -> str:
@@ -122,20 +125,16 @@ def _host_and_port(url: SplitResult) -> str:
     return (f"[{host}]" if ":" in host else host) + ("" if is_default else f":{url.port}")
 
 
-def _headers(url: SplitResult, keys: Sequence[str], message_id: str, body: bytes) -> dict[bytes | str, bytes | str]:
-    now = datetime.now(UTC)
-    headers: dict[bytes | str, bytes | str] = {
-        "host": _host_and_port(url),
-        "content-type": "application/cloudevents+json; charset=utf-8",
-        "webhook-id": message_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-    }
-    if keys:
-        headers["webhook-signature"] = " ".join(Webhook(key).sign(message_id, now, body.decode()) for key in keys)
-    if url.username is not None:
-        user = f"{unquote(url.username)}:{unquote(url.password or '')}"
-        headers["authorization"] = b"Basic " + base64.b64encode(user.encode())
-    return headers
+def event_grid_token(identity_client_id: str | None) -> Callable[[], str]:
+    """Gives a token of the app's identity (Event Grid docs, "Authenticate clients with Microsoft Entra ID")."""
+
+    @cache
+    def credential() -> "DefaultAzureCredential":
+        from azure.identity import DefaultAzureCredential  # only an Event Grid target needs it
+
+        return DefaultAzureCredential(managed_identity_client_id=identity_client_id)
+
+    return lambda: credential().get_token("https://eventgrid.azure.net/.default").token
 
 
 class _GuardedBackend(httpcore.SyncBackend):
@@ -186,4 +185,4 @@ def _public_address(host: str, port: int) -> str:
 
 
 def _not_allowed(message: str) -> PermanentFailure:
-    return PermanentFailure(FailureClass.RECIPE, "webhook_not_allowed", message)
+    return PermanentFailure(FailureClass.RECIPE, "target_not_allowed", message)

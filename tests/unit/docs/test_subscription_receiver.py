@@ -1,8 +1,7 @@
-"""The receiver of docs/how-to/connect-a-webhook.md takes what we send, and only that."""
+"""The receiver of docs/how-to/subscribe-to-events.md takes what we send, and only that."""
 
 from __future__ import annotations
 
-import base64
 import re
 import threading
 from collections.abc import Iterator
@@ -10,22 +9,23 @@ from http.server import ThreadingHTTPServer
 
 import pytest
 
-from shared.clients.webhook import WebhookNotifier
+from shared.clients.targets import TargetNotifier
 from shared.domain.errors import Transient
 from tests.paths import ROOT
+from tests.subscriptions import KEYS, subscription
 
-SECRET, OTHER = (f"whsec_{base64.b64encode(bytes([n] * 32)).decode()}" for n in (1, 2))
-PAGE = (ROOT / "docs" / "how-to" / "connect-a-webhook.md").read_text(encoding="utf-8")
+SECRET, SECOND, OTHER = KEYS
+PAGE = (ROOT / "docs" / "how-to" / "subscribe-to-events.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Where the documented receiver listens."""
-    monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
+    monkeypatch.setenv("WEBHOOK_KEY", SECRET)
     found = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert found is not None
     names: dict[str, type] = {"__name__": str}
-    exec(compile(found[1], "connect-a-webhook.md", "exec"), names)
+    exec(compile(found[1], "subscribe-to-events.md", "exec"), names)
     server = ThreadingHTTPServer(("127.0.0.1", 0), names["Receiver"])
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -35,22 +35,23 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.server_close()
 
 
-def send(url: str, secret: str | None) -> None:
-    notifier = WebhookNotifier(keys=[secret] if secret else [], private_hosts=["127.0.0.1"])
-    notifier.deliver(url, "run-1.run.failed.3@0", b'{"type": "droptune.run.failed.v1", "subject": "run-1"}')
+def send(url: str, *keys: str) -> None:
+    notifier = TargetNotifier(private_hosts=["127.0.0.1"])
+    event = {"type": "droptune.run.failed.v1", "subject": "run-1", "id": "run-1.run.failed.3"}
+    notifier.deliver(subscription(url, keys=keys), event)
     notifier.close()
 
 
 def test_the_documented_receiver_reads_a_signed_event_once(url: str, capfd: pytest.CaptureFixture[str]) -> None:
-    send(url, SECRET)
-    send(url, SECRET)
+    send(url, SECOND, SECRET)
+    send(url, SECRET, OTHER)
     assert capfd.readouterr().out == "droptune.run.failed.v1 run-1\n"
 
 
-@pytest.mark.parametrize("secret", [OTHER, None])
+@pytest.mark.parametrize("keys", [(OTHER, SECOND), ()])
 def test_the_documented_receiver_refuses_another_signature_without_losing_the_event(
-    url: str, secret: str | None, capfd: pytest.CaptureFixture[str]
+    url: str, keys: tuple[str, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(Transient, match="webhook_refused"):
-        send(url, secret)
+    with pytest.raises(Transient, match="target_refused"):
+        send(url, *keys)
     assert capfd.readouterr().out == ""
