@@ -1,4 +1,15 @@
-"""Failures and what may be done about them; the tree of their classes is in docs/reference/errors.md."""
+"""Failures and what may be done about them.
+
+DroptuneError
+├── InvalidInput      the caller's fault; becomes an answer or an outcome, never a retry
+├── Transient         may work later; the runner schedules the event again
+│   └── WaitsForRelease    a document that cannot be read; may work once a person has released it
+├── LaterVersion      written by a later version of the program; left to hosts of that version
+├── PermanentFailure  will not work; the runner states `stage.refused` with its class
+├── StoreConflict     another writer was first; read again
+├── LockLost          the lock of a message expired; the message is delivered again
+└── BlobNotFound      there is no blob at the path; the caller decides what that means
+"""
 
 import math
 import traceback
