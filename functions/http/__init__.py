@@ -23,6 +23,7 @@ from functions.http import (
 from functions.http.auth import Authenticator, configured_authenticator
 from functions.http.errors import JsonResponse
 from functions.http.openai import files, jobs
+from shared.health.ready import Readiness
 from shared.ports import Services
 
 PARTS = (
@@ -58,6 +59,7 @@ def create_api(
         generate_unique_id_function=lambda route: route.name,  # tools for agents have these names
     )
     api.state.services, api.state.authenticator = services, authenticator
+    api.state.readiness = Readiness()
     errors.install(api)
     api.add_middleware(middleware.Bodies)
     api.add_middleware(middleware.Audit)

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from functions.dispatch import REPLAYED
 from functions.http.auth import ADMINISTRATOR, Access, CurrentRunner, CurrentServices, Operator, Reader
@@ -39,6 +39,15 @@ WAIT_S = 1.0
 def get_health() -> models.Health:
     """That the app runs. It answers without a token."""
     return models.Health(status="ok", version=VERSION)
+
+
+@router.get("/ready", tags=["health"], responses={503: {"model": models.Ready, "description": "Some do not answer"}})
+def get_ready(request: Request, response: Response) -> models.Ready:
+    """Whether store, bus, blobs and Azure ML answer. It answers without a token; `doctor` says what is wrong."""
+    found = request.app.state.readiness.look(request.app.state.services)
+    ready = all(one.ok for one in found)
+    response.status_code = 200 if ready else 503
+    return models.Ready(ready=ready, services=found)
 
 
 @router.get("/events/asyncapi.json", tags=["events"])

@@ -152,6 +152,7 @@ resource auth 'Microsoft.Web/sites/config@2024-04-01' = {
         '/'
         '/static/*'
         '/api/health'
+        '/api/ready'
       ]
     }
     identityProviders: {

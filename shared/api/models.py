@@ -77,6 +77,17 @@ class Health(ApiModel):
     version: str
 
 
+class ServiceState(ApiModel):
+    name: str
+    ok: bool = Field(description="it answered within some seconds, at most ten seconds ago")
+    last_success_at: datetime | None = Field(default=None, description="of this instance; null if none yet")
+
+
+class Ready(ApiModel):
+    ready: bool = Field(description="all services answer; with 503 some do not")
+    services: tuple[ServiceState, ...]
+
+
 class SchemaDocument(RootModel[dict[str, Any]]):
     """A JSON schema, draft 2020-12."""
 

@@ -20,6 +20,8 @@ from local_stack.processes import is_running, marked
 from local_stack.stack import Stack
 from tests.paths import ROOT
 
+SERVICES = ("run_store", "event_bus", "blobs", "azure_ml")
+
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 
@@ -75,6 +77,7 @@ def test_up_down_and_a_kill_of_everything_in_between(root: Path) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
     before = state(root)
     assert get(root, "/api/health")
+    assert {one["name"]: one["ok"] for one in get(root, "/api/ready")["services"]} == dict.fromkeys(SERVICES, True)
     assert {address for process in marked(root) for address in listened_at(process)} == {"127.0.0.1"}
 
     again = run_stack("up", root)

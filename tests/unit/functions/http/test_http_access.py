@@ -53,8 +53,8 @@ NEEDS = {
     ADMINISTRATOR: "PUT /api/policy | POST /api/base-models/{base_model}/license",
     # They tell of the program, not of the deployment, and a browser asks for them before it has a token.
     "open": """
-        GET /api/health | GET /api/openapi.json | GET /api/docs | GET /api/docs/{name} | GET / | GET /static/{name}
-        GET /api/events/asyncapi.json | GET /api/events/schemas/{type}
+        GET /api/health | GET /api/ready | GET /api/openapi.json | GET /api/docs | GET /api/docs/{name} | GET /
+        GET /static/{name} | GET /api/events/asyncapi.json | GET /api/events/schemas/{type}
     """,
     # A key of the project, and no role of anybody: tests/unit/functions/http/test_inbound.py.
     "key": "POST /api/intake/{project} | OPTIONS /api/intake/{project}",
