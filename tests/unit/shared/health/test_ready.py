@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from shared.domain.errors import InvalidInput, Transient
 from shared.health import ready
 from shared.health.ready import Readiness
-from shared.ports import Services
+from shared.ports import RunStore, Services
 
 START = datetime(2026, 12, 1, tzinfo=UTC)
 
@@ -38,7 +38,7 @@ def store() -> Store:
 
 @pytest.fixture
 def asked(services: Services, store: Store) -> Services:
-    return replace(services, store=store)
+    return replace(services, store=cast(RunStore, store))
 
 
 def states(found: tuple[Any, ...]) -> dict[str, bool]:
