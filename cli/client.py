@@ -117,6 +117,10 @@ class Api:
         """Deny a run that waits for approval."""
         self._ask("POST", _path(run_id, "deny"), json={"comment": comment})
 
+    def promote(self, run_id: str, *, comment: str = "") -> models.PromotionAccepted:
+        """Ask for the model of a run that ended in production."""
+        return _read(models.PromotionAccepted, self._ask("POST", _path(run_id, "promote"), json={"comment": comment}))
+
     def policy(self, version: int | None = None) -> AppliedPolicy:
         """The policy in force, or that version."""
         query = {} if version is None else {"version": str(version)}

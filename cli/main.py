@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Group
 
 from cli.agents import serve_agent
 from cli.client import Api, RequestRefused, Unreachable, find_url
@@ -121,6 +122,16 @@ def deny(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url = 
     print_one(as_json, {"id": run, "decision": "denied"}, f"denied run {run}; the model in production stays")
 
 
+def promote(run: RunId, comment: Comment = "", as_json: AsJson = False, url: Url = None) -> None:
+    """Ask for the model of a run that ended in production; somebody else approves it. Shows what the gate found then.
+    For the model before the present one there is `rollback`, which is quicker."""
+    with Api(find_url(url)) as api:
+        before, requested = api.run(run)[0], api.promote(run, comment=comment)
+        waits = f"run {run} waits for approval; another person gives it: droptune approve {run}"
+        shown = Group(verdict_view(api, before), waits)
+    print_one(as_json, requested.model_dump(mode="json"), shown)
+
+
 def retry(run: RunId, as_json: AsJson = False, url: Url = None) -> None:
     """Start another run with the data of one that ended without being deployed."""
     with Api(find_url(url)) as api:
@@ -128,7 +139,7 @@ def retry(run: RunId, as_json: AsJson = False, url: Url = None) -> None:
     print_one(as_json, {"id": child, "parent_run": run}, f"started run {child}; follow it with: droptune watch {child}")
 
 
-for command in (approve, deny, retry, rollback, doctor, review, rate):
+for command in (approve, deny, promote, retry, rollback, doctor, review, rate):
     app.command()(command)
 app.command("mcp")(serve_agent)
 app.command("validate")(validate_file)

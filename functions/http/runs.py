@@ -18,12 +18,12 @@ from shared.domain.commands import StartRun
 from shared.domain.dataset import Report
 from shared.domain.drop_zone import starts_a_run
 from shared.domain.errors import LaterVersion, PermanentFailure, UnreadableDocument
-from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested
+from shared.domain.events import ApprovalDenied, ApprovalGranted, CancelRequested, PromotionRequested
 from shared.domain.jobs import JobKind
 from shared.domain.run import JobRef, Run, Status
 from shared.domain.topology import STORAGE_EVENTS
 from shared.ports import BlobInfo, JobLauncher, Publisher, Services
-from shared.records import outbox, waits
+from shared.records import endpoints, outbox, waits
 from shared.records import runs as records
 from shared.records.blob_documents import read_model
 from shared.runner import Runner
@@ -157,10 +157,7 @@ def approve_run(
     candidate = candidate_sha256(run)
     if problem := objection(run, access.caller.person_id, candidate, access.policy):
         raise ApiError(403, problem.code, problem.message, run_id)
-    try:
-        require_same_model(run, runner.services.blobs)
-    except PermanentFailure as error:
-        raise ApiError(409, error.problem.code, error.problem.message, run_id) from error
+    _require_same_model(run, runner.services)
     granted = ApprovalGranted.model_validate({**_by(run, access), "candidate": candidate, "comment": comment})
     runner.publish(run, Draft(granted, key=_key(access)))
     return models.Approved(id=run_id, missing=max(0, approvals_missing(run, access.policy) - 1))
@@ -197,6 +194,34 @@ def _awaiting_approval(services: Services, run_id: str, access: Access, if_match
 def _key(access: Access) -> str:
     """Two persons' decisions about one revision are two events."""
     return hashlib.sha256(access.caller.id.encode()).hexdigest()[:8]
+
+
+@router.post("/{run_id}/promote", status_code=202)
+def promote_run(run_id: str, access: Operator, runner: CurrentRunner, comment: Comment) -> models.PromotionAccepted:
+    """Ask for the model of a run that ended in production. Its candidate passed the gate then, against the model of
+    then; others than who asks approve it. The model of before the present one is back at once by a rollback."""
+    run, services = find_run(runner.services, run_id, access), runner.services
+    if run.status not in (Status.DEPLOYED, Status.DECLINED, Status.ROLLED_BACK):
+        raise ApiError(409, "run_not_finished", f"the run is {run.status.value}", run_id)
+    if run.verdict is None or not run.verdict.passed or run.evaluation is None:
+        raise ApiError(409, "gate_not_passed", "its candidate did not pass the gate", run_id)
+    if (record := endpoints.read(services.store, run.resolved.endpoint)) is not None:
+        if record.champion == run_id:
+            raise ApiError(409, "in_production", f"its model is in production at {record.endpoint}", run_id)
+        if record.previous is not None and record.previous.champion == run_id:
+            message = f"its deployment is warm: `droptune rollback {record.endpoint}` gives it the traffic"
+            raise ApiError(409, "previous_is_warm", message, run_id)
+    _require_same_model(run, services)
+    order = PromotionRequested(by=access.caller.name, by_id=access.caller.person_id, comment=comment)
+    runner.publish(run, Draft(order, key=str(run.revision)))
+    return models.PromotionAccepted(id=run_id, evaluation=run.evaluation, verdict=run.verdict)
+
+
+def _require_same_model(run: Run, services: Services) -> None:
+    try:
+        require_same_model(run, services.blobs)
+    except PermanentFailure as error:
+        raise ApiError(409, error.problem.code, error.problem.message, run.id) from error
 
 
 @router.post("/{run_id}/retry", status_code=202)

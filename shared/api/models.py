@@ -149,6 +149,13 @@ class Approved(RunReference):
     missing: int = Field(description="persons who must approve beside this one")
 
 
+class PromotionAccepted(RunReference):
+    """It waits for approval. What the gate found when the candidate was evaluated."""
+
+    evaluation: EvaluationResult
+    verdict: Verdict
+
+
 class CloudEvent(ApiModel):
     """An event about a run, as it was published. `data` depends on `type`; docs/reference/events.md lists both."""
 

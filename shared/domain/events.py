@@ -246,6 +246,15 @@ class ApprovalExpired(EventData, type="approval.expired", severity="warning"):
     deadline_at: UtcTime
 
 
+class PromotionRequested(EventData, type="promotion.requested"):
+    """A person wants the model of a run that ended in production; others approve it as a candidate."""
+
+    about_any_revision = True
+    by: Person
+    by_id: Person = Field(default="", description="what never changes of that person: Entra's object id")
+    comment: Comment = ""
+
+
 class ModelDeclined(EventData, type="model.declined", severity="warning"):
     """What the gate had passed was declined: by a person, or because no decision was made in time."""
 

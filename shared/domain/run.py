@@ -166,6 +166,7 @@ class Run(Frozen):
         description="who uploaded data, recipe and held-out rows; None if that is not known of each, or an app asked",
     )
     known_uploader_ids: tuple[str, ...] = Field(default=(), description="the same, of those files of which it is known")
+    promotion_requester_id: str | None = Field(default=None, description="who asked for its model after it ended")
     cancel_requested_by: str | None = None
     policy: PolicyInForce | None = Field(default=None, description="what validation, training or deployment last read")
     retention_days: int = Field(
@@ -197,8 +198,8 @@ class Run(Frozen):
 
     @property
     def requester_ids(self) -> frozenset[str]:
-        """Ids of who asked for it or uploaded a file of it: their approval of it does not count."""
-        ids = (self.requester_id, *(self.uploader_ids or ()), *self.known_uploader_ids)
+        """Ids of who asked for it, or for its promotion, or uploaded a file of it: their approval does not count."""
+        ids = (self.requester_id, self.promotion_requester_id, *(self.uploader_ids or ()), *self.known_uploader_ids)
         return frozenset(id for id in ids if id)
 
     @property
@@ -253,4 +254,5 @@ class RunChanges(TypedDict, total=False):
     cost: CostEstimate | None
     policy: PolicyInForce | None
     error: RunError | None
+    promotion_requester_id: str | None
     cancel_requested_by: str | None

@@ -13,10 +13,11 @@ from shared.domain.events import (
     EvaluationPassed,
     Event,
     ModelDeclined,
+    PromotionRequested,
 )
 from shared.domain.run import Decision, Run, RunChanges, Status
 from shared.ports import Services
-from shared.records import claims, policies
+from shared.records import claims, endpoints, policies
 from shared.records.blob_documents import read_model
 from shared.step_support.candidate import approvals_missing, objection, require_same_model
 from shared.step_support.outcome import Draft, Outcome
@@ -77,6 +78,31 @@ def record_decision(
         return Outcome(Status.AWAITING_APPROVAL, {"approvals": run.approvals}, note=more)
     changes = RunChanges(approvals=run.approvals, decision=decision, attempt=1)
     return Outcome(Status.APPROVED, changes, (passed,), note=note)
+
+
+def reopen(event: Event[PromotionRequested], run: Run, services: Services) -> Outcome:
+    """A person wants the model of a run that ended, and whose candidate passed the gate, in production again.
+
+    Raises PermanentFailure `promotion_void` if it is in production; as `require_allowed`, `require_same_model`.
+    """
+    record = endpoints.read(services.store, run.resolved.endpoint)
+    if record is not None and record.champion == run.id:
+        message = f"{run.id} is in production at {record.endpoint}"
+        raise PermanentFailure(FailureClass.PLATFORM, "promotion_void", message, record.endpoint)
+    require_allowed(run, services)
+    require_same_model(run, services.blobs)
+    assert run.evaluation is not None
+    assert run.verdict is not None
+    changes = RunChanges(
+        approvals=(),
+        decision=None,
+        rollout=None,
+        champion=record.champion if record else None,  # what it would replace, so that it is not measured again
+        promotion_requester_id=event.data.by_id,
+    )
+    comment = f": {event.data.comment}" if event.data.comment else ""
+    requested = Draft(ApprovalRequested.of(run.evaluation, run.verdict))
+    return Outcome(Status.AWAITING_APPROVAL, changes, (requested,), note=f"requested by {event.data.by}{comment}")
 
 
 def _decision(event: Event[ApprovalGranted | ApprovalDenied | ApprovalExpired]) -> Decision:

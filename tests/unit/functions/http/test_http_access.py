@@ -37,7 +37,8 @@ NEEDS = {
         GET /api/subscriptions/{subscription_id} | GET /api/subscriptions/{subscription_id}/deliveries
     """,
     OPERATOR: """
-        POST /api/runs | POST /api/runs/{run_id}/cancel | POST /api/runs/{run_id}/retry | POST /api/graders/run
+        POST /api/runs | POST /api/runs/{run_id}/cancel | POST /api/runs/{run_id}/promote
+        POST /api/runs/{run_id}/retry | POST /api/graders/run
         PUT /api/datasets/{project}/{name} | POST /api/endpoints/{name}/rollback | POST /api/endpoints/{name}/restore
         DELETE /api/endpoints/{name} | POST /api/base-models/{base_model}/import | POST /api/dead-letters/release
         POST /api/dead-letters/replay | GET /api/doctor | POST /v1/files | DELETE /v1/files/{file_id}
@@ -270,7 +271,7 @@ def test_what_a_caller_may_not_see_is_answered_as_what_is_not_there(
         shown = there.text.replace(shop.id, "run-0").replace("shop", "nosuch")
         assert (there.status_code, shown) == (404, nowhere.text), (route, outsider)
         assert nowhere.status_code == 404
-    assert len(routes_of_things) == 20
+    assert len(routes_of_things) == 21
 
 
 def test_lists_endpoints_files_jobs_and_dead_letters_of_a_project_are_its_members_only(
