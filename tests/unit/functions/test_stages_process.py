@@ -77,7 +77,7 @@ def test_importing_the_app_with_an_empty_environment_registers_every_function_an
     tmp_path: Path,
 ) -> None:
     read = "[function.get_function_name() for function in function_app.app.get_functions()]"
-    program = f"{IMPORT}\nnames = {read}\nassert len(names) == len(set(names)) == 21"
+    program = f"{IMPORT}\nnames = {read}\nassert len(names) == len(set(names)) == 23"
     assert "function_app" in loaded_by(program, tmp_path, {})
     assert os.listdir(tmp_path) == []
 
