@@ -17,8 +17,8 @@ WATCHED = (
     "Microsoft.Web/sites",
 )
 METRICS = {"DeadletteredMessages", "DeadLetteredCount"}
-# The only path below /api that needs no sign-in: it returns a version and nothing else.
-HEALTH = "/api/health"
+# The only paths below /api that need no sign-in: a version, and which of four services answer; nothing else.
+WITHOUT_SIGN_IN = ("/api/health", "/api/ready")
 
 
 @rule("nothing-secure-is-conditional")
@@ -125,5 +125,6 @@ def callers_are_known(infra: Infra) -> Violations:
         checks = resource.get("properties.globalValidation") or {}
         if checks.get("requireAuthentication") is not True or checks.get("unauthenticatedClientAction") != "Return401":
             yield at(resource), "unauthenticated callers must get 401"
-        if [path for path in checks.get("excludedPaths", []) if path.startswith(("/api/", "/v1")) and path != HEALTH]:
+        below = {path for path in checks.get("excludedPaths", []) if path.startswith(("/api/", "/v1"))}
+        if below - set(WITHOUT_SIGN_IN):
             yield at(resource), "no path with data may be excluded"
