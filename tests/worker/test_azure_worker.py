@@ -207,6 +207,7 @@ DATA: dict[type[e.EventData], dict[str, Any]] = {
     e.TrainingCompleted: {"job": JOB, "train_loss": 1.0, "eval_loss": 1.0, "processed_tokens": 1, "seconds": 1.0},
     e.EvaluationCompleted: {"job": JOB},
     e.ApprovalGranted: {"by": "ada"},
+    e.PromotionRequested: {"by": "ada"},
     e.DeploymentRetryDue: {"failure_class": FailureClass.CAPACITY, "problem": PROBLEM},
     e.DeploymentProbed: {"endpoint": "plant", "deployment": "d-1", "state": "creating", "traffic": {}},
     e.RunOverdue: {"status": "training", "deadline_at": datetime(2026, 1, 2, tzinfo=UTC)},
