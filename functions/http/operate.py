@@ -44,7 +44,7 @@ def get_health() -> models.Health:
 @router.get("/ready", tags=["health"], responses={503: {"model": models.Ready, "description": "Some do not answer"}})
 def get_ready(request: Request, response: Response) -> models.Ready:
     """Whether store, bus, blobs and Azure ML answer. It answers without a token; `doctor` says what is wrong."""
-    found = request.app.state.readiness.look(request.app.state.services)
+    found = request.app.state.readiness.check(request.app.state.services)
     ready = all(one.ok for one in found)
     response.status_code = 200 if ready else 503
     return models.Ready(ready=ready, services=found)

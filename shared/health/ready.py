@@ -29,10 +29,10 @@ class Readiness:
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now, self._pool = now, ThreadPoolExecutor(4, "ready")
-        self._asked: dict[str, tuple[datetime, Future[object]]] = {}
+        self._requested: dict[str, tuple[datetime, Future[object]]] = {}
         self._answered: dict[str, datetime] = {}
 
-    def look(self, build: Callable[[], Services]) -> tuple[ServiceState, ...]:
+    def check(self, build: Callable[[], Services]) -> tuple[ServiceState, ...]:
         """Takes WITHIN_S at most. A setting that cannot be read is a service that does not answer."""
         now = self._now()
         try:
@@ -40,14 +40,14 @@ class Readiness:
         except Exception:  # whatever fails, nothing of it is said here
             return (ServiceState(name="settings", ok=False),)
         for name, request in requests.items():
-            at, future = self._asked.get(name, (now, None))
+            at, future = self._requested.get(name, (now, None))
             if future is None or (future.done() and abs(now - at).total_seconds() >= FRESH_S):
-                self._asked[name] = now, self._pool.submit(request)
-        wait([future for _, future in self._asked.values()], WITHIN_S)
+                self._requested[name] = now, self._pool.submit(request)
+        wait([future for _, future in self._requested.values()], WITHIN_S)
         return tuple(self._state(name) for name in requests)
 
     def _state(self, name: str) -> ServiceState:
-        at, future = self._asked[name]
+        at, future = self._requested[name]
         ok = future.done() and future.exception() is None
         if ok:
             self._answered[name] = at

@@ -37,7 +37,7 @@ def store() -> Store:
 
 
 @pytest.fixture
-def asked(services: Services, store: Store) -> Services:
+def failing(services: Services, store: Store) -> Services:
     return replace(services, store=cast(RunStore, store))
 
 
@@ -45,33 +45,33 @@ def states(found: tuple[Any, ...]) -> dict[str, bool]:
     return {one.name: one.ok for one in found}
 
 
-def test_each_service_that_answers_is_told_apart_from_one_that_does_not(asked: Services) -> None:
-    found = Readiness().look(lambda: asked)  # no Azure ML runs here
+def test_each_service_that_answers_is_told_apart_from_one_that_does_not(failing: Services) -> None:
+    found = Readiness().check(lambda: failing)  # no Azure ML runs here
     assert states(found) == {"run_store": True, "event_bus": True, "blobs": True, "azure_ml": False}
     assert [one.last_success_at is not None for one in found] == [True, True, True, False]
 
 
-def test_a_service_that_fails_has_the_time_of_its_last_success(asked: Services, store: Store) -> None:
+def test_a_service_that_fails_has_the_time_of_its_last_success(failing: Services, store: Store) -> None:
     now = [START]
     readiness = Readiness(lambda: now[0])
-    readiness.look(lambda: asked)
+    readiness.check(lambda: failing)
     store.fails, now[0] = True, START + timedelta(seconds=60)
-    found = readiness.look(lambda: asked)[0]
+    found = readiness.check(lambda: failing)[0]
     assert (found.name, found.ok, found.last_success_at) == ("run_store", False, START)
     assert "secret" not in found.model_dump_json()
 
 
-def test_nobody_has_a_service_asked_more_often_than_every_ten_seconds(asked: Services, store: Store) -> None:
+def test_nobody_has_a_service_asked_more_often_than_every_ten_seconds(failing: Services, store: Store) -> None:
     now = [START]
     readiness = Readiness(lambda: now[0])
     for second in range(25):
         now[0] = START + timedelta(seconds=second)
-        readiness.look(lambda: asked)
+        readiness.check(lambda: failing)
     assert store.calls == 3
 
 
 def test_a_service_that_hangs_is_not_asked_again_and_the_others_are_told(
-    asked: Services, store: Store, monkeypatch: pytest.MonkeyPatch
+    failing: Services, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [START]
     readiness = Readiness(lambda: now[0])
@@ -79,16 +79,16 @@ def test_a_service_that_hangs_is_not_asked_again_and_the_others_are_told(
     store.go_on.clear()
     for second in range(0, 60, 15):
         now[0] = START + timedelta(seconds=second)
-        found = states(readiness.look(lambda: asked))
+        found = states(readiness.check(lambda: failing))
     assert (store.calls, found["run_store"]) == (1, False)
     store.go_on.set()
     monkeypatch.setattr(ready, "WITHIN_S", 60)
-    assert states(readiness.look(lambda: asked))["run_store"]
+    assert states(readiness.check(lambda: failing))["run_store"]
 
 
 def test_an_app_that_cannot_read_its_settings_is_not_ready() -> None:
     def build() -> Services:
         raise InvalidInput("bad_settings", "WEBHOOK_SECRET: whsec_...")
 
-    found = Readiness().look(build)
+    found = Readiness().check(build)
     assert [one.model_dump() for one in found] == [{"name": "settings", "ok": False, "last_success_at": None}]
