@@ -8,9 +8,9 @@ from tests.browser.conftest import Browser, Stack
 def test_the_api_is_documented_without_the_internet_and_under_the_pages_policy(browser: Browser, stack: Stack) -> None:
     browser.open(f"{stack.server.url}/api/docs")
     browser.shows("#swagger-ui .opblock-summary-path", "/api/runs/{run_id}/metrics")
-    browser.one("#operations-runs-list_runs_api_runs_get .opblock-summary-control").click()
-    browser.shows("#operations-runs-list_runs_api_runs_get", "Newest first.")
-    browser.shows("#operations-runs-list_runs_api_runs_get .responses-table", "fingerprint")
+    browser.one("#operations-runs-list_runs .opblock-summary-control").click()
+    browser.shows("#operations-runs-list_runs", "Newest first.")
+    browser.shows("#operations-runs-list_runs .responses-table", "fingerprint")
     assert browser.console_messages() == []
     requests = [each for each in browser.requests() if not each.startswith(("about:", "data:", "chrome"))]
     assert f"{stack.server.url}/api/openapi.json" in requests

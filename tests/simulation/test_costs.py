@@ -142,7 +142,7 @@ def test_a_month_costs_what_the_page_says(
     month = {
         "ticks, million RU": ticks,
         "transitions, million RU": transitions,
-        "stored, GB, with events of 30 days": stored,
+        "stored, GB, with events and deliveries of 30 days": stored,
         "USD a month": (ticks + transitions) * USD_A_MILLION + stored * USD_A_GB,
         "one client that always waits, USD more": waits * USD_A_MILLION,
     }

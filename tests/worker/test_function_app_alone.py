@@ -55,7 +55,7 @@ def test_the_app_imports_and_validates_with_its_own_requirements_only(alone: Pat
     found = json.loads(used.stdout)
     lines = (ROOT / "recipes" / "manufacturing" / "train.jsonl").read_bytes().splitlines()
     assert (found["passed"], found["train_rows"]) == (True, len(lines))
-    assert found["functions"] == 20
+    assert found["functions"] == 23
     assert not set(HEAVY) & set(found["installed"])
     assert not set(HEAVY) & set(found["loaded"])
     print(f"the function app's packages: {megabytes(alone):.0f} MB")

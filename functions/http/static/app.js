@@ -283,7 +283,7 @@ function startRun(id) {
     return;
   }
   const { signal } = page.stop;
-  const state = { run: null, metrics: null, report: null, samples: null, base: null, endpoint: null };
+  const state = { run: null, metrics: null, report: null, samples: null, base: null, endpoint: undefined };
   const path = `/api/runs/${encodeURIComponent(id)}`;
   let view = null;
   let etag = null;
@@ -314,8 +314,10 @@ function startRun(id) {
       const base = run.recipe?.requested.base_model;
       if (base && !state.base) state.base = (await call(`/api/base-models/${encodeURI(base)}`, { signal })).body;
       const endpoint = run.status === "deployed" && run.rollout?.endpoint;
-      if (endpoint && !state.endpoint)
-        state.endpoint = (await call(`/api/endpoints/${encodeURIComponent(endpoint)}`, { signal })).body;
+      if (endpoint && state.endpoint === undefined) {  // it may be deleted, which is no error
+        const { data } = (await call("/api/endpoints", { signal })).body;
+        state.endpoint = data.find((one) => one.endpoint === endpoint) ?? null;
+      }
     } catch (error) {
       if (!(error instanceof Refused) || error.status === 401) throw error;
       return error.status < 500;
