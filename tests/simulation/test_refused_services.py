@@ -119,23 +119,6 @@ def test_a_dataset_replaced_while_it_is_read_is_trained_with_its_new_rows(
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("percent", [80, 1])
-def test_a_recipe_that_only_notify_cannot_read_changes_no_run(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, percent: int
-) -> None:
-    """Neither one that a job validates meanwhile, nor one that was rejected."""
-    world = make_world(1, inline_bytes=10 if percent == 80 else 20_000_000)
-    driver = prepared(world, percent)
-    if percent == 1:
-        world.blobs.write("datasets/shop/train-1-0.jsonl", [b"nonsense\n" * 3])
-    refused = refuse(world, monkeypatch, "recipe.yaml", at="notify")
-    rounds(driver, 25, 60)
-    assert refused
-    assert the_run(world).status is not Status.FAILED
-    assert world.dead_letters() == {}
-
-
-@pytest.mark.ci
 @pytest.mark.parametrize(
     ("function", "name", "inline"),
     [("apply_gate", "evaluation/report.json", 20_000_000), ("conclude_validation", "validation/outcome.json", 10)],
