@@ -13,7 +13,7 @@ from shared.domain.evaluation import EvaluationResult, Verdict
 from shared.domain.jobs import JobKind
 from shared.domain.model import Frozen
 from shared.domain.policy import PolicyInForce
-from shared.domain.recipe import ResolvedRecipe
+from shared.domain.recipe import Deployment, ResolvedRecipe
 from shared.domain.results import CostEstimate, JobMetrics
 
 
@@ -180,6 +180,11 @@ class Run(Frozen):
         """The recipe, which a run has from `validated` on."""
         assert self.recipe is not None
         return self.recipe
+
+    @property
+    def deployment(self) -> Deployment:
+        """As its recipe has it, or as a recipe without a word of it: a repair may have lost the recipe."""
+        return self.recipe.requested.deployment if self.recipe else Deployment()
 
     @property
     def pinned(self) -> tuple[DatasetRef, ...]:

@@ -56,7 +56,7 @@ def monitor_endpoint(record: EndpointRecord, champion: Run, services: Services, 
     store, now, endpoint = services.store, services.clock.now(), record.endpoint
     claim = claims.endpoint_claim(endpoint)
     at_first = EndpointHealth(since=record.promoted_at, deployment=record.deployment, probed_at=record.promoted_at)
-    settings, health = _settings(champion), record.health or at_first
+    settings, health = champion.deployment, record.health or at_first
     idle_hours = settings.idle_hours or services.config.endpoint_idle_hours
     if record.stopped or claims.read(store, claim) or (idle_hours and _may_be_idle(record, health, services, now)):
         return
@@ -76,10 +76,6 @@ def monitor_endpoint(record: EndpointRecord, champion: Run, services: Services, 
         key = f"{health.probed_at.timestamp():.0f}"
         _tell(record, settings, health, after, found, services, lambda data: publish(Draft(data, key=key)))
     endpoints.write(store, record.model_copy(update={"health": after, "baseline": baseline}), replacing=record)
-
-
-def _settings(run: Run) -> Deployment:
-    return run.recipe.requested.deployment if run.recipe else Deployment()  # lost in a repair
 
 
 def _may_be_idle(record: EndpointRecord, health: EndpointHealth, services: Services, now: datetime) -> bool:
@@ -184,5 +180,5 @@ def _way_back(record: EndpointRecord, now: datetime, services: Services) -> str 
     if run is None or run.recipe is None:
         return None
     as_present = record.model_copy(update=previous.as_present())
-    found = _probe(as_present, run, max(1, _settings(run).golden_questions), services)
+    found = _probe(as_present, run, max(1, run.deployment.golden_questions), services)
     return previous.deployment if found is not None and found.problem is None else None

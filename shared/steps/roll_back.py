@@ -13,7 +13,6 @@ from shared.domain.events import (
     ModelRolledBack,
     RollbackRequested,
 )
-from shared.domain.recipe import Deployment
 from shared.domain.run import Rollback, RolloutRef, Run, Status
 from shared.ports import Services
 from shared.records import claims, endpoints
@@ -114,8 +113,7 @@ def _swap(record: EndpointRecord, previous: PreviousDeployment, run: Run, servic
     if view.traffic != traffic:
         services.models.begin_traffic(record.endpoint, traffic)
         raise Transient("traffic_shifting", f"{record.endpoint} is to answer with {previous.deployment}")
-    settings = run.recipe.requested.deployment if run.recipe else Deployment()  # lost in a repair
-    keep = timedelta(hours=settings.keep_previous_hours)
+    keep = timedelta(hours=run.deployment.keep_previous_hours)
     now = services.clock.now()
     left = record.as_previous(now + keep, left=True)
     swapped = record.model_copy(update={**previous.as_present(), "promoted_at": now, "previous": left})
